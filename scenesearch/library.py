@@ -1,0 +1,61 @@
+"""What a library of pictures is made of: records, their names and their typed metadata."""
+
+import re
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+MetadataType = Literal["keyword", "integer", "float", "boolean", "datetime", "text", "geo"]
+
+
+@dataclass(frozen=True)
+class GeoPoint:
+    """A place in degrees: latitude -90..90, longitude -180..180."""
+
+    latitude: float
+    longitude: float
+
+
+Value = str | int | float | bool | datetime | GeoPoint | tuple[str, ...]
+
+# Namespace of all point ids; changing it orphans every point of every library.
+_POINT_NAMESPACE = uuid.UUID("6a4ec1a4-3c5e-5a0f-9c3e-6f2d8f0b7f11")
+
+_LIBRARY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
+
+
+class LibraryNameError(ValueError):
+    """The name cannot be a library's."""
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One picture of a library, before it is opened.
+
+    `image_id` is its stable name inside the library (a path relative to the images folder with
+    forward slashes, or a manifest's id); `path` is where to open it.
+    """
+
+    image_id: str
+    path: Path
+    captions: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Value] = field(default_factory=dict)
+
+
+def point_id(library: str, image_id: str) -> str:
+    """UUIDv5 of a picture in a library: ingesting it twice writes the same point."""
+    return str(uuid.uuid5(_POINT_NAMESPACE, f"{library}\n{image_id}"))
+
+
+def check_library_name(name: str) -> str:
+    """Return the name, or raise LibraryNameError: it becomes folder and collection names."""
+    if not _LIBRARY_NAME.fullmatch(name):
+        raise LibraryNameError(
+            f"{name!r} cannot name a library: use 1-48 of a-z, 0-9, '-' and '_', "
+            "beginning with a letter or digit"
+        )
+    return name

@@ -1,0 +1,54 @@
+"""Settings of this installation: `SCENESEARCH_*` variables and a `.env` file.
+
+Only entry points (the command line, the page) read them; everything below takes what it
+needs as arguments. `.env.example` lists each one.
+"""
+
+from functools import cached_property
+from pathlib import Path
+
+import platformdirs
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every setting has a default that works on one machine without a server."""
+
+    model_config = SettingsConfigDict(env_prefix="SCENESEARCH_", env_file=".env", extra="ignore")
+
+    data_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("scenesearch", appauthor=False)),
+        description="Folder for embedded collections, thumbnails and rejects.",
+    )
+    library: str = Field("photos", description="Library that commands use unless told another.")
+    encoder: str = Field(
+        "lite", description="Encoder for new libraries: a bundled name or an encoder folder."
+    )
+    min_relevance: float = Field(
+        0.05, ge=0, le=1, description="Hits below this relevance (0-1) are not shown."
+    )
+    qdrant_url: str | None = Field(
+        None, description="Qdrant server, e.g. http://localhost:6333; empty: embedded Qdrant Edge."
+    )
+    qdrant_api_key: SecretStr | None = Field(None, description="API key of the Qdrant server.")
+    qdrant_grpc_port: int | None = Field(
+        6334, description="gRPC port of the Qdrant server; empty: REST only."
+    )
+    qdrant_timeout_s: float = Field(60, gt=0, description="Time limit of one server request.")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads for the encoder; empty: all cores."
+    )
+    batch_size: int = Field(32, ge=1, le=1024, description="Pictures encoded together at ingest.")
+    max_megapixels: float = Field(
+        200, gt=0, description="Larger pictures are rejected (decompression bombs)."
+    )
+
+    @cached_property
+    def edge_dir(self) -> Path:
+        """Root of the embedded collections."""
+        return self.data_dir / "edge"
+
+    def library_dir(self, library: str) -> Path:
+        """Where a library keeps what is not in its collection: thumbnails, rejects, sources."""
+        return self.data_dir / "libraries" / library

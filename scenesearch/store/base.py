@@ -1,0 +1,156 @@
+"""The vector store's contract: collections of points behind aliases, in two homes.
+
+`EdgeStore` embeds Qdrant's engine in the process, `ServerStore` talks to a Qdrant server. Both
+behave alike; one suite of contract tests runs over both.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenesearch.store.fields import PayloadField
+from scenesearch.store.filters import Filter
+
+
+class StoreError(Exception):
+    """Something a store could not do; the message is one sentence for the user."""
+
+
+class CollectionMissing(StoreError):  # noqa: N818 - reads as what it is
+    """No collection or alias of that name."""
+
+
+class IndexBusy(StoreError):  # noqa: N818
+    """Another process holds the embedded collection; the message names it."""
+
+
+class StoreUnavailable(StoreError):  # noqa: N818
+    """The store cannot be reached or answered with a fault; trying again later may help."""
+
+
+class EncoderMismatch(StoreError):  # noqa: N818
+    """The collection holds another encoder's vectors."""
+
+
+@dataclass(frozen=True)
+class CollectionSpec:
+    """What a collection records of itself, fixed when it is made (fields may be added)."""
+
+    library: str
+    encoder: str
+    fingerprint: str
+    dimension: int
+    fields: tuple[PayloadField, ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """A picture's embedding (float32, unit length, `(dim,)`) and its JSON-like payload.
+
+    Datetimes in the payload are RFC 3339 strings, places `{"lat": .., "lon": ..}`.
+    """
+
+    image_id: str
+    vector: NDArray[np.float32] | None
+    payload: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ScoredPoint:
+    """An answer of a search: cosine similarity and payload."""
+
+    image_id: str
+    score: float
+    payload: Mapping[str, Any]
+
+
+class VectorStore(Protocol):
+    """Collections of points; wherever `name` is taken, a collection or an alias will do.
+
+    Every method may raise StoreUnavailable; those that take a name CollectionMissing, and the
+    embedded home IndexBusy.
+    """
+
+    def create_collection(self, name: str, spec: CollectionSpec) -> None:
+        """Make an empty collection with cosine distance and every field indexed."""
+
+    def describe(self, name: str) -> CollectionSpec:
+        """What the collection recorded when it was made, with fields added since."""
+
+    def add_fields(self, name: str, fields: Sequence[PayloadField]) -> None:
+        """Declare and index further payload fields; those already declared are left alone.
+
+        Raises StoreError when a field is declared with another type.
+        """
+
+    def collections(self) -> list[str]:
+        """Names of all collections, sorted."""
+
+    def delete_collection(self, name: str) -> None:
+        """Delete a collection (not an alias) with its points; aliases to it go too."""
+
+    def set_alias(self, alias: str, collection: str) -> None:
+        """Point the alias at the collection, atomically."""
+
+    def aliases(self) -> dict[str, str]:
+        """Alias -> collection."""
+
+    def resolve(self, name: str) -> str:
+        """The collection behind a name; raises CollectionMissing."""
+
+    def upsert(self, name: str, points: Sequence[Point]) -> None:
+        """Write points (each with its vector) by image id; returns when they are acknowledged."""
+
+    def delete(self, name: str, image_ids: Sequence[str]) -> None:
+        """Remove points; unknown ids are ignored."""
+
+    def retrieve(
+        self, name: str, image_ids: Sequence[str], *, with_vectors: bool = False
+    ) -> dict[str, Point]:
+        """The points there are, by image id."""
+
+    def scroll(
+        self,
+        name: str,
+        *,
+        where: Filter = (),
+        payload: Sequence[str] | None = None,
+        with_vectors: bool = False,
+        batch_size: int = 1000,
+    ) -> Iterator[Point]:
+        """Every point that fits, in a stable order; `payload` names the keys wanted."""
+
+    def search(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        *,
+        k: int,
+        offset: int = 0,
+        where: Filter = (),
+        exact: bool = False,
+    ) -> list[ScoredPoint]:
+        """The k nearest by cosine after `offset`, ties broken by image id."""
+
+    def count(self, name: str, *, where: Filter = ()) -> int:
+        """Exact number of points that fit."""
+
+    def facet(
+        self, name: str, field: str, *, where: Filter = (), limit: int = 100
+    ) -> list[tuple[str | int | bool, int]]:
+        """Values of a keyword, integer or boolean field with their counts, most frequent first."""
+
+    def flush(self, name: str) -> None:
+        """Return when everything written is safe against power loss."""
+
+    def optimize(self, name: str) -> None:
+        """Build what large collections need for fast search; may take long."""
+
+    def health(self) -> str:
+        """One line on the engine and its version; raises StoreUnavailable."""
+
+    def close(self) -> None:
+        """Flush and release everything; the store is of no use afterwards."""

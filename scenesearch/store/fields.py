@@ -1,0 +1,98 @@
+"""Payload fields, each declared once: index, filter, page widget and help come from here."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from scenesearch.library import MetadataType
+
+Widget = Literal["choice", "date_range", "number_range", "text", "none"]
+
+_OPERATORS: dict[MetadataType, tuple[str, ...]] = {
+    "keyword": ("=", "!=", "in", "prefix"),
+    "boolean": ("=", "!="),
+    "integer": ("=", "!=", "in", "range"),
+    "float": ("range",),
+    "datetime": ("range",),
+    "text": ("=",),
+    "geo": ("near",),
+}
+
+_DEFAULT_WIDGET: dict[MetadataType, Widget] = {
+    "keyword": "choice",
+    "boolean": "choice",
+    "integer": "number_range",
+    "float": "number_range",
+    "datetime": "date_range",
+    "text": "text",
+    "geo": "none",
+}
+
+
+@dataclass(frozen=True)
+class PayloadField:
+    """One searchable key of a point's payload.
+
+    `multiple` says that a point holds a list of values, any of which may match. `widget` is the
+    filter the page offers; 'none' keeps a field searchable but out of the page.
+    """
+
+    name: str
+    type: MetadataType
+    label: str
+    help: str = ""
+    multiple: bool = False
+    widget: Widget = "none"
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """What can be asked of the field: '=', '!=', 'in', 'range', 'prefix', 'near'."""
+        return _OPERATORS[self.type]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "PayloadField":
+        return cls(**value)
+
+
+BUILTIN_FIELDS: tuple[PayloadField, ...] = (
+    PayloadField("image_id", "keyword", "Image", "name of the picture inside the library"),
+    PayloadField("sha256", "keyword", "Content", "SHA-256 of the file"),
+    PayloadField("folder", "keyword", "Folder", "folder inside the library", widget="choice"),
+    PayloadField("taken", "datetime", "Taken", "when the picture was taken", widget="date_range"),
+    PayloadField("modified", "datetime", "Modified", "when the file was last changed"),
+    PayloadField("camera", "keyword", "Camera", "make and model", widget="choice"),
+    PayloadField("location", "geo", "Place", "where the picture was taken"),
+    PayloadField(
+        "orientation", "keyword", "Shape", "landscape, portrait or square", widget="choice"
+    ),
+    PayloadField("width", "integer", "Width", "pixels, as displayed"),
+    PayloadField("height", "integer", "Height", "pixels, as displayed"),
+    PayloadField("size_bytes", "integer", "File size", "bytes"),
+    PayloadField("captions", "text", "Captions", "words of its descriptions", multiple=True),
+    PayloadField("tags", "keyword", "Tags", "labels of the picture", multiple=True, widget="choice"),
+)
+
+BUILTIN_NAMES = frozenset(field.name for field in BUILTIN_FIELDS)
+
+
+def custom_fields(types: Mapping[str, MetadataType]) -> tuple[PayloadField, ...]:
+    """Declarations for a manifest's own columns; those of built-in names are left as they are."""
+    return tuple(
+        PayloadField(
+            name,
+            type_,
+            name.replace("_", " ").capitalize(),
+            "column of the manifest",
+            widget=_DEFAULT_WIDGET[type_],
+        )
+        for name, type_ in types.items()
+        if name not in BUILTIN_NAMES
+    )
+
+
+def by_name(fields: Iterable[PayloadField]) -> dict[str, PayloadField]:
+    """The fields under their names."""
+    return {field.name: field for field in fields}
