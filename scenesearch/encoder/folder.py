@@ -1,0 +1,123 @@
+"""Reads an encoder folder: `encoder.json`, two ONNX graphs and a tokenizer.
+
+lite/
+  encoder.json     name, dimension, preprocessing, calibration, hashes of the files, scores
+  image.onnx       pixel_values (n, 3, h, w) float32 -> image_embeddings (n, dim)
+  text.onnx        input_ids, attention_mask (n, tokens) int64 -> text_embeddings (n, dim)
+  tokenizer.json   of the `tokenizers` library
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from scenesearch.encoder.base import EncoderError, EncoderInfo, Interpolation, Resize
+
+PARTS = ("image.onnx", "text.onnx", "tokenizer.json")
+
+_Side = Annotated[int, Field(ge=8, le=4096)]
+_Deviation = Annotated[float, Field(gt=0)]
+
+
+class _Declared(BaseModel):
+    # A folder may come from a stranger: unknown keys are ignored, known ones must fit.
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Image(_Declared):
+    size: tuple[_Side, _Side]
+    resize: Resize
+    interpolation: Interpolation = "bicubic"
+    mean: tuple[float, float, float]
+    std: tuple[_Deviation, _Deviation, _Deviation]
+
+
+class _Text(_Declared):
+    context_length: int = Field(ge=2, le=8192)
+    prefix: str = ""
+    pad_token_id: int = Field(0, ge=0)
+
+
+class _File(_Declared):
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(gt=0)
+
+
+class _Manifest(_Declared):
+    format: Literal[1]
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    dimension: int = Field(ge=1, le=65536)
+    image: _Image
+    text: _Text
+    files: dict[str, _File]
+    calibration: dict[str, Any] = {}
+    scores: dict[str, Any] = {}
+
+
+def read_encoder_info(folder: Path) -> EncoderInfo:
+    """The folder's declarations, its parts checked to be there in the declared size.
+
+    Raises EncoderError in one sentence when a part is missing, cut short or malformed. Contents
+    are hashed by `verify_encoder`, not here: a cold search must not read every weight twice.
+    """
+    manifest_path = folder / "encoder.json"
+    if not folder.is_dir():
+        raise EncoderError(f"encoder folder {folder} does not exist")
+    try:
+        manifest = _Manifest.model_validate_json(manifest_path.read_bytes())
+    except FileNotFoundError:
+        raise EncoderError(f"{folder} is not an encoder folder: it has no encoder.json") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise EncoderError(f"{manifest_path}: {where}: {first['msg']}") from None
+    for part in PARTS:
+        path, declared = folder / part, manifest.files.get(part)
+        if declared is None:
+            raise EncoderError(f"{manifest_path} does not declare {part} under 'files'")
+        if not path.is_file():
+            raise EncoderError(f"encoder {manifest.name} is incomplete: {path} is missing")
+        if path.stat().st_size != declared.bytes:
+            raise EncoderError(
+                f"encoder {manifest.name} is damaged: {path} has {path.stat().st_size} bytes, "
+                f"encoder.json says {declared.bytes}"
+            )
+    return EncoderInfo(
+        name=manifest.name,
+        fingerprint=_fingerprint(manifest),
+        dimension=manifest.dimension,
+        image_size=manifest.image.size,
+        resize=manifest.image.resize,
+        interpolation=manifest.image.interpolation,
+        mean=manifest.image.mean,
+        std=manifest.image.std,
+        context_length=manifest.text.context_length,
+        text_prefix=manifest.text.prefix,
+        pad_token_id=manifest.text.pad_token_id,
+        folder=folder,
+        calibration=manifest.calibration,
+        scores=manifest.scores,
+    )
+
+
+def verify_encoder(folder: Path) -> None:
+    """Raise EncoderError unless every part has the declared SHA-256."""
+    info = read_encoder_info(folder)
+    declared = json.loads((folder / "encoder.json").read_bytes())["files"]
+    for part in PARTS:
+        with (folder / part).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != declared[part]["sha256"]:
+            raise EncoderError(
+                f"encoder {info.name} is damaged: {folder / part} does not have its declared hash"
+            )
+
+
+def _fingerprint(manifest: _Manifest) -> str:
+    """Hash of everything that decides a vector; name, scores and calibration do not."""
+    functional = manifest.model_dump(include={"format", "dimension", "image", "text"})
+    functional["files"] = {part: manifest.files[part].sha256 for part in PARTS}
+    return hashlib.sha256(json.dumps(functional, sort_keys=True).encode()).hexdigest()[:16]
