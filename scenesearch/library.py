@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from scenesearch.errors import SceneSearchError
+
 MetadataType = Literal["keyword", "integer", "float", "boolean", "datetime", "text", "geo"]
 
 
@@ -27,7 +29,7 @@ _POINT_NAMESPACE = uuid.UUID("6a4ec1a4-3c5e-5a0f-9c3e-6f2d8f0b7f11")
 _LIBRARY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 
 
-class LibraryNameError(ValueError):
+class LibraryNameError(SceneSearchError):
     """The name cannot be a library's."""
 
 

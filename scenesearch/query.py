@@ -1,10 +1,11 @@
 """Reads `--where` expressions into filters, by the declared payload fields.
 
     camera=Canon EOS 5D        is              orientation!=square     is not
-    tags in sea,boat           any of these    folder=2020/*           begins with
+    tags in sea,boat           any of these    camera=Canon*           begins with
     taken=2019                 that year       taken=2019-05..2021     from .. to, both included
     width>=2000                at least        captions=red boat       all these words
     location=55.75,37.62,50km  within          a=1 and b=2             both
+    folder=2020/may            that folder and everything below it
 
 A value with ' and ', a comma or a '*' of its own goes in double quotes.
 """
@@ -14,6 +15,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from scenesearch.errors import SceneSearchError
 from scenesearch.library import GeoPoint
 from scenesearch.store.fields import PayloadField, by_name
 from scenesearch.store.filters import (
@@ -28,7 +30,7 @@ from scenesearch.store.filters import (
 )
 
 
-class QueryError(ValueError):
+class QueryError(SceneSearchError):
     """The request cannot be understood; the message is one sentence for the user."""
 
 
@@ -90,6 +92,8 @@ def _is(text: str, field: PayloadField, value: str) -> OneOf | Range | Prefix | 
     if field.type in ("integer", "float") and (".." in value or field.type == "float"):
         start, end = _split_range(value)
         return Range(field.name, at_least=_number(text, start), at_most=_number(text, end))
+    if field.hierarchical and not quoted:
+        return _one_of(text, field, [value.removesuffix("*").rstrip("/") or "."])
     if field.type == "keyword" and value.endswith("*") and not quoted:
         return Prefix(field.name, value[:-1])
     return _one_of(text, field, [_unquote(value)])

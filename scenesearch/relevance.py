@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesearch.errors import SceneSearchError
 
-class CalibrationError(ValueError):
+
+class CalibrationError(SceneSearchError):
     """The encoder's calibration cannot be read."""
 
 

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scenesearch.errors import SceneSearchError
+
 Resize = Literal["squash", "shortest_edge_crop"]
 Interpolation = Literal["bilinear", "bicubic", "lanczos"]
 
 
-class EncoderError(Exception):
+class EncoderError(SceneSearchError):
     """The encoder cannot be used; the message is one sentence for the user."""
 
 

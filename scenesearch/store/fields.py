@@ -34,7 +34,9 @@ class PayloadField:
     """One searchable key of a point's payload.
 
     `multiple` says that a point holds a list of values, any of which may match. `widget` is the
-    filter the page offers; 'none' keeps a field searchable but out of the page.
+    filter the page offers; 'none' keeps a field searchable but out of the page. Of a
+    `hierarchical` field a point holds a path and its ancestors, so that 'folder=2020' finds
+    what lies in 2020 and everything below.
     """
 
     name: str
@@ -42,6 +44,7 @@ class PayloadField:
     label: str
     help: str = ""
     multiple: bool = False
+    hierarchical: bool = False
     widget: Widget = "none"
 
     @property
@@ -60,7 +63,15 @@ class PayloadField:
 BUILTIN_FIELDS: tuple[PayloadField, ...] = (
     PayloadField("image_id", "keyword", "Image", "name of the picture inside the library"),
     PayloadField("sha256", "keyword", "Content", "SHA-256 of the file"),
-    PayloadField("folder", "keyword", "Folder", "folder inside the library", widget="choice"),
+    PayloadField(
+        "folder",
+        "keyword",
+        "Folder",
+        "folder inside the library, with all below it",
+        multiple=True,
+        hierarchical=True,
+        widget="choice",
+    ),
     PayloadField("taken", "datetime", "Taken", "when the picture was taken", widget="date_range"),
     PayloadField("modified", "datetime", "Modified", "when the file was last changed"),
     PayloadField("camera", "keyword", "Camera", "make and model", widget="choice"),
@@ -72,7 +83,9 @@ BUILTIN_FIELDS: tuple[PayloadField, ...] = (
     PayloadField("height", "integer", "Height", "pixels, as displayed"),
     PayloadField("size_bytes", "integer", "File size", "bytes"),
     PayloadField("captions", "text", "Captions", "words of its descriptions", multiple=True),
-    PayloadField("tags", "keyword", "Tags", "labels of the picture", multiple=True, widget="choice"),
+    PayloadField(
+        "tags", "keyword", "Tags", "labels of the picture", multiple=True, widget="choice"
+    ),
 )
 
 BUILTIN_NAMES = frozenset(field.name for field in BUILTIN_FIELDS)

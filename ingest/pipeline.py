@@ -1,0 +1,318 @@
+"""Pictures into a collection: decode in threads, encode in batches, upsert.
+
+Memory is bounded by the look-ahead, whatever the number of pictures. A run may be stopped at
+any moment and started again: what the collection holds is not encoded again, and a picture
+that was renamed or copied takes the vector of its twin.
+"""
+
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scenesearch.store.open import check_encoder
+
+from ingest.points import described_payload, descriptions_of, file_payload, picture_payload
+from ingest.sources import Source
+from scenesearch.encoder.base import Encoder
+from scenesearch.images import (
+    ImageError,
+    atomic_writer,
+    open_image,
+    thumbnail_path,
+    write_thumbnail,
+)
+from scenesearch.library import ImageRecord, check_library_name
+from scenesearch.store.base import CollectionMissing, CollectionSpec, Point, VectorStore
+from scenesearch.store.fields import BUILTIN_FIELDS, custom_fields
+from scenesearch.store.filters import OneOf
+
+# How many known pictures are looked up at once.
+_LOOKUP = 256
+
+
+@dataclass(frozen=True)
+class IngestOptions:
+    """`workers` decode threads; a batch is encoded and upserted together; every `flush_every`
+    batches are made safe against power loss."""
+
+    workers: int = 2
+    batch_size: int = 32
+    flush_every: int = 50
+    max_megapixels: float = 200
+
+
+@dataclass(frozen=True)
+class Reject:
+    """A picture or manifest row left out, with its reason."""
+
+    path: str
+    reason: str
+
+
+@dataclass
+class IngestReport:
+    """Counts of a run; `reused` are those written without encoding (renamed, copied, or only
+    newly described)."""
+
+    library: str
+    collection: str
+    seen: int = 0
+    written: int = 0
+    skipped: int = 0
+    encoded: int = 0
+    reused: int = 0
+    removed: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+    rejects: list[Reject] = field(default_factory=list)
+
+    @property
+    def images_per_s(self) -> float:
+        return self.seen / self.seconds if self.seconds > 0 else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented JSON shape of `scenesearch ingest --json`."""
+        return {
+            "library": self.library,
+            "collection": self.collection,
+            "seen": self.seen,
+            "written": self.written,
+            "skipped": self.skipped,
+            "rejected": len(self.rejects),
+            "removed": self.removed,
+            "encoded": self.encoded,
+            "reused": self.reused,
+            "interrupted": self.interrupted,
+            "images_per_s": round(self.images_per_s, 2),
+            "rejects": [{"path": r.path, "reason": r.reason} for r in self.rejects],
+        }
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A decoded picture; `known` is its present point where the file's content is the same."""
+
+    image_id: str
+    payload: dict[str, Any]
+    pixels: NDArray[np.float32] | None
+
+
+def ingest(
+    sources: Sequence[Source],
+    *,
+    library: str,
+    encoder: Encoder,
+    store: VectorStore,
+    thumbnails_dir: Path | None = None,
+    rejects_file: Path | None = None,
+    options: IngestOptions | None = None,
+    on_progress: Callable[[IngestReport], None] | None = None,
+) -> IngestReport:
+    """Bring the sources' pictures into the library's collection, making it when there is none.
+
+    A picture that cannot be used is a reject in the report, never an exception. Ctrl-C ends the
+    run with everything acknowledged kept and `interrupted` set. Raises StoreError when the store
+    fails or the collection is another encoder's; what was written before stays.
+    """
+    options = options or IngestOptions()
+    collection = ensure_collection(store, library, encoder)
+    for source in sources:
+        store.add_fields(collection, custom_fields(source.fields))
+    report = IngestReport(library, collection)
+    started = time.perf_counter()
+    run = _Run(collection, encoder, store, thumbnails_dir, options, report)
+    for source in sources:
+        report.rejects += [Reject(problem.where, problem.reason) for problem in source.problems]
+    try:
+        for _ in run.batches(record for source in sources for record in source.records()):
+            report.seconds = time.perf_counter() - started
+            if on_progress is not None:
+                on_progress(report)
+    except KeyboardInterrupt:
+        report.interrupted = True
+    store.flush(collection)
+    if not report.interrupted:
+        store.optimize(collection)
+    report.seconds = time.perf_counter() - started
+    if rejects_file is not None:
+        _write_rejects(rejects_file, report.rejects)
+    return report
+
+
+def ensure_collection(store: VectorStore, library: str, encoder: Encoder) -> str:
+    """The collection behind the library's alias, made and aliased when the library is new."""
+    check_library_name(library)
+    info = encoder.info
+    try:
+        spec = store.describe(library)
+    except CollectionMissing:
+        name = f"{library}-{info.name.lower()}-1"
+        if name not in store.collections():
+            store.create_collection(
+                name,
+                CollectionSpec(
+                    library, info.name, info.fingerprint, info.dimension, BUILTIN_FIELDS
+                ),
+            )
+        store.set_alias(library, name)
+        spec = store.describe(library)
+    check_encoder(spec, name=info.name, fingerprint=info.fingerprint, dimension=info.dimension)
+    return store.resolve(library)
+
+
+class _Run:
+    """One pass over the records; its report is brought up to date batch by batch."""
+
+    def __init__(
+        self,
+        collection: str,
+        encoder: Encoder,
+        store: VectorStore,
+        thumbnails_dir: Path | None,
+        options: IngestOptions,
+        report: IngestReport,
+    ) -> None:
+        self._collection = collection
+        self._encoder = encoder
+        self._store = store
+        self._thumbnails_dir = thumbnails_dir
+        self._options = options
+        self._report = report
+        # In a collection that was empty, nothing is known and no twin can be found.
+        self._was_empty = store.count(collection) == 0
+        # A JPEG is decoded reduced, but with twice what encoder and thumbnail need, so that
+        # embeddings differ from those of the full picture by no more than rounding.
+        self._reduce_to = 2 * max(*encoder.info.image_size, 160)
+
+    def batches(self, records: Iterable[ImageRecord]) -> Iterator[None]:
+        """Write batch by batch, yielding after each."""
+        prepared: list[_Prepared] = []
+        written = 0
+        for item in self._decoded(records):
+            if isinstance(item, Reject):
+                self._report.rejects.append(item)
+            elif item is not None:
+                prepared.append(item)
+            if len(prepared) == self._options.batch_size:
+                self._write(prepared)
+                prepared = []
+                written += 1
+                if written % self._options.flush_every == 0:
+                    self._store.flush(self._collection)
+            if self._report.seen % self._options.batch_size == 0:
+                yield
+        self._write(prepared)
+        yield
+
+    def _decoded(self, records: Iterable[ImageRecord]) -> Iterator[_Prepared | Reject | None]:
+        """Results of the decode threads in the order of the records; None for a skipped one."""
+        ahead = 2 * self._options.batch_size
+        pending: deque[Future[_Prepared | Reject | None]] = deque()
+        pool = ThreadPoolExecutor(self._options.workers, thread_name_prefix="decode")
+        try:
+            for record, known in self._with_known(records):
+                pending.append(pool.submit(self._prepare, record, known))
+                if len(pending) > ahead:
+                    yield self._counted(pending.popleft().result())
+            while pending:
+                yield self._counted(pending.popleft().result())
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _counted(self, item: _Prepared | Reject | None) -> _Prepared | Reject | None:
+        self._report.seen += 1
+        self._report.skipped += item is None
+        return item
+
+    def _with_known(
+        self, records: Iterable[ImageRecord]
+    ) -> Iterator[tuple[ImageRecord, Point | None]]:
+        iterator = iter(records)
+        while chunk := list(islice(iterator, _LOOKUP)):
+            known: dict[str, Point] = {}
+            if not self._was_empty:
+                ids = [record.image_id for record in chunk]
+                known = self._store.retrieve(self._collection, ids)
+            for record in chunk:
+                yield record, known.get(record.image_id)
+
+    def _prepare(self, record: ImageRecord, known: Point | None) -> _Prepared | Reject | None:
+        """Runs in a decode thread."""
+        try:
+            status = record.path.stat()
+        except OSError as error:
+            return Reject(str(record.path), f"cannot be read: {error.strerror or error}")
+        described = described_payload(record)
+        from_file = file_payload(record.path, status)
+        if known is not None and known.payload.items() >= (from_file | described).items():
+            return None
+        try:
+            opened = open_image(
+                record.path,
+                reduce_to=self._reduce_to,
+                max_megapixels=self._options.max_megapixels,
+            )
+        except ImageError as error:
+            return Reject(str(record.path), str(error))
+        if self._thumbnails_dir is not None:
+            thumbnail = thumbnail_path(self._thumbnails_dir, opened.sha256)
+            if not thumbnail.exists():
+                write_thumbnail(opened.image, thumbnail)
+        # What a manifest said earlier outlives a run without that manifest.
+        earlier = {} if known is None else descriptions_of(known.payload)
+        payload = earlier | picture_payload(record.image_id, opened) | described | from_file
+        if known is not None and known.payload.get("sha256") == opened.sha256:
+            return _Prepared(record.image_id, payload, None)
+        return _Prepared(record.image_id, payload, self._encoder.preprocess(opened.image))
+
+    def _write(self, prepared: Sequence[_Prepared]) -> None:
+        if not prepared:
+            return
+        vectors = self._known_vectors(prepared)
+        new = [item for item in prepared if item.payload["sha256"] not in vectors]
+        pixels = [item.pixels for item in new if item.pixels is not None]
+        if pixels:
+            embeddings = self._encoder.encode_pixels(np.stack(pixels))  # (new, dim)
+            for item, embedding in zip(new, embeddings, strict=True):
+                vectors[item.payload["sha256"]] = embedding
+        self._store.upsert(
+            self._collection,
+            [
+                Point(item.image_id, vectors[item.payload["sha256"]], item.payload)
+                for item in prepared
+            ],
+        )
+        self._report.written += len(prepared)
+        self._report.encoded += len(pixels)
+        self._report.reused += len(prepared) - len(pixels)
+
+    def _known_vectors(self, prepared: Sequence[_Prepared]) -> dict[str, NDArray[np.float32]]:
+        """Vectors the collection already holds, by content hash."""
+        if self._was_empty:
+            return {}
+        hashes = tuple({item.payload["sha256"] for item in prepared})
+        twins = self._store.scroll(
+            self._collection,
+            where=(OneOf("sha256", hashes),),
+            payload=("sha256",),
+            with_vectors=True,
+        )
+        return {twin.payload["sha256"]: twin.vector for twin in twins if twin.vector is not None}
+
+
+def _write_rejects(file: Path, rejects: Sequence[Reject]) -> None:
+    """The rejects of the last run, one JSON object a line."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_writer(file) as out:
+        for reject in rejects:
+            line = json.dumps({"path": reject.path, "reason": reject.reason}, ensure_ascii=True)
+            out.write(line.encode() + os.linesep.encode())
