@@ -1,0 +1,138 @@
+"""Ranking metrics: pure functions of qrels and a run, touching neither model nor store.
+
+Every metric follows from the ranks at which a query's relevant images stand, so these are worked
+out once per query (`place`) and the metrics read them. Rankings order by score, ties by image id,
+so that a figure is the same on every machine. An image is relevant when its grade is above 0.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+# query_id -> image_id -> grade; and query_id -> image_id -> score
+Qrels = Mapping[str, Mapping[str, int]]
+Run = Mapping[str, Mapping[str, float]]
+
+CUTOFFS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a query's relevant images stand in its ranking.
+
+    `ranks` (from 1, ascending) are of those that the run holds, `grades` are theirs; `ideal` are
+    the grades of all relevant images, best first.
+    """
+
+    ranks: tuple[int, ...]
+    grades: tuple[int, ...]
+    ideal: tuple[int, ...]
+
+
+def ranking(scores: Mapping[str, float]) -> list[str]:
+    """Image ids, best score first, ties by id."""
+    return sorted(scores, key=lambda image_id: (-scores[image_id], image_id))
+
+
+def place(grades: Mapping[str, int], scores: Mapping[str, float]) -> Placement:
+    """The ranks of the relevant images of one query; raises ValueError when it has none."""
+    relevant = {image_id: grade for image_id, grade in grades.items() if grade > 0}
+    if not relevant:
+        raise ValueError("a query without a relevant image cannot be scored")
+    found = [
+        (rank, relevant[image_id])
+        for rank, image_id in enumerate(ranking(scores), start=1)
+        if image_id in relevant
+    ]
+    return Placement(
+        ranks=tuple(rank for rank, _ in found),
+        grades=tuple(grade for _, grade in found),
+        ideal=tuple(sorted(relevant.values(), reverse=True)),
+    )
+
+
+def recall_at_k(placement: Placement, k: int) -> float:
+    """Share of the relevant images that are among the first k."""
+    return sum(rank <= k for rank in placement.ranks) / len(placement.ideal)
+
+
+def success_at_k(placement: Placement, k: int) -> float:
+    """1 when any relevant image is among the first k, else 0."""
+    return float(first_relevant_rank(placement) <= k)
+
+
+def reciprocal_rank(placement: Placement) -> float:
+    """1 / rank of the first relevant image, 0 when the run holds none."""
+    return 1 / first_relevant_rank(placement)
+
+
+def first_relevant_rank(placement: Placement) -> float:
+    """Rank of the first relevant image, infinite when the run holds none."""
+    return float(placement.ranks[0]) if placement.ranks else math.inf
+
+
+def ndcg_at_k(placement: Placement, k: int) -> float:
+    """Discounted gain of the first k over the best there could be.
+
+    As trec_eval has it: the gain is the grade itself, not 2^grade - 1.
+    """
+    gained = sum(
+        grade / math.log2(rank + 1)
+        for rank, grade in zip(placement.ranks, placement.grades, strict=True)
+        if rank <= k
+    )
+    best = sum(
+        grade / math.log2(rank + 1) for rank, grade in enumerate(placement.ideal[:k], start=1)
+    )
+    return gained / best
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Every metric of every query, and the image each query counts as a question about.
+
+    `per_query` holds one array `(queries,)` per metric, in the order of `query_ids`: those whose
+    mean is the figure, beside `first_rank`, whose median is. `groups` names each query's first
+    relevant image: captions of one picture are not independent and move together in a bootstrap.
+    """
+
+    query_ids: tuple[str, ...]
+    groups: tuple[str, ...]
+    per_query: Mapping[str, NDArray[np.float64]]
+    first_rank: NDArray[np.float64]
+
+    def means(self) -> dict[str, float]:
+        """The figures: each metric's mean over the queries, and `median_rank`.
+
+        `median_rank` is infinite when the run holds nothing relevant for half of the queries.
+        """
+        figures = {name: float(values.mean()) for name, values in self.per_query.items()}
+        return figures | {"median_rank": float(np.median(self.first_rank))}
+
+
+def score_queries(qrels: Qrels, run: Run) -> Scores:
+    """All metrics of all queries in the qrels; a query that the run lacks scores 0.
+
+    Raises ValueError when there is no query, or one without a relevant image.
+    """
+    if not qrels:
+        raise ValueError("there is no query to score")
+    placements = [place(grades, run.get(query_id, {})) for query_id, grades in qrels.items()]
+    columns = {
+        **{f"recall@{k}": [recall_at_k(each, k) for each in placements] for k in CUTOFFS},
+        **{f"success@{k}": [success_at_k(each, k) for each in placements] for k in CUTOFFS},
+        "mrr": [reciprocal_rank(each) for each in placements],
+        "ndcg@10": [ndcg_at_k(each, 10) for each in placements],
+    }
+    return Scores(
+        query_ids=tuple(qrels),
+        groups=tuple(
+            next(image_id for image_id, grade in grades.items() if grade > 0)
+            for grades in qrels.values()
+        ),
+        per_query={name: np.array(values, np.float64) for name, values in columns.items()},
+        first_rank=np.array([first_relevant_rank(each) for each in placements], np.float64),
+    )
