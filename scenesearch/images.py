@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import stat
-import tempfile
+import uuid
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,13 +139,14 @@ def write_thumbnail(image: Image.Image, path: Path) -> None:
 @contextmanager
 def atomic_writer(path: Path) -> Iterator[io.BufferedWriter]:
     """A binary file that appears under its name only when the block ends without an exception."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    # Not tempfile: its files are for their owner alone, these are for whoever may read the folder.
+    temporary = path.with_name(f".tmp-{uuid.uuid4().hex}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("xb") as file:
             yield file
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -1,0 +1,62 @@
+# Everything runs in .venv, made here from the package index alone. `make` lists the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo ui test test-slow lint bench chromium clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "scenesearch needs Python 3.11 or newer; try make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Each stamp holds until the declared dependencies change, so that a repeated make is instant.
+$(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing scenesearch with its page (no torch) ..."
+	$(PIP) -e '.[ui]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing scenesearch with training and test tools (torch: some minutes) ..."
+	$(PIP) -e '.[ui,train,dev]'
+	@touch $@ $(VENV)/.serve
+
+setup: $(VENV)/.serve  ## install search, ingest and the page into .venv
+
+demo: $(VENV)/.serve  ## draw a sample library, index it, search it, measure it
+	@du -sm $(VENV) | awk '{print "Installed: " $$1 " MB in $(VENV)"}'
+	$(BIN)/scenesearch demo
+
+ui: $(VENV)/.serve  ## open the search page over the sample library (LIBRARY=photos for your own)
+	$(BIN)/scenesearch ui --library $(or $(LIBRARY),demo)
+
+test: $(VENV)/.dev  ## fast tests
+	$(BIN)/pytest -m "not slow and not browser"
+
+test-slow: $(VENV)/.dev chromium  ## the rest: slow tests and a real browser
+	$(BIN)/pytest -m "slow or browser"
+
+lint: $(VENV)/.dev  ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.dev  ## speeds as ratios within one run, with the machine named
+	$(BIN)/python -m tests.bench
+
+# The browser tests skip, saying so, where there is no Chromium and no right to install one.
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+	  || command -v google-chrome >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	       && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || echo "no Chromium: browser tests will be skipped"
+
+clean:  ## remove the virtual environment and caches
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info

@@ -1,0 +1,510 @@
+"""The `scenesearch` command: results on stdout, progress and messages on stderr.
+
+Applications and libraries are imported inside the commands, so that each starts fast.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from scenesearch.errors import SceneSearchError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.pipeline import IngestReport
+    from ingest.sources import Source
+    from scenesearch.encoder.base import Encoder
+    from scenesearch.evaluation.evaluate import Evaluation
+    from scenesearch.searcher import SearchResult
+    from scenesearch.settings import Settings
+    from scenesearch.store.base import VectorStore
+
+FOUND, NOTHING, FAILED, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    help="Describe a scene in words, get the photographs that show it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+library_app = typer.Typer(help="What a library holds and how it is kept.", no_args_is_help=True)
+app.add_typer(library_app, name="library")
+
+LibraryOption = Annotated[
+    str | None, typer.Option("--library", "-l", help="Library; default: SCENESEARCH_LIBRARY.")
+]
+EncoderOption = Annotated[
+    str | None,
+    typer.Option("--encoder", "-e", help="Bundled name or folder; default: SCENESEARCH_ENCODER."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        "-w",
+        metavar="EXPR",
+        help="Condition on metadata, may be repeated: orientation=landscape, taken=2019..2021, "
+        "width>=2000, camera=Canon*, tags in sea,boat, folder=2020, captions=red boat, "
+        "camera!=Nikon, location=55.75,37.62,50km.",
+    ),
+]
+
+
+def main() -> NoReturn:
+    """Run the command line; a user's mistake is one sentence on stderr and exit status 2."""
+    try:
+        app()
+    except SceneSearchError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; there is nobody to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(FOUND)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}")
+    sys.exit(FOUND)
+
+
+@app.command()
+def ingest(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders, pictures, manifests (CSV, TSV, JSONL, Parquet)."),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="Manifest with an 'image' column; PATH is where its pictures lie."),
+    ] = None,
+    library: LibraryOption = None,
+    encoder: EncoderOption = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=256, help="Decode threads; default: one per core.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Pictures encoded together.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring pictures with their metadata into a library; run it again to continue or refresh.
+
+    Unchanged pictures are skipped, changed ones replaced, broken ones listed with their reason.
+    """
+    from ingest.sources import Roots, find_sources
+
+    settings = _settings()
+    name = _library_name(library or settings.library)
+    if not paths and manifest is None:
+        _fail("nothing to ingest: give a folder, a picture or a manifest")
+    roots = Roots(settings.library_dir(name) / "sources.json")
+    sources = find_sources(paths or [], roots=roots, manifest=manifest)
+    with _open_store(settings) as store:
+        report = _ingest(
+            sources,
+            name,
+            _load_encoder(settings, encoder),
+            store,
+            settings,
+            workers=workers,
+            batch_size=batch_size,
+        )
+    if as_json:
+        _print_json(report.to_json())
+    else:
+        _print_ingest_report(report)
+    if report.interrupted:
+        _fail("interrupted; run the same command again to continue", INTERRUPTED)
+
+
+@app.command()
+def search(
+    text: Annotated[str, typer.Argument(help="What the picture shows, in words.")],
+    where: WhereOption = None,
+    k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many pictures.")] = 10,
+    min_relevance: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Leave out less relevant ones; 0 always answers."),
+    ] = None,
+    library: LibraryOption = None,
+    encoder: EncoderOption = None,
+    sheet: Annotated[
+        Path | None, typer.Option(help="Save the pictures as a contact sheet (.jpg, .png).")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find the pictures that show the scene. Exits 0 when found, 1 when nothing matches."""
+    from scenesearch.query import parse_where
+    from scenesearch.searcher import Searcher
+
+    settings = _settings()
+    name = _library_name(library or settings.library)
+    with _open_store(settings) as store:
+        searcher = Searcher(_load_encoder(settings, encoder), store, name)
+        result = searcher.search(
+            text,
+            k=k,
+            where=parse_where(where or [], searcher.fields),
+            min_relevance=settings.min_relevance if min_relevance is None else min_relevance,
+        )
+    if sheet is not None and result.hits:
+        _write_sheet(sheet, result)
+    if as_json:
+        _print_json(result.to_json())
+    else:
+        _print_hits(result)
+    sys.exit(FOUND if result.hits else NOTHING)
+
+
+@app.command()
+def evaluate(
+    queries: Annotated[
+        Path, typer.Option(help="test_queries.csv, or a table with query_text and images.")
+    ],
+    images: Annotated[Path, typer.Option(help="Folder of the gallery's pictures.")],
+    where: WhereOption = None,
+    encoder: EncoderOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for run.trec, qrels.trec, per_query.parquet, summary."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure search: index the folder for the moment, ask every query, compare the answers."""
+    from ingest.sources import Roots, find_sources
+    from scenesearch.query import parse_where
+    from scenesearch.store.edge import EdgeStore
+
+    settings = _settings()
+    loaded = _load_encoder(settings, encoder)
+    with (
+        tempfile.TemporaryDirectory(prefix="scenesearch-") as folder,
+        closing(EdgeStore(Path(folder))) as store,
+    ):
+        sources = find_sources([images], roots=Roots())
+        report = _ingest(sources, "evaluation", loaded, store, settings, keep_thumbnails=False)
+        if report.interrupted:
+            _fail("interrupted", INTERRUPTED)
+        for reject in report.rejects:
+            _say(f"not in the gallery: {reject.path}: {reject.reason}")
+        conditions = parse_where(where or [], store.describe("evaluation").fields)
+        evaluation = _evaluate(queries, loaded, store, "evaluation", where=conditions)
+    if out is not None:
+        evaluation.save(out)
+        _say(f"run, per-query table and summary: {out}")
+    if as_json:
+        _print_json(evaluation.to_json())
+    else:
+        _print_evaluation(evaluation)
+
+
+@app.command()
+def demo(
+    size: Annotated[int, typer.Option(min=20, max=5000, help="Pictures to draw.")] = 300,
+    sheet: Annotated[Path, typer.Option(help="Where the example's answer is saved.")] = Path(
+        "demo.jpg"
+    ),
+) -> None:
+    """Draw a sample library, index it, search it and measure it: everything works, offline."""
+    from ingest.sources import Roots, find_sources
+    from scenesearch.datasets.drawn import write_library
+    from scenesearch.searcher import Searcher
+
+    settings = _settings()
+    started = time.perf_counter()
+    folder = settings.data_dir / "demo-pictures"
+    with _progress() as progress:
+        task = progress.add_task("drawing", total=size)
+        drawn = write_library(
+            folder, size=size, progress=lambda done: progress.update(task, completed=done)
+        )
+    loaded = _load_encoder(settings, None)
+    roots = Roots(settings.library_dir("demo") / "sources.json")
+    with _open_store(settings) as store:
+        report = _ingest(find_sources([folder], roots=roots), "demo", loaded, store, settings)
+        _print_ingest_report(report)
+        if report.interrupted:
+            _fail("interrupted; run the same command again to continue", INTERRUPTED)
+        evaluation = _evaluate(drawn.test_queries, loaded, store, "demo")
+        _print_evaluation(evaluation)
+        example = drawn.example_query
+        result = Searcher(loaded, store, "demo").search(example, k=5)
+    typer.echo(f'\nscenesearch search --library demo "{example}" -k 5')
+    _print_hits(result)
+    _write_sheet(sheet, result)
+    typer.echo(
+        f"\nThese five pictures: {sheet}\n"
+        f"Done in {time.perf_counter() - started:.0f} s.\n\n"
+        "See it in a page:       make ui\n"
+        "Index your own folder:  .venv/bin/scenesearch ingest PATH/TO/PHOTOS\n"
+        'Search it:              .venv/bin/scenesearch search "a dog on a beach"'
+    )
+
+
+@app.command()
+def ui(
+    library: LibraryOption = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 8501,
+    address: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+) -> None:
+    """Open the search page in the browser."""
+    try:
+        from ui.launch import run_page
+    except ModuleNotFoundError as error:
+        missing = error.name
+        _fail(f"the page needs {missing}: pip install 'scenesearch[ui]'")
+    settings = _settings()
+    sys.exit(run_page(port=port, address=address, library=library or settings.library))
+
+
+@library_app.command("status")
+def library_status(library: LibraryOption = None, as_json: JsonOption = False) -> None:
+    """What a library holds: pictures, encoder, fields, rejects of the last ingest."""
+    settings = _settings()
+    name = _library_name(library or settings.library)
+    rejects_file = settings.library_dir(name) / "rejects.jsonl"
+    rejects = rejects_file.read_text().splitlines() if rejects_file.exists() else []
+    with _open_store(settings) as store:
+        spec = store.describe(name)
+        status: dict[str, Any] = {
+            "library": name,
+            "collection": store.resolve(name),
+            "pictures": store.count(name),
+            "encoder": spec.encoder,
+            "fingerprint": spec.fingerprint,
+            "dimension": spec.dimension,
+            "fields": [field.name for field in spec.fields],
+            "rejects": [json.loads(line) for line in rejects],
+            "engine": store.health(),
+        }
+    if as_json:
+        _print_json(status)
+        return
+    for key, value in status.items():
+        if key == "rejects":
+            typer.echo(f"{key:<12} {len(value)} at the last ingest")
+            for reject in value:
+                line = _printable(f"{reject['path']}: {reject['reason']}")
+                typer.echo(f"{'':<12} {line}")
+        else:
+            typer.echo(f"{key:<12} {', '.join(value) if isinstance(value, list) else value}")
+
+
+def _settings() -> "Settings":
+    from pydantic import ValidationError
+
+    from scenesearch.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        _fail(f"SCENESEARCH_{str(first['loc'][0]).upper()}: {first['msg']}")
+
+
+def _library_name(name: str) -> str:
+    from scenesearch.library import check_library_name
+
+    return check_library_name(name)
+
+
+@contextmanager
+def _open_store(settings: "Settings") -> Iterator["VectorStore"]:
+    from scenesearch.store.open import open_store
+
+    key = settings.qdrant_api_key
+    store = open_store(
+        edge_dir=settings.edge_dir,
+        qdrant_url=settings.qdrant_url,
+        qdrant_api_key=key.get_secret_value() if key else None,
+        grpc_port=settings.qdrant_grpc_port,
+        timeout_s=settings.qdrant_timeout_s,
+    )
+    with closing(store):
+        yield store
+
+
+def _load_encoder(settings: "Settings", name: str | None) -> "Encoder":
+    from scenesearch.encoder.onnx import OnnxEncoder
+    from scenesearch.encoder.registry import find_encoder
+
+    return OnnxEncoder(find_encoder(name or settings.encoder), threads=settings.threads)
+
+
+def _ingest(
+    sources: "Sequence[Source]",
+    library: str,
+    encoder: "Encoder",
+    store: "VectorStore",
+    settings: "Settings",
+    *,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    keep_thumbnails: bool = True,
+) -> "IngestReport":
+    """Ingest with a progress bar on stderr."""
+    from ingest.pipeline import IngestOptions
+    from ingest.pipeline import ingest as run_ingest
+
+    total = sum(1 for source in sources for _ in source.records())
+    own = settings.library_dir(library) if keep_thumbnails else None
+    with _progress() as progress:
+        task = progress.add_task("ingesting", total=total)
+        return run_ingest(
+            sources,
+            library=library,
+            encoder=encoder,
+            store=store,
+            thumbnails_dir=own / "thumbnails" if own else None,
+            rejects_file=own / "rejects.jsonl" if own else None,
+            options=IngestOptions(
+                workers=workers or os.cpu_count() or 2,
+                batch_size=batch_size or settings.batch_size,
+                max_megapixels=settings.max_megapixels,
+            ),
+            on_progress=lambda report: progress.update(task, completed=report.seen),
+        )
+
+
+def _evaluate(
+    queries: Path,
+    encoder: "Encoder",
+    store: "VectorStore",
+    library: str,
+    *,
+    where: Any = (),
+) -> "Evaluation":
+    """Ask every query of the file, with a progress bar on stderr."""
+    from scenesearch.datasets.queries import read_queries
+    from scenesearch.evaluation.evaluate import evaluate as run_evaluation
+
+    read = read_queries(queries)
+    for problem in read.problems:
+        _say(f"left out: {problem.file}:{problem.line}: {problem.reason}")
+    with _progress() as progress:
+        task = progress.add_task("asking", total=len(read.queries))
+        return run_evaluation(
+            read.queries,
+            encoder=encoder,
+            store=store,
+            library=library,
+            where=where,
+            on_progress=lambda done: progress.update(task, completed=done),
+        )
+
+
+@contextmanager
+def _progress() -> Iterator[Any]:
+    """A bar with rate and time left on stderr; plain lines where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed:.0f}/s" if speed else "")
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=Console(stderr=True),
+    ) as progress:
+        yield progress
+
+
+def _print_ingest_report(report: "IngestReport") -> None:
+    for reject in report.rejects:
+        _say(f"rejected: {reject.path}: {reject.reason}")
+    typer.echo(
+        f"{report.library}: {report.seen} seen, {report.written} written, "
+        f"{report.skipped} skipped, {len(report.rejects)} rejected, "
+        f"{report.images_per_s:.0f} pictures/s"
+    )
+
+
+def _print_hits(result: "SearchResult") -> None:
+    if not result.hits:
+        nearest = result.nearest
+        hint = (
+            f"; nearest is {nearest.image_id} at {nearest.relevance:.0%}, "
+            "see it with --min-relevance 0"
+            if nearest
+            else ""
+        )
+        _say(f"nothing in library {result.library} matches {result.query!r}{hint}")
+        return
+    for hit in result.hits:
+        captions = hit.payload.get("captions") or [""]
+        typer.echo(
+            f"{hit.rank:>3}  {hit.relevance:>4.0%}  {hit.score:.3f}  "
+            f"{_printable(hit.path)}  {_printable(captions[0])}".rstrip()
+        )
+
+
+def _print_evaluation(evaluation: "Evaluation") -> None:
+    typer.echo(
+        f"\nencoder {evaluation.encoder}, gallery of {evaluation.gallery} pictures, "
+        f"{evaluation.query_count} queries"
+    )
+    for metric, value, interval in evaluation.rows():
+        typer.echo(f"  {metric:<12} {value:>8}   {interval}")
+
+
+def _write_sheet(file: Path, result: "SearchResult") -> None:
+    from scenesearch.sheet import SheetEntry, write_contact_sheet
+
+    entries = [
+        SheetEntry(
+            Path(hit.path),
+            f"{hit.rank}.  {hit.relevance:.0%}  {hit.image_id}",
+            next(iter(hit.payload.get("captions") or [""])),
+        )
+        for hit in result.hits
+    ]
+    write_contact_sheet(file, result.query, entries)
+
+
+def _print_json(document: Any) -> None:
+    typer.echo(json.dumps(document, ensure_ascii=False, indent=1))
+
+
+def _printable(text: str) -> str:
+    """One line without control characters: names and captions come from strangers."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _say(message: str) -> None:
+    typer.echo(f"scenesearch: {_printable(message)}", err=True)
+
+
+def _fail(message: str, status: int = FAILED) -> NoReturn:
+    _say(message)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Fixtures shared by all tests: a real embedded store, a tiny encoder that knows colours."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from scenesearch.encoder.base import EncoderInfo
+from scenesearch.store.edge import EdgeStore
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+COLOURS = {
+    "red": (220, 30, 30),
+    "green": (30, 180, 60),
+    "blue": (30, 60, 220),
+    "yellow": (235, 220, 40),
+    "white": (245, 245, 245),
+    "black": (10, 10, 10),
+}
+
+
+class ColourEncoder:
+    """Pictures and words become their colours: 'a red boat' lies near a red picture.
+
+    The vector is the mean RGB around mid grey with a constant fourth part, so that no picture
+    has a vector of length zero.
+    """
+
+    def __init__(self, name: str = "colour", fingerprint: str = "c0104f") -> None:
+        self.info = EncoderInfo(
+            name=name,
+            fingerprint=fingerprint,
+            dimension=4,
+            image_size=(8, 8),
+            resize="squash",
+            interpolation="bilinear",
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            context_length=16,
+            text_prefix="",
+            pad_token_id=0,
+            calibration={"method": "platt", "slope": 12.0, "intercept": -9.0},
+        )
+        self.encoded = 0
+
+    def preprocess(self, image: Image.Image) -> NDArray[np.float32]:
+        pixels = np.asarray(image.resize((8, 8)), np.float32) / 127.5 - 1
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+    def encode_pixels(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.encoded += len(pixels)
+        return self._unit(pixels.mean(axis=(2, 3)))
+
+    def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
+        return self.encode_pixels(np.stack([self.preprocess(image) for image in images]))
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        means = []
+        for text in texts:
+            named = [COLOURS[word] for word in text.lower().split() if word in COLOURS]
+            means.append(np.mean(named or [(127.5, 127.5, 127.5)], axis=0) / 127.5 - 1)
+        return self._unit(np.array(means, np.float32))
+
+    @staticmethod
+    def _unit(means: NDArray[np.float32]) -> NDArray[np.float32]:
+        vectors = np.concatenate([means, np.full((len(means), 1), 0.1)], axis=1)
+        unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        return unit.astype(np.float32)
+
+
+@pytest.fixture
+def colour_encoder() -> ColourEncoder:
+    return ColourEncoder()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[EdgeStore]:
+    """A real embedded store in a temporary folder."""
+    edge = EdgeStore(tmp_path / "edge")
+    yield edge
+    edge.close()
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with one plain picture of each colour, some in a subfolder."""
+    folder = tmp_path / "photos"
+    (folder / "trip").mkdir(parents=True)
+    for number, (name, colour) in enumerate(COLOURS.items()):
+        size = (64, 48) if number % 2 else (48, 64)
+        place = folder if number < 3 else folder / "trip"
+        Image.new("RGB", size, colour).save(place / f"{name}.jpg")
+    return folder
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The shared data beside the project; the test is skipped where there is none."""
+    root = Path(__file__).parent.parent
+    shared = Path(os.environ.get("SCENESEARCH_SHARED", root.parent / "shared"))
+    if not (shared / "data").is_dir():
+        pytest.skip("needs the shared photographs (SCENESEARCH_SHARED)")
+    return shared
