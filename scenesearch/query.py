@@ -213,7 +213,7 @@ def _boolean(text: str, value: str) -> bool:
 
 
 def _split_commas(value: str) -> list[str]:
-    parts = [part.strip() for part in re.findall(r'"[^"]*"|[^,]+', value)]
+    parts = [part.strip() for part in re.findall(r'\s*("[^"]*"|[^,]+)', value)]
     return [part for part in parts if part]
 
 

@@ -18,7 +18,7 @@ from scenesearch.encoder.base import EncoderError, EncoderInfo, Interpolation, R
 
 PARTS = ("image.onnx", "text.onnx", "tokenizer.json")
 
-_Side = Annotated[int, Field(ge=8, le=4096)]
+_Side = Annotated[int, Field(ge=1, le=4096)]
 _Deviation = Annotated[float, Field(gt=0)]
 
 

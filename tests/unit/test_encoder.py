@@ -1,0 +1,195 @@
+"""Encoder folders and their serving, with graphs small enough to work out by hand."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from scenesearch.encoder.base import EncoderError
+from scenesearch.encoder.folder import read_encoder_info, verify_encoder
+from scenesearch.encoder.onnx import OnnxEncoder
+from scenesearch.encoder.registry import find_encoder
+
+VOCABULARY = {"[PAD]": 0, "[UNK]": 1, "red": 2, "green": 3, "blue": 4}
+WORD_VECTORS = np.array([[9, 9, 9], [0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
+
+
+def write_graphs(folder: Path) -> None:
+    """Image: mean of each channel. Text: sum of the words' vectors, padding left out."""
+    image = helper.make_graph(
+        [
+            helper.make_node(
+                "ReduceMean", ["pixel_values", "axes"], ["image_embeddings"], keepdims=0
+            )
+        ],
+        "image",
+        [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["n", 3, 4, 4])],
+        [helper.make_tensor_value_info("image_embeddings", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(np.array([2, 3], np.int64), "axes")],
+    )
+    text = helper.make_graph(
+        [
+            helper.make_node("Gather", ["words", "input_ids"], ["vectors"]),
+            helper.make_node("Cast", ["attention_mask"], ["mask"], to=TensorProto.FLOAT),
+            helper.make_node("Unsqueeze", ["mask", "last"], ["weights"]),
+            helper.make_node("Mul", ["vectors", "weights"], ["weighted"]),
+            helper.make_node("ReduceSum", ["weighted", "tokens"], ["text_embeddings"], keepdims=0),
+        ],
+        "text",
+        [
+            helper.make_tensor_value_info(name, TensorProto.INT64, ["n", "t"])
+            for name in ("input_ids", "attention_mask")
+        ],
+        [helper.make_tensor_value_info("text_embeddings", TensorProto.FLOAT, ["n", 3])],
+        [
+            numpy_helper.from_array(WORD_VECTORS, "words"),
+            numpy_helper.from_array(np.array([2], np.int64), "last"),
+            numpy_helper.from_array(np.array([1], np.int64), "tokens"),
+        ],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    for name, graph in (("image.onnx", image), ("text.onnx", text)):
+        model = helper.make_model(graph, opset_imports=opset, ir_version=10)
+        onnx.save(model, folder / name)
+
+
+def declare(folder: Path, **changes: Any) -> None:
+    files = {}
+    for part in ("image.onnx", "text.onnx", "tokenizer.json"):
+        data = (folder / part).read_bytes()
+        files[part] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    manifest = {
+        "format": 1,
+        "name": "tiny",
+        "dimension": 3,
+        "image": {"size": [4, 4], "resize": "squash", "mean": [0, 0, 0], "std": [1, 1, 1]},
+        "text": {"context_length": 4},
+        "files": files,
+    }
+    (folder / "encoder.json").write_text(json.dumps(manifest | changes))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tokenizer = Tokenizer(WordLevel(VOCABULARY, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    write_graphs(tmp_path)
+    declare(tmp_path)
+    return tmp_path
+
+
+def test_embeddings_are_float32_of_unit_length(folder: Path) -> None:
+    encoder = OnnxEncoder(folder)
+    texts = encoder.encode_texts(["red red green", "blue"])
+    images = encoder.encode_images([Image.new("RGB", (9, 5), (30, 40, 0))])
+    np.testing.assert_allclose(texts, [[2 / 5**0.5, 1 / 5**0.5, 0], [0, 0, 1]], atol=1e-6)
+    np.testing.assert_allclose(images, [[0.6, 0.8, 0]], atol=1e-6)
+    assert texts.dtype == images.dtype == np.float32
+
+
+def test_padding_in_a_batch_does_not_change_a_vector(folder: Path) -> None:
+    encoder = OnnxEncoder(folder)
+    together = encoder.encode_texts(["red", "green blue green"])
+    np.testing.assert_array_equal(together[0], encoder.encode_texts(["red"])[0])
+
+
+def test_words_beyond_the_context_length_are_cut(folder: Path) -> None:
+    (vector,) = OnnxEncoder(folder).encode_texts(["red red red red blue blue blue"])
+    np.testing.assert_allclose(vector, [1, 0, 0])
+
+
+def test_nothing_encodes_to_no_rows(folder: Path) -> None:
+    encoder = OnnxEncoder(folder)
+    assert encoder.encode_texts([]).shape == (0, 3)
+    assert encoder.encode_pixels(np.empty((0, 3, 4, 4), np.float32)).shape == (0, 3)
+
+
+def test_preprocessing_follows_the_declaration(folder: Path) -> None:
+    picture = Image.new("RGB", (12, 4), "black")
+    picture.paste((255, 255, 255), (4, 0, 8, 4))  # the middle third is white
+    declare(
+        folder,
+        image={
+            "size": [4, 4],
+            "resize": "shortest_edge_crop",
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.25, 0.5],
+        },
+    )
+    pixels = OnnxEncoder(folder).preprocess(picture)
+    assert pixels.shape == (3, 4, 4)
+    np.testing.assert_allclose(pixels[:, 2, 2], [1, 2, 1])
+
+
+def test_fingerprint_changes_with_weights_but_not_with_scores(folder: Path) -> None:
+    before = read_encoder_info(folder).fingerprint
+    declare(folder, scores={"x": 1}, name="other")
+    assert read_encoder_info(folder).fingerprint == before
+    with (folder / "text.onnx").open("ab") as file:
+        file.write(b" ")
+    declare(folder)
+    assert read_encoder_info(folder).fingerprint != before
+
+
+def test_changed_weights_of_the_same_size_are_found(folder: Path) -> None:
+    verify_encoder(folder)
+    data = bytearray((folder / "image.onnx").read_bytes())
+    data[-1] ^= 1
+    (folder / "image.onnx").write_bytes(data)
+    with pytest.raises(EncoderError, match="does not have its declared hash"):
+        verify_encoder(folder)
+
+
+@pytest.mark.parametrize("part", ["image.onnx", "text.onnx", "tokenizer.json", "encoder.json"])
+def test_missing_part_is_named(folder: Path, part: str) -> None:
+    (folder / part).unlink()
+    with pytest.raises(EncoderError, match=part):
+        OnnxEncoder(folder)
+
+
+def test_short_part_is_named(folder: Path) -> None:
+    (folder / "text.onnx").write_bytes(b"short")
+    with pytest.raises(EncoderError, match=r"text\.onnx has 5 bytes"):
+        OnnxEncoder(folder)
+
+
+def test_declaration_that_does_not_fit_is_named(folder: Path) -> None:
+    declare(folder, dimension="many")
+    with pytest.raises(EncoderError, match=r"encoder\.json: dimension"):
+        OnnxEncoder(folder)
+
+
+def test_graph_of_another_dimension_is_refused(folder: Path) -> None:
+    declare(folder, dimension=5)
+    with pytest.raises(EncoderError, match="declares 5 dimensions"):
+        OnnxEncoder(folder).encode_texts(["red"])
+
+
+def test_garbage_for_a_graph_is_refused(folder: Path) -> None:
+    (folder / "image.onnx").write_bytes(b"not a graph")
+    declare(folder)
+    with pytest.raises(EncoderError, match="not a usable ONNX graph"):
+        OnnxEncoder(folder).encode_images([Image.new("RGB", (4, 4))])
+
+
+def test_swapped_graphs_are_refused(folder: Path) -> None:
+    data = (folder / "image.onnx").read_bytes()
+    (folder / "text.onnx").write_bytes(data)
+    declare(folder)
+    with pytest.raises(EncoderError, match="must take attention_mask, input_ids"):
+        OnnxEncoder(folder).encode_texts(["red"])
+
+
+def test_unknown_name_lists_the_bundled_ones() -> None:
+    with pytest.raises(EncoderError, match=r"no encoder 'clip-nowhere'.*lite"):
+        find_encoder("clip-nowhere")
