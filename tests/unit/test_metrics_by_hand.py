@@ -76,7 +76,7 @@ def test_a_query_without_a_relevant_image_is_refused() -> None:
 
 def test_figures_are_means_over_queries_and_the_median_rank() -> None:
     qrels = {"first": {"d": 1}, "third": {"a": 1}, "two": {"e": 1, "k": 1}, "absent": {"z": 1}}
-    run = {query_id: SCORES for query_id in qrels}
+    run = dict.fromkeys(qrels, SCORES)
     scores = score_queries(qrels, run)
     assert scores.query_ids == ("first", "third", "two", "absent")
     assert scores.groups == ("d", "a", "e", "z")

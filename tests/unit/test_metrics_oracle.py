@@ -35,12 +35,9 @@ def random_qrels_and_run(
             continue  # the run lacks this query
         found = generator.choice(images, size=generator.integers(1, 40), replace=False)
         # One decimal among up to 40 images: most scores are shared by several.
-        run[f"q{number}"] = {str(i): float(s) for i, s in zip(found, _tied(generator), strict=False)}
+        tied = np.round(generator.random(len(found)), 1)
+        run[f"q{number}"] = {str(i): float(s) for i, s in zip(found, tied, strict=True)}
     return qrels, run
-
-
-def _tied(generator: np.random.Generator) -> list[float]:
-    return [float(score) for score in np.round(generator.random(40), 1)]
 
 
 def without_ties(run: Run) -> dict[str, dict[str, float]]:
