@@ -129,9 +129,10 @@ def _meadow(canvas: Canvas) -> float:
 
 
 def _water(canvas: Canvas, y0: float, y1: float, near: Rgb, far: Rgb) -> None:
-    canvas.band(y0, y1, far, near)
-    if canvas.scene.time_of_day == "sunset":
-        canvas.draw.rectangle((0, y0, canvas.width, y1), fill=(250, 150, 90, 46))
+    if canvas.scene.time_of_day == "sunset":  # water shows the sky's colours, not its own
+        canvas.band(y0, y1, (236, 156, 116), mix(near, (96, 72, 128), 0.75), lit=False)
+    else:
+        canvas.band(y0, y1, far, near)
     canvas.ripples(y0, y1, 90)
 
 
@@ -600,7 +601,7 @@ def _room(canvas: Canvas) -> float:
         ((236, 218, 190), (196, 216, 214), (222, 196, 190), (214, 212, 228), (206, 220, 186))
     )
     canvas.band(0, horizon, light(wall, 0.1), wall)
-    for k in range(0, 40):
+    for k in range(40):
         x = u * 4 * k
         canvas.rectangle(x, 0, x + u * 0.4, horizon, dark(wall, 0.05))
     wx, wy, ww, wh = w * rng.choice((0.12, 0.62)), h * 0.08, w * 0.26, h * 0.26

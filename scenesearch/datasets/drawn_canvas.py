@@ -83,7 +83,7 @@ class Canvas:
             r, g, b = round(r * 0.84), round(g * 0.96), b
             air = (40, 130, 176)
         elif scene.time_of_day == "night":
-            r, g, b = round(r * 0.50), round(g * 0.54), round(b * 0.76)
+            r, g, b = round(r * 0.58), round(g * 0.61), round(b * 0.82)
             air = (30, 38, 74)
         elif scene.time_of_day == "sunset":
             r, g, b = min(255, round(r * 1.02 + 8)), round(g * 0.86), round(b * 0.74)

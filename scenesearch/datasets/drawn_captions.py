@@ -290,7 +290,7 @@ class _Words:
     def where(self, *, still: bool = False) -> str:
         scene = self.scene
         kind, action = scene.main.kind, scene.main.action
-        if action in ("flying",) and kind != "butterfly" or kind == "balloon":
+        if (action == "flying" and kind != "butterfly") or kind == "balloon":
             choices = _ALOFT.get(scene.setting, _WHERE[scene.setting])
         elif action in ("sailing", "swimming") or kind == "rowing boat":
             choices = _AFLOAT.get(scene.setting, _WHERE[scene.setting])

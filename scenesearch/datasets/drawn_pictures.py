@@ -92,6 +92,7 @@ def _group(
     zone = KINDS[thing.kind].zone
     n = thing.count
     height *= (1.0, 1.0, 0.88, 0.78, 0.72, 0.66)[n]
+    height = min(height, h * 0.66)
     if zone in ("sky", "air", "deep") and n > 1:
         return _scattered(canvas, scene, thing, horizon, centre, room, height, aspect, faces_left)
     step = height * aspect * (1.04 if n < 4 else 0.86)
@@ -107,8 +108,10 @@ def _group(
         nearer = (k % 2) * height * (0.16 if n > 1 else 0.0)
         y = base + nearer if zone in ("ground", "water") else base
         size = height * rng.uniform(0.92, 1.06) if n > 1 else height
-        x = centre + step * (k - (n - 1) / 2)
         flip = faces_left if rng.random() < 0.85 else not faces_left
+        x = centre + step * (k - (n - 1) / 2)
+        if thing.prop in ("kite", "dog", "fishing rod"):  # these reach out ahead: step back
+            x += height * 0.30 * (1 if flip else -1)
         puts.append(_Put(thing, x, min(y, h * 0.985), size, flip, y if zone != "sky" else 0.0))
     return puts
 

@@ -113,7 +113,7 @@ KINDS: dict[str, _Kind] = {
     "rabbit": _Kind(("white", "brown", "grey"), ("sitting", "jumping"), 4),
     "fox": _Kind(("orange", "white"), ("walking", "running", "sitting"), 2),
     "deer": _Kind(("brown",), ("standing", "running", "grazing"), 3),
-    "camel": _Kind(("golden", "brown"), ("walking", "standing", "lying"), 4),
+    "camel": _Kind(("brown", "white"), ("walking", "standing", "lying"), 4),
     "elephant": _Kind(("grey",), ("walking", "standing"), 2),
     "hen": _Kind(("white", "brown", "black"), ("standing", "walking"), 5),
     "penguin": _Kind(("black and white",), ("standing", "walking"), 5),
@@ -195,7 +195,16 @@ SETTINGS: dict[str, _Setting] = {
     "meadow": _Setting(
         (
             *("dog", "cat", "horse", "cow", "sheep", "rabbit", "boy", "girl", "woman", "man"),
-            *("butterfly", "hot air balloon", "windmill", "flower", "kite", "airplane", "castle"),
+            *(
+                "butterfly",
+                "hot air balloon",
+                "windmill",
+                "flower",
+                "kite",
+                "airplane",
+                "castle",
+                "train",
+            ),
         ),
         ("tree", "house", "windmill", "bird", "flower", "kite", "hot air balloon", "ball"),
     ),
@@ -271,7 +280,7 @@ SETTINGS: dict[str, _Setting] = {
         ("barn", "tractor", "hen", "tree", "pig", "cow", "windmill"),
     ),
     "country road": _Setting(
-        ("car", "truck", "bus", "man", "woman", "dog", "horse", "tractor", "train", "girl"),
+        ("car", "truck", "bus", "man", "woman", "dog", "horse", "tractor", "girl"),
         ("tree", "house", "bird", "car", "windmill", "hot air balloon"),
     ),
     "village": _Setting(
@@ -437,6 +446,8 @@ def _sky(rng: random.Random, setting: str, season: str, kind: str) -> tuple[str,
         weather = rng.choice(("sunny", "cloudy", "snowfall", "snowfall", "fog"))
     elif setting in ("desert", "savanna"):
         weather = rng.choice(("sunny", "sunny", "cloudy"))
+    elif setting in ("forest", "city street"):  # a rainbow would hide behind trees and roofs
+        weather = rng.choice(("sunny", "sunny", "cloudy", "rain", "fog"))
     else:
         weather = rng.choice(("sunny", "sunny", "cloudy", "rain", "fog", "rainbow"))
     return time_of_day, weather
@@ -453,6 +464,8 @@ def _thing(rng: random.Random, setting: str, kind: str, *, crowd: bool = True) -
         action = rng.choice(("sitting", "standing"))
     if setting == "living room" and kind == "dog" and action == "running":
         action = "sitting"
+    if setting in ("city street", "country road") and action in ("sitting", "lying"):
+        action = "walking" if "walking" in facts.actions else "standing"
     prop, prop_colour = _PROPS.get(action, ""), ""
     if prop:
         # one person with a kite or a bicycle reads better than three of them

@@ -1147,7 +1147,7 @@ def _tent(pen: Pen, thing: Thing, rng: random.Random) -> None:
         pen.canvas.glow(x, y, pen.size * 0.3, (255, 214, 120), 22)
 
 
-# --- trees, plants and small things ----------------------------------------------------------------
+# --- trees, plants and small things ---------------------------------------------------------------
 
 
 def draw_tree(pen: Pen, canvas: Canvas) -> None:
