@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scenesearch.store.open import check_encoder
 
 from ingest.points import described_payload, descriptions_of, file_payload, picture_payload
 from ingest.sources import Source
@@ -31,7 +30,13 @@ from scenesearch.images import (
     write_thumbnail,
 )
 from scenesearch.library import ImageRecord, check_library_name
-from scenesearch.store.base import CollectionMissing, CollectionSpec, Point, VectorStore
+from scenesearch.store.base import (
+    CollectionMissing,
+    CollectionSpec,
+    Point,
+    VectorStore,
+    check_encoder,
+)
 from scenesearch.store.fields import BUILTIN_FIELDS, custom_fields
 from scenesearch.store.filters import OneOf
 

@@ -10,10 +10,9 @@ import numpy as np
 from scenesearch.encoder.base import Encoder
 from scenesearch.query import QueryError
 from scenesearch.relevance import read_calibration
-from scenesearch.store.base import VectorStore
+from scenesearch.store.base import VectorStore, check_encoder
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
-from scenesearch.store.open import check_encoder
 
 # Longer texts would cost memory and time for words the context length cuts anyway.
 MAX_QUERY_CHARACTERS = 10_000

@@ -21,27 +21,37 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_data_dir("scenesearch", appauthor=False)),
         description="Folder for embedded collections, thumbnails and rejects.",
     )
-    library: str = Field("photos", description="Library that commands use unless told another.")
+    library: str = Field(
+        default="photos", description="Library that commands use unless told another."
+    )
     encoder: str = Field(
-        "lite", description="Encoder for new libraries: a bundled name or an encoder folder."
+        default="lite",
+        description="Encoder for new libraries: a bundled name or an encoder folder.",
     )
     min_relevance: float = Field(
-        0.05, ge=0, le=1, description="Hits below this relevance (0-1) are not shown."
+        default=0.05, ge=0, le=1, description="Hits below this relevance (0-1) are not shown."
     )
     qdrant_url: str | None = Field(
-        None, description="Qdrant server, e.g. http://localhost:6333; empty: embedded Qdrant Edge."
+        default=None,
+        description="Qdrant server, e.g. http://localhost:6333; empty: embedded Qdrant Edge.",
     )
-    qdrant_api_key: SecretStr | None = Field(None, description="API key of the Qdrant server.")
+    qdrant_api_key: SecretStr | None = Field(
+        default=None, description="API key of the Qdrant server."
+    )
     qdrant_grpc_port: int | None = Field(
-        6334, description="gRPC port of the Qdrant server; empty: REST only."
+        default=6334, description="gRPC port of the Qdrant server; empty: REST only."
     )
-    qdrant_timeout_s: float = Field(60, gt=0, description="Time limit of one server request.")
+    qdrant_timeout_s: float = Field(
+        default=60, gt=0, description="Time limit of one server request."
+    )
     threads: int | None = Field(
-        None, ge=1, description="CPU threads for the encoder; empty: all cores."
+        default=None, ge=1, description="CPU threads for the encoder; empty: all cores."
     )
-    batch_size: int = Field(32, ge=1, le=1024, description="Pictures encoded together at ingest.")
+    batch_size: int = Field(
+        default=32, ge=1, le=1024, description="Pictures encoded together at ingest."
+    )
     max_megapixels: float = Field(
-        200, gt=0, description="Larger pictures are rejected (decompression bombs)."
+        default=200, gt=0, description="Larger pictures are rejected (decompression bombs)."
     )
 
     @cached_property
