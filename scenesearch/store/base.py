@@ -4,6 +4,7 @@
 behave alike; one suite of contract tests runs over both.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -44,6 +45,58 @@ class CollectionSpec:
     fingerprint: str
     dimension: int
     fields: tuple[PayloadField, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "library": self.library,
+            "encoder": self.encoder,
+            "fingerprint": self.fingerprint,
+            "dimension": self.dimension,
+            "fields": [field.to_json() for field in self.fields],
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "CollectionSpec":
+        return cls(
+            library=value["library"],
+            encoder=value["encoder"],
+            fingerprint=value["fingerprint"],
+            dimension=int(value["dimension"]),
+            fields=tuple(PayloadField.from_json(field) for field in value["fields"]),
+        )
+
+
+# Collections and aliases become folder names in one home and parts of a URL in the other.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def check_name(name: str) -> str:
+    """Return the name, or raise StoreError: it cannot be a collection's or an alias's."""
+    if not _NAME.fullmatch(name):
+        raise StoreError(
+            f"{name!r} cannot name a collection: use 1-128 of letters, digits, '.', '-' and '_', "
+            "beginning with a letter or digit"
+        )
+    return name
+
+
+def check_encoder(spec: CollectionSpec, *, name: str, fingerprint: str, dimension: int) -> None:
+    """Raise EncoderMismatch unless the collection's vectors are this encoder's.
+
+    Its weights decide (the fingerprint), not its name: an encoder folder may be renamed.
+    """
+    if spec.fingerprint == fingerprint and spec.dimension == dimension:
+        return
+    use = (
+        f"--encoder {spec.encoder}"
+        if spec.encoder != name
+        else f"the {name} encoder of fingerprint {spec.fingerprint[:8]}"
+    )
+    raise EncoderMismatch(
+        f"library {spec.library} holds {spec.dimension}-d vectors of encoder {spec.encoder} "
+        f"({spec.fingerprint[:8]}); this encoder is {name} ({fingerprint[:8]}, {dimension}-d). "
+        f"Use {use}, or ingest into another library."
+    )
 
 
 @dataclass(frozen=True)
@@ -148,6 +201,12 @@ class VectorStore(Protocol):
 
     def optimize(self, name: str) -> None:
         """Build what large collections need for fast search; may take long."""
+
+    def release(self, name: str) -> None:
+        """Let other processes have the collection until it is used here again.
+
+        The embedded home gives up its lock; a server has none, and nothing happens.
+        """
 
     def health(self) -> str:
         """One line on the engine and its version; raises StoreUnavailable."""

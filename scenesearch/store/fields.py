@@ -1,7 +1,7 @@
 """Payload fields, each declared once: index, filter, page widget and help come from here."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from scenesearch.library import MetadataType
@@ -57,7 +57,8 @@ class PayloadField:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "PayloadField":
-        return cls(**value)
+        known = {field.name for field in fields(cls)}  # a later version may have written more
+        return cls(**{key: part for key, part in value.items() if key in known})
 
 
 BUILTIN_FIELDS: tuple[PayloadField, ...] = (

@@ -1,0 +1,121 @@
+"""Conditions checked against the declared fields, so that both homes refuse the same ones.
+
+A server in strict mode refuses a filter on a field without an index, an embedded shard scans
+every payload for it, and a condition of the wrong type silently matches nothing in either.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from difflib import get_close_matches
+
+from scenesearch.store.base import CollectionSpec, StoreError
+from scenesearch.store.fields import PayloadField, by_name
+from scenesearch.store.filters import Condition, Filter, HasWords, Near, Not, OneOf, Prefix, Range
+
+Plain = OneOf | Range | Prefix | HasWords | Near
+
+_COUNTED = ("keyword", "integer", "boolean")
+_EXPECTED = {"keyword": str, "integer": int, "boolean": bool}
+_MAX_INTEGER = 2**63 - 1
+
+
+def checked(where: Filter, spec: CollectionSpec) -> Iterator[tuple[Plain, bool]]:
+    """Each condition without its Not, and whether it must not hold; raises StoreError."""
+    for condition in where:
+        plain, negated = _unwrapped(condition)
+        field = declared_field(plain.field, spec)
+        match plain:
+            case OneOf():
+                _check_values(plain, field)
+            case Range():
+                _check_bounds(plain, field)
+            case Prefix():
+                _check_type(field, "keyword", "asked for a beginning")
+            case HasWords():
+                _check_type(field, "text", "asked for words")
+            case Near():
+                _check_type(field, "geo", "asked for a distance")
+                _check_circle(plain)
+        yield plain, negated
+
+
+def declared_field(name: str, spec: CollectionSpec) -> PayloadField:
+    """The declaration, or StoreError with the declared names nearest to this one."""
+    fields = by_name(spec.fields)
+    if name in fields:
+        return fields[name]
+    near = get_close_matches(name, fields, n=3, cutoff=0.5) or sorted(fields)[:12]
+    hint = f"did you mean {' or '.join(near)}?" if near else "it declares none"
+    raise StoreError(f"library {spec.library} has no field {name!r}; {hint}")
+
+
+def facet_field(name: str, spec: CollectionSpec) -> PayloadField:
+    """The declaration of a field whose values can be counted; raises StoreError."""
+    field = declared_field(name, spec)
+    if field.type not in _COUNTED:
+        raise StoreError(f"the values of {name} ({field.type}) cannot be counted")
+    return field
+
+
+def new_fields(spec: CollectionSpec, wanted: Iterable[PayloadField]) -> tuple[PayloadField, ...]:
+    """Those not declared yet, each once; StoreError when one is declared with another type."""
+    names = by_name(spec.fields)
+    added: list[PayloadField] = []
+    for field in wanted:
+        there = names.setdefault(field.name, field)
+        if there is field:
+            added.append(field)
+        elif there.type != field.type:
+            raise StoreError(
+                f"library {spec.library} has {field.name} as a {there.type} field; "
+                f"it cannot be {field.type} as well"
+            )
+    return tuple(added)
+
+
+def _unwrapped(condition: Condition) -> tuple[Plain, bool]:
+    return (condition.condition, True) if isinstance(condition, Not) else (condition, False)
+
+
+def _check_type(field: PayloadField, type_: str, what: str) -> None:
+    if field.type != type_:
+        raise StoreError(f"{field.name} is a {field.type} field and cannot be {what}")
+
+
+def _check_values(condition: OneOf, field: PayloadField) -> None:
+    expected = _EXPECTED.get(field.type)
+    if expected is None:
+        raise StoreError(
+            f"{field.name} is a {field.type} field and cannot be compared with a value"
+        )
+    for value in condition.values:
+        # bool is an int in Python, yet True is no integer to an index.
+        if type(value) is not expected:
+            raise StoreError(
+                f"{field.name} is a {field.type} field; {value!r} is none of its values"
+            )
+        if type(value) is int and abs(value) > _MAX_INTEGER:
+            raise StoreError(f"{value} is too large for {field.name}")
+
+
+def _check_bounds(condition: Range, field: PayloadField) -> None:
+    if field.type not in ("integer", "float", "datetime"):
+        raise StoreError(f"{field.name} is a {field.type} field and has no range")
+    for bound in (condition.at_least, condition.at_most, condition.above, condition.below):
+        if bound is None:
+            continue
+        if isinstance(bound, bool) or (field.type == "datetime") != isinstance(bound, datetime):
+            raise StoreError(
+                f"{field.name} is a {field.type} field; {bound!r} cannot bound its range"
+            )
+        if isinstance(bound, float) and not math.isfinite(bound):
+            raise StoreError(f"{bound} cannot bound the range of {field.name}")
+
+
+def _check_circle(condition: Near) -> None:
+    center = condition.center
+    if not (abs(center.latitude) <= 90 and abs(center.longitude) <= 180):
+        raise StoreError(f"{center.latitude}, {center.longitude} is no place on Earth")
+    if not (math.isfinite(condition.radius_m) and condition.radius_m > 0):
+        raise StoreError(f"a radius of {condition.radius_m} m holds no place")

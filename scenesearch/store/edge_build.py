@@ -1,0 +1,93 @@
+"""Shards made and opened quickly, where the engine waits for the disk more than it must.
+
+Making: the engine syncs every file after each index it creates, some 540 waits with a library's
+13 fields, measured 1.5-2.6 s. An empty shard is worth nothing yet, so it is built in memory where
+the system offers a folder there (0.06 s) and copied when it is whole (0.4 s in all).
+
+Opening: it maps each index's bitmaps (1 MB, two per field) page by page with read-ahead off and
+drops them from the cache again: 6,700 reads for a library of 1,000, measured 0.6 s. Asking the
+system for the files beforehand makes it 0.2 s.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import qdrant_edge as engine
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
+# An empty shard holds 1-2 MB. Containers often have 64 MB here, and writing to a mapped file on a
+# full memory file system kills the process.
+_NEEDED_BYTES = 32_000_000
+
+
+def build_shard(
+    target: Path, config: engine.EdgeConfig, indexes: "Mapping[str, engine.PayloadSchemaParams]"
+) -> None:
+    """Make an empty shard with its payload indexes in the folder, which is made too."""
+    if not _memory_has_room():
+        _build(target, config, indexes)
+        return
+    with tempfile.TemporaryDirectory(prefix="scenesearch-", dir=_MEMORY) as folder:
+        built = Path(folder) / "shard"
+        _build(built, config, indexes)
+        shutil.copytree(built, target, copy_function=_copy_sparse)
+    for path in target.rglob("*"):
+        _sync(path)
+
+
+def load_shard(folder: Path) -> engine.EdgeShard:
+    """Open the shard in the folder."""
+    if hasattr(os, "posix_fadvise"):
+        for path in folder.rglob("flags_*.dat"):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(descriptor)
+    return engine.EdgeShard.load(str(folder))
+
+
+def _build(
+    folder: Path, config: engine.EdgeConfig, indexes: "Mapping[str, engine.PayloadSchemaParams]"
+) -> None:
+    folder.mkdir(parents=True)
+    shard = engine.EdgeShard.create(str(folder), config)
+    for key, index in indexes.items():
+        shard.update(engine.UpdateOperation.create_field_index(key, index))
+    shard.flush()
+    shard.close()
+
+
+def _memory_has_room() -> bool:
+    try:
+        return os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _NEEDED_BYTES
+    except OSError:
+        return False
+
+
+def _copy_sparse(source: str, target: str) -> None:
+    """Copy what was written of a file; most of a shard's 200 MB are holes kept for later."""
+    with Path(source).open("rb") as old, Path(target).open("wb") as new:
+        size = os.fstat(old.fileno()).st_size
+        position = 0
+        while position < size:
+            try:
+                start = os.lseek(old.fileno(), position, os.SEEK_DATA)
+            except OSError:  # nothing but a hole up to the end
+                break
+            position = os.lseek(old.fileno(), start, os.SEEK_HOLE)
+            old.seek(start)
+            new.seek(start)
+            new.write(old.read(position - start))
+        new.truncate(size)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,76 @@
+"""One process at a time per embedded collection, and who it is.
+
+The operating system's lock decides, so a killed holder blocks nobody; the note beside it only
+gives the message a name. A note left by a dead holder is overwritten by the next one.
+"""
+
+import json
+import os
+import re
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from scenesearch.store.edge_files import write_atomically
+
+_VERB = re.compile(r"[a-z][a-z-]*")
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that has a collection open."""
+
+    pid: int
+    command: str
+    since: str
+
+
+class Held(Exception):  # noqa: N818 - reads as what it is
+    """Another holder has the lock; None when it has not left its name."""
+
+    def __init__(self, holder: Holder | None) -> None:
+        super().__init__(str(holder))
+        self.holder = holder
+
+
+class HolderLock:
+    """An exclusive lock with its holder's name written beside it."""
+
+    def __init__(self, path: Path, command: str) -> None:
+        self._note = path.with_suffix(".holder.json")
+        self._command = command
+        # Acquired in one thread, released in whichever closes the store.
+        self._lock = FileLock(path, thread_local=False)
+
+    def acquire(self, wait_s: float) -> None:
+        """Take the lock within `wait_s`, or raise Held."""
+        try:
+            self._lock.acquire(timeout=wait_s, poll_interval=0.02)
+        except Timeout:
+            raise Held(self._holder()) from None
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        note = {"pid": os.getpid(), "command": self._command, "since": now}
+        write_atomically(self._note, json.dumps(note), durable=False)
+
+    def release(self) -> None:
+        # The note goes first: after the lock is free it may already be the next holder's.
+        self._note.unlink(missing_ok=True)
+        self._lock.release()
+
+    def _holder(self) -> Holder | None:
+        try:
+            return Holder(**json.loads(self._note.read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def command_words() -> str:
+    """How this process was called, without arguments: 'scenesearch ingest'."""
+    program, *arguments = sys.argv or [""]
+    name = Path(program).name.removesuffix(".py")
+    name = {"": "python", "-c": "python", "-m": "python", "cli": "scenesearch"}.get(name, name)
+    verb = arguments[0] if arguments and _VERB.fullmatch(arguments[0]) else ""
+    return f"{name} {verb}".strip()

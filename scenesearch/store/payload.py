@@ -1,0 +1,100 @@
+"""From our points to what an engine stores: plain JSON values, unit vectors, safe key paths."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenesearch.library import GeoPoint
+from scenesearch.store.base import CollectionSpec, EncoderMismatch, Point, StoreError
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+_UNSPEAKABLE = re.compile(r'["\\\x00-\x1f]')
+
+
+def rfc3339(moment: datetime) -> str:
+    """The moment in UTC; one without a time zone is taken as UTC, as the engines take it."""
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def key_path(name: str) -> str:
+    """The payload key as the engines' path syntax, where dots and brackets would descend."""
+    if not name or _UNSPEAKABLE.search(name):
+        raise StoreError(
+            f"{name!r} cannot name a payload field: no quotes, backslashes or control characters"
+        )
+    return name if _BARE_KEY.fullmatch(name) else f'"{name}"'
+
+
+def check_image_id(image_id: str) -> str:
+    """Return the id, or raise StoreError: file names may hold bytes that are no Unicode."""
+    try:
+        image_id.encode()
+    except UnicodeEncodeError:
+        raise StoreError(
+            f"the image id {image_id!r} is not valid Unicode; rename the file"
+        ) from None
+    if not image_id:
+        raise StoreError("an image id is empty")
+    return image_id
+
+
+def payload_of(point: Point) -> dict[str, Any]:
+    """The point's payload in plain JSON values, with its image id."""
+    payload = {key: _plain(value, point.image_id, key) for key, value in point.payload.items()}
+    payload["image_id"] = check_image_id(point.image_id)
+    return payload
+
+
+def vectors_of(points: Sequence[Point], spec: CollectionSpec) -> list[list[float]]:
+    """The points' vectors, or an error that names the point whose vector cannot be stored."""
+    for point in points:
+        if point.vector is None:
+            raise StoreError(f"{point.image_id} has no vector to store")
+        check_dimension(point.vector, spec, point.image_id)
+    stacked = np.asarray([point.vector for point in points], dtype=np.float32)  # (n, dim)
+    finite = np.isfinite(stacked).all(axis=1)
+    if not finite.all():
+        # Edge stores NaN without a word, and every search then ranks by it.
+        raise StoreError(f"the vector of {points[int(finite.argmin())].image_id} is not finite")
+    rows: list[list[float]] = stacked.tolist()
+    return rows
+
+
+def check_dimension(vector: NDArray[np.float32], spec: CollectionSpec, what: str) -> None:
+    """Raise EncoderMismatch unless the vector has the collection's shape."""
+    if vector.shape != (spec.dimension,):
+        shape = "x".join(map(str, vector.shape))
+        raise EncoderMismatch(
+            f"library {spec.library} holds {spec.dimension}-d vectors of encoder {spec.encoder}; "
+            f"that of {what} is {shape}-d"
+        )
+
+
+def _plain(value: Any, image_id: str, key: str) -> Any:
+    # Exact types first: nearly every value ends here, and this runs for each value of a library.
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if kind is float:
+        if math.isfinite(value):
+            return value
+        raise StoreError(f"{key} of {image_id} is {value}, which cannot be stored")
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_plain(part, image_id, key) for part in value]
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part, image_id, key) for name, part in value.items()}
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    if isinstance(value, GeoPoint):
+        return {"lat": value.latitude, "lon": value.longitude}
+    if isinstance(value, np.generic):
+        return _plain(value.item(), image_id, key)
+    raise StoreError(f"{key} of {image_id} is a {kind.__name__}, which cannot be stored")
