@@ -1,0 +1,162 @@
+"""Query files for evaluation: texts, and the pictures that should be found for them.
+
+The task's `test_queries.csv`, and any table with a header that has `query_text` and `images`
+(one picture, or several between commas) and perhaps `query_id`; separated by commas, semicolons,
+tabs or `|`.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from scenesearch.datasets.tables import (
+    DatasetError,
+    RowProblem,
+    TableFile,
+    numbered_lines,
+    open_text,
+    shorten,
+    split_cells,
+)
+from scenesearch.images import SUFFIXES
+
+_ID, _TEXT, _IMAGES = ("query_id",), ("query_text", "query", "text"), ("images", "image")
+
+
+@dataclass(frozen=True)
+class Query:
+    """A text and the pictures that are relevant to it."""
+
+    query_id: str
+    text: str
+    relevant: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class QueryFile:
+    """The queries of a file in its order, and the rows that were left out."""
+
+    queries: tuple[Query, ...]
+    problems: tuple[RowProblem, ...]
+
+
+def read_queries(path: Path) -> QueryFile:
+    """Queries with their relevant pictures; rows of one query are merged.
+
+    Rows belong together by `query_id`, or without that column by their text; queries without an
+    id are numbered q1, q2 ... Raises DatasetError when the file is no query file.
+    """
+    delimiter, names = _header(path)
+    table = TableFile(path, delimiter, columns=len(names))
+    by_key: dict[str, Query] = {}
+    first_line: dict[str, int] = {}
+    lines = table.rows()
+    next(lines, None)
+    id_at, text_at, images_at = (_column(names, known) for known in (_ID, _TEXT, _IMAGES))
+    if text_at is None or images_at is None:
+        raise DatasetError(
+            f"{path} is no query file: expected a header with query_text and images, "
+            f"found {shorten(delimiter.join(names))}"
+        )
+    for row in lines:
+        cells = _repaired(row.cells, len(names), text_at, images_at, delimiter)
+        if cells is None:
+            table.report(row.line, f"expected {len(names)} columns, found {len(row.cells)}")
+            continue
+        text = cells[text_at]
+        images = dict.fromkeys(part.strip() for part in cells[images_at].split(","))
+        relevant = tuple(image for image in images if image)
+        given_id = cells[id_at] if id_at is not None else ""
+        if id_at is not None and not given_id:
+            table.report(row.line, "has no query_id")
+            continue
+        if not text or not relevant:
+            table.report(row.line, "names no image" if text else "has no query_text")
+            continue
+        key = given_id or text
+        known = by_key.get(key)
+        if known is None:
+            by_key[key] = Query(given_id or f"q{len(by_key) + 1}", text, relevant)
+            first_line[key] = row.line
+        elif known.text != text:
+            table.report(row.line, f"{given_id} has another text than on line {first_line[key]}")
+        elif set(relevant) <= set(known.relevant):
+            table.report(row.line, f"repeats line {first_line[key]}")
+        else:
+            merged = dict.fromkeys(known.relevant + relevant)
+            by_key[key] = replace(known, relevant=tuple(merged))
+    if not by_key:
+        why = f" (line {p.line}: {p.reason})" if (p := next(iter(table.problems), None)) else ""
+        raise DatasetError(f"{path} holds no usable query{why}")
+    return QueryFile(tuple(by_key.values()), tuple(table.problems))
+
+
+def name_relevant(
+    queries: Sequence[Query], image_ids: Collection[str]
+) -> tuple[tuple[Query, ...], tuple[str, ...]]:
+    """The queries with their pictures named as a library names them, and the names not found.
+
+    A query file says `boat.jpg` where the library, filled from a folder above, holds
+    `test_images/boat.jpg`: a name stands for the one image id that ends with it. A name that two
+    image ids end with is left as it is, and is among those not found.
+    """
+    known = set(image_ids)
+    endings: dict[str, list[str]] = {}
+    for image_id in known:
+        parts = PurePosixPath(image_id).parts
+        for start in range(1, len(parts)):
+            endings.setdefault("/".join(parts[start:]), []).append(image_id)
+    missing: dict[str, None] = {}
+    renamed = []
+    for query in queries:
+        relevant = []
+        for image in query.relevant:
+            candidates = [image] if image in known else endings.get(image, [])
+            if len(candidates) != 1:
+                missing[image] = None
+            relevant.append(candidates[0] if len(candidates) == 1 else image)
+        renamed.append(replace(query, relevant=tuple(relevant)))
+    return tuple(renamed), tuple(missing)
+
+
+def _header(path: Path) -> tuple[str, list[str]]:
+    """The separator under which the header makes most sense, and its column names."""
+    with open_text(path) as file:
+        first = next((text for _, text in numbered_lines(file, path) if text.strip()), "")
+    if not first:
+        raise DatasetError(f"{path} is empty: expected a header with query_text and images")
+    best: tuple[str, list[str]] = ("\t", [first.strip()])
+    for delimiter in ("|", "\t", ";", ","):
+        names = [name.strip().lower() for name in split_cells(first, delimiter)[0]]
+        if _column(names, _TEXT) is not None and len(names) > len(best[1]):
+            best = delimiter, names
+    return best
+
+
+def _column(names: Sequence[str], known: Sequence[str]) -> int | None:
+    return next((names.index(name) for name in known if name in names), None)
+
+
+def _repaired(
+    cells: tuple[str, ...], width: int, text_at: int, images_at: int, delimiter: str
+) -> tuple[str, ...] | None:
+    """The cells of a row, with separators that nobody quoted put back where they belong.
+
+    Only when the images come last, right after the text, is it certain what belongs where.
+    """
+    extra = len(cells) - width
+    if extra == 0:
+        return cells
+    if extra < 0 or images_at != width - 1 or text_at != width - 2:
+        return None
+    first_image = len(cells)
+    while first_image > text_at + 1 and _is_picture(cells[first_image - 1]):
+        first_image -= 1
+    if first_image == len(cells):
+        return None
+    text = delimiter.join(cells[text_at:first_image])
+    return (*cells[:text_at], text, ",".join(cells[first_image:]))
+
+
+def _is_picture(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in SUFFIXES

@@ -1,0 +1,204 @@
+"""Delimited text from strangers: true line numbers, any line ending, forgiving quotes.
+
+The csv module is not used because a caption that opens with a stray quote makes it swallow the
+rows that follow, and because it cannot say on which physical line a row began.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, Generic, TextIO, TypeVar
+
+from scenesearch.errors import SceneSearchError
+
+# A longer line is no table; reading it whole would let one file take all memory.
+MAX_LINE_CHARS: Final = 1 << 20
+# A quoted cell may hold line breaks, but not a file.
+MAX_CELL_LINES: Final = 50
+
+T = TypeVar("T")
+
+
+class DatasetError(SceneSearchError):
+    """A file that is not what it was taken for; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class RowProblem:
+    """A row, or a value of one, that was left out; `line` counts from 1 (in Parquet, rows)."""
+
+    file: Path
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Table(Generic[T]):
+    """The usable rows of a file, and what was left out of it."""
+
+    rows: tuple[T, ...]
+    problems: tuple[RowProblem, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Stripped cells and the physical line they began on."""
+
+    line: int
+    cells: tuple[str, ...]
+
+
+class TableFile:
+    """A text file with one row per line; what cannot be read goes to `problems`.
+
+    `columns` is how many cells a row should have, known from the format or set once the header
+    has been read: it decides whether a quote that stays open spans lines or is just a quote.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        delimiter: str,
+        *,
+        columns: int | None = None,
+        problems: list[RowProblem] | None = None,
+    ) -> None:
+        self.path = path
+        self.delimiter = delimiter
+        self.columns = columns
+        self.problems: list[RowProblem] = [] if problems is None else problems
+
+    def report(self, line: int, reason: str) -> None:
+        self.problems.append(RowProblem(self.path, line, reason))
+
+    def rows(self) -> Iterator[Row]:
+        """Every row that is not blank; raises DatasetError when the file is no text."""
+        with open_text(self.path) as file:
+            lines = numbered_lines(file, self.path)
+            ahead: deque[tuple[int, str]] = deque()
+            while True:
+                number, text = ahead.popleft() if ahead else next(lines, (0, ""))
+                if not number:
+                    return
+                if not text or text.isspace():
+                    continue
+                if not is_unicode(text):
+                    self.report(number, "is not valid UTF-8")
+                    continue
+                cells, is_open = split_cells(text, self.delimiter)
+                if is_open:
+                    cells = self._joined(text, ahead, lines) or cells
+                yield Row(number, tuple(cell.strip() for cell in cells))
+
+    def _joined(
+        self, text: str, ahead: deque[tuple[int, str]], lines: Iterator[tuple[int, str]]
+    ) -> list[str] | None:
+        """The cells of a row whose open quote closes on a later line, or None if none does.
+
+        Lines looked at in vain stay in `ahead`.
+        """
+        for count in range(1, MAX_CELL_LINES):
+            if len(ahead) < count:
+                following = next(lines, None)
+                if following is None:
+                    return None
+                ahead.append(following)
+            text = f"{text}\n{ahead[count - 1][1]}"
+            cells, is_open = split_cells(text, self.delimiter)
+            if not is_open and is_unicode(text):
+                # Closed, but does it make a row? Two stray quotes make a longer or shorter one.
+                if len(cells) != (self.columns or len(cells)) or "\n" not in "".join(cells):
+                    return None
+                for _ in range(count):
+                    ahead.popleft()
+                return cells
+        return None
+
+
+def open_text(path: Path) -> TextIO:
+    """The file as text, UTF-8 unless a byte order mark says UTF-16; wrong bytes are kept as
+    surrogates, to be reported with their line."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(4096)
+        if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return path.open(encoding="utf-16", errors="surrogateescape")
+        if b"\0" in start:
+            raise DatasetError(f"{path} is not a text file")
+        return path.open(encoding="utf-8-sig", errors="surrogateescape")
+    except FileNotFoundError:
+        raise DatasetError(f"{path} does not exist") from None
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def numbered_lines(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
+    """Physical lines from 1 without their ends, whichever of the three kinds the file has."""
+    number = 0
+    try:
+        while line := file.readline(MAX_LINE_CHARS + 1):
+            number += 1
+            if len(line) > MAX_LINE_CHARS:
+                raise DatasetError(
+                    f"{path}:{number}: the line is longer than 1 MiB; is it a table?"
+                )
+            yield number, line.rstrip("\n")
+    except UnicodeError:
+        raise DatasetError(f"{path} is not a text file in UTF-8 or UTF-16") from None
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def split_cells(text: str, delimiter: str) -> tuple[list[str], bool]:
+    """The cells of a line, and whether one opens a quote that no later quote closes.
+
+    A cell is quoted only when its closing quote ends it; `"Stop" says a sign` is taken as it is.
+    """
+    if '"' not in text:
+        return text.split(delimiter), False
+    quoted = _quoted_cell(delimiter)
+    cells: list[str] = []
+    is_open = False
+    position = 0
+    while True:
+        match = quoted.match(text, position)
+        if match:
+            cells.append(match[1].replace('""', '"'))
+            position = match.end()
+        else:
+            end = text.find(delimiter, position)
+            cell = text[position:] if end < 0 else text[position:end]
+            is_open = is_open or (cell.lstrip(" ").startswith('"') and cell.count('"') % 2 == 1)
+            cells.append(cell)
+            position = len(text) if end < 0 else end
+        if position >= len(text):
+            return cells, is_open
+        position += len(delimiter)
+        if position == len(text):
+            return [*cells, ""], is_open
+
+
+@lru_cache(maxsize=8)
+def _quoted_cell(delimiter: str) -> re.Pattern[str]:
+    # Possessive: without it a long line of quotes takes quadratic time to fail.
+    return re.compile(rf' *"((?:[^"]|"")*+)" *(?={re.escape(delimiter)}|\Z)')
+
+
+def is_unicode(text: str) -> bool:
+    """Whether the text was valid in its file: wrong bytes were kept as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shorten(text: str, most: int = 60) -> str:
+    """The text as one quoted line for a message."""
+    return repr(text if len(text) <= most else f"{text[: most - 1]}…")
