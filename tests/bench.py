@@ -1,0 +1,306 @@
+"""Speeds of this machine, as ratios within one run where a ratio says more: `make bench`.
+
+Uses the shared photographs where they are, drawn pictures elsewhere, always the bundled
+encoder. Prints a table, and with `--json FILE` saves the figures.
+"""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ingest.pipeline import IngestOptions, ingest
+from ingest.sources import Roots, find_sources
+from scenesearch.datasets.drawn import write_library
+from scenesearch.encoder.onnx import OnnxEncoder
+from scenesearch.encoder.registry import find_encoder
+from scenesearch.searcher import Searcher
+from scenesearch.store.base import Point
+from scenesearch.store.edge import EdgeStore
+from scenesearch.store.filters import OneOf
+
+BATCH = 32
+QUERIES = [
+    "a dog running through snow",
+    "two children on a beach",
+    "a red boat on a lake",
+    "a man riding a bicycle down a street",
+    "mountains under a cloudy sky",
+    "a white house with trees",
+    "people sitting at a table",
+    "a bird above the water",
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", type=Path, help="also save the figures here")
+    parser.add_argument("--only", choices=list(BENCHES), action="append", help="run these alone")
+    arguments = parser.parse_args()
+    machine = f"{os.cpu_count()} cores, {_cpu_model()}, Python {platform.python_version()}"
+    print(f"machine: {machine}")
+    figures: dict[str, Any] = {"machine": machine}
+    with tempfile.TemporaryDirectory(prefix="scenesearch-bench-") as name:
+        folder = Path(name)
+        pictures = find_pictures(folder)
+        print(f"pictures: {len(pictures)}, {pictures[0].parent.name}; encoder: lite\n")
+        for title, bench in BENCHES.items():
+            if arguments.only and title not in arguments.only:
+                continue
+            place = folder / title
+            place.mkdir()
+            for name, value in bench(pictures, place).items():
+                figures[f"{title}: {name}"] = value
+                print(f"{title:<8} {name:<58} {value:>10}", flush=True)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def find_pictures(folder: Path, most: int = 1000) -> list[Path]:
+    """The shared photographs, or drawn pictures where there are none."""
+    root = Path(__file__).parent.parent
+    shared = Path(os.environ.get("SCENESEARCH_SHARED", root.parent / "shared"))
+    photographs = sorted((shared / "data" / "practicum" / "train_images").glob("*.jpg"))
+    if not photographs:
+        write_library(folder / "drawn", size=300)
+        photographs = sorted((folder / "drawn").rglob("*.jpg"))
+    return photographs[:most]
+
+
+def bench_ingest(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """The pipeline against its own encoder and against the way tutorials do it."""
+    encoder = OnnxEncoder(find_encoder("lite"))
+    decoded = [_open_whole(path) for path in pictures[: 10 * BATCH]]
+    encoder.encode_images(decoded[:BATCH])  # loads the graph
+
+    def encode_alone() -> None:
+        for start in range(0, len(decoded), BATCH):
+            encoder.encode_images(decoded[start : start + BATCH])
+
+    def pipeline(number: int) -> None:
+        with closing(EdgeStore(folder / f"edge-{number}")) as store:
+            sources = find_sources([pictures[0].parent], roots=Roots())
+            ingest(
+                sources,
+                library="bench",
+                encoder=encoder,
+                store=store,
+                thumbnails_dir=folder / f"thumbnails-{number}",
+                options=IngestOptions(workers=os.cpu_count() or 2, batch_size=BATCH),
+            )
+
+    # Turn about, and the median of the ratios: the machine's speed drifts.
+    alone, piped = [], []
+    for number in range(3):
+        alone.append(len(decoded) / _seconds(encode_alone))
+        piped.append(len(pictures) / _seconds(lambda number=number: pipeline(number)))
+    tutorial_pictures = pictures[:200]
+    tutorial = len(tutorial_pictures) / _seconds(
+        lambda: _tutorial_way(tutorial_pictures, encoder, folder / "local")
+    )
+    return {
+        "encoder alone, pre-decoded batches, pictures/s": _round(np.median(alone)),
+        "pipeline with thumbnails and store, pictures/s": _round(np.median(piped)),
+        "pipeline / encoder alone (target >= 0.85)": _round(np.median(np.divide(piped, alone))),
+        "tutorial way (one by one, local mode), pictures/s": _round(tutorial),
+        "pipeline / tutorial way (target >= 3)": _round(piped[-1] / tutorial),
+    }
+
+
+def _tutorial_way(pictures: Sequence[Path], encoder: OnnxEncoder, folder: Path) -> None:
+    """Full Pillow decode, one picture at a time, qdrant-client's local mode on disk."""
+    from qdrant_client import QdrantClient, models
+
+    client = QdrantClient(path=str(folder))
+    client.create_collection(
+        "photos",
+        vectors_config=models.VectorParams(
+            size=encoder.info.dimension, distance=models.Distance.COSINE
+        ),
+    )
+    for number, path in enumerate(pictures):
+        (vector,) = encoder.encode_images([_open_whole(path)])
+        point = models.PointStruct(id=number, vector=vector.tolist(), payload={"path": str(path)})
+        client.upsert("photos", [point])
+    client.close()
+
+
+def bench_query(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """Warm text queries at 1k and 100k points, with and without a filter."""
+    encoder = OnnxEncoder(find_encoder("lite"))
+    figures: dict[str, Any] = {}
+    with closing(EdgeStore(folder / "edge")) as store:
+        ingest(
+            find_sources([pictures[0].parent], roots=Roots()),
+            library="bench",
+            encoder=encoder,
+            store=store,
+        )
+        for size in (1_000, 100_000):
+            _fill(store, encoder, size)
+            searcher = Searcher(encoder, store, "bench")
+            for label, where in (
+                ("", ()),
+                (", filtered", (OneOf("orientation", ("landscape",)),)),
+            ):
+                for text in QUERIES:
+                    searcher.search(text, k=10, where=where)
+                results = [
+                    searcher.search(QUERIES[turn % len(QUERIES)], k=10, where=where)
+                    for turn in range(200)
+                ]
+                for part in ("encode", "search", "total"):
+                    p50, p95 = np.percentile(
+                        [getattr(result, f"{part}_ms") for result in results], [50, 95]
+                    )
+                    target = " (p50 target <= 10)" if part == "total" else ""
+                    figures[f"{size} points{label}: {part} ms p50 / p95{target}"] = (
+                        f"{p50:.1f} / {p95:.1f}"
+                    )
+            exact = found = 0
+            for text in QUERIES:
+                truth = {hit.image_id for hit in searcher.search(text, k=10, exact=True).hits}
+                found += len(truth & {hit.image_id for hit in searcher.search(text, k=10).hits})
+                exact += len(truth)
+            figures[f"{size} points: recall@10 against exact search"] = _round(found / exact)
+    return figures
+
+
+def _fill(store: EdgeStore, encoder: OnnxEncoder, size: int) -> None:
+    """Random unit vectors up to `size` points, then what a finished ingest does."""
+    rng = np.random.default_rng(size)
+    first = store.count("bench")
+    for start in range(first, size, 1000):
+        vectors = rng.standard_normal((min(1000, size - start), encoder.info.dimension))
+        unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+        store.upsert(
+            "bench",
+            [
+                Point(
+                    f"random/{start + row}.jpg",
+                    vector,
+                    {"path": f"/random/{start + row}.jpg", "orientation": SHAPES[row % 3]},
+                )
+                for row, vector in enumerate(unit)
+            ],
+        )
+    store.flush("bench")
+    store.optimize("bench")
+
+
+SHAPES = ("landscape", "portrait", "square")
+
+
+def bench_start(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """Wall time of the command, with a library of about a thousand pictures."""
+    environment = os.environ | {"SCENESEARCH_DATA_DIR": str(folder / "data")}
+    command = [sys.executable, "-m", "scenesearch.cli"]
+    _run([*command, "ingest", str(pictures[0].parent)], environment)
+    search = [*command, "search", QUERIES[0], "--min-relevance", "0"]
+    times = [_seconds(lambda: _run(search, environment)) for _ in range(7)]
+    return {
+        f"`scenesearch search`, library of {len(pictures)}, s (target <= 1.5)": _round(
+            np.median(times[1:])
+        )
+    }
+
+
+def bench_memory(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """Resident memory while ingesting 2,000 pictures, and of the page's process."""
+    many = folder / "many"
+    many.mkdir()
+    for number in range(2000):
+        picture = pictures[number % len(pictures)]
+        # A byte more makes another content, so that no vector is taken from a twin.
+        data = picture.read_bytes() + (b"" if number < len(pictures) else b"\0")
+        (many / f"{number:05}.jpg").write_bytes(data)
+    environment = os.environ | {"SCENESEARCH_DATA_DIR": str(folder / "data")}
+    command = [sys.executable, "-m", "scenesearch.cli", "ingest", str(many)]
+    samples = list(_resident_mb(command, environment))
+    quarter = len(samples) // 4
+    figures = {
+        "ingest of 2,000 pictures: peak MB (target <= 600)": _round(max(samples)),
+        "ingest of 2,000 pictures: peak of second half / first half": _round(
+            max(samples[2 * quarter :]) / max(samples[: 2 * quarter])
+        ),
+    }
+    from tests.browser.page import measure_page_mb
+
+    page = measure_page_mb(environment)
+    figures["page after a search in a browser: MB (target <= 450)"] = (
+        "no Chromium" if page is None else _round(page)
+    )
+    return figures
+
+
+def _resident_mb(command: list[str], environment: dict[str, str]) -> Iterator[float]:
+    """Resident memory of the command, every tenth of a second until it ends (Linux)."""
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        while process.poll() is None:
+            try:
+                status = Path(f"/proc/{process.pid}/status").read_text()
+            except OSError:
+                break
+            resident = [line for line in status.splitlines() if line.startswith("VmRSS")]
+            if resident:
+                yield int(resident[0].split()[1]) / 1024
+            time.sleep(0.1)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} exited with {process.returncode}")
+
+
+def _run(command: list[str], environment: dict[str, str]) -> None:
+    subprocess.run(
+        command,
+        env=environment,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def _open_whole(path: Path) -> Image.Image:
+    with Image.open(path) as image:
+        return image.convert("RGB")
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _round(value: Any) -> float:
+    return float(f"{value:.3g}")
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "?")
+
+
+BENCHES = {
+    "ingest": bench_ingest,
+    "query": bench_query,
+    "start": bench_start,
+    "memory": bench_memory,
+}
+
+if __name__ == "__main__":
+    main()
