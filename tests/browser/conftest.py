@@ -1,0 +1,101 @@
+"""A real server over a real library, and the system's own Chromium to look at it."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from scenesearch.encoder.onnx import OnnxEncoder
+from tests.unit.test_encoder import VOCABULARY, declare, write_graphs
+
+_CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+_STARTED_WITHIN_S = 60
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Headless Chromium of the system; Playwright downloads none."""
+    path = next((found for name in _CHROMIUM if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip("no Chromium on this system: install the package chromium")
+    with sync_playwright() as playwright:
+        # A container's root has no sandbox, and nothing may be fetched in the background.
+        browser = playwright.chromium.launch(
+            executable_path=path,
+            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An encoder folder that knows red, green and blue."""
+    folder = tmp_path_factory.mktemp("tiny-encoder")
+    write_graphs(folder)
+    tokenizer = Tokenizer(WordLevel(VOCABULARY, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    declare(folder, calibration={"method": "platt", "slope": 20, "intercept": -15})
+    OnnxEncoder(folder).encode_texts(["red"])
+    return folder
+
+
+@contextmanager
+def serving(data_dir: Path, encoder: Path) -> Iterator[str]:
+    """`scenesearch ui` as a user starts it, in another folder; yields the page's address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = data_dir / "page.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                "from scenesearch.cli import main; main()",
+                "ui",
+                "--port",
+                str(port),
+            ],
+            cwd=data_dir,
+            env={
+                **{name: value for name, value in os.environ.items() if "SCENESEARCH" not in name},
+                "SCENESEARCH_DATA_DIR": str(data_dir),
+                "SCENESEARCH_LIBRARY": "photos",
+                "SCENESEARCH_ENCODER": str(encoder),
+                "OMP_NUM_THREADS": "1",
+            },
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        _wait_until_healthy(server, address, log)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def _wait_until_healthy(server: "subprocess.Popen[bytes]", address: str, log: Path) -> None:
+    ends = time.monotonic() + _STARTED_WITHIN_S
+    while time.monotonic() < ends and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2):  # noqa: S310
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"the page did not start:\n{log.read_text()}")

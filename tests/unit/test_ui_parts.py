@@ -1,0 +1,104 @@
+"""Parts of the page on their own: text that stays text, thumbnails, the way it starts."""
+
+import io
+import socket
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from scenesearch.images import thumbnail_path, write_thumbnail
+from scenesearch.settings import Settings
+from tests.conftest import ColourEncoder
+from tests.unit.test_ui_states import page as page  # the fixture that isolates each test
+from tests.unit.test_ui_states import texts
+from tests.unit.ui_world import Shot, build_library, open_page
+from ui import launch, pictures
+from ui.components import label, title_of
+
+MARKUP = (
+    "<script>alert(1)</script> **bold** ![x](http://example.invalid/x.png) $x^2$ :red[red] "
+    ":material/home: :smile: -> `code` # head"
+)
+SHA = "ab" * 32
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+def markdown_elements(page: AppTest) -> list[str]:
+    kinds = ("markdown", "caption", "header", "subheader", "title", "html", "alert", "badge")
+    return [str(element.value) for kind in kinds for element in page.get(kind)]
+
+
+def test_markup_in_captions_tags_and_folders_reaches_only_plain_text(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    payload = {"captions": [MARKUP], "tags": [MARKUP], "folder": [MARKUP], "camera": MARKUP}
+    build_library(tmp_path, colour_encoder, [Shot("a.png", (230, 0, 0), payload=payload)])
+    page = open_page().button(key="open-1").click().run()
+    assert MARKUP in texts(page)
+    assert page.multiselect(key="where-tags").options == [MARKUP]
+    labels = [str(button.label) for button in page.button]
+    for element in markdown_elements(page) + labels:
+        assert "alert(1)" not in element and ":smile:" not in element
+
+
+def test_a_label_escapes_every_mark_of_markdown() -> None:
+    assert label("Camera owner") == "Camera owner"
+    assert label(":red[x]") == "\\:\u2060red\\[\u2060x\\]\u2060"
+    assert label("a\n\n# b") == "a \\#\u2060 b"
+
+
+def test_a_title_is_the_first_caption_else_the_file_name() -> None:
+    assert title_of({"captions": ["", "two dogs"]}, "trip/1.jpg") == "two dogs"
+    assert title_of({"captions": []}, "trip/1.jpg") == "1.jpg"
+    assert title_of({}, "trip/1.jpg") == "1.jpg"
+
+
+def test_a_cached_thumbnail_is_sent_as_it_is(tmp_path: Path) -> None:
+    cached = thumbnail_path(tmp_path, SHA)
+    write_thumbnail(Image.new("RGB", (640, 480), "red"), cached)
+    assert pictures.thumbnail(tmp_path, SHA, tmp_path / "gone.jpg") == cached.read_bytes()
+
+
+def test_a_missing_thumbnail_is_made_from_the_original(tmp_path: Path) -> None:
+    original = tmp_path / "a.png"
+    Image.new("RGB", (800, 400), (0, 0, 255)).save(original)
+    made = opened(pictures.thumbnail(tmp_path, SHA, original))
+    assert made.size == (320, 160)
+    assert made.getpixel((9, 9)) == pytest.approx((0, 0, 255), abs=3)
+
+
+def test_without_thumbnail_and_original_there_is_a_placeholder(tmp_path: Path) -> None:
+    made = pictures.thumbnail(tmp_path, SHA, tmp_path / "gone.jpg")
+    assert made == pictures.placeholder()
+    assert opened(made).size == (320, 240)
+
+
+def test_a_large_original_is_reduced_and_upright(tmp_path: Path) -> None:
+    original = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # taken with the camera on its side
+    Image.new("RGB", (4000, 3000), "green").save(original, exif=exif)
+    assert opened(pictures.view(original)).size == (1200, 1600)
+
+
+def test_a_port_in_use_is_told_in_one_sentence() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(launch.PageError, match=f"port {port}: Address already in use"):
+            launch.run_page(port=port)
+
+
+def test_a_library_given_at_the_start_wins_over_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SCENESEARCH_LIBRARY", "other")
+    assert launch.page_settings().library == "other"
+    monkeypatch.setattr(launch, "_started_with", Settings(library="demo"))
+    assert launch.page_settings().library == "demo"

@@ -1,0 +1,268 @@
+"""The page's states, each over a real embedded store: empty, found, nothing found, failed."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from scenesearch.store.edge import EdgeStore
+from tests.conftest import ColourEncoder
+from tests.unit.ui_world import LIBRARY, Shot, build_library, open_page, reds
+from ui import resources
+
+BLUE = (30, 60, 220)
+
+
+@pytest.fixture(autouse=True)
+def page(
+    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    """The page of this test alone: its data folder, its encoder, nothing cached before."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("SCENESEARCH_LIBRARY", LIBRARY)
+    monkeypatch.delenv("SCENESEARCH_QDRANT_URL", raising=False)
+    monkeypatch.setattr(resources, "load_encoder", lambda settings: colour_encoder)
+    st.cache_resource.clear()
+    st.cache_data.clear()
+    yield
+    resources.store().close()
+    st.cache_resource.clear()
+    st.cache_data.clear()
+
+
+def texts(page: AppTest) -> list[str]:
+    return [text.value for text in page.text]
+
+
+def headings(page: AppTest) -> list[str]:
+    return [heading.value for heading in page.subheader]
+
+
+def cards(page: AppTest) -> list[str]:
+    """Titles of the pictures on the screen, in order."""
+    count = len([button for button in page.button if str(button.key).startswith("open-")])
+    named = [text for text in texts(page) if text.endswith(".png")]
+    return named[:count]
+
+
+def ask(page: AppTest, text: str) -> AppTest:
+    page.text_input(key="q").input(text)
+    (submit,) = (button for button in page.button if button.label == "Search")
+    return submit.click().run()
+
+
+def test_without_a_library_the_page_says_how_to_make_one() -> None:
+    page = open_page()
+    assert not page.exception
+    assert headings(page) == [":material/photo_library: There is no library of this name yet"]
+    assert page.code[0].value == "scenesearch ingest FOLDER --library photos"
+
+
+def test_an_empty_library_asks_for_pictures(tmp_path: Path, colour_encoder: ColourEncoder) -> None:
+    build_library(tmp_path, colour_encoder, [])
+    page = open_page()
+    assert headings(page) == [":material/photo_library: This library is empty"]
+    assert page.code[0].value == "scenesearch ingest FOLDER --library photos"
+
+
+def test_before_the_first_question_the_library_can_be_browsed(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(3))
+    page = open_page()
+    assert not page.exception
+    assert "3 pictures in this library" in texts(page)
+    assert sorted(cards(page)) == ["red-00.png", "red-01.png", "red-02.png"]
+
+
+def test_an_example_is_searched_for_with_one_click(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(1))
+    page = open_page()
+    (example,) = (button for button in page.button if button.label == "a red boat on the water")
+    page = example.click().run()
+    assert page.text_input(key="q").value == "a red boat on the water"
+    assert cards(page) == ["red-00.png"]
+
+
+def test_an_answer_comes_best_first_with_relevance_cosine_and_timing(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    blue = Shot("blue.png", BLUE)
+    build_library(tmp_path, colour_encoder, [*reds(2)[::-1], blue])
+    page = ask(open_page(), "red")
+    assert cards(page) == ["red-00.png", "red-01.png"]
+    summary = next(text for text in texts(page) if text.startswith("2 pictures · 3 searched · "))
+    assert " ms (words " in summary
+    detail = texts(page)[texts(page).index("red-00.png") + 1]
+    assert detail == "95% relevant · cosine 1.000"  # sigmoid(12 * 1 - 9)
+
+
+def test_nothing_that_matches_is_said_and_the_nearest_is_folded_away(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    build_library(tmp_path, colour_encoder, [Shot("blue.png", BLUE)])
+    page = ask(open_page(), "yellow")
+    assert ":material/search_off: Nothing in this library matches" in headings(page)
+    (folded,) = page.expander
+    assert folded.proto.expanded is False
+    assert folded.text[0].value == "blue.png"
+
+
+def test_asking_for_less_relevance_shows_the_nearest(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    build_library(tmp_path, colour_encoder, [Shot("blue.png", BLUE)])
+    page = ask(open_page(), "yellow")
+    page = page.slider(key="relevance").set_value(0).run()
+    assert cards(page) == ["blue.png"]
+    assert page.text_input(key="q").value == "yellow"
+
+
+def test_a_busy_library_names_its_holder_and_opens_after_trying_again(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(1))
+    with closing(EdgeStore(tmp_path / "edge", command="scenesearch ingest")) as other:
+        other.count(LIBRARY)
+        page = open_page()
+        assert headings(page) == [":material/error: The library is in use by another program"]
+        assert any("scenesearch ingest" in text for text in texts(page))
+    page = page.button(key="retry").click().run()
+    assert cards(page) == ["red-00.png"]
+
+
+def test_an_idle_page_lets_another_process_have_the_library(
+    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(1))
+    monkeypatch.setattr(resources, "IDLE_S", 0.05)
+    page = open_page()
+    with closing(EdgeStore(tmp_path / "edge", lock_wait_s=10)) as other:
+        assert other.count(LIBRARY) == 1
+    assert cards(ask(page, "red")) == ["red-00.png"]
+
+
+def test_a_store_that_is_down_is_told_with_its_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as probe:  # a port that nobody listens at
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    monkeypatch.setenv("SCENESEARCH_QDRANT_URL", f"http://127.0.0.1:{port}")
+    monkeypatch.setenv("SCENESEARCH_QDRANT_GRPC_PORT", str(port))
+    monkeypatch.setenv("SCENESEARCH_QDRANT_TIMEOUT_S", "2")
+    page = open_page()
+    assert not page.exception
+    assert headings(page) == [":material/error: The store does not answer"]
+    assert any(f"127.0.0.1:{port}" in text for text in texts(page))
+
+
+def test_a_library_of_another_encoder_is_refused_with_both_names(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    build_library(tmp_path, ColourEncoder("old-colour", "0ld"), reds(1))
+    page = open_page()
+    assert headings(page) == [":material/error: This library was made with another encoder"]
+    message = texts(page)[-1]
+    assert "old-colour" in message and "is colour" in message
+
+
+def test_an_encoder_that_is_not_there_is_told(
+    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(1))
+    monkeypatch.undo()
+    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("SCENESEARCH_ENCODER", "no-such-encoder")
+    page = open_page()
+    assert headings(page) == [":material/error: The encoder cannot be used"]
+    assert any("no-such-encoder" in text for text in texts(page))
+
+
+def test_pages_are_stable_complete_and_without_repeats(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    shots = reds(30)
+    build_library(tmp_path, colour_encoder, shots[::-1])
+    page = ask(open_page(), "red")
+    first = cards(page)
+    assert any(text.startswith("Pictures 1–24, more on the next page") for text in texts(page))
+    page = next(button for button in page.button if button.label == "Next").click().run()
+    second = cards(page)
+    assert any(text.startswith("Pictures 25–30 of 30") for text in texts(page))
+    assert first + second == [shot.name for shot in shots]
+    page = next(button for button in page.button if button.label == "Previous").click().run()
+    assert cards(page) == first
+
+
+def test_another_question_begins_at_its_first_page(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(30))
+    page = ask(open_page(), "red")
+    page = next(button for button in page.button if button.label == "Next").click().run()
+    page = ask(page, "a red boat")
+    assert cards(page)[0] == "red-00.png"
+    assert "Page 1" in texts(page)
+
+
+def test_browsing_turns_pages_too(tmp_path: Path, colour_encoder: ColourEncoder) -> None:
+    build_library(tmp_path, colour_encoder, reds(30))
+    page = open_page()
+    first = cards(page)
+    page = next(button for button in page.button if button.label == "Next").click().run()
+    assert len(first) == 24
+    assert sorted(first + cards(page)) == [f"red-{number:02}.png" for number in range(30)]
+
+
+def test_a_click_opens_the_original_with_its_metadata(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    payload: dict[str, Any] = {
+        "captions": ["a red wall", "bricks"],
+        "tags": ["wall", "sun"],
+        "taken": "2019-05-31T18:20:00+00:00",
+        "camera": "Kodak Brownie",
+        "location": {"lat": 55.75, "lon": 37.62},
+        "folder": ["2019", "2019/may"],
+    }
+    folder = build_library(
+        tmp_path, colour_encoder, [Shot("wall.png", (230, 0, 0), size=(80, 40), payload=payload)]
+    )
+    page = open_page().button(key="open-1").click().run()
+    assert not page.exception
+    shown = texts(page)
+    assert "bricks" in shown
+    facts = next(text for text in shown if text.startswith("Size: ")).splitlines()
+    assert facts[:3] == ["Size: 80 × 40 pixels", "Folder: 2019/may", "Taken: 2019-05-31 18:20"]
+    assert "Camera: Kodak Brownie" in facts
+    assert "Place: 55.7500, 37.6200" in facts
+    assert "Tags: wall, sun" in facts
+    assert page.code[-1].value == str(folder / "wall.png")
+    assert len(page.get("download_button")) == 1
+
+
+def test_an_original_that_is_gone_is_explained(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    folder = build_library(tmp_path, colour_encoder, reds(1))
+    (folder / "red-00.png").unlink()
+    page = open_page().button(key="open-1").click().run()
+    assert not page.exception
+    assert any("cannot be shown: no such file" in text for text in texts(page))
+    assert len(page.get("download_button")) == 0
+
+
+def test_too_long_a_query_is_answered_with_a_sentence(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(1))
+    page = ask(open_page(), "red " * 3000)
+    assert not page.exception
+    assert any("characters" in text for text in texts(page))

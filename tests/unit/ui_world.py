@@ -1,0 +1,93 @@
+"""A small library on disk and the page over it, for the tests of `ui`."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+import ui
+from scenesearch.encoder.base import Encoder
+from scenesearch.images import open_image
+from scenesearch.library import MetadataType
+from scenesearch.store.base import CollectionSpec, Point
+from scenesearch.store.edge import EdgeStore
+from scenesearch.store.fields import BUILTIN_FIELDS, custom_fields
+
+LIBRARY = "photos"
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A plain picture and what is known of it."""
+
+    name: str
+    colour: tuple[int, int, int]
+    size: tuple[int, int] = (64, 48)
+    payload: Mapping[str, Any] = field(default_factory=dict)
+
+
+def reds(count: int) -> list[Shot]:
+    """Pictures, the first as red as the word, then ever less, taken on consecutive days from 2020-01-01."""
+    return [
+        Shot(
+            f"red-{number:02}.png",
+            (220, 30 + 2 * number, 30 + 2 * number),
+            payload={
+                "taken": (datetime(2020, 1, 1, 12, tzinfo=UTC) + timedelta(days=number)).isoformat()
+            },
+        )
+        for number in range(count)
+    ]
+
+
+def build_library(
+    data_dir: Path,
+    encoder: Encoder,
+    shots: Sequence[Shot],
+    *,
+    custom: Mapping[str, MetadataType] | None = None,
+) -> Path:
+    """Paint the pictures, index them as `photos`; returns the folder they lie in."""
+    folder = data_dir / "pictures"
+    folder.mkdir(parents=True)
+    spec = CollectionSpec(
+        LIBRARY,
+        encoder.info.name,
+        encoder.info.fingerprint,
+        encoder.info.dimension,
+        BUILTIN_FIELDS + custom_fields(custom or {}),
+    )
+    points = []
+    for shot in shots:
+        path = folder / shot.name
+        Image.new("RGB", shot.size, shot.colour).save(path)
+        opened = open_image(path)
+        payload = {
+            "image_id": shot.name,
+            "path": str(path),
+            "sha256": opened.sha256,
+            "width": opened.width,
+            "height": opened.height,
+            "orientation": opened.orientation,
+            "folder": "",
+            "size_bytes": opened.size_bytes,
+            **shot.payload,
+        }
+        (vector,) = encoder.encode_images([opened.image])
+        points.append(Point(shot.name, vector, payload))
+    with closing(EdgeStore(data_dir / "edge")) as store:
+        store.create_collection(f"{LIBRARY}-{encoder.info.name}-1", spec)
+        store.set_alias(LIBRARY, f"{LIBRARY}-{encoder.info.name}-1")
+        store.upsert(LIBRARY, points)
+        store.flush(LIBRARY)
+    return folder
+
+
+def open_page() -> AppTest:
+    """The page after its first run."""
+    return AppTest.from_file(str(Path(ui.__file__).with_name("app.py")), default_timeout=30).run()

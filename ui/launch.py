@@ -1,0 +1,79 @@
+"""Starts the search page's server: `scenesearch ui --port 8501`."""
+
+import socket
+import sys
+from pathlib import Path
+
+from scenesearch.errors import SceneSearchError
+from scenesearch.settings import Settings
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+_started_with: Settings | None = None
+
+
+def page_settings() -> Settings:
+    """What `run_page` was started with, else what the environment says."""
+    return _started_with or Settings()
+
+
+class PageError(SceneSearchError):
+    """The page cannot be started."""
+
+
+def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | None = None) -> int:
+    """Serve the page until Ctrl-C or SIGTERM; returns the exit status.
+
+    It runs in this process, with the settings of the environment and, where given, another
+    library. Raises PageError when the port is taken or Streamlit is not installed.
+    """
+    _check_port(address, port)
+    try:
+        from streamlit.web import cli as streamlit
+    except ModuleNotFoundError as error:
+        raise PageError(
+            f"the page needs {error.name}: install it with `pip install 'scenesearch[ui]'`"
+        ) from None
+    global _started_with
+    _started_with = Settings(library=library) if library else Settings()
+    app = Path(__file__).with_name("app.py")
+    options = [f"--{name}={value}" for name, value in _server_options(address, port).items()]
+    if address in _LOOPBACK:
+        # A name that an attacker's DNS points at this machine must not reach private pictures.
+        options += [f"--server.allowedHosts={host}" for host in ("localhost", "127.0.0.1", "::1")]
+    host = f"[{address}]" if ":" in address else address
+    print(f"Search page: http://{host}:{port} (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    streamlit.main(["run", str(app), *options], standalone_mode=False)
+    return 0
+
+
+def _server_options(address: str, port: int) -> dict[str, str | int]:
+    return {
+        "server.address": address,
+        "server.port": port,
+        "server.headless": "true",
+        "server.fileWatcherType": "none",  # the page is no work in progress; watching costs memory
+        "browser.gatherUsageStats": "false",
+        "client.toolbarMode": "minimal",
+        "client.showErrorDetails": "none",  # a traceback belongs on stderr, not before a visitor
+        "client.showSidebarNavigation": "false",
+        "runner.magicEnabled": "false",
+        "logger.hideWelcomeMessage": "true",
+        # Only for each theme on its own does the page still follow the visitor's light or dark.
+        "theme.light.primaryColor": "#2f6fde",
+        "theme.dark.primaryColor": "#3d7be6",
+    }
+
+
+def _check_port(address: str, port: int) -> None:
+    """Streamlit would say it too, but with a log prefix and after seconds of imports."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+        except OSError as error:
+            raise PageError(
+                f"cannot serve on {address} port {port}: {error.strerror}; choose another --port"
+            ) from None

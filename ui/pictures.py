@@ -1,0 +1,67 @@
+"""Bytes for the browser: small pictures for the grid, a large one for the original."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from PIL import Image, ImageDraw
+
+from scenesearch.images import THUMBNAIL_SIDE, ImageError, open_image, thumbnail_path
+
+# Fills a large screen; sending a 50-megapixel original as it is would fill the page's memory.
+VIEW_SIDE = 1600
+
+
+def original_of(payload: Mapping[str, Any]) -> Path:
+    """Where the picture itself lies."""
+    return Path(str(payload.get("path", "")))
+
+
+def thumbnail(
+    thumbnails_dir: Path, sha256: str, original: Path, max_megapixels: float = 200
+) -> bytes:
+    """JPEG of the cached thumbnail, else made from the original, else a placeholder."""
+    try:
+        return thumbnail_path(thumbnails_dir, sha256).read_bytes()
+    except OSError:
+        pass
+    try:
+        return _made_thumbnail(original, max_megapixels)
+    except ImageError:
+        return placeholder()
+
+
+def view(original: Path, max_megapixels: float = 200) -> bytes:
+    """JPEG of the original at the size of a screen; raises ImageError when it cannot be opened."""
+    return _reduced(original, VIEW_SIDE, max_megapixels)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _made_thumbnail(original: Path, max_megapixels: float) -> bytes:
+    return _reduced(original, THUMBNAIL_SIDE, max_megapixels)
+
+
+def _reduced(original: Path, side: int, max_megapixels: float) -> bytes:
+    image = open_image(original, reduce_to=side, max_megapixels=max_megapixels).image
+    image.thumbnail((side, side), Image.Resampling.BICUBIC)
+    return _jpeg(image)
+
+
+@st.cache_data(show_spinner=False)
+def placeholder() -> bytes:
+    """A grey picture with a crossed frame: a picture should be here, and is not."""
+    width, height = THUMBNAIL_SIDE, THUMBNAIL_SIDE * 3 // 4
+    image = Image.new("RGB", (width, height), (196, 200, 206))
+    pen, grey = ImageDraw.Draw(image), (140, 146, 156)
+    frame = (width // 2 - 36, height // 2 - 28, width // 2 + 36, height // 2 + 28)
+    pen.rounded_rectangle(frame, radius=8, outline=grey, width=4)
+    pen.line((frame[0], frame[3], frame[2], frame[1]), fill=grey, width=4)
+    return _jpeg(image)
+
+
+def _jpeg(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
