@@ -1,0 +1,178 @@
+"""How well a library answers queries whose pictures are known, asked through the store.
+
+The way of a query is the one of a search: text -> encoder -> `VectorStore.search` -> ranking.
+What cannot be measured (a relevant picture that the library lacks or the filter excludes) is
+left out of the figures and listed, never counted silently as a hit or a miss.
+"""
+
+import itertools
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from scenesearch.datasets.queries import Query, name_relevant
+from scenesearch.encoder.base import Encoder
+from scenesearch.errors import SceneSearchError
+from scenesearch.evaluation.bootstrap import bootstrap_ci95
+from scenesearch.evaluation.metrics import score_queries
+from scenesearch.evaluation.outcome import Evaluation, Omission, Reason, Timing
+from scenesearch.store.base import VectorStore, check_encoder
+from scenesearch.store.filters import Filter
+
+__all__ = ["Evaluation", "EvaluationError", "evaluate", "judge"]
+
+# Deep enough for exact ranks in the galleries of the literature (1,000 images); beyond it a first
+# relevant image adds less than 0.001 to a query's reciprocal rank.
+MAX_DEPTH = 1000
+
+# Captions are short: more at once would not be faster, fewer would.
+TEXT_BATCH_SIZE = 64
+
+
+class EvaluationError(SceneSearchError):
+    """Nothing can be measured; the message is one sentence for the user."""
+
+
+def evaluate(
+    queries: Sequence[Query],
+    *,
+    store: VectorStore,
+    library: str,
+    encoder: Encoder,
+    where: Filter = (),
+    depth: int | None = None,
+    exact: bool = False,
+    resamples: int = 1000,
+    seed: int = 0,
+    on_progress: Callable[[int], None] | None = None,
+) -> Evaluation:
+    """Ask every query of the library (an alias or a collection) and score the answers.
+
+    `depth` hits are asked for, by default the whole gallery up to `MAX_DEPTH`. `where` narrows
+    the gallery. `exact` forbids approximate search. `on_progress` is told how many queries were
+    asked. Raises EvaluationError when no query can be measured, and what the store raises:
+    EncoderMismatch when the library holds another encoder's vectors.
+    """
+    info = encoder.info
+    check_encoder(
+        store.describe(library),
+        name=info.name,
+        fingerprint=info.fingerprint,
+        dimension=info.dimension,
+    )
+    if depth is not None and depth < 10:
+        raise ValueError(f"depth {depth} is too shallow for metrics at 10")
+    everything = _image_ids(store, library)
+    gallery = _image_ids(store, library, where) if where else everything
+    if not gallery:
+        raise EvaluationError(
+            f"the gallery is empty: no picture of library {library} fits the filter"
+            if everything
+            else f"the gallery is empty: library {library} holds no picture"
+        )
+    qrels, omissions = judge(queries, everything, gallery)
+    if not qrels:
+        raise EvaluationError(_nothing_to_measure(len(queries), omissions))
+    texts = {query.query_id: query.text.strip() for query in queries if query.query_id in qrels}
+    depth = min(len(gallery), depth or MAX_DEPTH)
+
+    run: dict[str, dict[str, float]] = {}
+    encode_s, search_s = 0.0, []
+    for batch in _batches(texts.items(), TEXT_BATCH_SIZE):
+        started = time.perf_counter()
+        vectors = encoder.encode_texts([text for _, text in batch])
+        encode_s += time.perf_counter() - started
+        for (query_id, _), vector in zip(batch, vectors, strict=True):
+            started = time.perf_counter()
+            points = store.search(library, vector, k=depth, where=where, exact=exact)
+            search_s.append(time.perf_counter() - started)
+            run[query_id] = {point.image_id: point.score for point in points}
+        if on_progress:
+            on_progress(len(run))
+
+    scores = score_queries(qrels, run)
+    return Evaluation(
+        encoder=info.name,
+        fingerprint=info.fingerprint,
+        library=library,
+        gallery=len(gallery),
+        depth=depth,
+        texts=texts,
+        qrels=qrels,
+        run=run,
+        scores=scores,
+        metrics=scores.means(),
+        ci95=bootstrap_ci95(scores, resamples=resamples, seed=seed),
+        omissions=tuple(omissions),
+        timing=Timing(
+            encode_ms=1000 * encode_s / len(texts),
+            search_p50_ms=1000 * float(np.percentile(search_s, 50)),
+            search_p95_ms=1000 * float(np.percentile(search_s, 95)),
+        ),
+    )
+
+
+def judge(
+    queries: Sequence[Query], everything: Collection[str], gallery: Collection[str]
+) -> tuple[dict[str, dict[str, int]], list[Omission]]:
+    """Qrels over the gallery (what the filter leaves of everything), and what they cannot hold.
+
+    Names are taken as `name_relevant` does: `boat.jpg` may stand for `2019/boat.jpg`. Raises
+    EvaluationError when two queries have one id.
+    """
+    named, unknown = name_relevant(queries, everything)
+    # A name that could not be taken although a picture ends with it: several do.
+    shared = set(unknown) & {ending for image_id in everything for ending in _endings(image_id)}
+    qrels: dict[str, dict[str, int]] = {}
+    omissions: list[Omission] = []
+    seen: set[str] = set()
+    for query in named:
+        if query.query_id in seen:
+            raise EvaluationError(f"query id {query.query_id} is given twice")
+        seen.add(query.query_id)
+        absent: dict[Reason, list[str]] = {}
+        if not query.text.strip():
+            absent["empty text"] = []
+        elif not query.relevant:
+            absent["names no image"] = []
+        for image_id in query.relevant:
+            if image_id in shared:
+                absent.setdefault("in the library under several folders", []).append(image_id)
+            elif image_id not in everything:
+                absent.setdefault("not in the library", []).append(image_id)
+            elif image_id not in gallery:
+                absent.setdefault("excluded by the filter", []).append(image_id)
+        present = [image_id for image_id in query.relevant if image_id in gallery]
+        left_out = not present or not query.text.strip()
+        omissions += [
+            Omission(query.query_id, reason, tuple(image_ids), left_out)
+            for reason, image_ids in absent.items()
+        ]
+        if not left_out:
+            qrels[query.query_id] = dict.fromkeys(present, 1)
+    return qrels, omissions
+
+
+def _image_ids(store: VectorStore, library: str, where: Filter = ()) -> set[str]:
+    return {point.image_id for point in store.scroll(library, where=where, payload=())}
+
+
+def _endings(image_id: str) -> Iterator[str]:
+    parts = image_id.split("/")
+    return ("/".join(parts[start:]) for start in range(1, len(parts)))
+
+
+def _nothing_to_measure(given: int, omissions: Sequence[Omission]) -> str:
+    if not given:
+        return "there is no query to evaluate"
+    return (
+        f"none of the {given} queries asks for a picture of the gallery, "
+        f"the first: {omissions[0].sentence()}"
+    )
+
+
+def _batches(items: Iterable[tuple[str, str]], size: int) -> Iterator[tuple[tuple[str, str], ...]]:
+    iterator = iter(items)
+    while batch := tuple(itertools.islice(iterator, size)):
+        yield batch
