@@ -31,7 +31,6 @@ import numpy as np
 import qdrant_edge as engine
 from numpy.typing import NDArray
 
-from scenesearch.library import point_id
 from scenesearch.store import ranking
 from scenesearch.store.base import (
     CollectionSpec,
@@ -51,9 +50,9 @@ from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 from scenesearch.store.payload import (
     check_dimension,
-    check_image_id,
     key_path,
     payload_of,
+    point_ids,
     vectors_of,
 )
 
@@ -96,10 +95,10 @@ class EdgeStore:
         for field in spec.fields:
             key_path(field.name)
         with self._guard, self._disk(name):
+            self._refuse_taken(name)
             lock = self._locked(name, spec.library)
             try:
-                if self._files.exists(name) or name in self._files.aliases():
-                    raise StoreError(f"a collection or alias {name!r} is already there")
+                self._refuse_taken(name)  # made by another while this one waited
                 workshop = self._files.workshop(name)
                 indexes = {key_path(field.name): index_of(field) for field in spec.fields}
                 build_shard(workshop / "shard", _config(spec.dimension), indexes)
@@ -160,18 +159,15 @@ class EdgeStore:
         for start in range(0, len(points), _BATCH):
             batch = points[start : start + _BATCH]
             with self._shard(name) as opened:
+                ids = point_ids((point.image_id for point in batch), opened.spec)
                 vectors = vectors_of(batch, opened.spec)
-                prepared = [
-                    engine.Point(
-                        point_id(opened.spec.library, point.image_id), vector, payload_of(point)
-                    )
-                    for point, vector in zip(batch, vectors, strict=True)
-                ]
+                payloads = map(payload_of, batch)
+                prepared = list(map(engine.Point, ids, vectors, payloads))
                 opened.shard.update(engine.UpdateOperation.upsert_points(prepared))
 
     def delete(self, name: str, image_ids: Sequence[str]) -> None:
         with self._shard(name) as opened:
-            ids = _point_ids(opened.spec, image_ids)
+            ids: list[engine.PointId] = [*point_ids(image_ids, opened.spec)]
             if ids:
                 opened.shard.update(engine.UpdateOperation.delete_points(ids))
 
@@ -179,7 +175,7 @@ class EdgeStore:
         self, name: str, image_ids: Sequence[str], *, with_vectors: bool = False
     ) -> dict[str, Point]:
         with self._shard(name) as opened:
-            ids = _point_ids(opened.spec, image_ids)
+            ids: list[engine.PointId] = [*point_ids(image_ids, opened.spec)]
             records = opened.shard.retrieve(ids, True, with_vectors) if ids else []
         return {point.image_id: point for point in map(_point, records)}
 
@@ -315,6 +311,10 @@ class EdgeStore:
             opened = self._opened[collection] = _Open(collection, spec, shard, lock)
             return opened
 
+    def _refuse_taken(self, name: str) -> None:
+        if self._files.exists(name) or name in self._files.aliases():
+            raise StoreError(f"a collection or alias {name!r} is already there")
+
     def _locked(self, collection: str, library: str) -> HolderLock:
         lock = HolderLock(self._files.lock(collection), self._command)
         try:
@@ -375,10 +375,6 @@ def _config(dimension: int) -> engine.EdgeConfig:
         ),
         optimizers=engine.EdgeOptimizersConfig(indexing_threshold=40_000),  # KB of vectors
     )
-
-
-def _point_ids(spec: CollectionSpec, image_ids: Sequence[str]) -> "list[engine.PointId]":
-    return [point_id(spec.library, check_image_id(image_id)) for image_id in image_ids]
 
 
 def _point(record: engine.Record) -> Point:

@@ -70,7 +70,9 @@ class HolderLock:
 def command_words() -> str:
     """How this process was called, without arguments: 'scenesearch ingest'."""
     program, *arguments = sys.argv or [""]
-    name = Path(program).name.removesuffix(".py")
+    path = Path(program)
+    # `python -m pytest` runs a package's __main__.py, `python -m scenesearch.cli` a module.
+    name = path.parent.name if path.stem == "__main__" else path.stem
     name = {"": "python", "-c": "python", "-m": "python", "cli": "scenesearch"}.get(name, name)
     verb = arguments[0] if arguments and _VERB.fullmatch(arguments[0]) else ""
     return f"{name} {verb}".strip()

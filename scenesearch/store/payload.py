@@ -2,14 +2,14 @@
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesearch.library import GeoPoint
+from scenesearch.library import GeoPoint, point_id
 from scenesearch.store.base import CollectionSpec, EncoderMismatch, Point, StoreError
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -31,6 +31,11 @@ def key_path(name: str) -> str:
     return name if _BARE_KEY.fullmatch(name) else f'"{name}"'
 
 
+def point_ids(image_ids: Iterable[str], spec: CollectionSpec) -> list[str]:
+    """The engine's ids of these pictures; raises StoreError for an id that can have none."""
+    return [point_id(spec.library, check_image_id(image_id)) for image_id in image_ids]
+
+
 def check_image_id(image_id: str) -> str:
     """Return the id, or raise StoreError: file names may hold bytes that are no Unicode."""
     try:
@@ -47,7 +52,7 @@ def check_image_id(image_id: str) -> str:
 def payload_of(point: Point) -> dict[str, Any]:
     """The point's payload in plain JSON values, with its image id."""
     payload = {key: _plain(value, point.image_id, key) for key, value in point.payload.items()}
-    payload["image_id"] = check_image_id(point.image_id)
+    payload["image_id"] = point.image_id
     return payload
 
 

@@ -1,0 +1,493 @@
+"""A Qdrant server, for several processes or machines; real collections, aliases and indexes.
+
+Requests go through gRPC when its port is given. What may pass (a refused connection, a time-out,
+429, 503) is tried again with growing, jittered pauses: reads for a moment, because somebody is
+waiting, writes for as long as one request may take, because an ingest should outlive a restart
+of the server. The client's own uploader is not used: it retries without pause, and for ever when
+told to slow down. Every operation may be repeated safely.
+
+A collection's specification is its metadata in the server, under the key `scenesearch`. Large
+ones get int8 copies in memory as in the embedded home, and a graph; segments below 1 GB are
+scanned nonetheless, because the graph's recall depends on the data (edge.py has the figures).
+"""
+
+import random
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from qdrant_client import QdrantClient, models
+
+from scenesearch.store import ranking
+from scenesearch.store.base import (
+    CollectionMissing,
+    CollectionSpec,
+    Point,
+    ScoredPoint,
+    StoreError,
+    StoreUnavailable,
+    check_name,
+)
+from scenesearch.store.conditions import facet_field, new_fields
+from scenesearch.store.fields import PayloadField
+from scenesearch.store.filters import Filter
+from scenesearch.store.payload import (
+    check_dimension,
+    key_path,
+    payload_of,
+    point_ids,
+    vectors_of,
+)
+from scenesearch.store.server_faults import Fault, understand
+from scenesearch.store.server_filter import as_filter, index_of
+
+_T = TypeVar("_T")
+
+# A server takes 32 MB in one request; a float takes up to 20 bytes in JSON.
+_BATCH = 256
+_BATCH_FLOATS = 400_000
+
+_READ_PATIENCE_S = 2.0
+_LONGEST_PAUSE_S = 5.0
+
+# How long what a collection declares is believed: another process may move an alias or add fields.
+_SPEC_FRESH_S = 2.0
+
+_METADATA_KEY = "scenesearch"
+
+# Until the indexes are made: what a crash leaves behind can be told and made again.
+_UNFINISHED = {"unfinished": True}
+
+
+class ServerStore:
+    """The server's home; `grpc_port=None` uses REST alone."""
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        grpc_port: int | None = 6334,
+        timeout_s: float = 60,
+    ) -> None:
+        shown = _without_secrets(url)
+        with warnings.catch_warnings():
+            # A key over plain HTTP is fine to the same machine, and the operator's choice else.
+            warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
+            try:
+                client = QdrantClient(
+                    url=url,
+                    api_key=api_key,
+                    prefer_grpc=grpc_port is not None,
+                    grpc_port=grpc_port or 6334,
+                    timeout=max(1, round(timeout_s)),
+                    check_compatibility=False,  # asks the server in a thread and warns by itself
+                )
+            except ValueError as error:
+                raise StoreError(f"{shown} is no address of a Qdrant server: {error}") from error
+        self._set_up(client, shown, timeout_s)
+
+    @classmethod
+    def from_client(
+        cls, client: QdrantClient, *, name: str = "memory", timeout_s: float = 60
+    ) -> "ServerStore":
+        """A store over a client that is ready; `name` stands for the URL in messages."""
+        store = cls.__new__(cls)
+        store._set_up(client, name, timeout_s)
+        return store
+
+    def _set_up(self, client: QdrantClient, url: str, timeout_s: float) -> None:
+        self._client = client
+        self._url = url
+        self._timeout_s = timeout_s
+        self._specs: dict[str, tuple[CollectionSpec, float]] = {}
+        self._closed = False
+
+    def create_collection(self, name: str, spec: CollectionSpec) -> None:
+        check_name(name)
+        indexes = {key_path(field.name): index_of(field) for field in spec.fields}
+        if name in self.aliases() or (name in self.collections() and not self._unfinished(name)):
+            raise StoreError(f"a collection or alias {name!r} is already there")
+        if name in self.collections():
+            self._write(lambda: self._client.delete_collection(name), name)
+        self._write(
+            lambda: self._client.create_collection(
+                name,
+                vectors_config=models.VectorParams(
+                    size=spec.dimension, distance=models.Distance.COSINE
+                ),
+                hnsw_config=models.HnswConfigDiff(full_scan_threshold=1_000_000),  # KB
+                quantization_config=models.ScalarQuantization(
+                    scalar=models.ScalarQuantizationConfig(
+                        type=models.ScalarType.INT8, always_ram=True
+                    )
+                ),
+                strict_mode_config=models.StrictModeConfig(
+                    enabled=True,
+                    unindexed_filtering_retrieve=False,
+                    unindexed_filtering_update=False,
+                ),
+                metadata={_METADATA_KEY: _UNFINISHED},
+            ),
+            name,
+        )
+        for key, index in indexes.items():
+            self._create_index(name, key, index)
+        self._record(name, spec)
+
+    def describe(self, name: str) -> CollectionSpec:
+        return self._spec(name, fresh_s=0)
+
+    def add_fields(self, name: str, fields: Sequence[PayloadField]) -> None:
+        collection = self.resolve(name)
+        spec = self._spec(collection, fresh_s=0)
+        added = new_fields(spec, fields)
+        for field in added:
+            self._create_index(collection, key_path(field.name), index_of(field))
+        if added:
+            self._record(collection, replace(spec, fields=(*spec.fields, *added)))
+
+    def collections(self) -> list[str]:
+        answer = self._read(self._client.get_collections)
+        return sorted(collection.name for collection in answer.collections)
+
+    def delete_collection(self, name: str) -> None:
+        check_name(name)
+        if name not in self.collections():
+            raise self._missing(name)
+        self._write(lambda: self._client.delete_collection(name), name)
+        self._forget()
+
+    def set_alias(self, alias: str, collection: str) -> None:
+        check_name(alias)
+        collections = self.collections()
+        if check_name(collection) not in collections:
+            raise self._missing(collection)
+        if alias in collections:
+            raise StoreError(f"{alias!r} is a collection and cannot be an alias")
+        # Both in one request: no reader finds the alias missing in between.
+        operations: list[models.DeleteAliasOperation | models.CreateAliasOperation] = [
+            models.CreateAliasOperation(
+                create_alias=models.CreateAlias(collection_name=collection, alias_name=alias)
+            )
+        ]
+        if alias in self.aliases():
+            gone = models.DeleteAlias(alias_name=alias)
+            operations.insert(0, models.DeleteAliasOperation(delete_alias=gone))
+        self._write(lambda: self._client.update_collection_aliases(operations), collection)
+        self._forget()
+
+    def aliases(self) -> dict[str, str]:
+        answer = self._read(self._client.get_aliases)
+        return {alias.alias_name: alias.collection_name for alias in answer.aliases}
+
+    def resolve(self, name: str) -> str:
+        check_name(name)
+        if name in self.collections():
+            return name
+        aliases = self.aliases()
+        if name in aliases:
+            return aliases[name]
+        raise self._missing(name)
+
+    def upsert(self, name: str, points: Sequence[Point]) -> None:
+        spec = self._spec(name)
+        size = max(1, min(_BATCH, _BATCH_FLOATS // spec.dimension))
+        for start in range(0, len(points), size):
+            batch = points[start : start + size]
+            rows = zip(
+                point_ids((point.image_id for point in batch), spec),
+                vectors_of(batch, spec),
+                map(payload_of, batch),
+                strict=True,
+            )
+            # model_construct: what it would check, value by value, has just been checked.
+            prepared = [
+                models.PointStruct.model_construct(id=id_, vector=vector, payload=payload)
+                for id_, vector, payload in rows
+            ]
+            self._upsert(name, prepared)
+
+    def delete(self, name: str, image_ids: Sequence[str]) -> None:
+        ids = self._point_ids(name, image_ids)
+        if ids:
+            self._write(
+                lambda: self._client.delete(name, models.PointIdsList(points=ids), wait=True), name
+            )
+
+    def retrieve(
+        self, name: str, image_ids: Sequence[str], *, with_vectors: bool = False
+    ) -> dict[str, Point]:
+        ids = self._point_ids(name, image_ids)
+        found: dict[str, Point] = {}
+        for start in range(0, len(ids), 1000):
+            part = ids[start : start + 1000]
+            for record in self._retrieve(name, part, with_vectors):
+                point = _point(record)
+                found[point.image_id] = point
+        return found
+
+    def scroll(
+        self,
+        name: str,
+        *,
+        where: Filter = (),
+        payload: Sequence[str] | None = None,
+        with_vectors: bool = False,
+        batch_size: int = 1000,
+    ) -> Iterator[Point]:
+        # One collection from first to last, even if the alias moves meanwhile.
+        collection = self.resolve(name)
+        filter_ = self._filter(collection, where)
+        keys = True if payload is None else [key_path(key) for key in {"image_id", *payload}]
+        offset: Any = None
+        while True:
+            records, offset = self._scroll(
+                collection, filter_, keys, with_vectors, batch_size, offset
+            )
+            yield from map(_point, records)
+            if offset is None:
+                return
+
+    def search(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        *,
+        k: int,
+        offset: int = 0,
+        where: Filter = (),
+        exact: bool = False,
+    ) -> list[ScoredPoint]:
+        check_dimension(vector, self._spec(name), "the query")
+        query = vector.tolist()
+        filter_ = self._filter(name, where)
+
+        def fetch(limit: int) -> list[ScoredPoint]:
+            answer = self._read(
+                lambda: self._client.query_points(
+                    name,
+                    query=query,
+                    query_filter=filter_,
+                    search_params=_EXACT if exact else _SEARCH,
+                    limit=limit,
+                    with_payload=True,
+                ),
+                name,
+            )
+            return [_scored(hit) for hit in answer.points]
+
+        return ranking.page(fetch, k=k, offset=offset)
+
+    def count(self, name: str, *, where: Filter = ()) -> int:
+        filter_ = self._filter(name, where)
+        answer = self._read(
+            lambda: self._client.count(name, count_filter=filter_, exact=True), name
+        )
+        return answer.count
+
+    def facet(
+        self, name: str, field: str, *, where: Filter = (), limit: int = 100
+    ) -> list[tuple[str | int | bool, int]]:
+        declared = self._declared(name, lambda spec: facet_field(field, spec))
+        filter_ = self._filter(name, where)
+        answer = self._read(
+            lambda: self._client.facet(
+                name, key_path(field), facet_filter=filter_, limit=limit, exact=True
+            ),
+            name,
+        )
+        return ranking.by_count([(hit.value, hit.count) for hit in answer.hits], declared)
+
+    def flush(self, name: str) -> None:
+        """Nothing is left to do: the server acknowledges what its log holds, and syncs that."""
+        self.resolve(name)
+
+    def optimize(self, name: str) -> None:
+        """Wait while the server optimizes by itself, at most for one request's time limit."""
+        deadline = time.monotonic() + self._timeout_s
+        while time.monotonic() < deadline:
+            info = self._read(lambda: self._client.get_collection(name), name)
+            if info.status != models.CollectionStatus.YELLOW:
+                return
+            time.sleep(0.5)
+
+    def release(self, name: str) -> None:
+        """Nothing: a server is shared."""
+
+    def health(self) -> str:
+        info = self._read(self._client.info)
+        count = len(self.collections())  # unlike the version, this needs the key
+        return f"Qdrant server {info.version} at {self._url}, {count} collections"
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._client.close()
+
+    def _create_index(self, name: str, key: str, index: Any) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Payload indexes have no effect")  # in memory
+            self._write(
+                lambda: self._client.create_payload_index(name, key, index, wait=True), name
+            )
+
+    def _record(self, name: str, spec: CollectionSpec) -> None:
+        metadata = {_METADATA_KEY: spec.to_json()}
+        self._write(lambda: self._client.update_collection(name, metadata=metadata), name)
+        self._forget()
+
+    def _recorded(self, name: str) -> Any:
+        info = self._read(lambda: self._client.get_collection(name), name)
+        return (info.config.metadata or {}).get(_METADATA_KEY)
+
+    def _unfinished(self, name: str) -> bool:
+        return bool(self._recorded(name) == _UNFINISHED)
+
+    def _upsert(self, name: str, points: list[models.PointStruct]) -> None:
+        self._write(lambda: self._client.upsert(name, points, wait=True), name)
+
+    def _retrieve(
+        self, name: str, ids: list[int | str | UUID], with_vectors: bool
+    ) -> list[models.Record]:
+        return self._read(
+            lambda: self._client.retrieve(
+                name, ids=ids, with_payload=True, with_vectors=with_vectors
+            ),
+            name,
+        )
+
+    def _scroll(
+        self,
+        collection: str,
+        filter_: models.Filter | None,
+        keys: bool | list[str],
+        with_vectors: bool,
+        limit: int,
+        offset: Any,
+    ) -> tuple[list[models.Record], Any]:
+        return self._read(
+            lambda: self._client.scroll(
+                collection,
+                scroll_filter=filter_,
+                limit=limit,
+                offset=offset,
+                with_payload=keys,
+                with_vectors=with_vectors,
+            ),
+            collection,
+        )
+
+    def _point_ids(self, name: str, image_ids: Sequence[str]) -> list[int | str | UUID]:
+        return [*point_ids(image_ids, self._spec(name))]
+
+    def _filter(self, name: str, where: Filter) -> models.Filter | None:
+        return self._declared(name, lambda spec: as_filter(where, spec)) if where else None
+
+    def _declared(self, name: str, ask: Callable[[CollectionSpec], _T]) -> _T:
+        """What `ask` makes of the declared fields, asked again in case one was just added."""
+        try:
+            return ask(self._spec(name))
+        except (StoreUnavailable, CollectionMissing):
+            raise
+        except StoreError:
+            return ask(self._spec(name, fresh_s=0))
+
+    def _spec(self, name: str, *, fresh_s: float = _SPEC_FRESH_S) -> CollectionSpec:
+        check_name(name)
+        spec, read_at = self._specs.get(name, (None, 0.0))
+        if spec is not None and time.monotonic() - read_at < fresh_s:
+            return spec
+        recorded = self._recorded(name)
+        if recorded == _UNFINISHED:
+            raise StoreError(f"collection {name} was left unfinished; create it again")
+        if recorded is None:
+            raise StoreError(
+                f"collection {name} at {self._url} was not made by scenesearch, or the server is "
+                "older than 1.16, which keeps no metadata of collections"
+            )
+        spec = CollectionSpec.from_json(recorded)
+        self._specs[name] = (spec, time.monotonic())
+        return spec
+
+    def _forget(self) -> None:
+        self._specs.clear()
+
+    def _read(self, do: Callable[[], _T], collection: str | None = None) -> _T:
+        return self._patiently(do, collection, min(_READ_PATIENCE_S, self._timeout_s))
+
+    def _write(self, do: Callable[[], _T], collection: str) -> _T:
+        return self._patiently(do, collection, self._timeout_s)
+
+    def _patiently(self, do: Callable[[], _T], collection: str | None, patience_s: float) -> _T:
+        if collection is not None:
+            check_name(collection)
+        deadline = time.monotonic() + patience_s
+        pause_s = 0.1
+        while True:
+            if self._closed:
+                raise StoreError("the store is closed")
+            try:
+                return do()
+            except Exception as error:
+                fault = understand(error)
+                if fault is None:
+                    raise
+                wait_s = max(fault.retry_after_s, pause_s * random.uniform(0.5, 1.5))  # noqa: S311
+                if fault.kind != "passing" or time.monotonic() + wait_s > deadline:
+                    raise self._final(fault, collection) from error
+            time.sleep(wait_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+    def _final(self, fault: Fault, collection: str | None) -> StoreError:
+        match fault.kind:
+            case "passing" | "down":
+                return StoreUnavailable(f"cannot use Qdrant at {self._url}: {fault.text}")
+            case "key":
+                return StoreUnavailable(
+                    f"Qdrant at {self._url} refused the API key"
+                    + (f" ({fault.text})" if fault.text else "")
+                )
+            case "missing" if collection is not None:
+                return self._missing(collection)
+        return StoreError(f"Qdrant at {self._url} refused the request: {fault.text}")
+
+    def _missing(self, name: str) -> CollectionMissing:
+        known: list[str] = []
+        with suppress(StoreError):
+            known = sorted({*self.aliases(), *self.collections()})
+        there = f"there are: {', '.join(known[:12])}" if known else "there are none yet"
+        return CollectionMissing(f"no collection or alias {name!r} at {self._url}; {there}")
+
+
+_SEARCH = models.SearchParams(
+    quantization=models.QuantizationSearchParams(rescore=True, oversampling=3.0), hnsw_ef=256
+)
+_EXACT = models.SearchParams(exact=True)
+
+
+def _point(record: models.Record) -> Point:
+    payload = record.payload or {}
+    vector = None if record.vector is None else np.asarray(record.vector, dtype=np.float32)
+    return Point(payload["image_id"], vector, payload)
+
+
+def _scored(hit: models.ScoredPoint) -> ScoredPoint:
+    payload = hit.payload or {}
+    return ScoredPoint(payload["image_id"], hit.score, payload)
+
+
+def _without_secrets(url: str) -> str:
+    """The URL without a user name, password or query, for messages."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    except ValueError:
+        return "the given URL"
