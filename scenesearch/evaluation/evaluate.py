@@ -50,8 +50,8 @@ def evaluate(
     """Ask every query of the library (an alias or a collection) and score the answers.
 
     `depth` hits are asked for, by default the whole gallery up to `MAX_DEPTH`. `where` narrows
-    the gallery. `exact` forbids approximate search. `on_progress` is told how many queries were
-    asked. Raises EvaluationError when no query can be measured, and what the store raises:
+    the gallery. `exact` forbids approximate search. `on_progress` is told how many queries are
+    done, those left out included. Raises EvaluationError when no query can be measured, and what the store raises:
     EncoderMismatch when the library holds another encoder's vectors.
     """
     info = encoder.info
@@ -89,7 +89,7 @@ def evaluate(
             search_s.append(time.perf_counter() - started)
             run[query_id] = {point.image_id: point.score for point in points}
         if on_progress:
-            on_progress(len(run))
+            on_progress(len(queries) - len(texts) + len(run))
 
     scores = score_queries(qrels, run)
     return Evaluation(

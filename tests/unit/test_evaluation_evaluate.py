@@ -259,14 +259,15 @@ def test_texts_are_encoded_in_batches_and_progress_is_told(store: VectorStore) -
     fill(store, {"red.jpg": "red"}, encoder)
     told: list[int] = []
     evaluate(
-        [Query(f"q{n}", "red", ("red.jpg",)) for n in range(130)],
+        [Query(f"q{n}", "red", ("red.jpg",)) for n in range(130)]
+        + [Query("gone", "red", ("lost.jpg",))],
         store=store,
         library="colours",
         encoder=encoder,
         on_progress=told.append,
     )
     assert encoder.batches == [64, 64, 2]
-    assert told == [64, 128, 130]
+    assert told == [65, 129, 131]  # the one left out is done from the start
 
 
 def test_table_rows_carry_percent_and_interval(run_evaluation: Run) -> None:
