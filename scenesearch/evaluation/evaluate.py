@@ -51,8 +51,8 @@ def evaluate(
 
     `depth` hits are asked for, by default the whole gallery up to `MAX_DEPTH`. `where` narrows
     the gallery. `exact` forbids approximate search. `on_progress` is told how many queries are
-    done, those left out included. Raises EvaluationError when no query can be measured, and what the store raises:
-    EncoderMismatch when the library holds another encoder's vectors.
+    done, those left out included. Raises EvaluationError when no query can be measured, and what
+    the store raises: EncoderMismatch when the library holds another encoder's vectors.
     """
     info = encoder.info
     check_encoder(
