@@ -238,13 +238,9 @@ class _Words:
         thing = self.scene.main
         if thing.kind in ("boy", "girl", "man", "woman"):
             noun = self._noun(thing)
-            clothes = self.rng.choice(
-                (
-                    f"in {thing.colour}",
-                    f"in {_counted(1, thing.colour)} shirt",
-                    f"wearing {thing.colour}",
-                )
-            )
+            shirt = f"{thing.colour} shirt"
+            in_shirt = f"in {_counted(1, shirt) if thing.count == 1 else _plural(shirt)}"
+            clothes = self.rng.choice((f"in {thing.colour}", in_shirt, f"wearing {thing.colour}"))
             return f"{_counted(thing.count, noun)} {clothes}"
         return self._plain(thing)
 

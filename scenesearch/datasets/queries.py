@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from scenesearch.datasets.tables import (
     DatasetError,
+    Row,
     RowProblem,
     TableFile,
     numbered_lines,
@@ -59,7 +60,7 @@ def read_queries(path: Path) -> QueryFile:
             f"found {shorten(delimiter.join(names))}"
         )
     for row in lines:
-        cells = _repaired(row.cells, len(names), text_at, images_at, delimiter)
+        cells = _repaired(row, len(names), text_at, images_at, delimiter)
         if cells is None:
             table.report(row.line, f"expected {len(names)} columns, found {len(row.cells)}")
             continue
@@ -138,12 +139,13 @@ def _column(names: Sequence[str], known: Sequence[str]) -> int | None:
 
 
 def _repaired(
-    cells: tuple[str, ...], width: int, text_at: int, images_at: int, delimiter: str
+    row: Row, width: int, text_at: int, images_at: int, delimiter: str
 ) -> tuple[str, ...] | None:
     """The cells of a row, with separators that nobody quoted put back where they belong.
 
     Only when the images come last, right after the text, is it certain what belongs where.
     """
+    cells = row.cells
     extra = len(cells) - width
     if extra == 0:
         return cells
@@ -154,7 +156,7 @@ def _repaired(
         first_image -= 1
     if first_image == len(cells):
         return None
-    text = delimiter.join(cells[text_at:first_image])
+    text = delimiter.join(row.raw[text_at:first_image]).strip()
     return (*cells[:text_at], text, ",".join(cells[first_image:]))
 
 

@@ -7,7 +7,7 @@ rows that follow, and because it cannot say on which physical line a row began.
 import re
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Generic, TextIO, TypeVar
@@ -48,10 +48,11 @@ class Table(Generic[T]):
 
 @dataclass(frozen=True)
 class Row:
-    """Stripped cells and the physical line they began on."""
+    """Stripped cells and the physical line they began on; `raw` keeps the spaces."""
 
     line: int
     cells: tuple[str, ...]
+    raw: tuple[str, ...] = field(default=(), compare=False)
 
 
 class TableFile:
@@ -94,7 +95,7 @@ class TableFile:
                 cells, is_open = split_cells(text, self.delimiter)
                 if is_open:
                     cells = self._joined(text, ahead, lines) or cells
-                yield Row(number, tuple(cell.strip() for cell in cells))
+                yield Row(number, tuple(cell.strip() for cell in cells), tuple(cells))
 
     def _joined(
         self, text: str, ahead: deque[tuple[int, str]], lines: Iterator[tuple[int, str]]

@@ -16,7 +16,7 @@ reader returns its rows and a report of those it left out.
 import math
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -126,7 +126,7 @@ def read_train_pairs(path: Path, *, images: Collection[str] | None = None) -> Ta
         if len(row.cells) < 3:
             raise _RowError(f"expected 3 columns, found {len(row.cells)}")
         # The text comes last: commas that nobody quoted belong to it.
-        image, query_id, text = *row.cells[:2], ",".join(row.cells[2:]).strip()
+        image, query_id, text = *row.cells[:2], ",".join(row.raw[2:]).strip()
         _check_image(image, images)
         _check_query_id(query_id)
         if not text:
@@ -184,7 +184,7 @@ def read_test_queries(path: Path, *, images: Collection[str] | None = None) -> T
         if len(row.cells) < 4:
             raise _RowError(f"expected 4 columns, found {len(row.cells)}")
         # The text lies in the middle: separators that nobody quoted belong to it.
-        query_id, text, image = row.cells[1], "|".join(row.cells[2:-1]).strip(), row.cells[-1]
+        query_id, text, image = row.cells[1], "|".join(row.raw[2:-1]).strip(), row.cells[-1]
         _check_image(image, images)
         _check_query_id(query_id)
         if not text:
@@ -349,9 +349,11 @@ def _read(
     found = width if isinstance(columns, int) else _header(path, delimiter, columns, lines)
     for row in lines:
         # an index column that pandas added is dropped, one that is missing is made up for
-        cells = ("",) * (width - found) + row.cells[max(0, found - width) :]
+        added, dropped = ("",) * (width - found), max(0, found - width)
+        if added or dropped:
+            row = Row(row.line, added + row.cells[dropped:], added + row.raw[dropped:])
         try:
-            value = parse(replace(row, cells=cells))
+            value = parse(row)
         except _RowError as error:
             table.report(row.line, str(error))
             continue

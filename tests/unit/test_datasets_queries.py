@@ -1,0 +1,112 @@
+"""Query files: the task's own and anyone's."""
+
+from pathlib import Path
+
+import pytest
+
+from scenesearch.datasets.queries import Query, name_relevant, read_queries
+from scenesearch.datasets.tables import DatasetError
+
+
+def read(path: Path, text: str):
+    path.write_text(text, encoding="utf-8")
+    return read_queries(path)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "queries.csv"
+
+
+def test_the_tasks_file(file: Path) -> None:
+    text = "|query_id|query_text|image\n0|a.jpg#0|A dog , running|a.jpg\n1|a.jpg#1|A dog|a.jpg\n"
+    assert read(file, text).queries == (
+        Query("a.jpg#0", "A dog , running", ("a.jpg",)),
+        Query("a.jpg#1", "A dog", ("a.jpg",)),
+    )
+
+
+def test_several_relevant_pictures_between_commas(file: Path) -> None:
+    text = "query_text\timages\ntwo boats\ta.jpg, b.jpg\n"
+    assert read(file, text).queries == (Query("q1", "two boats", ("a.jpg", "b.jpg")),)
+
+
+def test_commas_nobody_quoted_are_told_apart_by_the_pictures(file: Path) -> None:
+    text = "query_text,images\na dog, wet and black,a.jpg,b.jpg\n"
+    assert read(file, text).queries == (Query("q1", "a dog, wet and black", ("a.jpg", "b.jpg")),)
+
+
+def test_rows_of_one_query_are_merged(file: Path) -> None:
+    text = "query_text;images\na dog;a.jpg\na cat;c.jpg\na dog;b.jpg\n"
+    found = read(file, text)
+    assert found.queries == (
+        Query("q1", "a dog", ("a.jpg", "b.jpg")),
+        Query("q2", "a cat", ("c.jpg",)),
+    )
+    assert found.problems == ()
+
+
+def test_same_text_under_two_ids_stays_two_queries(file: Path) -> None:
+    text = "query_id,query_text,images\n1,a dog,a.jpg\n2,a dog,b.jpg\n"
+    assert [query.query_id for query in read(file, text).queries] == ["1", "2"]
+
+
+def test_what_is_left_out_is_reported_with_its_line(file: Path) -> None:
+    text = (
+        "query_id,query_text,images\n"
+        "1,a dog,a.jpg\n"
+        "1,a dog,a.jpg\n"
+        "1,a cat,b.jpg\n"
+        "\n"
+        "2,,b.jpg\n"
+        "3,a cat,\n"
+        ",a cat,b.jpg\n"
+        "4,a cat\n"
+    )
+    found = read(file, text)
+    assert [query.query_id for query in found.queries] == ["1"]
+    assert [(p.line, p.reason) for p in found.problems] == [
+        (3, "repeats line 2"),
+        (4, "1 has another text than on line 2"),
+        (6, "has no query_text"),
+        (7, "names no image"),
+        (8, "has no query_id"),
+        (9, "expected 3 columns, found 2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "is empty: expected a header with query_text and images"),
+        ("image\na.jpg\n", "is no query file: expected a header with query_text and images"),
+        ("query_text,images\n", "holds no usable query"),
+        ("query_text,images\na dog\n", r"holds no usable query \(line 2: expected 2 columns"),
+    ],
+)
+def test_another_file_is_one_sentence(file: Path, text: str, sentence: str) -> None:
+    with pytest.raises(DatasetError, match=sentence):
+        read(file, text)
+
+
+def test_names_find_their_image_id_by_its_end() -> None:
+    queries = [Query("q1", "boats", ("a.jpg", "two/b.jpg", "c.jpg", "d.jpg"))]
+    ids = ["one/a.jpg", "one/two/b.jpg", "x/c.jpg", "y/c.jpg", "z/nod.jpg"]
+    named, missing = name_relevant(queries, ids)
+    assert named[0].relevant == ("one/a.jpg", "one/two/b.jpg", "c.jpg", "d.jpg")
+    assert missing == ("c.jpg", "d.jpg")
+
+
+def test_an_exact_image_id_wins_over_an_ending() -> None:
+    queries = [Query("q1", "boats", ("a.jpg",))]
+    assert name_relevant(queries, ["a.jpg", "old/a.jpg"])[0][0].relevant == ("a.jpg",)
+
+
+@pytest.mark.shared
+def test_the_shared_query_files_are_read_whole(shared_data: Path) -> None:
+    practicum = read_queries(shared_data / "data" / "practicum" / "test_queries.csv")
+    assert (len(practicum.queries), practicum.problems) == (500, ())
+    folder = shared_data / "data" / "open-world"
+    world = read_queries(folder / "queries.tsv")
+    assert (len(world.queries), world.problems) == (35, ())
+    assert all((folder / "images" / name).exists() for q in world.queries for name in q.relevant)
