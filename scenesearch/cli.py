@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ingest.pipeline import IngestReport
     from ingest.sources import Source
+    from scenesearch.datasets.queries import Query
     from scenesearch.encoder.base import Encoder
     from scenesearch.evaluation.evaluate import Evaluation
     from scenesearch.searcher import SearchResult
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from scenesearch.store.base import VectorStore
 
 FOUND, NOTHING, FAILED, INTERRUPTED = 0, 1, 2, 130
+
+# A filter can leave out hundreds of queries; the first few show why.
+MOST_OMISSIONS = 10
 
 app = typer.Typer(
     help="Describe a scene in words, get the photographs that show it.",
@@ -66,7 +70,7 @@ def main() -> NoReturn:
     try:
         app()
     except SceneSearchError as error:
-        _fail(str(error))
+        _fail(f"{error}{_hint(error)}")
     except KeyboardInterrupt:
         _fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
@@ -189,6 +193,7 @@ def evaluate(
 
     settings = _settings()
     loaded = _load_encoder(settings, encoder)
+    read = _read_queries(queries)
     with (
         tempfile.TemporaryDirectory(prefix="scenesearch-") as folder,
         closing(EdgeStore(Path(folder))) as store,
@@ -200,7 +205,7 @@ def evaluate(
         for reject in report.rejects:
             _say(f"not in the gallery: {reject.path}: {reject.reason}")
         conditions = parse_where(where or [], store.describe("evaluation").fields)
-        evaluation = _evaluate(queries, loaded, store, "evaluation", where=conditions)
+        evaluation = _evaluate(read, loaded, store, "evaluation", where=conditions)
     if out is not None:
         evaluation.save(out)
         _say(f"run, per-query table and summary: {out}")
@@ -237,7 +242,8 @@ def demo(
         _print_ingest_report(report)
         if report.interrupted:
             _fail("interrupted; run the same command again to continue", INTERRUPTED)
-        evaluation = _evaluate(drawn.test_queries, loaded, store, "demo")
+        queries = _read_queries(drawn.test_queries)
+        evaluation = _evaluate(queries, loaded, store, "demo")
         _print_evaluation(evaluation)
         example = drawn.example_query
         result = Searcher(loaded, store, "demo").search(example, k=5)
@@ -300,6 +306,15 @@ def library_status(library: LibraryOption = None, as_json: JsonOption = False) -
                 typer.echo(f"{'':<12} {line}")
         else:
             typer.echo(f"{key:<12} {', '.join(value) if isinstance(value, list) else value}")
+
+
+def _hint(error: SceneSearchError) -> str:
+    """What to do about it, where the error's own layer cannot know the command."""
+    from scenesearch.store.base import CollectionMissing
+
+    if isinstance(error, CollectionMissing):
+        return "; `scenesearch ingest PATH --library NAME` makes a library"
+    return ""
 
 
 def _settings() -> "Settings":
@@ -378,25 +393,31 @@ def _ingest(
         )
 
 
+def _read_queries(file: Path) -> "Sequence[Query]":
+    """The file's queries; rows that cannot be used are said on stderr."""
+    from scenesearch.datasets.queries import read_queries
+
+    read = read_queries(file)
+    for problem in read.problems:
+        _say(f"left out: {problem.file}:{problem.line}: {problem.reason}")
+    return read.queries
+
+
 def _evaluate(
-    queries: Path,
+    queries: "Sequence[Query]",
     encoder: "Encoder",
     store: "VectorStore",
     library: str,
     *,
     where: Any = (),
 ) -> "Evaluation":
-    """Ask every query of the file, with a progress bar on stderr."""
-    from scenesearch.datasets.queries import read_queries
+    """Ask every query, with a progress bar on stderr."""
     from scenesearch.evaluation.evaluate import evaluate as run_evaluation
 
-    read = read_queries(queries)
-    for problem in read.problems:
-        _say(f"left out: {problem.file}:{problem.line}: {problem.reason}")
     with _progress() as progress:
-        task = progress.add_task("asking", total=len(read.queries))
+        task = progress.add_task("asking", total=len(queries))
         return run_evaluation(
-            read.queries,
+            queries,
             encoder=encoder,
             store=store,
             library=library,
@@ -466,9 +487,14 @@ def _print_hits(result: "SearchResult") -> None:
 
 
 def _print_evaluation(evaluation: "Evaluation") -> None:
+    for omission in evaluation.omissions[:MOST_OMISSIONS]:
+        _say(omission.sentence())
+    if len(evaluation.omissions) > MOST_OMISSIONS:
+        _say(f"and {len(evaluation.omissions) - MOST_OMISSIONS} more; --json lists all")
+    left_out = f" ({evaluation.left_out} left out)" if evaluation.left_out else ""
     typer.echo(
         f"\nencoder {evaluation.encoder}, gallery of {evaluation.gallery} pictures, "
-        f"{evaluation.query_count} queries"
+        f"{evaluation.query_count} queries{left_out}"
     )
     for metric, value, interval in evaluation.rows():
         typer.echo(f"  {metric:<12} {value:>8}   {interval}")

@@ -12,11 +12,12 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesearch.errors import SceneSearchError
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 
 
-class StoreError(Exception):
+class StoreError(SceneSearchError):
     """Something a store could not do; the message is one sentence for the user."""
 
 
