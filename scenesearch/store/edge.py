@@ -59,6 +59,9 @@ from scenesearch.store.payload import (
 # Points per engine operation: 2 MB of 512-d vectors, one entry of the write-ahead log.
 _BATCH = 1000
 
+# Vectors up to this size are scanned as they are.
+_PLAIN_KB = 40_000
+
 _SEARCH = engine.SearchParams(
     quantization=engine.QuantizationSearchParams(rescore=True, oversampling=3.0)
 )
@@ -373,7 +376,7 @@ def _config(dimension: int) -> engine.EdgeConfig:
         quantization_config=engine.ScalarQuantizationConfig(
             engine.ScalarType.Int8, memory=engine.Memory.Pinned
         ),
-        optimizers=engine.EdgeOptimizersConfig(indexing_threshold=40_000),  # KB of vectors
+        optimizers=engine.EdgeOptimizersConfig(indexing_threshold=_PLAIN_KB),
     )
 
 

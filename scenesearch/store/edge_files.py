@@ -74,7 +74,8 @@ class EdgeFiles:
         return folder
 
     def publish(self, workshop: Path, collection: str) -> None:
-        """Give the finished folder its name."""
+        """Give the finished folder its name; one without a specification is in nobody's use."""
+        shutil.rmtree(self.folder(collection), ignore_errors=True)
         workshop.replace(self.folder(collection))
         _sync_folder(self._collections)
 

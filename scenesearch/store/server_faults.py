@@ -11,6 +11,7 @@ from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedR
 
 Kind = Literal["passing", "down", "key", "missing", "refused"]
 
+_NO_QDRANT = "what answers there is no Qdrant server"
 _PASSING_STATUS = frozenset({408, 429, 502, 503, 504})
 _PASSING_CODE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"})
 
@@ -39,6 +40,8 @@ def understand(error: Exception) -> Fault | None:
             return _from_transport(error.source)
         case grpc.RpcError():
             return _from_code(error.code().name, " ".join((error.details() or "").split())[:300])
+        case json.JSONDecodeError():
+            return Fault("down", _NO_QDRANT)
         case ValueError() if "not found" in str(error):  # the client's in-memory mode
             return Fault("missing", str(error))
     return None
@@ -53,7 +56,7 @@ def _from_status(status: int, content: bytes) -> Fault:
     if status == 404 and "ollection" in text:
         return Fault("missing", text)
     if status == 404 or status < 400:
-        return Fault("down", "what answers there is no Qdrant server")
+        return Fault("down", _NO_QDRANT)
     if status >= 500:
         return Fault("down", f"status {status}: {text}")
     return Fault("refused", text)
@@ -67,7 +70,7 @@ def _from_transport(source: Exception) -> Fault:
     if isinstance(source, httpx.TransportError):
         refused = "onnection refused" in str(source)
         return Fault("passing", "connection refused" if refused else str(source) or "no connection")
-    return Fault("down", "what answers there is no Qdrant server")
+    return Fault("down", _NO_QDRANT)
 
 
 def _from_code(code: str, text: str) -> Fault:
