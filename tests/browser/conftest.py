@@ -12,30 +12,34 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
-from scenesearch.encoder.onnx import OnnxEncoder
-from tests.unit.test_encoder import VOCABULARY, declare, write_graphs
+from tests.tiny_encoder import declare, write_tiny_encoder
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _STARTED_WITHIN_S = 60
 
 
+def find_chromium() -> str | None:
+    """The system's own browser, wherever its package puts it."""
+    return next((found for name in _CHROMIUM if (found := shutil.which(name))), None)
+
+
+def launch_chromium(playwright: Playwright) -> Browser:
+    """Headless; a container's root has no sandbox, and nothing is fetched in the background."""
+    return playwright.chromium.launch(
+        executable_path=find_chromium(),
+        args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+    )
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """Headless Chromium of the system; Playwright downloads none."""
-    path = next((found for name in _CHROMIUM if (found := shutil.which(name))), None)
-    if path is None:
+    """The system's Chromium; Playwright downloads none."""
+    if find_chromium() is None:
         pytest.skip("no Chromium on this system: install the package chromium")
     with sync_playwright() as playwright:
-        # A container's root has no sandbox, and nothing may be fetched in the background.
-        browser = playwright.chromium.launch(
-            executable_path=path,
-            args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
-        )
+        browser = launch_chromium(playwright)
         yield browser
         browser.close()
 
@@ -43,18 +47,13 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An encoder folder that knows red, green and blue."""
-    folder = tmp_path_factory.mktemp("tiny-encoder")
-    write_graphs(folder)
-    tokenizer = Tokenizer(WordLevel(VOCABULARY, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = Whitespace()
-    tokenizer.save(str(folder / "tokenizer.json"))
+    folder = write_tiny_encoder(tmp_path_factory.mktemp("tiny-encoder"))
     declare(folder, calibration={"method": "platt", "slope": 20, "intercept": -15})
-    OnnxEncoder(folder).encode_texts(["red"])
     return folder
 
 
 @contextmanager
-def serving(data_dir: Path, encoder: Path) -> Iterator[str]:
+def serving(data_dir: Path, encoder: Path, *, library: str = "photos") -> Iterator[str]:
     """`scenesearch ui` as a user starts it, in another folder; yields the page's address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -74,7 +73,7 @@ def serving(data_dir: Path, encoder: Path) -> Iterator[str]:
             env={
                 **{name: value for name, value in os.environ.items() if "SCENESEARCH" not in name},
                 "SCENESEARCH_DATA_DIR": str(data_dir),
-                "SCENESEARCH_LIBRARY": "photos",
+                "SCENESEARCH_LIBRARY": library,
                 "SCENESEARCH_ENCODER": str(encoder),
                 "OMP_NUM_THREADS": "1",
             },

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests.conftest import ColourEncoder
 from tests.unit.test_ui_states import ask, cards, headings
-from tests.unit.test_ui_states import page as page  # the fixture that isolates each test
+from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
 from tests.unit.ui_world import Shot, build_library, open_page, reds
 
 RED = (230, 0, 0)
@@ -34,7 +34,7 @@ def test_a_field_without_values_has_no_widget(
 ) -> None:
     build_library(tmp_path, colour_encoder, [Shot("plain.png", RED)])
     page = open_page()
-    assert [widget.key for widget in page.multiselect] == ["where-folder", "where-orientation"]
+    assert [widget.key for widget in page.multiselect] == ["where-orientation"]
     assert len(page.date_input) == 0
 
 

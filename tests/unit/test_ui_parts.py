@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from scenesearch.images import thumbnail_path, write_thumbnail
 from scenesearch.settings import Settings
 from tests.conftest import ColourEncoder
-from tests.unit.test_ui_states import page as page  # the fixture that isolates each test
+from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
 from tests.unit.test_ui_states import texts
 from tests.unit.ui_world import Shot, build_library, open_page
 from ui import launch, pictures

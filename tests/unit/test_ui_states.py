@@ -19,7 +19,7 @@ BLUE = (30, 60, 220)
 
 
 @pytest.fixture(autouse=True)
-def page(
+def page_of_its_own(
     tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
     """The page of this test alone: its data folder, its encoder, nothing cached before."""

@@ -32,7 +32,7 @@ class Shot:
 
 
 def reds(count: int) -> list[Shot]:
-    """Pictures, the first as red as the word, then ever less, taken on consecutive days from 2020-01-01."""
+    """Pictures ever less red, the first as red as the word; taken from 2020-01-01, a day apart."""
     return [
         Shot(
             f"red-{number:02}.png",
@@ -74,7 +74,7 @@ def build_library(
             "width": opened.width,
             "height": opened.height,
             "orientation": opened.orientation,
-            "folder": "",
+            "folder": ["."],
             "size_bytes": opened.size_bytes,
             **shot.payload,
         }

@@ -11,6 +11,7 @@ from ui import resources
 from ui.components import label
 
 _PREFIX = "where-"  # of the widgets' keys, which are also the names in the page's address
+_TOP = "."  # the library's own folder
 _FIRST_DAY, _LAST_DAY = date(1826, 1, 1), date(2100, 12, 31)  # since the first photograph
 
 
@@ -39,7 +40,7 @@ def clear_filters() -> None:
 
 def _choice(library: str, field: PayloadField) -> Iterator[Condition]:
     values = resources.choices(library, field.name)
-    if not values:
+    if not values or (field.hierarchical and values == [_TOP]):
         return
     by_text = {_choice_text(value): value for value in sorted(values, key=str)}
     chosen = st.multiselect(
@@ -59,7 +60,7 @@ def _choice(library: str, field: PayloadField) -> Iterator[Condition]:
 def _choice_text(value: str | int | bool) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return "top folder" if value == _TOP else str(value)
 
 
 def _date_range(library: str, field: PayloadField) -> Iterator[Condition]:
@@ -70,6 +71,7 @@ def _date_range(library: str, field: PayloadField) -> Iterator[Condition]:
         value=None,
         min_value=_FIRST_DAY,
         max_value=_LAST_DAY,
+        format="YYYY-MM-DD",
         key=f"{_PREFIX}{field.name}-from",
         bind="query-params",
     )
@@ -78,6 +80,7 @@ def _date_range(library: str, field: PayloadField) -> Iterator[Condition]:
         value=None,
         min_value=_FIRST_DAY,
         max_value=_LAST_DAY,
+        format="YYYY-MM-DD",
         key=f"{_PREFIX}{field.name}-until",
         bind="query-params",
     )

@@ -64,7 +64,7 @@ def _facts(payload: Mapping[str, Any], fields: Sequence[PayloadField]) -> Iterat
         yield "Size", f"{payload['width']} × {payload['height']} pixels"
     for field in fields:
         value = payload.get(field.name)
-        if field.name not in _NOT_LISTED and value not in (None, "", []):
+        if field.name not in _NOT_LISTED and value not in (None, "", [], ["."]):
             yield field.label, _readable(field, value)
 
 
