@@ -345,7 +345,7 @@ _EXAMPLES = ("dog", "sailing boat", "horse", "hot air balloon", "cat", "boy", "g
 
 
 def _example_query(plan: Sequence[_Picture]) -> str:
-    """A plain description of a test picture with something lively in it."""
+    """The shortest description of a test picture with something lively in it."""
     candidates = [p for p in plan if p.is_test] or list(plan)
     picture = min(
         candidates,
@@ -355,4 +355,4 @@ def _example_query(plan: Sequence[_Picture]) -> str:
             p.index,
         ),
     )
-    return picture.captions[0].rstrip(" .").lower()
+    return min((caption.rstrip(" .").lower() for caption in picture.captions), key=len)

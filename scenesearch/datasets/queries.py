@@ -5,7 +5,7 @@ The task's `test_queries.csv`, and any table with a header that has `query_text`
 tabs or `|`.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -90,34 +90,6 @@ def read_queries(path: Path) -> QueryFile:
         why = f" (line {p.line}: {p.reason})" if (p := next(iter(table.problems), None)) else ""
         raise DatasetError(f"{path} holds no usable query{why}")
     return QueryFile(tuple(by_key.values()), tuple(table.problems))
-
-
-def name_relevant(
-    queries: Sequence[Query], image_ids: Collection[str]
-) -> tuple[tuple[Query, ...], tuple[str, ...]]:
-    """The queries with their pictures named as a library names them, and the names not found.
-
-    A query file says `boat.jpg` where the library, filled from a folder above, holds
-    `test_images/boat.jpg`: a name stands for the one image id that ends with it. A name that two
-    image ids end with is left as it is, and is among those not found.
-    """
-    known = set(image_ids)
-    endings: dict[str, list[str]] = {}
-    for image_id in known:
-        parts = PurePosixPath(image_id).parts
-        for start in range(1, len(parts)):
-            endings.setdefault("/".join(parts[start:]), []).append(image_id)
-    missing: dict[str, None] = {}
-    renamed = []
-    for query in queries:
-        relevant = []
-        for image in query.relevant:
-            candidates = [image] if image in known else endings.get(image, [])
-            if len(candidates) != 1:
-                missing[image] = None
-            relevant.append(candidates[0] if len(candidates) == 1 else image)
-        renamed.append(replace(query, relevant=tuple(relevant)))
-    return tuple(renamed), tuple(missing)
 
 
 def _header(path: Path) -> tuple[str, list[str]]:

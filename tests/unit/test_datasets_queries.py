@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scenesearch.datasets.queries import Query, name_relevant, read_queries
+from scenesearch.datasets.queries import Query, read_queries
 from scenesearch.datasets.tables import DatasetError
 
 
@@ -87,19 +87,6 @@ def test_what_is_left_out_is_reported_with_its_line(file: Path) -> None:
 def test_another_file_is_one_sentence(file: Path, text: str, sentence: str) -> None:
     with pytest.raises(DatasetError, match=sentence):
         read(file, text)
-
-
-def test_names_find_their_image_id_by_its_end() -> None:
-    queries = [Query("q1", "boats", ("a.jpg", "two/b.jpg", "c.jpg", "d.jpg"))]
-    ids = ["one/a.jpg", "one/two/b.jpg", "x/c.jpg", "y/c.jpg", "z/nod.jpg"]
-    named, missing = name_relevant(queries, ids)
-    assert named[0].relevant == ("one/a.jpg", "one/two/b.jpg", "c.jpg", "d.jpg")
-    assert missing == ("c.jpg", "d.jpg")
-
-
-def test_an_exact_image_id_wins_over_an_ending() -> None:
-    queries = [Query("q1", "boats", ("a.jpg",))]
-    assert name_relevant(queries, ["a.jpg", "old/a.jpg"])[0][0].relevant == ("a.jpg",)
 
 
 @pytest.mark.shared
