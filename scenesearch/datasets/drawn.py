@@ -355,4 +355,4 @@ def _example_query(plan: Sequence[_Picture]) -> str:
             p.index,
         ),
     )
-    return min((caption.rstrip(" .").lower() for caption in picture.captions), key=len)
+    return min((caption.rstrip(" .").lower() for caption in picture.captions[:4]), key=len)
