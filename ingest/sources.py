@@ -188,7 +188,7 @@ def _task_source(folder: Path, roots: Roots) -> Source:
     task = read_task_folder(folder)
     roots.add(folder)
     problems = tuple(Problem(f"{p.file}:{p.line}", p.reason) for p in task.problems)
-    return Source(lambda: _renamed(task.records, roots), problems=problems)
+    return Source(lambda: _renamed(task.records, roots), fields=task.fields, problems=problems)
 
 
 def _renamed(records: Sequence[ImageRecord], roots: Roots) -> Iterator[ImageRecord]:
