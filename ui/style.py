@@ -10,15 +10,16 @@ STYLE = """
 
   /* A card is the picture with its words; the button lies invisibly over the picture. */
   [class*="st-key-card-"] { position: relative; gap: 0.25rem; }
+  /* Whole pictures in frames of one shape: a crop would hide what was searched for. */
   [class*="st-key-card-"] [data-testid="stImage"] img {
-    aspect-ratio: 4 / 3; width: 100%; height: auto; object-fit: cover;
+    aspect-ratio: 5 / 4; width: 100%; height: auto; object-fit: contain;
     border-radius: 0.5rem; background: rgba(128, 128, 128, 0.15);
   }
   [class*="st-key-card-"] [data-testid="stImage"],
   [class*="st-key-card-"] [data-testid="stImageContainer"] { width: 100%; }
   [class*="st-key-open-"] { position: absolute; inset: 0 0 auto 0; z-index: 1; width: 100%; }
   [class*="st-key-open-"] button {
-    aspect-ratio: 4 / 3; width: 100%; border-radius: 0.5rem; border: 0;
+    aspect-ratio: 5 / 4; width: 100%; border-radius: 0.5rem; border: 0;
     background: transparent; color: transparent; cursor: zoom-in;
   }
   [class*="st-key-open-"] button * { color: transparent; }

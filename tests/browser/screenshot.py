@@ -13,6 +13,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
+from scenesearch.datasets.drawn import write_library
 from scenesearch.encoder.registry import find_encoder
 from tests.browser.conftest import launch_chromium, serving
 
@@ -22,15 +23,16 @@ MAX_BYTES = 400_000
 def main(query: str, target: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="scenesearch-screenshot-") as name:
         data_dir = Path(name)
+        drawn = write_library(data_dir / "pictures")
         subprocess.run(
-            [sys.executable, "-c", "from scenesearch.cli import main; main()", "demo"],
+            [sys.executable, "-m", "scenesearch.cli", "ingest", str(drawn.folder)],
             cwd=data_dir,
-            env=os.environ | {"SCENESEARCH_DATA_DIR": name},
+            env=os.environ | {"SCENESEARCH_DATA_DIR": name, "SCENESEARCH_LIBRARY": "drawn"},
             check=True,
             stdout=sys.stderr,
         )
         with (
-            serving(data_dir, find_encoder("lite"), library="demo") as address,
+            serving(data_dir, find_encoder("lite"), library="drawn") as address,
             sync_playwright() as playwright,
         ):
             browser = launch_chromium(playwright)
@@ -45,9 +47,7 @@ def main(query: str, target: Path) -> None:
             page.wait_for_timeout(1000)  # the last fade
             shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
             browser.close()
-    shot.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
-        target, optimize=True
-    )
+    shot.quantize(256, kmeans=4, dither=Image.Dither.NONE).save(target, optimize=True)
     size = target.stat().st_size
     print(f"{target}: {shot.width} x {shot.height}, {size / 1000:.0f} kB")
     if size > MAX_BYTES:
