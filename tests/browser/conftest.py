@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -52,9 +53,17 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@dataclass(frozen=True)
+class ServedPage:
+    """A page that runs: where, and as which process."""
+
+    address: str
+    process_id: int
+
+
 @contextmanager
-def serving(data_dir: Path, encoder: Path, *, library: str = "photos") -> Iterator[str]:
-    """`scenesearch ui` as a user starts it, in another folder; yields the page's address."""
+def serving(data_dir: Path, encoder: Path, *, library: str = "photos") -> Iterator[ServedPage]:
+    """`scenesearch ui` as a user starts it, in another folder."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -83,7 +92,7 @@ def serving(data_dir: Path, encoder: Path, *, library: str = "photos") -> Iterat
     address = f"http://127.0.0.1:{port}"
     try:
         _wait_until_healthy(server, address, log)
-        yield address
+        yield ServedPage(address, server.pid)
     finally:
         server.terminate()
         server.wait(timeout=20)

@@ -32,12 +32,12 @@ def main(query: str, target: Path) -> None:
             stdout=sys.stderr,
         )
         with (
-            serving(data_dir, find_encoder("lite"), library="drawn") as address,
+            serving(data_dir, find_encoder("lite"), library="drawn") as served,
             sync_playwright() as playwright,
         ):
             browser = launch_chromium(playwright)
             page = browser.new_page(viewport={"width": 1280, "height": 860})
-            page.goto(address)
+            page.goto(served.address)
             page.get_by_label("Describe a scene").fill(query)
             page.get_by_label("Describe a scene").press("Enter")
             expect(page.get_by_text(" searched · ")).to_be_visible(timeout=60_000)

@@ -42,7 +42,7 @@ def address(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Ite
     )
     (folder / "green.png").unlink()
     with serving(data_dir, tiny_encoder) as started:
-        yield started
+        yield started.address
 
 
 @pytest.fixture
