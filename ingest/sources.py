@@ -12,7 +12,6 @@ from pathlib import Path
 
 from scenesearch.datasets.manifest import MANIFEST_SUFFIXES, read_manifest
 from scenesearch.datasets.task import is_task_folder, read_task_folder
-
 from scenesearch.errors import SceneSearchError
 from scenesearch.images import SUFFIXES, atomic_writer
 from scenesearch.library import ImageRecord, MetadataType

@@ -96,7 +96,8 @@ def ingest(
     library: LibraryOption = None,
     encoder: EncoderOption = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Decode threads; default: one per core.")
+        int | None,
+        typer.Option(min=1, max=256, help="Threads that decode and encode; default: one per core."),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, max=1024, help="Pictures encoded together.")
@@ -355,7 +356,9 @@ def _load_encoder(settings: "Settings", name: str | None) -> "Encoder":
     from scenesearch.encoder.onnx import OnnxEncoder
     from scenesearch.encoder.registry import find_encoder
 
-    return OnnxEncoder(find_encoder(name or settings.encoder), threads=settings.threads)
+    folder = find_encoder(name or settings.encoder)
+    # Pictures are only encoded by ingest here, whose workers call the encoder side by side.
+    return OnnxEncoder(folder, threads=settings.threads, image_threads=1)
 
 
 def _ingest(
@@ -372,6 +375,7 @@ def _ingest(
     """Ingest with a progress bar on stderr."""
     from ingest.pipeline import IngestOptions
     from ingest.pipeline import ingest as run_ingest
+    from scenesearch.encoder.onnx import usable_cores
 
     total = sum(1 for source in sources for _ in source.records())
     own = settings.library_dir(library) if keep_thumbnails else None
@@ -385,7 +389,7 @@ def _ingest(
             thumbnails_dir=own / "thumbnails" if own else None,
             rejects_file=own / "rejects.jsonl" if own else None,
             options=IngestOptions(
-                workers=workers or os.cpu_count() or 2,
+                workers=workers or settings.threads or usable_cores(),
                 batch_size=batch_size or settings.batch_size,
                 max_megapixels=settings.max_megapixels,
             ),

@@ -83,6 +83,7 @@ def find_pictures(folder: Path, most: int = 1000) -> list[Path]:
 def bench_ingest(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
     """The pipeline against its own encoder and against the way tutorials do it."""
     encoder = OnnxEncoder(find_encoder("lite"))
+    ingesting = OnnxEncoder(find_encoder("lite"), image_threads=1)  # as the command does
     decoded = [_open_whole(path) for path in pictures[: 10 * BATCH]]
     encoder.encode_images(decoded[:BATCH])  # loads the graph
 
@@ -96,7 +97,7 @@ def bench_ingest(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
             ingest(
                 sources,
                 library="bench",
-                encoder=encoder,
+                encoder=ingesting,
                 store=store,
                 thumbnails_dir=folder / f"thumbnails-{number}",
                 options=IngestOptions(workers=os.cpu_count() or 2, batch_size=BATCH),

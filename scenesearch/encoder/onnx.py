@@ -25,13 +25,18 @@ class OnnxEncoder:
     """Both towers of an encoder folder; each is loaded when first used.
 
     A text search never reads the image tower's weights and an ingest never the text tower's.
-    Raises EncoderError when the folder is broken.
+    `threads` share the work of one call (default: all cores); with `image_threads=1` the calls
+    of many threads run side by side instead, as ingest makes them. Raises EncoderError when the
+    folder is broken.
     """
 
-    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, threads: int | None = None, image_threads: int | None = None
+    ) -> None:
         self._info = read_encoder_info(folder)
         self._folder = folder
-        self._threads = threads or _usable_cores()
+        self._text_threads = threads or usable_cores()
+        self._image_threads = image_threads or self._text_threads
         # (x / 255 - mean) / std as one multiply and one add on the uint8 picture.
         std = np.asarray(self._info.std, np.float32)
         self._scale = (1 / (255 * std)).astype(np.float32)
@@ -104,17 +109,27 @@ class OnnxEncoder:
 
     @cached_property
     def _image_session(self) -> onnxruntime.InferenceSession:
-        return self._session("image.onnx", inputs={"pixel_values"}, output="image_embeddings")
+        return self._session(
+            "image.onnx",
+            inputs={"pixel_values"},
+            output="image_embeddings",
+            threads=self._image_threads,
+        )
 
     @cached_property
     def _text_session(self) -> onnxruntime.InferenceSession:
         return self._session(
-            "text.onnx", inputs={"input_ids", "attention_mask"}, output="text_embeddings"
+            "text.onnx",
+            inputs={"input_ids", "attention_mask"},
+            output="text_embeddings",
+            threads=self._text_threads,
         )
 
-    def _session(self, part: str, *, inputs: set[str], output: str) -> onnxruntime.InferenceSession:
+    def _session(
+        self, part: str, *, inputs: set[str], output: str, threads: int
+    ) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
+        options.intra_op_num_threads = threads
         options.log_severity_level = 3
         # Threads that spin between batches would starve the ones that decode pictures.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -148,7 +163,7 @@ class OnnxEncoder:
         return tokenizer
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
     """Cores this process may use: in a container often fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))

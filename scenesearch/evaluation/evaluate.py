@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from scenesearch.datasets.queries import Query, name_relevant
+from scenesearch.datasets.queries import Query
 from scenesearch.encoder.base import Encoder
 from scenesearch.errors import SceneSearchError
 from scenesearch.evaluation.bootstrap import bootstrap_ci95
@@ -118,16 +118,15 @@ def judge(
 ) -> tuple[dict[str, dict[str, int]], list[Omission]]:
     """Qrels over the gallery (what the filter leaves of everything), and what they cannot hold.
 
-    Names are taken as `name_relevant` does: `boat.jpg` may stand for `2019/boat.jpg`. Raises
+    A query file says `boat.jpg` where the library, filled from a folder above, holds
+    `2019/boat.jpg`: a name that is no id stands for the one id that ends with it. Raises
     EvaluationError when two queries have one id.
     """
-    named, unknown = name_relevant(queries, everything)
-    # A name that could not be taken although a picture ends with it: several do.
-    shared = set(unknown) & {ending for image_id in everything for ending in _endings(image_id)}
+    ending_with = _ids_by_ending(everything)
     qrels: dict[str, dict[str, int]] = {}
     omissions: list[Omission] = []
     seen: set[str] = set()
-    for query in named:
+    for query in queries:
         if query.query_id in seen:
             raise EvaluationError(f"query id {query.query_id} is given twice")
         seen.add(query.query_id)
@@ -136,14 +135,18 @@ def judge(
             absent["empty text"] = []
         elif not query.relevant:
             absent["names no image"] = []
-        for image_id in query.relevant:
-            if image_id in shared:
+        present: dict[str, None] = {}
+        for name in query.relevant:
+            candidates = [name] if name in everything else ending_with.get(name, [name])
+            image_id = candidates[0] if len(candidates) == 1 else name
+            if len(candidates) > 1:
                 absent.setdefault("in the library under several folders", []).append(image_id)
             elif image_id not in everything:
                 absent.setdefault("not in the library", []).append(image_id)
             elif image_id not in gallery:
                 absent.setdefault("excluded by the filter", []).append(image_id)
-        present = [image_id for image_id in query.relevant if image_id in gallery]
+            else:
+                present[image_id] = None
         left_out = not present or not query.text.strip()
         omissions += [
             Omission(query.query_id, reason, tuple(image_ids), left_out)
@@ -158,9 +161,14 @@ def _image_ids(store: VectorStore, library: str, where: Filter = ()) -> set[str]
     return {point.image_id for point in store.scroll(library, where=where, payload=())}
 
 
-def _endings(image_id: str) -> Iterator[str]:
-    parts = image_id.split("/")
-    return ("/".join(parts[start:]) for start in range(1, len(parts)))
+def _ids_by_ending(image_ids: Iterable[str]) -> dict[str, list[str]]:
+    """Ids under each shorter path they end with: '2019/sea/boat.jpg' under 'sea/boat.jpg' too."""
+    found: dict[str, list[str]] = {}
+    for image_id in image_ids:
+        parts = image_id.split("/")
+        for start in range(1, len(parts)):
+            found.setdefault("/".join(parts[start:]), []).append(image_id)
+    return found
 
 
 def _nothing_to_measure(given: int, omissions: Sequence[Omission]) -> str:

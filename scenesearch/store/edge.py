@@ -371,7 +371,10 @@ def _translated(collection: str, error: BaseException) -> StoreError:
 
 def _config(dimension: int) -> engine.EdgeConfig:
     return engine.EdgeConfig(
-        vectors=engine.EdgeVectorParams(dimension, engine.Distance.Cosine),
+        # Not read into memory beforehand: the int8 copies are, and they leave few to look up.
+        vectors=engine.EdgeVectorParams(
+            dimension, engine.Distance.Cosine, memory=engine.Memory.Cold
+        ),
         hnsw_config=engine.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_000),
         quantization_config=engine.ScalarQuantizationConfig(
             engine.ScalarType.Int8, memory=engine.Memory.Pinned

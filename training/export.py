@@ -1,0 +1,205 @@
+"""Turns trained towers into an encoder folder that is served without torch.
+
+Weights are stored small and computed with in float32: the image tower's in float16, the text
+tower's matrices in int8 with one scale a column, its word table with one scale a row. ONNX Runtime
+unfolds the matrices once, when it loads the graph. Quantising activations too would be faster
+still, but ONNX Runtime measures their range over the whole batch, so a text's vector would depend
+on its neighbours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer
+from torch import nn
+
+from training.data import MEAN, STD
+from training.model import DualEncoder
+
+OPSET = 18
+SMALL = 4096  # weights with fewer numbers are left as they are
+
+
+def export_encoder(
+    model: DualEncoder,
+    tokenizer: Tokenizer,
+    folder: Path,
+    *,
+    name: str,
+    image_size: int,
+    context_length: int,
+    facts: dict[str, Any],
+) -> None:
+    """Writes the graphs, the tokenizer and `encoder.json`; `facts` are added to the latter."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = model.eval().to(memory_format=torch.contiguous_format)
+    image = export_image_tower(model.image, image_size)
+    store_in_half(image)
+    onnx.save(image, folder / "image.onnx")
+    text = export_text_tower(model.text)
+    store_in_int8(text)
+    onnx.save(text, folder / "text.onnx")
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    parts = ("image.onnx", "text.onnx", "tokenizer.json")
+    manifest = {
+        "format": 1,
+        "name": name,
+        "dimension": model.shape.dimension,
+        "image": {
+            "size": [image_size, image_size],
+            "resize": "squash",
+            "interpolation": "bicubic",
+            "mean": list(MEAN),
+            "std": list(STD),
+        },
+        "text": {"context_length": context_length, "prefix": "", "pad_token_id": 0},
+        "files": {part: _signature(folder / part) for part in parts},
+        **facts,
+    }
+    write_manifest(folder, manifest)
+
+
+def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    partial = folder / "encoder.json.partial"
+    partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    partial.replace(folder / "encoder.json")
+
+
+def _signature(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+def export_image_tower(tower: nn.Module, image_size: int) -> onnx.ModelProto:
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    pixel_values = torch.zeros(2, 3, image_size, image_size)
+    return _export(tower, (pixel_values,), ["pixel_values"], "image_embeddings", ({0: batch},))
+
+
+def export_text_tower(tower: nn.Module) -> onnx.ModelProto:
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    sequence = torch.export.Dim("sequence", min=2, max=512)
+    # Two tensors: the exporter takes one tensor passed twice for one input.
+    ids, mask = torch.ones(2, 7, dtype=torch.int64), torch.ones(2, 7, dtype=torch.int64)
+    shape = {0: batch, 1: sequence}
+    return _export(
+        tower, (ids, mask), ["input_ids", "attention_mask"], "text_embeddings", (shape, shape)
+    )
+
+
+def _export(
+    tower: nn.Module,
+    inputs: tuple[torch.Tensor, ...],
+    input_names: list[str],
+    output_name: str,
+    dynamic_shapes: Any,
+) -> onnx.ModelProto:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            tower.eval(),
+            inputs,
+            input_names=input_names,
+            output_names=[output_name],
+            dynamic_shapes=dynamic_shapes,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    graph = program.model_proto
+    # The exporter notes the source line of every node; paths of one machine are nobody's business.
+    for node in graph.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in (*graph.graph.value_info, *graph.graph.input, *graph.graph.output):
+        del value.metadata_props[:]
+    for initializer in graph.graph.initializer:
+        del initializer.metadata_props[:]
+    return graph
+
+
+def store_in_half(model: onnx.ModelProto) -> None:
+    """Keeps large weights as float16, widened to float32 once when the graph is loaded."""
+    graph = model.graph
+    widen = []
+    for tensor in list(graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < SMALL:
+            continue
+        values = numpy_helper.to_array(tensor).astype(np.float16)
+        graph.initializer.remove(tensor)
+        graph.initializer.append(numpy_helper.from_array(values, f"{tensor.name}_half"))
+        widen.append(
+            helper.make_node("Cast", [f"{tensor.name}_half"], [tensor.name], to=TensorProto.FLOAT)
+        )
+    _prepend(graph, widen)
+
+
+def store_in_int8(model: onnx.ModelProto) -> None:
+    """Keeps large matrices as int8 with scales; word tables are scaled after the lookup."""
+    graph = model.graph
+    readers: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.node:
+        for name in node.input:
+            readers.setdefault(name, []).append(node)
+    unfold: list[onnx.NodeProto] = []
+    for tensor in list(graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) != 2:
+            continue
+        if np.prod(tensor.dims) < SMALL or tensor.name not in readers:
+            continue
+        name, values = tensor.name, numpy_helper.to_array(tensor)
+        lookups = [node for node in readers[name] if node.op_type == "Gather"]
+        if lookups and len(lookups) != len(readers[name]):
+            continue
+        transposed = any(
+            node.op_type == "Gemm" and any(a.name == "transB" and a.i for a in node.attribute)
+            for node in readers[name]
+        )
+        rounded, scales = quantise(values, axis=1 if lookups or transposed else 0)
+        graph.initializer.remove(tensor)
+        graph.initializer.append(numpy_helper.from_array(rounded, f"{name}_int8"))
+        graph.initializer.append(numpy_helper.from_array(scales, f"{name}_scale"))
+        if not lookups:
+            unfold += _unfold(f"{name}_int8", f"{name}_scale", name)
+        for gather in lookups:
+            place = list(graph.node).index(gather)
+            out = gather.output[0]
+            ids = gather.input[1]
+            graph.node.remove(gather)
+            steps = [
+                helper.make_node("Gather", [f"{name}_int8", ids], [f"{out}_int8"], axis=0),
+                helper.make_node("Gather", [f"{name}_scale", ids], [f"{out}_scale"], axis=0),
+                *_unfold(f"{out}_int8", f"{out}_scale", out),
+            ]
+            for offset, step in enumerate(steps):
+                graph.node.insert(place + offset, step)
+    _prepend(graph, unfold)
+
+
+def quantise(values: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray]:
+    """(int8, float32 scales): the largest magnitude along `axis` becomes 127."""
+    largest = np.abs(values).max(axis=axis, keepdims=True)
+    scales = np.where(largest > 0, largest / 127.0, 1.0).astype(np.float32)
+    return np.rint(values / scales).clip(-127, 127).astype(np.int8), scales
+
+
+def _unfold(rounded: str, scales: str, out: str) -> list[onnx.NodeProto]:
+    wide = f"{out}_wide"
+    return [
+        helper.make_node("Cast", [rounded], [wide], to=TensorProto.FLOAT),
+        helper.make_node("Mul", [wide, scales], [out]),
+    ]
+
+
+def _prepend(graph: onnx.GraphProto, nodes: list[onnx.NodeProto]) -> None:
+    for node in reversed(nodes):
+        graph.node.insert(0, node)

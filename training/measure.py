@@ -1,0 +1,180 @@
+"""Puts calibration and scores into an exported encoder folder, measured on its ONNX graphs.
+
+Recall is of the clean protocol: nothing measured on was trained or selected on, except the
+calibration, which is fitted on the judgments and reported cross-fitted by image.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from scipy.stats import kendalltau
+
+from scenesearch.datasets.drawn import DEFAULT_SEED, scenes
+from scenesearch.encoder.onnx import OnnxEncoder
+from training.calibrate import Votes, cross_fitted_auroc, fit_platt
+from training.data import read_captions, read_list
+from training.export import write_manifest
+
+DRAWN = 300
+
+
+def finish_folder(folder: Path, data: Path, log: Callable[[str], None]) -> dict[str, Any]:
+    """Adds what can be measured with the data that is there; what is not there is left out."""
+    encoder = OnnxEncoder(folder)
+    scores: dict[str, Any] = {"drawn-300": drawn_scores(encoder)}
+    log(f"drawn-300: {scores['drawn-300']}")
+    manifest = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+    if (data / "open-world").is_dir():
+        scores["open-world"] = open_world_scores(encoder, data / "open-world")
+        log(f"open-world: {scores['open-world']}")
+    if (data / "practicum").is_dir():
+        scores["practicum-test"] = practicum_scores(encoder, data / "practicum")
+        log(f"practicum-test: {scores['practicum-test']}")
+    if (data / "practicum").is_dir() and (data / "flickr8k").is_dir():
+        captions = read_captions(data / "flickr8k" / "captions.tsv")
+        image_ids = read_list(data / "flickr8k" / "test_images.txt")
+        pictures = data / "practicum" / "train_images"
+        images = encode_files(encoder, [pictures / image_id for image_id in image_ids])
+        texts = encode_texts(encoder, [c for i in image_ids for c in captions[i]])
+        owners = np.repeat(np.arange(len(image_ids)), [len(captions[i]) for i in image_ids])
+        scores["flickr8k-1k"] = recall_scores(texts @ images.T, owners)
+        log(f"flickr8k-1k: {scores['flickr8k-1k']}")
+        starts = np.cumsum([0, *(len(captions[i]) for i in image_ids)])
+        row_of = {image_id: row for row, image_id in enumerate(image_ids)}
+
+        def cosine(image_id: str, query_id: str) -> float:
+            owner, _, number = query_id.rpartition("#")
+            text = texts[starts[row_of[owner]] + int(number)]
+            return float(images[row_of[image_id]] @ text)
+
+        judgments = data / "practicum"
+        votes, agreement = read_judgments(judgments, cosine, captions)
+        scores.update(agreement)
+        slope, intercept = fit_platt(votes)
+        manifest["calibration"] = {
+            "method": "platt",
+            "slope": round(slope, 4),
+            "intercept": round(intercept, 4),
+            "fitted_on": "Flickr8k crowd and expert judgments of 1,000 test pictures, by votes",
+            "auroc": round(cross_fitted_auroc(votes, folds=5), 4),
+        }
+        log(f"calibration: {manifest['calibration']}; {agreement}")
+    manifest["scores"] = scores
+    write_manifest(folder, manifest)
+    return scores
+
+
+def encode_files(encoder: OnnxEncoder, paths: Iterable[Path]) -> np.ndarray:
+    def pictures() -> Iterable[Image.Image]:
+        for path in paths:
+            with Image.open(path) as picture:
+                yield picture.convert("RGB")
+
+    return encode_pictures(encoder, pictures())
+
+
+def encode_pictures(encoder: OnnxEncoder, pictures: Iterable[Image.Image]) -> np.ndarray:
+    rows, batch = [], []
+    for picture in pictures:
+        batch.append(encoder.preprocess(picture))
+        if len(batch) == 16:
+            rows.append(encoder.encode_pixels(np.stack(batch)))
+            batch = []
+    if batch:
+        rows.append(encoder.encode_pixels(np.stack(batch)))
+    return np.concatenate(rows)
+
+
+def encode_texts(encoder: OnnxEncoder, texts: Sequence[str]) -> np.ndarray:
+    return np.concatenate(
+        [encoder.encode_texts(texts[n : n + 64]) for n in range(0, len(texts), 64)]
+    )
+
+
+def recall_scores(similarity: np.ndarray, owners: np.ndarray) -> dict[str, Any]:
+    """Percent of queries (rows) that find their one picture; a tie counts against the query."""
+    own = similarity[np.arange(len(owners)), owners][:, None]
+    rank = (similarity >= own).sum(axis=1)
+    found = {f"recall@{k}": _percent(rank <= k) for k in (1, 5, 10)}
+    return {"gallery": similarity.shape[1], "queries": len(owners), **found}
+
+
+def drawn_scores(encoder: OnnxEncoder) -> dict[str, Any]:
+    drawn = list(scenes(DEFAULT_SEED, DRAWN))
+    images = encode_pictures(encoder, (picture for picture, _ in drawn))
+    texts = encode_texts(encoder, [caption for _, five in drawn for caption in five])
+    owners = np.repeat(np.arange(DRAWN), [len(five) for _, five in drawn])
+    return recall_scores(texts @ images.T, owners)
+
+
+def practicum_scores(encoder: OnnxEncoder, folder: Path) -> dict[str, Any]:
+    with (folder / "test_queries.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="|"))
+    names = sorted({row["image"] for row in rows})
+    images = encode_files(encoder, [folder / "test_images" / name for name in names])
+    texts = encode_texts(encoder, [row["query_text"] for row in rows])
+    owners = np.array([names.index(row["image"]) for row in rows])
+    return recall_scores(texts @ images.T, owners)
+
+
+def open_world_scores(encoder: OnnxEncoder, folder: Path) -> dict[str, Any]:
+    """Success@k: any relevant picture among the first k."""
+    with (folder / "queries.tsv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    paths = sorted(path for path in (folder / "images").iterdir() if path.suffix == ".jpg")
+    images = encode_files(encoder, paths)
+    texts = encode_texts(encoder, [row["query_text"] for row in rows])
+    order = np.argsort(-(texts @ images.T), axis=1, kind="stable")
+    relevant = [set(row["images"].split(",")) for row in rows]
+    hits = np.array(
+        [
+            [paths[n].name in wanted for n in ranked]
+            for ranked, wanted in zip(order, relevant, strict=True)
+        ]
+    )
+    found = {f"success@{k}": _percent(hits[:, :k].any(axis=1)) for k in (1, 5, 10)}
+    return {"gallery": len(paths), "queries": len(rows), **found}
+
+
+def read_judgments(
+    folder: Path, cosine: Callable[[str, str], float], captions: dict[str, list[str]]
+) -> tuple[Votes, dict[str, float]]:
+    """All votes with their pair's cosine, and agreement as the CLIPScore reference counts it."""
+    pairs: list[tuple[str, float, float, float]] = []
+    expert_scores, expert_grades, crowd_scores, crowd_shares = [], [], [], []
+    for line in (folder / "CrowdAnnotations.tsv").read_text(encoding="utf-8-sig").splitlines():
+        image_id, query_id, share, yes, no = line.split("\t")
+        score = cosine(image_id, query_id)
+        pairs.append((image_id, score, float(yes), float(no)))
+        crowd_scores.append(score)
+        crowd_shares.append(float(share))
+    for line in (folder / "ExpertAnnotations.tsv").read_text(encoding="utf-8-sig").splitlines():
+        image_id, query_id, *grades = line.split("\t")
+        score = cosine(image_id, query_id)
+        yes = sum(int(grade) >= 3 for grade in grades)
+        pairs.append((image_id, score, float(yes), float(len(grades) - yes)))
+        owner, _, number = query_id.rpartition("#")
+        if captions[owner][int(number)] not in captions[image_id]:
+            expert_scores += [score] * len(grades)
+            expert_grades += [int(grade) for grade in grades]
+    agreement = {
+        "expert_tau_c": _tau(expert_scores, expert_grades, "c"),
+        "crowd_tau_b": _tau(crowd_scores, crowd_shares, "b"),
+    }
+    image_ids, *columns = zip(*pairs, strict=True)
+    return Votes(tuple(image_ids), *(np.array(column) for column in columns)), agreement
+
+
+def _tau(scores: Sequence[float], grades: Sequence[float], variant: str) -> float:
+    return round(100 * float(kendalltau(scores, grades, variant=variant).statistic), 1)
+
+
+def _percent(flags: np.ndarray) -> float:
+    return round(100 * float(flags.mean()), 1)

@@ -1,0 +1,253 @@
+"""The two towers that training moves: MobileNetV2 for pictures, MiniLM for words, one space.
+
+The image tower is cut in three so that each stage of training pays only for what it moves: the
+*trunk* (stem and first blocks, most of the arithmetic) gives maps that can be cached, the *top*
+turns maps into a 7x7 grid, and the *head* pools the grid into an embedding. The text tower has a
+*body* (the transformer) and a *head* of the same shape.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from transformers import (
+    BertConfig,
+    BertModel,
+    MobileNetV2Config,
+    MobileNetV2ForImageClassification,
+)
+
+MAX_LOGIT_SCALE = 100.0
+
+
+class Head(nn.Module):
+    """A straight line plus a bend: linear and MLP summed, from tower features to embeddings."""
+
+    def __init__(self, features: int, hidden: int, dimension: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.line = nn.Linear(features, dimension)
+        self.bend = nn.Sequential(
+            nn.Linear(features, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, dimension),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        features = self.dropout(features)
+        return self.line(features) + self.bend(features)  # (batch, dimension)
+
+
+class AttentionPool(nn.Module):
+    """Weighs the cells of a grid, separately for each group of channels.
+
+    The scores start at zero, so that the first step is exactly the mean the tower was trained
+    with; training can only move away from it by learning where to look.
+    """
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        self.groups = groups
+        self.score = nn.Linear(channels, groups)
+        nn.init.zeros_(self.score.weight)
+        nn.init.zeros_(self.score.bias)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        batch, n_cells, channels = cells.shape
+        weights = self.score(cells).softmax(dim=1)  # (batch, cells, groups)
+        grouped = cells.view(batch, n_cells, self.groups, channels // self.groups)
+        pooled = (grouped * weights[..., None]).sum(dim=1)  # (batch, groups, channels / groups)
+        return pooled.reshape(batch, channels)
+
+
+class ImageTower(nn.Module):
+    def __init__(self, mobilenet: MobileNetV2ForImageClassification, shape: TowerShape) -> None:
+        super().__init__()
+        fold_batch_norm(mobilenet)
+        body = mobilenet.mobilenet_v2
+        channels = mobilenet.classifier.in_features
+        self.trunk = nn.Sequential(body.conv_stem, *body.layer[: shape.trunk_layers])
+        self.top = nn.Sequential(*body.layer[shape.trunk_layers :], body.conv_1x1)
+        self.pool = AttentionPool(channels, shape.pool_groups)
+        self.head = Head(channels, shape.hidden, shape.dimension, shape.dropout)
+
+    def embed_maps(self, maps: Tensor) -> Tensor:
+        """Embeddings from trunk maps: the part of the tower above the cache."""
+        grid = self.top(maps)  # (batch, channels, height, width)
+        return self.embed_cells(grid.flatten(2).transpose(1, 2))
+
+    def embed_cells(self, cells: Tensor) -> Tensor:
+        return self.head(self.pool(cells))
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.embed_maps(self.trunk(pixel_values))
+
+
+class TextTower(nn.Module):
+    def __init__(self, bert: BertModel, shape: TowerShape) -> None:
+        super().__init__()
+        self.body = bert
+        self.head = Head(bert.config.hidden_size, shape.hidden, shape.dimension, shape.dropout)
+
+    def pool(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """What the body says of each text: the mean over its tokens, at unit variance."""
+        present = attention_mask[..., None].to(torch.float32)  # (batch, sequence, 1)
+        # A ready-made additive mask spares the graph the library's general mask building.
+        hidden = (1.0 - present).mT[:, None] * -1e4  # (batch, 1, 1, sequence)
+        tokens = self.body(input_ids=input_ids, attention_mask=hidden).last_hidden_state
+        mean = (tokens * present).sum(dim=1) / present.sum(dim=1).clamp(min=1.0)
+        # MiniLM was trained to be compared by its unit mean; its head learns faster from that.
+        return nn.functional.normalize(mean, dim=-1) * mean.shape[-1] ** 0.5
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        return self.head(self.pool(input_ids, attention_mask))
+
+
+@dataclass(frozen=True)
+class TowerShape:
+    """What the two towers add to their bases. `trunk_layers` blocks stay below the map cache."""
+
+    dimension: int
+    hidden: int
+    dropout: float
+    pool_groups: int
+    trunk_layers: int
+
+
+class DualEncoder(nn.Module):
+    def __init__(
+        self, mobilenet: MobileNetV2ForImageClassification, bert: BertModel, shape: TowerShape
+    ) -> None:
+        super().__init__()
+        self.shape = shape
+        self.image = ImageTower(mobilenet, shape)
+        self.text = TextTower(bert, shape)
+        self.log_logit_scale = nn.Parameter(torch.tensor(20.0).log())
+
+    @property
+    def logit_scale(self) -> Tensor:
+        return self.log_logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Every weight once, under the name a stage sets its learning rate by."""
+        return {
+            "trunk": list(self.image.trunk.parameters()),
+            "top": list(self.image.top.parameters()),
+            "text": list(self.text.body.parameters()),
+            "heads": [
+                *self.image.pool.parameters(),
+                *self.image.head.parameters(),
+                *self.text.head.parameters(),
+                self.log_logit_scale,
+            ],
+        }
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """What the image tower's start knew: its classes, and the layer that told them apart."""
+
+    labels: tuple[str, ...]
+    weight: Tensor  # (classes, channels)
+    bias: Tensor  # (classes,)
+
+
+def fold_batch_norm(model: nn.Module) -> None:
+    """Replaces each convolution layer by padding, one convolution with a bias, and activation.
+
+    The start's batch norm is already an affine step with fixed statistics, so folding changes no
+    output; it removes two fifths of the memory traffic and the risk of a stray `train()` updating
+    statistics that were never measured. TensorFlow's SAME padding at stride 2 is one-sided.
+    """
+    for name, child in list(model.named_children()):
+        if type(child).__name__ != "MobileNetV2ConvLayer":
+            fold_batch_norm(child)
+            continue
+        convolution = fuse_conv_bn_eval(child.convolution.eval(), child.normalization.eval())
+        steps: list[nn.Module] = [convolution]
+        if convolution.kernel_size[0] > 1 and convolution.stride[0] == 1:
+            convolution.padding = (1, 1)
+        elif convolution.kernel_size[0] > 1:
+            steps.insert(0, nn.ZeroPad2d((0, 1, 0, 1)))
+        if child.activation is not None:
+            steps.append(child.activation)
+        setattr(model, name, nn.Sequential(*steps))
+
+
+def load_bases(
+    image_base: Path, text_base: Path, shape: TowerShape
+) -> tuple[DualEncoder, Classifier]:
+    """The encoder before any training, from two local `transformers` folders."""
+    mobilenet = MobileNetV2ForImageClassification.from_pretrained(image_base).eval()
+    # "eager" attention exports to the plain MatMul-Softmax-MatMul that ONNX Runtime fuses.
+    bert = BertModel.from_pretrained(
+        text_base, add_pooling_layer=False, attn_implementation="eager"
+    )
+    labels = tuple(name for _, name in sorted(mobilenet.config.id2label.items()))
+    classifier = Classifier(
+        labels,
+        mobilenet.classifier.weight.detach().clone(),
+        mobilenet.classifier.bias.detach().clone(),
+    )
+    return DualEncoder(mobilenet, bert, shape), classifier
+
+
+def load_tokenizer(text_base: Path) -> Tokenizer:
+    """The base's tokenizer without the padding and truncation it was saved with."""
+    tokenizer = Tokenizer.from_file(str(text_base / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def tiny_bases(shape: TowerShape, vocabulary: int, seed: int) -> tuple[DualEncoder, Classifier]:
+    """Random towers of the real kind, small enough to train in seconds; for tests."""
+    torch.manual_seed(seed)
+    mobilenet = MobileNetV2ForImageClassification(
+        MobileNetV2Config(
+            depth_multiplier=0.25,
+            num_labels=8,
+            image_size=64,
+            tf_padding=True,
+            finegrained_output=False,
+        )
+    ).eval()
+    for module in mobilenet.modules():
+        if isinstance(module, nn.Conv2d):  # the library's small start fades out in 52 layers
+            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
+    bert = BertModel(
+        BertConfig(
+            vocab_size=vocabulary,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            intermediate_size=64,
+            attn_implementation="eager",
+        ),
+        add_pooling_layer=False,
+    )
+    labels = tuple(f"thing {n}" for n in range(8))
+    classifier = Classifier(
+        labels, mobilenet.classifier.weight.detach(), mobilenet.classifier.bias.detach()
+    )
+    return DualEncoder(mobilenet, bert, shape), classifier
+
+
+def save_weights(model: DualEncoder, path: Path) -> None:
+    """Weights as safetensors, written whole or not at all."""
+    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
+    partial = path.with_suffix(".partial")
+    save_file(state, partial, metadata={"shape": json.dumps(model.shape.__dict__)})
+    partial.replace(path)
+
+
+def load_weights(model: DualEncoder, path: Path) -> None:
+    model.load_state_dict(load_file(path))
