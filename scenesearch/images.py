@@ -128,8 +128,7 @@ def write_thumbnail(image: Image.Image, path: Path) -> None:
         scale = THUMBNAIL_SIDE / max(image.size)
         thumbnail = image.resize(
             (max(1, round(image.width * scale)), max(1, round(image.height * scale))),
-            Image.Resampling.BICUBIC,
-            reducing_gap=2.0,
+            Image.Resampling.BILINEAR,  # reducing, it looks the same and takes two thirds
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_writer(path) as file:

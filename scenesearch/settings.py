@@ -48,7 +48,7 @@ class Settings(BaseSettings):
         default=None, ge=1, description="CPU threads for the encoder; empty: all cores."
     )
     batch_size: int = Field(
-        default=32, ge=1, le=1024, description="Pictures encoded together at ingest."
+        default=8, ge=1, le=1024, description="Pictures encoded together at ingest."
     )
     max_megapixels: float = Field(
         default=200, gt=0, description="Larger pictures are rejected (decompression bombs)."

@@ -24,7 +24,7 @@ from playwright.sync_api import expect, sync_playwright
 from ingest.pipeline import IngestOptions, ingest
 from ingest.sources import Roots, find_sources
 from scenesearch.datasets.drawn import write_library
-from scenesearch.encoder.onnx import OnnxEncoder
+from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import find_encoder
 from scenesearch.searcher import Searcher
 from scenesearch.store.base import Point
@@ -32,7 +32,7 @@ from scenesearch.store.edge import EdgeStore
 from scenesearch.store.filters import OneOf
 from tests.browser.conftest import find_chromium, launch_chromium, serving
 
-BATCH = 32
+BATCH = 8
 QUERIES = [
     "a dog running through snow",
     "two children on a beach",
@@ -84,7 +84,7 @@ def bench_ingest(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
     """The pipeline against its own encoder and against the way tutorials do it."""
     encoder = OnnxEncoder(find_encoder("lite"))
     ingesting = OnnxEncoder(find_encoder("lite"), image_threads=1)  # as the command does
-    decoded = [_open_whole(path) for path in pictures[: 10 * BATCH]]
+    decoded = [_open_whole(path) for path in pictures[: 40 * BATCH]]
     encoder.encode_images(decoded[:BATCH])  # loads the graph
 
     def encode_alone() -> None:
@@ -100,7 +100,7 @@ def bench_ingest(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
                 encoder=ingesting,
                 store=store,
                 thumbnails_dir=folder / f"thumbnails-{number}",
-                options=IngestOptions(workers=os.cpu_count() or 2, batch_size=BATCH),
+                options=IngestOptions(workers=usable_cores(), batch_size=BATCH),
             )
 
     # Turn about, and the median of the ratios: the machine's speed drifts.

@@ -60,10 +60,10 @@ class OnnxEncoder:
             )
             left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
             resized = image.resize(scaled, resampling).crop((left, top, left + width, top + height))
-        channels_last = np.asarray(resized, dtype=np.uint8)
         pixels = np.empty((3, height, width), np.float32)
         for channel in range(3):
-            np.multiply(channels_last[:, :, channel], self._scale[channel], out=pixels[channel])
+            pixels[channel] = np.asarray(resized.getchannel(channel))
+            pixels[channel] *= self._scale[channel]
             pixels[channel] += self._shift[channel]
         return pixels
 
