@@ -6,7 +6,6 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 import streamlit as st
-from scenesearch.store.open import open_store
 
 from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.onnx import OnnxEncoder
@@ -14,6 +13,7 @@ from scenesearch.encoder.registry import find_encoder
 from scenesearch.settings import Settings
 from scenesearch.store.base import StoreError, VectorStore
 from scenesearch.store.filters import Range
+from scenesearch.store.open import open_store
 from ui.launch import page_settings
 
 # More values than this are not listed; the filter then takes typed ones too.

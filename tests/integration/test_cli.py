@@ -236,6 +236,8 @@ def test_stopped_ingest_is_continued_by_the_next(
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        # Whatever started the tests may have made them deaf to Ctrl-C, as `nohup` does.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     written = tmp_path / "data" / "libraries" / "photos" / "thumbnails"
     while first.poll() is None and sum(1 for _ in written.glob("*/*.jpg")) < 100:
