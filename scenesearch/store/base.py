@@ -185,9 +185,13 @@ class VectorStore(Protocol):
         k: int,
         offset: int = 0,
         where: Filter = (),
+        payload: Sequence[str] | None = None,
         exact: bool = False,
     ) -> list[ScoredPoint]:
-        """The k nearest by cosine after `offset`, ties broken by image id."""
+        """The k nearest by cosine after `offset`, ties broken by image id.
+
+        `payload` names the keys wanted of each hit, all by default.
+        """
 
     def count(self, name: str, *, where: Filter = ()) -> int:
         """Exact number of points that fit."""

@@ -193,7 +193,7 @@ class EdgeStore:
     ) -> Iterator[Point]:
         # One collection from first to last, even if the alias moves meanwhile.
         collection = self.resolve(name)
-        keys = True if payload is None else [key_path(key) for key in {"image_id", *payload}]
+        keys = _payload_keys(payload)
         offset: engine.PointId | None = None
         while True:
             with self._shard(collection) as opened:
@@ -217,12 +217,14 @@ class EdgeStore:
         k: int,
         offset: int = 0,
         where: Filter = (),
+        payload: Sequence[str] | None = None,
         exact: bool = False,
     ) -> list[ScoredPoint]:
         with self._shard(name) as opened:
             check_dimension(vector, opened.spec, "the query")
             query = engine.Query.Nearest(vector.tolist())
             filter_ = as_filter(where, opened.spec)
+            keys = _payload_keys(payload)
 
             def fetch(limit: int) -> list[ScoredPoint]:
                 request = engine.QueryRequest(
@@ -230,7 +232,7 @@ class EdgeStore:
                     query=query,
                     filter=filter_,
                     params=_EXACT if exact else _SEARCH,
-                    with_payload=True,
+                    with_payload=keys,
                 )
                 return [_scored(hit) for hit in opened.shard.query(request)]
 
@@ -381,6 +383,11 @@ def _config(dimension: int) -> engine.EdgeConfig:
         ),
         optimizers=engine.EdgeOptimizersConfig(indexing_threshold=_PLAIN_KB),
     )
+
+
+def _payload_keys(payload: Sequence[str] | None) -> bool | list[str]:
+    """What to fetch of a payload; without its image id a point would have no name."""
+    return True if payload is None else [key_path(key) for key in {"image_id", *payload}]
 
 
 def _point(record: engine.Record) -> Point:
