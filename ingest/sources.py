@@ -1,7 +1,6 @@
 """Where pictures come from: folders, single files, manifests, the task's format.
 
-A source can be walked more than once (first to count, then to ingest) and keeps nothing in
-memory but what its manifest says.
+A source keeps nothing in memory but what its manifest says.
 """
 
 import json
@@ -31,13 +30,14 @@ class Problem:
 
 @dataclass(frozen=True)
 class Source:
-    """Pictures of one path given by the user.
+    """The `count` pictures of one path given by the user.
 
     `fields` are the custom metadata columns; `problems` what could not be used before any
     picture was opened.
     """
 
     records: Callable[[], Iterator[ImageRecord]]
+    count: int
     fields: Mapping[str, MetadataType] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
@@ -126,25 +126,22 @@ def _source(path: Path, roots: Roots) -> Source:
         return _manifest_source(path, path.parent, roots)
     roots.add(path.parent)
     record = ImageRecord(roots.image_id(path), path)
-    return Source(lambda: iter([record]))
+    return Source(lambda: iter([record]), count=1)
 
 
 def _folder_source(folder: Path, roots: Roots) -> Source:
     problems: list[Problem] = []
-    files = walk_pictures(folder, problems.append)
-    if next(files, None) is None:
-        denied = f" ({problems[0].where}: {problems[0].reason})" if problems else ""
-        raise SourceError(f"{folder} holds no pictures{denied}")
-    problems.clear()
-    for _ in walk_pictures(folder, problems.append):
-        pass
+    count = sum(1 for _ in walk_pictures(folder, problems.append))
+    if count == 0:
+        why = f" ({problems[0].where}: {problems[0].reason})" if problems else ""
+        raise SourceError(f"{folder} holds no pictures{why}")
     roots.add(folder)
 
     def records() -> Iterator[ImageRecord]:
         for path in walk_pictures(folder, lambda _: None):
             yield ImageRecord(roots.image_id(path), path)
 
-    return Source(records, problems=tuple(problems))
+    return Source(records, count, problems=tuple(problems))
 
 
 def walk_pictures(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[Path]:
@@ -179,7 +176,10 @@ def _manifest_source(path: Path, images: Path, roots: Roots) -> Source:
     roots.add(images)
     problems = tuple(Problem(f"{p.file}:{p.line}", p.reason) for p in manifest.problems)
     return Source(
-        lambda: _renamed(manifest.records, roots), fields=manifest.fields, problems=problems
+        lambda: _renamed(manifest.records, roots),
+        len(manifest.records),
+        fields=manifest.fields,
+        problems=problems,
     )
 
 
@@ -187,7 +187,12 @@ def _task_source(folder: Path, roots: Roots) -> Source:
     task = read_task_folder(folder)
     roots.add(folder)
     problems = tuple(Problem(f"{p.file}:{p.line}", p.reason) for p in task.problems)
-    return Source(lambda: _renamed(task.records, roots), fields=task.fields, problems=problems)
+    return Source(
+        lambda: _renamed(task.records, roots),
+        len(task.records),
+        fields=task.fields,
+        problems=problems,
+    )
 
 
 def _renamed(records: Sequence[ImageRecord], roots: Roots) -> Iterator[ImageRecord]:

@@ -120,7 +120,7 @@ def ingest(
         report = _ingest(
             sources,
             name,
-            _load_encoder(settings, encoder),
+            _load_encoder(settings, encoder, verify=True),
             store,
             settings,
             workers=workers,
@@ -193,7 +193,7 @@ def evaluate(
     from scenesearch.store.edge import EdgeStore
 
     settings = _settings()
-    loaded = _load_encoder(settings, encoder)
+    loaded = _load_encoder(settings, encoder, verify=True)
     read = _read_queries(queries)
     with (
         tempfile.TemporaryDirectory(prefix="scenesearch-") as folder,
@@ -352,11 +352,15 @@ def _open_store(settings: "Settings") -> Iterator["VectorStore"]:
         yield store
 
 
-def _load_encoder(settings: "Settings", name: str | None) -> "Encoder":
+def _load_encoder(settings: "Settings", name: str | None, *, verify: bool = False) -> "Encoder":
+    """The encoder; with `verify`, every byte of its folder is checked before much work starts."""
+    from scenesearch.encoder.folder import verify_encoder
     from scenesearch.encoder.onnx import OnnxEncoder
     from scenesearch.encoder.registry import find_encoder
 
     folder = find_encoder(name or settings.encoder)
+    if verify:
+        verify_encoder(folder)
     # Pictures are only encoded by ingest here, whose workers call the encoder side by side.
     return OnnxEncoder(folder, threads=settings.threads, image_threads=1)
 
@@ -377,7 +381,7 @@ def _ingest(
     from ingest.pipeline import ingest as run_ingest
     from scenesearch.encoder.onnx import usable_cores
 
-    total = sum(1 for source in sources for _ in source.records())
+    total = sum(source.count for source in sources)
     own = settings.library_dir(library) if keep_thumbnails else None
     with _progress() as progress:
         task = progress.add_task("ingesting", total=total)

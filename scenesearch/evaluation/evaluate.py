@@ -85,7 +85,7 @@ def evaluate(
         encode_s += time.perf_counter() - started
         for (query_id, _), vector in zip(batch, vectors, strict=True):
             started = time.perf_counter()
-            points = store.search(library, vector, k=depth, where=where, exact=exact)
+            points = store.search(library, vector, k=depth, where=where, payload=(), exact=exact)
             search_s.append(time.perf_counter() - started)
             run[query_id] = {point.image_id: point.score for point in points}
         if on_progress:

@@ -51,6 +51,7 @@ from scenesearch.store.filters import Filter
 from scenesearch.store.payload import (
     check_dimension,
     key_path,
+    payload_keys,
     payload_of,
     point_ids,
     vectors_of,
@@ -193,7 +194,7 @@ class EdgeStore:
     ) -> Iterator[Point]:
         # One collection from first to last, even if the alias moves meanwhile.
         collection = self.resolve(name)
-        keys = _payload_keys(payload)
+        keys = payload_keys(payload)
         offset: engine.PointId | None = None
         while True:
             with self._shard(collection) as opened:
@@ -224,7 +225,7 @@ class EdgeStore:
             check_dimension(vector, opened.spec, "the query")
             query = engine.Query.Nearest(vector.tolist())
             filter_ = as_filter(where, opened.spec)
-            keys = _payload_keys(payload)
+            keys = payload_keys(payload)
 
             def fetch(limit: int) -> list[ScoredPoint]:
                 request = engine.QueryRequest(
@@ -383,11 +384,6 @@ def _config(dimension: int) -> engine.EdgeConfig:
         ),
         optimizers=engine.EdgeOptimizersConfig(indexing_threshold=_PLAIN_KB),
     )
-
-
-def _payload_keys(payload: Sequence[str] | None) -> bool | list[str]:
-    """What to fetch of a payload; without its image id a point would have no name."""
-    return True if payload is None else [key_path(key) for key in {"image_id", *payload}]
 
 
 def _point(record: engine.Record) -> Point:

@@ -103,3 +103,8 @@ def _plain(value: Any, image_id: str, key: str) -> Any:
     if isinstance(value, np.generic):
         return _plain(value.item(), image_id, key)
     raise StoreError(f"{key} of {image_id} is a {kind.__name__}, which cannot be stored")
+
+
+def payload_keys(payload: Sequence[str] | None) -> bool | list[str]:
+    """What to fetch of a payload; without its image id a point would have no name."""
+    return True if payload is None else [key_path(key) for key in {"image_id", *payload}]

@@ -41,6 +41,7 @@ from scenesearch.store.filters import Filter
 from scenesearch.store.payload import (
     check_dimension,
     key_path,
+    payload_keys,
     payload_of,
     point_ids,
     vectors_of,
@@ -245,7 +246,7 @@ class ServerStore:
         # One collection from first to last, even if the alias moves meanwhile.
         collection = self.resolve(name)
         filter_ = self._filter(collection, where)
-        keys = True if payload is None else [key_path(key) for key in {"image_id", *payload}]
+        keys = payload_keys(payload)
         offset: Any = None
         while True:
             records, offset = self._scroll(
@@ -263,11 +264,13 @@ class ServerStore:
         k: int,
         offset: int = 0,
         where: Filter = (),
+        payload: Sequence[str] | None = None,
         exact: bool = False,
     ) -> list[ScoredPoint]:
         check_dimension(vector, self._spec(name), "the query")
         query = vector.tolist()
         filter_ = self._filter(name, where)
+        keys = payload_keys(payload)
 
         def fetch(limit: int) -> list[ScoredPoint]:
             answer = self._read(
@@ -277,7 +280,7 @@ class ServerStore:
                     query_filter=filter_,
                     search_params=_EXACT if exact else _SEARCH,
                     limit=limit,
-                    with_payload=True,
+                    with_payload=keys,
                 ),
                 name,
             )

@@ -253,3 +253,12 @@ def test_stopped_ingest_is_continued_by_the_next(
     assert second["skipped"] > 0
     assert second["written"] + second["skipped"] == second["seen"] == 3000
     assert document(run("library", "status", "--json"))["pictures"] == 3000
+
+
+def test_damaged_encoder_is_refused_before_any_picture(
+    run: Run, photos: Path, tmp_path: Path
+) -> None:
+    data = bytearray((tmp_path / "tiny" / "image.onnx").read_bytes())
+    data[-1] ^= 1
+    (tmp_path / "tiny" / "image.onnx").write_bytes(data)
+    assert "does not have its declared hash" in one_sentence(run("ingest", photos))

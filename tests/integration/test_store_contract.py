@@ -476,6 +476,11 @@ def test_search_ranks_by_cosine(kept: VectorStore) -> None:
     assert hits[0].payload == {**PAYLOADS["cat.jpg"], "image_id": "cat.jpg"}
 
 
+def test_search_fetches_only_the_keys_asked_for(kept: VectorStore) -> None:
+    (hit,) = kept.search(KEPT, QUERY, k=1, payload=())
+    assert hit.payload == {"image_id": "cat.jpg"}
+
+
 def test_pages_of_a_search_join_without_gap_or_overlap(kept: VectorStore) -> None:
     pages = [kept.search(KEPT, QUERY, k=2, offset=offset) for offset in (0, 2, 4, 6)]
     assert [[hit.image_id for hit in page] for page in pages] == [
