@@ -1,4 +1,4 @@
-"""What every home of the store does alike: embedded, the client's memory, a real server.
+"""What every home of the store does alike: embedded, the client's memory, gRPC, a real server.
 
     pytest tests/integration/test_store_contract.py
     QDRANT_TEST_URL=http://localhost:6333 pytest tests/integration/test_store_contract.py
@@ -6,7 +6,8 @@
 With QDRANT_TEST_URL the suite also runs over that server (API key in QDRANT_TEST_API_KEY); its
 collections begin with 'test-' and are deleted again. The client's memory is a double of the
 client, not of the engine: it builds no index, scans always and never flushes. No test here needs
-to know, because the store asks only what it answers as the engine does.
+to know, because the store asks only what it answers as the engine does. `over_grpc` is the same
+memory behind a socket, so that all that travels is serialised.
 """
 
 import os
@@ -124,6 +125,21 @@ def in_memory(folder: Path) -> VectorStore:
     return ServerStore.from_client(QdrantClient(":memory:"))
 
 
+def over_grpc(folder: Path) -> VectorStore:
+    from scenesearch.store.server import ServerStore
+    from tests.integration.qdrant_loopback import QdrantLoopback
+
+    class LoopbackStore(ServerStore):
+        """Takes its server along when it is closed."""
+
+        def close(self) -> None:
+            super().close()
+            server.close()
+
+    server = QdrantLoopback(api_key="key")
+    return LoopbackStore("http://127.0.0.1:1", api_key="key", grpc_port=server.port, timeout_s=20)
+
+
 def real_server(folder: Path) -> VectorStore:
     from scenesearch.store.server import ServerStore
 
@@ -134,7 +150,12 @@ def real_server(folder: Path) -> VectorStore:
     )
 
 
-HOMES = [embedded, in_memory, *([real_server] if os.environ.get("QDRANT_TEST_URL") else [])]
+HOMES = [
+    embedded,
+    in_memory,
+    over_grpc,
+    *([real_server] if os.environ.get("QDRANT_TEST_URL") else []),
+]
 
 
 def test_the_suite_runs_over_a_real_server() -> None:

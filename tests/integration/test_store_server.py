@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 
@@ -25,6 +26,7 @@ from scenesearch.store.base import (
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.open import open_store
 from scenesearch.store.server import ServerStore
+from tests.integration.qdrant_loopback import QdrantLoopback
 
 SPEC = CollectionSpec("photos", "tiny", "ab", 2, (PayloadField("folder", "keyword", "Folder"),))
 VECTOR = np.array([1, 0], np.float32)
@@ -314,3 +316,60 @@ def test_a_url_opens_the_server_and_none_the_embedded_store(
     assert embedded.collections() == []
     assert "embedded" in embedded.health()
     embedded.close()
+
+
+@pytest.fixture
+def grpc_loopback() -> Iterator[QdrantLoopback]:
+    server = QdrantLoopback(api_key="secret")
+    yield server
+    server.close()
+
+
+def grpc_store(server: QdrantLoopback, api_key: str = "secret") -> ServerStore:
+    # Nothing listens on the REST port: everything must go through gRPC.
+    return ServerStore("http://127.0.0.1:1", api_key, grpc_port=server.port, timeout_s=3)
+
+
+def test_a_wrong_key_is_said_at_once_over_grpc(grpc_loopback: QdrantLoopback) -> None:
+    store = grpc_store(grpc_loopback, "wrong")
+    with pytest.raises(StoreUnavailable, match="refused the API key"):
+        store.collections()
+    assert grpc_loopback.calls == ["List"]
+    store.close()
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED])
+def test_writing_over_grpc_outlives_a_short_failure(
+    grpc_loopback: QdrantLoopback, code: grpc.StatusCode
+) -> None:
+    store = grpc_store(grpc_loopback)
+    store.create_collection("photos-tiny-1", SPEC)
+    grpc_loopback.calls.clear()
+    grpc_loopback.failures = [(code, "one moment")] * 3
+
+    store.upsert("photos-tiny-1", [Point("a.jpg", VECTOR, {"folder": "x"})])
+
+    assert store.count("photos-tiny-1") == 1
+    assert len(grpc_loopback.calls) == 6  # what it declares and the upsert, 3 failures, a count
+    store.close()
+
+
+def test_a_collection_whose_making_was_interrupted_can_be_made_again(
+    grpc_loopback: QdrantLoopback,
+) -> None:
+    store = grpc_store(grpc_loopback)
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "_create_index", crash)
+        with pytest.raises(KeyboardInterrupt):
+            store.create_collection("photos-tiny-1", SPEC)
+    with pytest.raises(StoreError, match="left unfinished; create it again"):
+        store.describe("photos-tiny-1")
+
+    store.create_collection("photos-tiny-1", SPEC)
+
+    assert store.describe("photos-tiny-1") == SPEC
+    store.close()
