@@ -1,0 +1,238 @@
+"""A gRPC server on the loopback that answers through the client's in-memory mode.
+
+It proves what travels: every request and answer is serialised as a real server would have it.
+What a server finds, indexes or refuses by itself it cannot prove. It knows the calls that
+ServerStore makes, wants the API key when given one, and fails as told.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import grpc
+from qdrant_client import QdrantClient, models
+from qdrant_client import grpc as wire
+from qdrant_client.conversions.conversion import GrpcToRest, RestToGrpc
+from qdrant_client.grpc import (
+    collections_service_pb2_grpc,
+    points_service_pb2_grpc,
+    qdrant_pb2_grpc,
+)
+
+
+class QdrantLoopback:
+    """A server at `port` until closed; `failures` are given out one per call, first to last."""
+
+    def __init__(self, *, api_key: str | None = None) -> None:
+        self.failures: list[tuple[grpc.StatusCode, str]] = []
+        self.calls: list[str] = []
+        self._api_key = api_key
+        self._memory = QdrantClient(":memory:")
+        self._lock = threading.Lock()  # the in-memory mode is not thread-safe
+        self._server = grpc.server(ThreadPoolExecutor(4))
+        for base, register, calls in (
+            (
+                collections_service_pb2_grpc.CollectionsServicer,
+                collections_service_pb2_grpc.add_CollectionsServicer_to_server,
+                _COLLECTIONS,
+            ),
+            (
+                points_service_pb2_grpc.PointsServicer,
+                points_service_pb2_grpc.add_PointsServicer_to_server,
+                _POINTS,
+            ),
+            (qdrant_pb2_grpc.QdrantServicer, qdrant_pb2_grpc.add_QdrantServicer_to_server, _ROOT),
+        ):
+            servicer = base()
+            for name, answer in calls.items():
+                setattr(servicer, name, partial(self._serve, name, answer))
+            register(servicer, self._server)
+        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self._server.start()
+
+    def close(self) -> None:
+        self._server.stop(None).wait()
+        self._memory.close()
+
+    def _serve(self, name: str, answer: Callable[..., Any], request: Any, context: Any) -> Any:
+        self.calls.append(name)
+        sent = dict(context.invocation_metadata())
+        if self._api_key and sent.get("api-key") != self._api_key:
+            context.abort(grpc.StatusCode.UNAUTHENTICATED, "Must provide an API key")
+        if self.failures:
+            context.abort(*self.failures.pop(0))
+        try:
+            with self._lock:
+                return answer(self._memory, request)
+        except ValueError as error:
+            missing = "not found" in str(error)
+            code = grpc.StatusCode.NOT_FOUND if missing else grpc.StatusCode.INVALID_ARGUMENT
+            context.abort(code, str(error))
+
+
+def _given(request: Any, field: str) -> Any:
+    return getattr(request, field) if request.HasField(field) else None
+
+
+def _filter(request: Any) -> models.Filter | None:
+    given = _given(request, "filter")
+    return None if given is None else GrpcToRest.convert_filter(given)
+
+
+def _payload_wanted(request: Any) -> Any:
+    given = _given(request, "with_payload")
+    return True if given is None else GrpcToRest.convert_with_payload_selector(given)
+
+
+def _vectors_wanted(request: Any) -> Any:
+    given = _given(request, "with_vectors")
+    return False if given is None else GrpcToRest.convert_with_vectors_selector(given)
+
+
+def _written() -> wire.PointsOperationResponse:
+    done = wire.UpdateResult(operation_id=1, status=wire.UpdateStatus.Completed)
+    return wire.PointsOperationResponse(result=done)
+
+
+def _create(memory: QdrantClient, request: Any) -> Any:
+    memory.create_collection(
+        request.collection_name,
+        vectors_config=GrpcToRest.convert_vectors_config(request.vectors_config),
+        metadata=GrpcToRest.convert_payload(request.metadata),
+    )
+    return wire.CollectionOperationResponse(result=True)
+
+
+def _update(memory: QdrantClient, request: Any) -> Any:
+    metadata = GrpcToRest.convert_payload(request.metadata)
+    memory.update_collection(request.collection_name, metadata=metadata)
+    return wire.CollectionOperationResponse(result=True)
+
+
+def _delete_collection(memory: QdrantClient, request: Any) -> Any:
+    memory.delete_collection(request.collection_name)
+    return wire.CollectionOperationResponse(result=True)
+
+
+def _update_aliases(memory: QdrantClient, request: Any) -> Any:
+    memory.update_collection_aliases(
+        [GrpcToRest.convert_alias_operations(action) for action in request.actions]
+    )
+    return wire.CollectionOperationResponse(result=True)
+
+
+def _get_collection(memory: QdrantClient, request: Any) -> Any:
+    info = memory.get_collection(request.collection_name)
+    return wire.GetCollectionInfoResponse(result=RestToGrpc.convert_collection_info(info))
+
+
+def _list(memory: QdrantClient, request: Any) -> Any:
+    names = [found.name for found in memory.get_collections().collections]
+    return wire.ListCollectionsResponse(
+        collections=[wire.CollectionDescription(name=name) for name in names]
+    )
+
+
+def _list_aliases(memory: QdrantClient, request: Any) -> Any:
+    aliases = map(RestToGrpc.convert_alias_description, memory.get_aliases().aliases)
+    return wire.ListAliasesResponse(aliases=list(aliases))
+
+
+def _upsert(memory: QdrantClient, request: Any) -> Any:
+    points = [GrpcToRest.convert_point_struct(point) for point in request.points]
+    memory.upsert(request.collection_name, points)
+    return _written()
+
+
+def _delete(memory: QdrantClient, request: Any) -> Any:
+    memory.delete(request.collection_name, GrpcToRest.convert_points_selector(request.points))
+    return _written()
+
+
+def _get(memory: QdrantClient, request: Any) -> Any:
+    records = memory.retrieve(
+        request.collection_name,
+        ids=[GrpcToRest.convert_point_id(id_) for id_ in request.ids],
+        with_payload=_payload_wanted(request),
+        with_vectors=_vectors_wanted(request),
+    )
+    return wire.GetResponse(result=list(map(RestToGrpc.convert_record, records)))
+
+
+def _scroll(memory: QdrantClient, request: Any) -> Any:
+    offset = _given(request, "offset")
+    records, following = memory.scroll(
+        request.collection_name,
+        scroll_filter=_filter(request),
+        limit=request.limit,
+        offset=None if offset is None else GrpcToRest.convert_point_id(offset),
+        with_payload=_payload_wanted(request),
+        with_vectors=_vectors_wanted(request),
+    )
+    return wire.ScrollResponse(
+        result=list(map(RestToGrpc.convert_record, records)),
+        next_page_offset=(
+            None if following is None else RestToGrpc.convert_extended_point_id(following)
+        ),
+    )
+
+
+def _query(memory: QdrantClient, request: Any) -> Any:
+    answer = memory.query_points(
+        request.collection_name,
+        query=GrpcToRest.convert_query(request.query),
+        query_filter=_filter(request),
+        search_params=GrpcToRest.convert_search_params(request.params),
+        limit=request.limit,
+        with_payload=_payload_wanted(request),
+    )
+    return wire.QueryResponse(result=list(map(RestToGrpc.convert_scored_point, answer.points)))
+
+
+def _count(memory: QdrantClient, request: Any) -> Any:
+    found = memory.count(request.collection_name, count_filter=_filter(request), exact=True)
+    return wire.CountResponse(result=wire.CountResult(count=found.count))
+
+
+def _facet(memory: QdrantClient, request: Any) -> Any:
+    answer = memory.facet(
+        request.collection_name,
+        request.key,
+        facet_filter=_filter(request),
+        limit=request.limit,
+        exact=request.exact,
+    )
+    return wire.FacetResponse(hits=list(map(RestToGrpc.convert_facet_value_hit, answer.hits)))
+
+
+def _index(memory: QdrantClient, request: Any) -> Any:
+    memory.get_collection(request.collection_name)  # in memory there is nothing to index
+    return _written()
+
+
+def _health(memory: QdrantClient, request: Any) -> Any:
+    return wire.HealthCheckReply(title="loopback over memory", version="1.19.0")
+
+
+_COLLECTIONS = {
+    "Create": _create,
+    "Update": _update,
+    "Delete": _delete_collection,
+    "UpdateAliases": _update_aliases,
+    "Get": _get_collection,
+    "List": _list,
+    "ListAliases": _list_aliases,
+}
+_POINTS = {
+    "Upsert": _upsert,
+    "Delete": _delete,
+    "Get": _get,
+    "Scroll": _scroll,
+    "Query": _query,
+    "Count": _count,
+    "Facet": _facet,
+    "CreateFieldIndex": _index,
+}
+_ROOT = {"HealthCheck": _health}
