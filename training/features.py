@@ -1,8 +1,8 @@
 """Trunk maps of every picture, several views each, kept on disk so that the trunk runs once.
 
-The trunk is two thirds of the image tower's time. Its maps in float16 cost 38 KB a view. A cache
-is a folder: `maps.npy`, `views.json` and one `done-<n>` mark per finished view, so that an
-interrupted run goes on with the first view that is missing.
+The trunk is two thirds of the image tower's arithmetic. Its maps in float16 cost 38 KB a view. A
+cache is a folder: `maps.npy`, `identity` (of weights, pictures and views) and one `done-<n>` mark
+per finished view, so that an interrupted run goes on with the first view that is missing.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ class TextTower(nn.Module):
         hidden = (1.0 - present).mT[:, None] * -1e4  # (batch, 1, 1, sequence)
         tokens = self.body(input_ids=input_ids, attention_mask=hidden).last_hidden_state
         mean = (tokens * present).sum(dim=1) / present.sum(dim=1).clamp(min=1.0)
-        # MiniLM was trained to be compared by its unit mean; its head learns faster from that.
+        # MiniLM was trained to be compared by its unit mean; its head gets that, at unit variance.
         return nn.functional.normalize(mean, dim=-1) * mean.shape[-1] ** 0.5
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -164,8 +164,8 @@ def fold_batch_norm(model: nn.Module) -> None:
     """Replaces each convolution layer by padding, one convolution with a bias, and activation.
 
     The start's batch norm is already an affine step with fixed statistics, so folding changes no
-    output; it removes two fifths of the memory traffic and the risk of a stray `train()` updating
-    statistics that were never measured. TensorFlow's SAME padding at stride 2 is one-sided.
+    output; it spares a pass over every map and the risk of a stray `train()` updating statistics
+    that were never measured. TensorFlow's SAME padding at stride 2 is one-sided.
     """
     for name, child in list(model.named_children()):
         if type(child).__name__ != "MobileNetV2ConvLayer":
