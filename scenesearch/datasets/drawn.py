@@ -50,7 +50,7 @@ JUDGED_CAPTION: Final = 2  # as in the task: the judgments are about captions nu
 
 _MARKER = "drawn.json"
 # Raise it when pictures, captions or judgments change: libraries on disk are then drawn anew.
-_VERSION = 1
+_VERSION = 2
 _PICTURE_NAME = re.compile(r"drawn_\d{4,}\.jpg")
 
 
