@@ -1,8 +1,7 @@
 """Pictures into a collection: decode and encode in threads, upsert.
 
 Each worker decodes pictures one by one and encodes them batch by batch, so the encoder should
-itself use one thread: on two cores that is a fifth faster than decoding beside an encoder that
-splits each batch among its own threads.
+itself use one thread: every core is busy without threads that wait for one another.
 
 Memory is bounded by the look-ahead, whatever the number of pictures. A run may be stopped at
 any moment and started again: what the collection holds is not encoded again, and a picture

@@ -33,8 +33,8 @@ class Calibration:
 
 
 # For encoder folders without a calibration: CLIP-like cosines of matching pairs lie around
-# 0.25-0.35 and of others below 0.2, so 0.2 becomes an even chance. A guess, said so in
-# `scenesearch library status`; training.calibrate replaces it.
+# 0.25-0.35 and of others below 0.2, so 0.2 becomes an even chance. A guess that
+# training.calibrate replaces.
 UNCALIBRATED = Calibration(slope=30.0, intercept=-6.0)
 
 

@@ -6,7 +6,6 @@ calibration, which is fitted on the judgments and reported cross-fitted by image
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -14,10 +13,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy.stats import kendalltau
 
 from scenesearch.datasets.drawn import DEFAULT_SEED, scenes
+from scenesearch.datasets.queries import read_queries
+from scenesearch.datasets.task import read_crowd, read_expert, read_test_queries
 from scenesearch.encoder.onnx import OnnxEncoder
+from scenesearch.evaluation.human_agreement import kendall_tau
 from training.calibrate import Votes, cross_fitted_auroc, fit_platt
 from training.data import read_captions, read_list
 from training.export import write_manifest
@@ -115,32 +116,29 @@ def drawn_scores(encoder: OnnxEncoder) -> dict[str, Any]:
 
 
 def practicum_scores(encoder: OnnxEncoder, folder: Path) -> dict[str, Any]:
-    with (folder / "test_queries.csv").open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="|"))
-    names = sorted({row["image"] for row in rows})
+    queries = read_test_queries(folder / "test_queries.csv").rows
+    names = sorted({query.image for query in queries})
     images = encode_files(encoder, [folder / "test_images" / name for name in names])
-    texts = encode_texts(encoder, [row["query_text"] for row in rows])
-    owners = np.array([names.index(row["image"]) for row in rows])
+    texts = encode_texts(encoder, [query.query_text for query in queries])
+    owners = np.array([names.index(query.image) for query in queries])
     return recall_scores(texts @ images.T, owners)
 
 
 def open_world_scores(encoder: OnnxEncoder, folder: Path) -> dict[str, Any]:
     """Success@k: any relevant picture among the first k."""
-    with (folder / "queries.tsv").open(encoding="utf-8-sig", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t"))
+    queries = read_queries(folder / "queries.tsv").queries
     paths = sorted(path for path in (folder / "images").iterdir() if path.suffix == ".jpg")
     images = encode_files(encoder, paths)
-    texts = encode_texts(encoder, [row["query_text"] for row in rows])
+    texts = encode_texts(encoder, [query.text for query in queries])
     order = np.argsort(-(texts @ images.T), axis=1, kind="stable")
-    relevant = [set(row["images"].split(",")) for row in rows]
     hits = np.array(
         [
-            [paths[n].name in wanted for n in ranked]
-            for ranked, wanted in zip(order, relevant, strict=True)
+            [paths[n].name in query.relevant for n in ranked]
+            for ranked, query in zip(order, queries, strict=True)
         ]
     )
     found = {f"success@{k}": _percent(hits[:, :k].any(axis=1)) for k in (1, 5, 10)}
-    return {"gallery": len(paths), "queries": len(rows), **found}
+    return {"gallery": len(paths), "queries": len(queries), **found}
 
 
 def read_judgments(
@@ -149,31 +147,29 @@ def read_judgments(
     """All votes with their pair's cosine, and agreement as the CLIPScore reference counts it."""
     pairs: list[tuple[str, float, float, float]] = []
     expert_scores, expert_grades, crowd_scores, crowd_shares = [], [], [], []
-    for line in (folder / "CrowdAnnotations.tsv").read_text(encoding="utf-8-sig").splitlines():
-        image_id, query_id, share, yes, no = line.split("\t")
-        score = cosine(image_id, query_id)
-        pairs.append((image_id, score, float(yes), float(no)))
+    for crowd in read_crowd(folder / "CrowdAnnotations.tsv").rows:
+        score = cosine(crowd.image, crowd.query_id)
+        pairs.append((crowd.image, score, float(crowd.yes), float(crowd.no)))
         crowd_scores.append(score)
-        crowd_shares.append(float(share))
-    for line in (folder / "ExpertAnnotations.tsv").read_text(encoding="utf-8-sig").splitlines():
-        image_id, query_id, *grades = line.split("\t")
-        score = cosine(image_id, query_id)
-        yes = sum(int(grade) >= 3 for grade in grades)
-        pairs.append((image_id, score, float(yes), float(len(grades) - yes)))
-        owner, _, number = query_id.rpartition("#")
-        if captions[owner][int(number)] not in captions[image_id]:
-            expert_scores += [score] * len(grades)
-            expert_grades += [int(grade) for grade in grades]
+        crowd_shares.append(crowd.share)
+    for expert in read_expert(folder / "ExpertAnnotations.tsv").rows:
+        score = cosine(expert.image, expert.query_id)
+        yes = sum(grade >= 3 for grade in expert.grades)
+        pairs.append((expert.image, score, float(yes), float(len(expert.grades) - yes)))
+        owner, _, number = expert.query_id.rpartition("#")
+        if captions[owner][int(number)] not in captions[expert.image]:
+            expert_scores += [score] * len(expert.grades)
+            expert_grades += expert.grades
     agreement = {
-        "expert_tau_c": _tau(expert_scores, expert_grades, "c"),
-        "crowd_tau_b": _tau(crowd_scores, crowd_shares, "b"),
+        "expert_tau_c": round(
+            100 * kendall_tau(np.array(expert_scores), np.array(expert_grades)).c, 1
+        ),
+        "crowd_tau_b": round(
+            100 * kendall_tau(np.array(crowd_scores), np.array(crowd_shares)).b, 1
+        ),
     }
     image_ids, *columns = zip(*pairs, strict=True)
     return Votes(tuple(image_ids), *(np.array(column) for column in columns)), agreement
-
-
-def _tau(scores: Sequence[float], grades: Sequence[float], variant: str) -> float:
-    return round(100 * float(kendalltau(scores, grades, variant=variant).statistic), 1)
 
 
 def _percent(flags: np.ndarray) -> float:

@@ -5,8 +5,6 @@ from datetime import datetime
 
 from scenesearch.library import GeoPoint
 
-Scalar = str | int | float | bool | datetime
-
 
 @dataclass(frozen=True)
 class OneOf:
