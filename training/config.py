@@ -47,7 +47,8 @@ class Stage:
 class TrainConfig:
     recipe: str
     seed: int
-    image_base: str  # a transformers MobileNetV2 folder; relative paths start at the shared folder
+    image_base: str  # MobileNetV2 folder or EfficientNet-lite state dict; relative to shared folder
+    image_labels: str  # a transformers folder whose config names ImageNet's classes
     text_base: str  # a transformers MiniLM folder
     image_size: int
     context_length: int

@@ -1,4 +1,4 @@
-"""The two towers that training moves: MobileNetV2 for pictures, MiniLM for words, one space.
+"""The two towers that training moves: a small CNN for pictures, MiniLM for words, one space.
 
 The image tower is cut in three so that each stage of training pays only for what it moves: the
 *trunk* (stem and first blocks, most of the arithmetic) gives maps that can be cached, the *top*
@@ -9,6 +9,7 @@ turns maps into a 7x7 grid, and the *head* pools the grid into an embedding. The
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from transformers import (
     MobileNetV2Config,
     MobileNetV2ForImageClassification,
 )
+
+from training import efficientnet_lite
 
 MAX_LOGIT_SCALE = 100.0
 
@@ -69,13 +72,10 @@ class AttentionPool(nn.Module):
 
 
 class ImageTower(nn.Module):
-    def __init__(self, mobilenet: MobileNetV2ForImageClassification, shape: TowerShape) -> None:
+    def __init__(self, layers: Sequence[nn.Module], channels: int, shape: TowerShape) -> None:
         super().__init__()
-        fold_batch_norm(mobilenet)
-        body = mobilenet.mobilenet_v2
-        channels = mobilenet.classifier.in_features
-        self.trunk = nn.Sequential(body.conv_stem, *body.layer[: shape.trunk_layers])
-        self.top = nn.Sequential(*body.layer[shape.trunk_layers :], body.conv_1x1)
+        self.trunk = nn.Sequential(*layers[: shape.trunk_layers + 1])  # the stem and the blocks
+        self.top = nn.Sequential(*layers[shape.trunk_layers + 1 :])
         self.pool = AttentionPool(channels, shape.pool_groups)
         self.head = Head(channels, shape.hidden, shape.dimension, shape.dropout)
 
@@ -124,11 +124,11 @@ class TowerShape:
 
 class DualEncoder(nn.Module):
     def __init__(
-        self, mobilenet: MobileNetV2ForImageClassification, bert: BertModel, shape: TowerShape
+        self, layers: Sequence[nn.Module], channels: int, bert: BertModel, shape: TowerShape
     ) -> None:
         super().__init__()
         self.shape = shape
-        self.image = ImageTower(mobilenet, shape)
+        self.image = ImageTower(layers, channels, shape)
         self.text = TextTower(bert, shape)
         self.log_logit_scale = nn.Parameter(torch.tensor(20.0).log())
 
@@ -182,22 +182,41 @@ def fold_batch_norm(model: nn.Module) -> None:
         setattr(model, name, nn.Sequential(*steps))
 
 
+def mobilenet_layers(model: MobileNetV2ForImageClassification) -> list[nn.Module]:
+    """Stem, blocks and last convolution, batch norm folded in."""
+    fold_batch_norm(model)
+    body = model.mobilenet_v2
+    return [body.conv_stem, *body.layer, body.conv_1x1]
+
+
+def load_image_base(path: Path, labels_from: Path) -> tuple[list[nn.Module], Classifier]:
+    """Layers and classifier of a MobileNetV2 folder or of an EfficientNet-lite state dict.
+
+    `labels_from` is a `transformers` config with ImageNet's names; a state dict carries none. Where
+    it lists a background class that the classifier lacks, that name is left out.
+    """
+    config = json.loads((labels_from / "config.json").read_text(encoding="utf-8"))
+    named = sorted((int(number), name) for number, name in config["id2label"].items())
+    if path.is_dir():
+        mobilenet = MobileNetV2ForImageClassification.from_pretrained(path).eval()
+        weight, bias = mobilenet.classifier.weight.detach(), mobilenet.classifier.bias.detach()
+        layers = mobilenet_layers(mobilenet)
+    else:
+        layers, weight, bias = efficientnet_lite.load_layers(path)
+    labels = tuple(name for _, name in named[len(named) - len(weight) :])
+    return layers, Classifier(labels, weight.clone(), bias.clone())
+
+
 def load_bases(
-    image_base: Path, text_base: Path, shape: TowerShape
+    image_base: Path, labels_from: Path, text_base: Path, shape: TowerShape
 ) -> tuple[DualEncoder, Classifier]:
-    """The encoder before any training, from two local `transformers` folders."""
-    mobilenet = MobileNetV2ForImageClassification.from_pretrained(image_base).eval()
+    """The encoder before any training, from local files."""
+    layers, classifier = load_image_base(image_base, labels_from)
     # "eager" attention exports to the plain MatMul-Softmax-MatMul that ONNX Runtime fuses.
     bert = BertModel.from_pretrained(
         text_base, add_pooling_layer=False, attn_implementation="eager"
     )
-    labels = tuple(name for _, name in sorted(mobilenet.config.id2label.items()))
-    classifier = Classifier(
-        labels,
-        mobilenet.classifier.weight.detach().clone(),
-        mobilenet.classifier.bias.detach().clone(),
-    )
-    return DualEncoder(mobilenet, bert, shape), classifier
+    return DualEncoder(layers, classifier.weight.shape[1], bert, shape), classifier
 
 
 def load_tokenizer(text_base: Path) -> Tokenizer:
@@ -238,7 +257,8 @@ def tiny_bases(shape: TowerShape, vocabulary: int, seed: int) -> tuple[DualEncod
     classifier = Classifier(
         labels, mobilenet.classifier.weight.detach(), mobilenet.classifier.bias.detach()
     )
-    return DualEncoder(mobilenet, bert, shape), classifier
+    channels = mobilenet.classifier.in_features
+    return DualEncoder(mobilenet_layers(mobilenet), channels, bert, shape), classifier
 
 
 def save_weights(model: DualEncoder, path: Path) -> None:

