@@ -1,0 +1,395 @@
+"""What a run trains on: captioned pictures from several sources, judgments, and what is held back.
+
+A source is a folder in the task's format, a manifest with captions (or a folder that holds one as
+`metadata.csv`), or `drawn:COUNT`, scenes that the program draws. `SOURCE=WEIGHT` shows its
+pictures so many times an epoch. Splits are by picture. Nothing of an evaluation set is trained on:
+pictures are compared by file name and by content, captions by their words.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scenesearch.datasets.drawn import DEFAULT_SEED, write_library
+from scenesearch.datasets.manifest import MANIFEST_SUFFIXES, METADATA_NAME, read_manifest
+from scenesearch.datasets.task import (
+    CAPTIONS,
+    CROWD,
+    EXPERT,
+    TEST_FOLDER,
+    TEST_QUERIES,
+    TRAIN_FOLDER,
+    TRAIN_PAIRS,
+    CaptionQuery,
+    image_of,
+    is_task_folder,
+    read_captions,
+    read_crowd,
+    read_expert,
+    read_task_folder,
+    read_test_queries,
+    texts_of,
+)
+from scenesearch.library import ImageRecord
+from training.data import split_by_image
+from training.judgments import Judgment, combine
+from training.recipe import Recipe, TrainingError
+
+Log = Callable[[str], None]
+DRAWN = re.compile(r"drawn:(\d+)")
+DRAWN_SEED = 101  # of pictures to train on; everybody measures on DEFAULT_SEED
+MOST_NAMED = 3  # leaks named in a refusal; the number tells the rest
+
+
+@dataclass(frozen=True)
+class Example:
+    """A picture, the captions written for it, and what people said of other texts beside it.
+
+    `judged` maps a text to its judgment. `source` counts the run's sources.
+    """
+
+    image_id: str
+    path: Path
+    sha256: str
+    captions: tuple[str, ...]
+    source: int
+    judged: Mapping[str, Judgment] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Pictures and queries that a run must not have seen; `queries` may be empty."""
+
+    folder: Path
+    images: Mapping[str, Path]  # file name -> file
+    queries: tuple[CaptionQuery, ...]
+    captions: frozenset[str]  # in the spelling of `spelled`
+
+
+@dataclass(frozen=True)
+class Corpus:
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    weights: tuple[float, ...]  # of each source
+    evaluation: tuple[EvaluationSet, ...]
+    fingerprint: str
+
+    @property
+    def judged_pairs(self) -> int:
+        return sum(len(example.judged) for example in self.train)
+
+
+def load_corpus(recipe: Recipe, drawings: Path, log: Log) -> Corpus:
+    """Reads, checks and splits the recipe's data; `drawings` is where drawn scenes are kept.
+
+    Raises TrainingError when nothing is left on either side, or when something would be trained on
+    that an evaluation set holds.
+    """
+    if not recipe.data:
+        raise TrainingError("nothing to train on: give --data FOLDER or a manifest")
+    extra = _extra_captions(recipe.captions)
+    records: list[Example] = []
+    weights: list[float] = []
+    evaluation = [evaluation_set(Path(folder)) for folder in recipe.evaluate_on]
+    for number, given in enumerate(recipe.data):
+        place, weight = parse_source(given)
+        weights.append(weight)
+        drawn = DRAWN.fullmatch(place)
+        folder = draw(int(drawn[1]), drawings) if drawn else Path(place).expanduser()
+        if is_task_folder(folder):
+            found = _task_examples(folder, number, extra, log)
+            if (folder / TEST_QUERIES).is_file() and not drawn:
+                evaluation.append(evaluation_set(folder))
+        else:
+            found = _manifest_examples(folder, number, extra, log)
+        log(f"{given}: {len(found)} captioned pictures")
+        records += found
+    kept = _without_twins(records, log)
+    kept = _without_leaks(kept, evaluation, recipe.on_leak, log)
+    train, validation = _split(kept, recipe)
+    return Corpus(train, validation, tuple(weights), tuple(evaluation), _fingerprint(kept))
+
+
+def parse_source(given: str) -> tuple[str, float]:
+    """('FOLDER', 2.0) of 'FOLDER=2.0'; a source without a weight has 1."""
+    place, equals, weight = given.rpartition("=")
+    if not equals:
+        return given, 1.0
+    try:
+        number = float(weight)
+    except ValueError:  # an '=' in the path itself
+        return given, 1.0
+    if not 0 < number <= 100:
+        raise TrainingError(f"--data {given}: the weight must be above 0 and at most 100")
+    return place, number
+
+
+def draw(count: int, folder: Path) -> Path:
+    """A drawn library in the task's format, all of it to train on."""
+    if count < 2:
+        raise TrainingError(f"drawn:{count}: draw at least 2 scenes")
+    target = folder / f"drawn-{DRAWN_SEED}-{count}"
+    if DRAWN_SEED == DEFAULT_SEED:
+        raise ValueError("the library that everybody measures on is not to be trained on")
+    return write_library(target, size=count, test_size=0, seed=DRAWN_SEED).folder
+
+
+def evaluation_set(folder: Path) -> EvaluationSet:
+    """The test pictures and queries of a task folder, or everything a manifest names."""
+    if is_task_folder(folder):
+        images = {r.path.name: r.path for r in _of(folder, TEST_FOLDER)}
+        if not images:
+            raise TrainingError(f"{folder} has no test pictures to evaluate on")
+        table = folder / TEST_QUERIES
+        queries = read_test_queries(table, images=images).rows if table.is_file() else ()
+        texts = [query.query_text for query in queries]
+    else:
+        manifest = read_manifest(_manifest_file(folder))
+        images = {record.path.name: record.path for record in manifest.records}
+        queries = tuple(
+            CaptionQuery(f"{record.path.name}#{n}", caption, record.path.name)
+            for record in manifest.records
+            for n, caption in enumerate(record.captions)
+        )
+        texts = [query.query_text for query in queries]
+    return EvaluationSet(folder, images, tuple(queries), frozenset(map(spelled, texts)))
+
+
+def spelled(caption: str) -> str:
+    """Two captions are one when they differ in case, spaces or the final stop alone."""
+    return " ".join(caption.casefold().split()).rstrip(" .!")
+
+
+def _of(folder: Path, part: str) -> list[ImageRecord]:
+    return [
+        record
+        for record in read_task_folder(folder).records
+        if record.image_id.startswith(f"{part}/")
+    ]
+
+
+def _extra_captions(file: str) -> dict[str, str]:
+    if not file:
+        return {}
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise TrainingError(f"captions: there is no file {path}")
+    return {caption.query_id: caption.text for caption in read_captions(path).rows}
+
+
+def _task_examples(folder: Path, source: int, extra: dict[str, str], log: Log) -> list[Example]:
+    """The train pictures with every caption written for them, and their judgments."""
+    task = read_task_folder(folder)
+    for problem in task.problems[:MOST_NAMED]:
+        log(f"left out: {problem}")
+    records = [r for r in task.records if r.image_id.startswith(f"{TRAIN_FOLDER}/")]
+    if not records:
+        raise TrainingError(f"{folder} has no {TRAIN_FOLDER} to train on")
+    tables = [folder / name for name in (CAPTIONS, TRAIN_PAIRS) if (folder / name).is_file()]
+    texts = extra | texts_of(*tables)
+    own: dict[str, dict[str, None]] = {}
+    for query_id, text in texts.items():
+        own.setdefault(image_of(query_id), {})[text] = None
+    judged = _judged(folder, {record.path.name for record in records}, texts, log)
+    described = [r for r in records if r.path.name in own or r.captions]
+    if not described:
+        raise TrainingError(f"{folder}: no caption was written for any of its train pictures")
+    if len(described) < len(records):
+        log(f"{folder}: {len(records) - len(described)} pictures have no caption of their own")
+    return [
+        Example(
+            record.image_id,
+            record.path,
+            _sha256(record.path),
+            tuple(dict.fromkeys([*record.captions, *own.get(record.path.name, {})])),
+            source,
+            judged.get(record.path.name, {}),
+        )
+        for record in described
+    ]
+
+
+def _judged(
+    folder: Path, images: set[str], texts: Mapping[str, str], log: Log
+) -> dict[str, dict[str, Judgment]]:
+    """image name -> text -> judgment. A query whose text no file has cannot be trained on."""
+    expert = folder / EXPERT
+    crowd = folder / CROWD
+    pairs = combine(
+        read_expert(expert, images=images).rows if expert.is_file() else (),
+        read_crowd(crowd, images=images).rows if crowd.is_file() else (),
+    )
+    by_image: dict[str, dict[str, Judgment]] = {}
+    silent = 0
+    for (image, query_id), judgment in pairs.items():
+        if query_id not in texts:
+            silent += 1
+        else:
+            by_image.setdefault(image, {})[texts[query_id]] = judgment
+    if silent:
+        log(
+            f"{folder}: {silent} judgments name a query without a text; "
+            f"{CAPTIONS} in the folder or --set captions=FILE may have it"
+        )
+    return by_image
+
+
+def _manifest_file(place: Path) -> Path:
+    if place.is_dir() and (place / METADATA_NAME).is_file():
+        return place / METADATA_NAME
+    if place.suffix.lower() in MANIFEST_SUFFIXES and place.is_file():
+        return place
+    if not place.exists():
+        raise TrainingError(f"--data {place} does not exist")
+    raise TrainingError(
+        f"--data {place} is neither in the task's format nor a manifest with captions"
+    )
+
+
+def _manifest_examples(place: Path, source: int, extra: dict[str, str], log: Log) -> list[Example]:
+    file = _manifest_file(place)
+    manifest = read_manifest(file)
+    for problem in manifest.problems[:MOST_NAMED]:
+        log(f"left out: {problem}")
+    own: dict[str, list[str]] = {}
+    for query_id, text in extra.items():
+        own.setdefault(image_of(query_id), []).append(text)
+    examples, missing = [], 0
+    for record in manifest.records:
+        captions = tuple(dict.fromkeys([*record.captions, *own.get(record.path.name, ())]))
+        if not captions:
+            continue
+        if not record.path.is_file():
+            missing += 1
+            continue
+        image_id = record.image_id
+        examples.append(Example(image_id, record.path, _sha256(record.path), captions, source))
+    if not examples and missing:
+        raise TrainingError(f"{file}: its {missing} captions match no picture that is there")
+    if not examples:
+        raise TrainingError(f"{file}: no picture has a caption to train on")
+    if missing:
+        log(f"{file}: {missing} captioned pictures are not there")
+    return examples
+
+
+def _without_twins(examples: Sequence[Example], log: Log) -> list[Example]:
+    """One of several equal pictures, with the captions of all: twins must not be negatives."""
+    kept: dict[str, Example] = {}
+    for example in examples:
+        twin = kept.get(example.sha256)
+        if twin is None:
+            kept[example.sha256] = example
+            continue
+        log(f"{example.path} is the same picture as {twin.path}: taken as one")
+        kept[example.sha256] = Example(
+            twin.image_id,
+            twin.path,
+            twin.sha256,
+            tuple(dict.fromkeys([*twin.captions, *example.captions])),
+            twin.source,
+            {**example.judged, **twin.judged},
+        )
+    return list(kept.values())
+
+
+def _without_leaks(
+    examples: Sequence[Example], evaluation: Iterable[EvaluationSet], on_leak: str, log: Log
+) -> list[Example]:
+    """Raises TrainingError naming what an evaluation set holds too, or leaves it out."""
+    kept = list(examples)
+    for held_back in evaluation:
+        contents = {_sha256(path): name for name, path in held_back.images.items()}
+        leaks: list[str] = []
+        clean: list[Example] = []
+        for example in kept:
+            name = example.path.name
+            if name in held_back.images:
+                leaks.append(f"picture {example.path} by its name")
+                continue
+            if example.sha256 in contents:
+                leaks.append(
+                    f"picture {example.path} by its content, there {contents[example.sha256]}"
+                )
+                continue
+            captions = [c for c in example.captions if spelled(c) not in held_back.captions]
+            texts = [t for t in example.judged if spelled(t) in held_back.captions]
+            leaked = [c for c in example.captions if c not in captions] + texts
+            leaks += [f"caption {text!r} of {example.path}" for text in dict.fromkeys(leaked)]
+            if not leaked:
+                clean.append(example)
+            elif captions:
+                judged = {t: j for t, j in example.judged.items() if t not in texts}
+                clean.append(
+                    Example(
+                        example.image_id,
+                        example.path,
+                        example.sha256,
+                        tuple(captions),
+                        example.source,
+                        judged,
+                    )
+                )
+        if leaks and on_leak == "refuse":
+            more = f" and {len(leaks) - MOST_NAMED} more" if len(leaks) > MOST_NAMED else ""
+            raise TrainingError(
+                f"the evaluation set {held_back.folder} would be trained on: "
+                f"{'; '.join(leaks[:MOST_NAMED])}{more}; --set on_leak=leave-out trains without"
+            )
+        for leak in leaks:
+            log(f"left out, it is in the evaluation set {held_back.folder}: {leak}")
+        kept = clean
+    return kept
+
+
+def _split(
+    examples: Sequence[Example], recipe: Recipe
+) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
+    """(train, validation). Texts of the one side are not judged on the other."""
+    if recipe.select_on == "train":
+        if len(examples) < 2:
+            raise TrainingError(f"{len(examples)} captioned pictures are not enough to train on")
+        return tuple(examples), tuple(examples)
+    # By content, which a renamed or moved picture keeps.
+    keys = [example.sha256 for example in examples]
+    _, held = split_by_image(keys, recipe.validation_share, recipe.seed)
+    held_back = set(held)
+    train = [example for example in examples if example.sha256 not in held_back]
+    validation = [example for example in examples if example.sha256 in held_back]
+    if len(train) < 2 or len(validation) < 2:
+        raise TrainingError(
+            f"{len(examples)} captioned pictures split into {len(train)} to train on and "
+            f"{len(validation)} to select by; give more data or another validation_share"
+        )
+    unseen = {spelled(caption) for example in validation for caption in example.captions}
+    return tuple(_forgetting(example, unseen) for example in train), tuple(validation)
+
+
+def _forgetting(example: Example, unseen: set[str]) -> Example:
+    judged = {text: j for text, j in example.judged.items() if spelled(text) not in unseen}
+    return Example(
+        example.image_id, example.path, example.sha256, example.captions, example.source, judged
+    )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _fingerprint(examples: Sequence[Example]) -> str:
+    """Changes when a picture, a caption, a judgment or their order does; moving files does not."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update("\0".join((example.sha256, str(example.source), *example.captions)).encode())
+        for text, judgment in sorted(example.judged.items()):
+            digest.update(f"\0{text}\0{judgment.share:.6f}\0{judgment.votes}".encode())
+        digest.update(b"\1")
+    return digest.hexdigest()[:16]
