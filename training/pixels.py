@@ -1,0 +1,111 @@
+"""Pictures as an image tower takes them: whole, as it will serve them, or as random views.
+
+A random view is a box of the picture, resized to the tower's size, perhaps mirrored and lightened.
+The whole view is what `scenesearch.encoder.onnx` does with a picture, from the same numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from scenesearch.images import ImageError, open_image
+from training.data import View
+from training.recipe import TrainingError
+
+RESAMPLING = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+class Preprocessing(Protocol):
+    """What `training.towers.Preprocessing` declares, under encoder.json's names."""
+
+    @property
+    def image_size(self) -> tuple[int, int]: ...
+    @property
+    def resize(self) -> str: ...
+    @property
+    def interpolation(self) -> str: ...
+    @property
+    def mean(self) -> tuple[float, float, float]: ...
+    @property
+    def std(self) -> tuple[float, float, float]: ...
+
+
+def random_box(smallest_area: float, mirror: bool, rng: np.random.Generator) -> View:
+    """A view whose box is in shares of the picture's sides: (left, top, right, bottom)."""
+    area = rng.uniform(smallest_area, 1.0)
+    aspect = np.exp(rng.uniform(-0.22, 0.22))
+    width = min(1.0, float(np.sqrt(area * aspect)))
+    height = min(1.0, float(np.sqrt(area / aspect)))
+    left, top = float(rng.uniform(0, 1 - width)), float(rng.uniform(0, 1 - height))
+    mirrored = bool(rng.random() < 0.5) and mirror
+    return View((left, top, left + width, top + height), mirrored, float(rng.uniform(0.85, 1.15)))
+
+
+def load_batch(
+    paths: Sequence[Path],
+    views: Sequence[View | None],
+    preprocessing: Preprocessing,
+    pool: Executor,
+) -> np.ndarray:
+    """float32 (n, 3, height, width); a view of None is the whole picture."""
+    rows = pool.map(lambda path, view: load_view(path, view, preprocessing), paths, views)
+    return np.stack(list(rows))
+
+
+def load_view(path: Path, view: View | None, preprocessing: Preprocessing) -> np.ndarray:
+    height, width = preprocessing.image_size
+    try:
+        # Twice the size leaves a crop of a quarter of the picture with all the pixels it needs.
+        image = open_image(path, reduce_to=2 * max(height, width)).image
+    except ImageError as error:
+        raise TrainingError(f"{path}: {error}") from None
+    resampling = RESAMPLING[preprocessing.interpolation]
+    if view is not None:
+        left, top, right, bottom = view.box
+        box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
+        if preprocessing.resize != "squash":
+            box = _shaped(box, width / height)
+        resized = image.resize((width, height), resampling, box)
+    elif preprocessing.resize == "squash":
+        resized = image.resize((width, height), resampling)
+    else:
+        resized = _cropped(image, width, height, resampling)
+    pixels = np.asarray(resized, np.float32) / np.float32(255)
+    if view is not None:
+        pixels = np.minimum(pixels * np.float32(view.gain), 1)
+        if view.mirrored:
+            pixels = pixels[:, ::-1]
+    pixels = (pixels - np.float32(preprocessing.mean)) / np.float32(preprocessing.std)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _cropped(
+    image: Image.Image, width: int, height: int, resampling: Image.Resampling
+) -> Image.Image:
+    """The shorter side fitted, the middle kept: CLIP's own preprocessing."""
+    scale = max(width / image.width, height / image.height)
+    scaled = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
+    left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
+    return image.resize(scaled, resampling).crop((left, top, left + width, top + height))
+
+
+def _shaped(
+    box: tuple[float, float, float, float], aspect: float
+) -> tuple[float, float, float, float]:
+    """The largest box of the aspect ratio in the middle of another: nothing is squashed."""
+    left, top, right, bottom = box
+    width, height = right - left, bottom - top
+    fitted_width, fitted_height = min(width, height * aspect), min(height, width / aspect)
+    left += (width - fitted_width) / 2
+    top += (height - fitted_height) / 2
+    return left, top, left + fitted_width, top + fitted_height
