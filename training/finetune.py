@@ -94,7 +94,7 @@ def make_learner(towers: Towers, recipe: Recipe, device: torch.device, log: Log)
     towers.to(device).eval()
     torch.manual_seed(recipe.seed)
     heads = {id(p) for p in towers.parts()["heads"]}
-    for parameter in towers.parameters():
+    for parameter in named_weights(towers).values():
         parameter.requires_grad_(False)
     trains = recipe.trains
     adapted: list[nn.Parameter] = []
@@ -111,7 +111,7 @@ def make_learner(towers: Towers, recipe: Recipe, device: torch.device, log: Log)
     adapted_ids = {id(p) for p in adapted}
     moving: dict[str, nn.Parameter] = {}
     rates: dict[str, float] = {}
-    for name, parameter in towers.named_parameters():
+    for name, parameter in named_weights(towers).items():
         in_image = name.startswith("image_tower.")
         in_text = name.startswith("text_tower.")
         if name == "log_logit_scale":
@@ -287,6 +287,15 @@ def fine_tune(
 # --- weights ---------------------------------------------------------------------------------
 
 
+def named_weights(towers: Towers) -> dict[str, nn.Parameter]:
+    """Every weight under its tower's name, wherever else in `towers` it may be registered."""
+    weights = {"log_logit_scale": towers.log_logit_scale}
+    for side in ("image_tower", "text_tower"):
+        for name, parameter in getattr(towers, side).named_parameters():
+            weights[f"{side}.{name}"] = parameter
+    return weights
+
+
 def weights_of(learner: Learner) -> dict[str, Tensor]:
     return {name: p.detach().cpu().clone() for name, p in learner.moving.items()}
 
@@ -320,12 +329,12 @@ def wise_ft(
     Source: Wortsman et al. (2022), Robust fine-tuning of zero-shot models.
     """
     towers = learner.towers
-    end = {name: p.detach().clone() for name, p in towers.named_parameters() if name in start}
+    end = {name: p.detach().clone() for name, p in named_weights(towers).items() if name in start}
     sweep: list[dict[str, float]] = []
 
     @torch.no_grad()
     def place(alpha: float) -> None:
-        for name, parameter in towers.named_parameters():
+        for name, parameter in named_weights(towers).items():
             if name in start:
                 parameter.copy_(torch.lerp(start[name].to(parameter), end[name], alpha))
 

@@ -46,6 +46,7 @@ from training.finetune import (
     embed_texts,
     fine_tune,
     make_learner,
+    named_weights,
     pick_device,
     wise_ft,
 )
@@ -139,7 +140,7 @@ def _run(
     out.mkdir(parents=True, exist_ok=True)
     checkpoint.write_text(recipe_file, recipe.to_toml())
 
-    start = {name: p.detach().cpu().clone() for name, p in towers.named_parameters()}
+    start = {name: p.detach().cpu().clone() for name, p in named_weights(towers).items()}
     learner = make_learner(towers, recipe, device, log)
     changed = {name.replace(".parametrizations.weight.original", ".weight") for name in start}
     state = fine_tune(learner, corpus, out, identity, state, log, on_step)
@@ -147,7 +148,7 @@ def _run(
         lora.merge(tower)
     moved = {
         name: start[name]
-        for name, parameter in towers.named_parameters()
+        for name, parameter in named_weights(towers).items()
         if name in changed and not torch.equal(start[name], parameter.detach().cpu())
     }
     alpha, sweep = wise_ft(learner, moved, corpus.validation, log)
@@ -219,7 +220,7 @@ def weights_fingerprint(towers: Towers) -> str:
 @contextmanager
 def holding(towers: Towers, weights: dict[str, Tensor]) -> Iterator[None]:
     """The towers with other weights for the length of the block."""
-    parameters = {name: p for name, p in towers.named_parameters() if name in weights}
+    parameters = {name: p for name, p in named_weights(towers).items() if name in weights}
     kept = {name: p.detach().clone() for name, p in parameters.items()}
     with torch.no_grad():
         for name, parameter in parameters.items():
