@@ -1,6 +1,6 @@
 """A folder in the task's format whose pictures are plain colours, and a run on tiny towers.
 
-    python tests/unit/training_world.py DATA OUT MODE [resume]
+    python -m tests.unit.training_world DATA OUT MODE [resume]
 
 does one run; the resume test kills it.
 """
