@@ -25,8 +25,8 @@ NAME = "checkpoint.pt"
 class State:
     """Where a run stands. `moving` are the weights that train, by name; frozen ones are the base's.
 
-    `best_step` is the step of `best.pt`; `stale` counts validations since. `history` are the rows
-    of metrics.csv.
+    `best_step` is the step of `best.pt`; `stale` counts validations since. `losses` are those of
+    the steps since the last validation, `history` the rows of metrics.csv.
     """
 
     identity: Mapping[str, str]  # of data and base: both must be the same when a run goes on
@@ -38,6 +38,7 @@ class State:
     best_step: int
     stale: int
     seconds: float
+    losses: list[float]
     history: list[dict[str, Any]]
     stopped: bool
 

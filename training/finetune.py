@@ -202,7 +202,7 @@ def fine_tune(
     optimizer = torch.optim.AdamW(parameter_groups(learner), betas=(0.9, 0.98))
     rates = [group["lr"] for group in optimizer.param_groups]
     average = [p.detach().clone() for p in moving]
-    state = state or State(identity, 0, {}, [], {}, -math.inf, 0, 0, 0.0, [], False)
+    state = state or State(identity, 0, {}, [], {}, -math.inf, 0, 0, 0.0, [], [], False)
     if state.step:
         set_weights(learner, state.moving)
         optimizer.load_state_dict(dict(state.optimizer))
@@ -210,7 +210,6 @@ def fine_tune(
             value.copy_(saved)
         log(f"going on from step {state.step} of {total}")
     batches: list[np.ndarray] = []
-    losses: list[float] = []
     began, before = time.monotonic(), state.seconds
     with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
         while state.step < total and not state.stopped:
@@ -241,7 +240,7 @@ def fine_tune(
                 decay = min(recipe.ema_decay, (step + 1) / (step + 11))
                 for value, parameter in zip(average, moving, strict=True):
                     value.lerp_(parameter, 1 - decay)
-            losses.append(loss.item())
+            state.losses.append(loss.item())
             state.step += 1
             on_step(state.step, total, loss.item())
 
@@ -259,7 +258,7 @@ def fine_tune(
                 row: dict[str, Any] = {
                     "step": state.step,
                     "epoch": round(state.step / per_epoch, 3),
-                    "loss": float(np.mean(losses)),
+                    "loss": float(np.mean(state.losses)),
                     **parts,
                     "lr_factor": factor,
                     "logit_scale": learner.towers.logit_scale.item(),
@@ -268,7 +267,7 @@ def fine_tune(
                     "seconds": before + time.monotonic() - began,
                 }
                 state.history.append(row)
-                losses = []
+                state.losses = []
                 found = " ".join(f"{key} {value:.1f}" for key, value in recalls.items())
                 log(f"step {state.step}/{total} loss {row['loss']:.3f} {found}")
             if validates or state.step % recipe.checkpoint_every == 0:
