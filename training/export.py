@@ -13,19 +13,28 @@ import hashlib
 import json
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 from torch import nn
 
+from scenesearch.errors import SceneSearchError
 from training.data import MEAN, STD
 from training.model import DualEncoder
 
+if TYPE_CHECKING:
+    from training.towers import Towers
+
+Precision = Literal["fp32", "fp16", "int8"]
+PARITY = 0.9999  # cosine to torch that a float32 graph has to keep
+
 OPSET = 18
+PARTS = ("image.onnx", "text.onnx", "tokenizer.json")
 SMALL = 4096  # weights with fewer numbers are left as they are
 
 
@@ -42,14 +51,13 @@ def export_encoder(
     """Writes the graphs, the tokenizer and `encoder.json`; `facts` are added to the latter."""
     folder.mkdir(parents=True, exist_ok=True)
     model = model.eval().to(memory_format=torch.contiguous_format)
-    image = export_image_tower(model.image, image_size)
+    image = export_image_tower(model.image, (image_size, image_size))
     store_in_half(image)
     onnx.save(image, folder / "image.onnx")
     text = export_text_tower(model.text)
     store_in_int8(text)
     onnx.save(text, folder / "text.onnx")
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-    parts = ("image.onnx", "text.onnx", "tokenizer.json")
     manifest = {
         "format": 1,
         "name": name,
@@ -62,10 +70,106 @@ def export_encoder(
             "std": list(STD),
         },
         "text": {"context_length": context_length, "prefix": "", "pad_token_id": 0},
-        "files": {part: _signature(folder / part) for part in parts},
+        "files": {part: _signature(folder / part) for part in PARTS},
         **facts,
     }
     write_manifest(folder, manifest)
+
+
+class ExportError(SceneSearchError):
+    """The encoder was not exported; the message is one sentence with the figures."""
+
+
+def export_towers(
+    towers: Towers,
+    folder: Path,
+    *,
+    name: str,
+    precision: Precision = "fp32",
+    facts: dict[str, Any],
+) -> None:
+    """Writes an encoder folder of any towers; refuses graphs that do not say what torch says.
+
+    The float32 graphs have to keep a cosine of at least 0.9999 to torch on every probe; only then
+    are their weights stored smaller. How close the stored graphs come is kept as `parity`.
+    """
+    if precision not in ("fp32", "fp16", "int8"):
+        raise ExportError(f"precision {precision!r} is none of fp32, fp16, int8")
+    towers = towers.eval()
+    height, width = towers.preprocessing.image_size
+    image = export_image_tower(towers.image_tower, (height, width))
+    text = export_text_tower(towers.text_tower, towers.context_length)
+    for side, figure in _parity(towers, image, text).items():
+        if not figure >= PARITY:
+            raise ExportError(
+                f"{name} is not exported: its {side} graph has cosine {figure:.6f} to torch, "
+                f"{PARITY} is needed"
+            )
+    if precision != "fp32":
+        for graph in (image, text):
+            (store_in_half if precision == "fp16" else store_in_int8)(graph)
+    parity = {side: round(figure, 6) for side, figure in _parity(towers, image, text).items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(image, folder / "image.onnx")
+    onnx.save(text, folder / "text.onnx")
+    towers.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    prepared = towers.preprocessing
+    manifest = {
+        "format": 1,
+        "name": name,
+        "dimension": towers.dimension,
+        "image": {
+            "size": [height, width],
+            "resize": prepared.resize,
+            "interpolation": prepared.interpolation,
+            "mean": list(prepared.mean),
+            "std": list(prepared.std),
+        },
+        "text": {
+            "context_length": towers.context_length,
+            "prefix": towers.text_prefix,
+            "pad_token_id": towers.pad_token_id,
+        },
+        "files": {part: _signature(folder / part) for part in PARTS},
+        "precision": precision,
+        "parity": parity,
+        "log_logit_scale": round(towers.log_logit_scale.item(), 6),
+        **facts,
+    }
+    write_manifest(folder, manifest)
+
+
+@torch.no_grad()
+def _parity(towers: Towers, image: onnx.ModelProto, text: onnx.ModelProto) -> dict[str, float]:
+    """The least cosine between graph and torch, over noise pictures and random texts.
+
+    Texts of unequal length stand in one batch, because padding is where graphs go wrong.
+    """
+    random = torch.Generator().manual_seed(0)
+    height, width = towers.preprocessing.image_size
+    pixels = torch.randn(3, 3, height, width, generator=random)
+    vocabulary = towers.tokenizer.get_vocab_size()
+    length = min(towers.context_length, 12)
+    texts = torch.randint(0, vocabulary, (3, length), generator=random)
+    mask = (torch.arange(length) < torch.tensor([[length], [length // 2], [2]])).to(torch.int64)
+    # Real texts end as the tokenizer ends them; CLIP pools at that token.
+    end = towers.tokenizer.encode("").ids[-1:] or [towers.pad_token_id]
+    texts[torch.arange(3), mask.sum(dim=1) - 1] = end[0]
+    texts = torch.where(mask > 0, texts, towers.pad_token_id)
+    runs = {
+        "image": (towers.image_tower, image, {"pixel_values": pixels}),
+        "text": (towers.text_tower, text, {"input_ids": texts, "attention_mask": mask}),
+    }
+    figures = {}
+    for side, (tower, graph, feed) in runs.items():
+        session = onnxruntime.InferenceSession(
+            graph.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+        given = session.run(None, {key: value.numpy() for key, value in feed.items()})[0]
+        wanted = tower(*feed.values())
+        cosine = torch.nn.functional.cosine_similarity(torch.from_numpy(given), wanted, dim=-1)
+        figures[side] = cosine.min().item()
+    return figures
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -79,15 +183,15 @@ def _signature(path: Path) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
-def export_image_tower(tower: nn.Module, image_size: int) -> onnx.ModelProto:
+def export_image_tower(tower: nn.Module, image_size: tuple[int, int]) -> onnx.ModelProto:
     batch = torch.export.Dim("batch", min=1, max=4096)
-    pixel_values = torch.zeros(2, 3, image_size, image_size)
+    pixel_values = torch.zeros(2, 3, *image_size)
     return _export(tower, (pixel_values,), ["pixel_values"], "image_embeddings", ({0: batch},))
 
 
-def export_text_tower(tower: nn.Module) -> onnx.ModelProto:
+def export_text_tower(tower: nn.Module, longest: int = 512) -> onnx.ModelProto:
     batch = torch.export.Dim("batch", min=1, max=4096)
-    sequence = torch.export.Dim("sequence", min=2, max=512)
+    sequence = torch.export.Dim("sequence", min=2, max=longest)
     # Two tensors: the exporter takes one tensor passed twice for one input.
     ids, mask = torch.ones(2, 7, dtype=torch.int64), torch.ones(2, 7, dtype=torch.int64)
     shape = {0: batch, 1: sequence}

@@ -1,0 +1,111 @@
+"""What the files beside a base's weights say: how its pictures are prepared."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scenesearch.encoder.base import Interpolation, Resize
+from scenesearch.errors import SceneSearchError
+
+_INTERPOLATIONS: dict[int, Interpolation] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's
+
+
+class BaseError(SceneSearchError):
+    """The base cannot be used; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """From an upright RGB picture to pixel_values; named as in `encoder.json`."""
+
+    image_size: tuple[int, int]  # (height, width)
+    resize: Resize
+    interpolation: Interpolation
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BaseError(f"{path.parent} is no model folder: it has no {path.name}") from None
+    except ValueError as error:
+        raise BaseError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise BaseError(f"{path} is not a JSON object")
+    return content
+
+
+def read_preprocessing(folder: Path) -> Preprocessing:
+    """From `preprocessor_config.json`, or `processor_config.json` as transformers 5 writes it."""
+    path = folder / "preprocessor_config.json"
+    if path.is_file():
+        declared = read_json(path)
+    else:
+        path = folder / "processor_config.json"
+        declared = read_json(path).get("image_processor", {})
+    kind = str(declared.get("image_processor_type") or declared.get("feature_extractor_type", ""))
+    resample = declared.get("resample", 3 if kind.startswith(("CLIP", "Siglip")) else 2)
+    if resample not in _INTERPOLATIONS:
+        raise BaseError(f"{path}: resample {resample} is none of lanczos, bilinear, bicubic")
+    factor = declared.get("rescale_factor", 1 / 255)
+    if not declared.get("do_rescale", True) or not math.isclose(factor, 1 / 255, rel_tol=1e-3):
+        raise BaseError(f"{path}: pixels have to be rescaled by 1/255")
+    image_size, resize = _size(declared, path)
+    normalised = declared.get("do_normalize", True)
+    mean = declared.get("image_mean", [0.5] * 3) if normalised else [0.0] * 3
+    std = declared.get("image_std", [0.5] * 3) if normalised else [1.0] * 3
+    return Preprocessing(
+        image_size, resize, _INTERPOLATIONS[resample], _channels(mean, path), _channels(std, path)
+    )
+
+
+def _size(declared: dict[str, Any], path: Path) -> tuple[tuple[int, int], Resize]:
+    if "max_num_patches" in declared:  # SigLIP 2 takes any grid of patches; here the square one
+        side = math.isqrt(declared["max_num_patches"]) * declared["patch_size"]
+        return (side, side), "squash"
+    size = _sides(declared.get("size"))
+    crop = _sides(declared.get("crop_size")) if declared.get("do_center_crop") else None
+    shortest = size.get("shortest_edge")
+    if crop is None and "height" in size:
+        return (size["height"], size["width"]), "squash"
+    if crop is not None and shortest is not None:
+        target = (crop.get("height", shortest), crop.get("width", shortest))
+        if min(target) == shortest == max(target):
+            return target, "shortest_edge_crop"
+    raise BaseError(
+        f"{path}: resizing to {size} and cropping to {crop} is neither a squash to one size "
+        "nor the middle square of the shortest edge"
+    )
+
+
+def _sides(declared: Any) -> dict[str, int]:
+    """Older files give one number: the shortest edge, or both sides of the crop."""
+    if isinstance(declared, int):
+        return {"shortest_edge": declared}
+    return {key: value for key, value in (declared or {}).items() if value is not None}
+
+
+def _channels(values: Any, path: Path) -> tuple[float, float, float]:
+    if not isinstance(values, list) or len(values) != 3:
+        raise BaseError(f"{path}: image_mean and image_std have to name three channels")
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def copy_side_files(folder: Path, target: Path) -> None:
+    """Tokenizer and preprocessing, which training leaves as they are."""
+    for path in folder.iterdir():
+        of_tokenizer = path.name.startswith(
+            ("tokenizer", "special_tokens", "added_tokens", "vocab")
+        )
+        other = path.name in ("merges.txt", "preprocessor_config.json", "processor_config.json")
+        copy = target / path.name
+        if (of_tokenizer or other or path.suffix == ".model") and path.resolve() != copy.resolve():
+            shutil.copyfile(path, copy)

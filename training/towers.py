@@ -1,0 +1,418 @@
+"""Any base as a text and an image tower in one space, ready to be trained or exported.
+
+A base is the bundled encoder (or another of its kind, read back from its graphs), a Hugging Face
+CLIP, SigLIP, SigLIP 2 or VisionTextDualEncoder folder or hub id, or a sentence-transformers folder
+around a CLIP; `text_base` puts another sentence-transformers folder in the place of the text tower.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    CLIPModel,
+    PreTrainedModel,
+    Siglip2Model,
+    SiglipModel,
+    VisionTextDualEncoderModel,
+)
+
+from scenesearch.encoder.base import EncoderError
+from scenesearch.encoder.folder import read_encoder_info
+from scenesearch.encoder.registry import find_encoder
+from training import bundled, sentence
+from training.base_files import (
+    BaseError,
+    Preprocessing,
+    copy_side_files,
+    read_json,
+    read_preprocessing,
+)
+from training.model import MAX_LOGIT_SCALE, DualEncoder
+
+FAMILIES: dict[str, type[PreTrainedModel]] = {
+    "clip": CLIPModel,
+    "siglip": SiglipModel,
+    "siglip2": Siglip2Model,
+    "vision-text-dual-encoder": VisionTextDualEncoderModel,
+}
+TEXT_TOWER = "text_tower"  # where a base with a text tower of its own keeps it
+HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.bin")
+
+
+class Towers(nn.Module):
+    """A text and an image tower in one space; neither normalises what it gives."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        image_tower: nn.Module,
+        text_tower: nn.Module,
+        log_logit_scale: nn.Parameter,
+        heads: list[nn.Parameter],
+        preprocessing: Preprocessing,
+        tokenizer: Tokenizer,
+        context_length: int,
+        pad_token_id: int,
+        parent: dict[str, Any],
+        save_to: Callable[[Towers, Path], None],
+        text_prefix: str = "",
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self.image_tower = image_tower  # pixel_values (n, 3, h, w) -> (n, dimension)
+        self.text_tower = text_tower  # input_ids, attention_mask (n, tokens) -> (n, dimension)
+        self.log_logit_scale = log_logit_scale
+        self.preprocessing = preprocessing
+        self.tokenizer = tokenizer
+        self.context_length = context_length
+        self.pad_token_id = pad_token_id
+        self.text_prefix = text_prefix
+        self.parent = parent
+        self._heads = {id(parameter) for parameter in (*heads, log_logit_scale)}
+        self._save_to = save_to
+        self.eval()
+        self.dimension = self._dimension()
+
+    @property
+    def logit_scale(self) -> Tensor:
+        return self.log_logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
+
+    def parts(self) -> dict[str, list[nn.Parameter]]:
+        """Every weight once: "image" and "text" bodies, "heads" (projections, logit scale)."""
+        found: dict[str, list[nn.Parameter]] = {"image": [], "text": [], "heads": []}
+        for name, parameter in self.named_parameters():
+            side = "text" if name.startswith("text_tower.") else "image"
+            found["heads" if id(parameter) in self._heads else side].append(parameter)
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Weights to continue from: a folder that `load_towers` takes."""
+        folder.mkdir(parents=True, exist_ok=True)
+        self._save_to(self, folder)
+
+    @torch.no_grad()
+    def _dimension(self) -> int:
+        height, width = self.preprocessing.image_size
+        tokens = torch.ones(1, 4, dtype=torch.int64)
+        image = self.image_tower(torch.zeros(1, 3, height, width)).shape[-1]
+        text = self.text_tower(tokens, tokens).shape[-1]
+        if image != text:
+            raise BaseError(
+                f"base {self.name}: its image tower gives {image} dimensions, "
+                f"its text tower {text}; they have to be one space"
+            )
+        return image
+
+
+def load_towers(
+    base: str | Path, *, text_base: str | Path | None = None, revision: str | None = None
+) -> Towers:
+    """The base by bundled or shelved name, folder or hub id; raises BaseError in one sentence."""
+    folder, parent = _find(base, revision)
+    if (folder / "encoder.json").is_file():
+        if text_base is not None:
+            raise BaseError(f"{base} is an encoder folder and takes no text base")
+        return _encoder_folder(folder, parent)
+    if text_base is None and (folder / TEXT_TOWER).is_dir():
+        text_base = folder / TEXT_TOWER
+    model_folder = sentence.transformer_folder(folder) or folder
+    towers = _hugging_face(model_folder, Path(base).name or str(base), parent)
+    if text_base is None:
+        return towers
+    text_folder, text_parent = _find(text_base, None)
+    return _with_text(towers, text_folder, text_parent)
+
+
+def _find(base: str | Path, revision: str | None) -> tuple[Path, dict[str, Any]]:
+    """A folder on this disk, and where it is from; a hub id is downloaded."""
+    try:
+        return find_encoder(str(base)), {"base": Path(base).name}
+    except EncoderError:
+        folder = Path(base).expanduser()
+    name = str(base)
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise BaseError(
+            f"no base {name!r}: neither a bundled or shelved encoder, nor a folder, nor a hub id"
+        )
+    from huggingface_hub import snapshot_download
+
+    try:
+        downloaded = snapshot_download(name, revision=revision, allow_patterns=list(HUB_FILES))
+    except Exception as error:  # the hub's errors and those of four network libraries below it
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BaseError(f"base {name} cannot be had from the hub: {reason}") from error
+    folder = Path(downloaded)
+    return folder, {"base": name, "revision": folder.name}
+
+
+# --- Hugging Face ----------------------------------------------------------------------------
+
+
+class ImageTower(nn.Module):
+    def __init__(self, body: nn.Module, projection: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.projection = projection
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        return self.projection(self.body(pixel_values=pixel_values).pooler_output)
+
+
+class PatchImageTower(nn.Module):
+    """SigLIP 2's vision model on one square grid of patches, the one its positions are kept at.
+
+    The library's own forward takes any grid and resizes the positions for each picture; on this
+    grid resizing changes nothing, and the graph stays exportable.
+    """
+
+    def __init__(self, body: nn.Module, patch: int) -> None:
+        super().__init__()
+        self.body = body
+        self.patch = patch
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        n, channels, height, width = pixel_values.shape
+        rows, columns, patch = height // self.patch, width // self.patch, self.patch
+        patches = pixel_values.view(n, channels, rows, patch, columns, patch)
+        patches = patches.permute(0, 2, 4, 3, 5, 1).reshape(n, rows * columns, -1)
+        embeddings = self.body.embeddings
+        hidden = embeddings.patch_embedding(patches) + embeddings.position_embedding.weight
+        hidden = self.body.encoder(inputs_embeds=hidden, attention_mask=None).last_hidden_state
+        return self.body.head(self.body.post_layernorm(hidden), None)
+
+
+class MaskedTextTower(nn.Module):
+    """A text model that is told which tokens are padding."""
+
+    def __init__(self, body: nn.Module, projection: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+        self.projection = projection
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        output = self.body(input_ids=input_ids, attention_mask=attention_mask)
+        return self.projection(output.pooler_output)
+
+
+class CausalTextTower(nn.Module):
+    """CLIP's text model: it pools the first end token, which sees nothing of the padding after it.
+
+    Padding is therefore only written as the pad token, however the caller filled it.
+    """
+
+    def __init__(self, body: nn.Module, projection: nn.Module, pad_token_id: int) -> None:
+        super().__init__()
+        self.body = body
+        self.projection = projection
+        self.pad_token_id = pad_token_id
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        ids = torch.where(attention_mask > 0, input_ids, self.pad_token_id)
+        return self.projection(self.body(input_ids=ids).pooler_output)
+
+
+class FixedLengthTextTower(nn.Module):
+    """SigLIP's text model: it was trained on texts padded to its full length without a mask.
+
+    It pools the last of those positions, so a text padded to less would be another text to it.
+    """
+
+    def __init__(self, body: nn.Module, length: int, pad_token_id: int) -> None:
+        super().__init__()
+        self.body = body
+        self.length = length
+        self.pad_token_id = pad_token_id
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        ids = torch.where(attention_mask > 0, input_ids, self.pad_token_id)
+        padding = torch.full_like(ids[:, :1], self.pad_token_id).expand(-1, self.length)
+        ids = torch.cat([ids, padding], dim=1)[:, : self.length]
+        return self.body(input_ids=ids).pooler_output
+
+
+def _hugging_face(folder: Path, name: str, parent: dict[str, Any]) -> Towers:
+    config = read_json(folder / "config.json")
+    family = FAMILIES.get(config.get("model_type", ""))
+    if family is None:
+        kind = f"a {config['model_type']} model" if "model_type" in config else "no model folder"
+        raise BaseError(
+            f"base {folder} is {kind}: take a CLIP, SigLIP, SigLIP 2 or VisionTextDualEncoder "
+            "folder, a sentence-transformers CLIP, or an encoder folder of the bundled kind"
+        )
+    try:
+        # "eager" attention exports to the plain MatMul-Softmax-MatMul that ONNX Runtime fuses.
+        model = family.from_pretrained(
+            folder, attn_implementation="eager", dtype=torch.float32, local_files_only=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise BaseError(f"base {folder} cannot be loaded: {_first_line(error)}") from error
+    tokenizer, pad_token_id, longest = read_tokenizer(folder)
+    text_config = model.config.text_config
+    context_length = min(longest, positions(text_config))
+    preprocessing = read_preprocessing(folder)
+    image_tower, text_tower, heads = _split(model, pad_token_id, context_length)
+
+    def save_to(towers: Towers, target: Path) -> None:
+        # The towers share the model's modules; only what is not a module has to be carried over.
+        model.logit_scale.data.copy_(towers.log_logit_scale.detach().reshape_as(model.logit_scale))
+        model.to("cpu").save_pretrained(target)
+        copy_side_files(folder, target)
+        if isinstance(model, CLIPModel):
+            sentence.describe_clip(target)
+
+    scale = model.logit_scale
+    return Towers(
+        name=name,
+        image_tower=image_tower,
+        text_tower=text_tower,
+        log_logit_scale=nn.Parameter(scale.detach().clone().reshape(())),
+        heads=heads,
+        preprocessing=preprocessing,
+        tokenizer=tokenizer,
+        context_length=context_length,
+        pad_token_id=pad_token_id,
+        parent={**parent, "model_type": model.config.model_type},
+        save_to=save_to,
+    )
+
+
+def _split(
+    model: PreTrainedModel, pad_token_id: int, context_length: int
+) -> tuple[nn.Module, nn.Module, list[nn.Parameter]]:
+    """(image tower, text tower, the weights that only project)."""
+    if isinstance(model, (SiglipModel, Siglip2Model)):
+        vision, text = model.vision_model, model.text_model
+        if getattr(vision, "head", None) is None:
+            raise BaseError(f"a {model.config.model_type} without a pooling head has no embedding")
+        if isinstance(model, Siglip2Model):
+            image_tower: nn.Module = PatchImageTower(vision, model.config.vision_config.patch_size)
+        else:
+            image_tower = ImageTower(vision, nn.Identity())
+        text_tower = FixedLengthTextTower(text, context_length, pad_token_id)
+        return image_tower, text_tower, [*vision.head.parameters(), *text.head.parameters()]
+    image_tower = ImageTower(model.vision_model, model.visual_projection)
+    if model.config.text_config.model_type == "clip_text_model":
+        text_tower = CausalTextTower(model.text_model, model.text_projection, pad_token_id)
+    else:
+        text_tower = MaskedTextTower(model.text_model, model.text_projection)
+    heads = [*model.visual_projection.parameters(), *model.text_projection.parameters()]
+    return image_tower, text_tower, heads
+
+
+def read_tokenizer(folder: Path) -> tuple[Tokenizer, int, int]:
+    """(tokenizer without padding and truncation, id that pads, longest text in tokens)."""
+    try:
+        loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        fast = loaded.backend_tokenizer
+    except (OSError, ValueError, AttributeError, KeyError) as error:
+        raise BaseError(f"{folder} has no usable tokenizer: {_first_line(error)}") from error
+    tokenizer = Tokenizer.from_str(fast.to_str())
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    pad = loaded.pad_token_id
+    return tokenizer, 0 if pad is None else pad, loaded.model_max_length
+
+
+def positions(config: Any) -> int:
+    """Tokens a text model has positions for; RoBERTa's begin after its pad token's."""
+    offset = config.pad_token_id + 1 if "roberta" in config.model_type else 0
+    return int(config.max_position_embeddings) - offset
+
+
+# --- another text tower ----------------------------------------------------------------------
+
+
+def _with_text(towers: Towers, folder: Path, parent: dict[str, Any]) -> Towers:
+    """The towers with a sentence-transformers folder in place of the text tower."""
+    if not sentence.is_sentence_folder(folder):
+        raise BaseError(f"text base {folder} is no sentence-transformers folder (modules.json)")
+    plan = sentence.read_plan(folder)
+    body = AutoModel.from_pretrained(
+        plan.transformer, attn_implementation="eager", dtype=torch.float32, local_files_only=True
+    )
+    tokenizer, pad_token_id, longest = read_tokenizer(plan.transformer)
+    text_tower = sentence.SentenceTower(body, plan.dense_layers())
+    old_save = towers._save_to
+
+    def save_to(trained: Towers, target: Path) -> None:
+        old_save(trained, target)
+        sentence.save_tower(text_tower, folder, plan, target / TEXT_TOWER)
+
+    image_heads = [p for p in towers.parts()["heads"] if p is not towers.log_logit_scale]
+    kept = {id(p) for p in towers.image_tower.parameters()}
+    return Towers(
+        name=f"{towers.name}+{folder.name}",
+        image_tower=towers.image_tower,
+        text_tower=text_tower,
+        log_logit_scale=towers.log_logit_scale,
+        heads=[*(p for p in image_heads if id(p) in kept), *text_tower.projection.parameters()],
+        preprocessing=towers.preprocessing,
+        tokenizer=tokenizer,
+        context_length=min(plan.max_tokens or longest, positions(body.config)),
+        pad_token_id=pad_token_id,
+        parent={**towers.parent, "text_base": parent["base"]},
+        save_to=save_to,
+    )
+
+
+# --- the bundled kind ------------------------------------------------------------------------
+
+
+def _encoder_folder(folder: Path, parent: dict[str, Any]) -> Towers:
+    info = read_encoder_info(folder)
+    manifest = read_json(folder / "encoder.json")
+    try:
+        model: DualEncoder = bundled.read_back(folder)
+    except bundled.NotThisKindError as error:
+        raise BaseError(
+            f"encoder {info.name} cannot be trained further: {error}; give the weights folder "
+            "that it was exported from"
+        ) from error
+    if "log_logit_scale" in manifest:
+        model.log_logit_scale.data.fill_(manifest["log_logit_scale"])
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    heads = [
+        *model.image.pool.parameters(),
+        *model.image.head.parameters(),
+        *model.text.head.parameters(),
+    ]
+    return Towers(
+        name=info.name,
+        image_tower=model.image,
+        text_tower=model.text,
+        log_logit_scale=model.log_logit_scale,
+        heads=heads,
+        preprocessing=Preprocessing(
+            info.image_size, info.resize, info.interpolation, info.mean, info.std
+        ),
+        tokenizer=tokenizer,
+        context_length=info.context_length,
+        pad_token_id=info.pad_token_id,
+        text_prefix=info.text_prefix,
+        parent={**parent, "base": info.name, "fingerprint": info.fingerprint},
+        save_to=_save_as_encoder,
+    )
+
+
+def _save_as_encoder(towers: Towers, folder: Path) -> None:
+    """In float32 the graphs lose nothing, so they are the weights to continue from."""
+    from training.export import export_towers
+
+    facts = {"parent": towers.parent}
+    export_towers(towers, folder, name=towers.name, precision="fp32", facts=facts)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
