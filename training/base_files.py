@@ -70,13 +70,16 @@ def _size(declared: dict[str, Any], path: Path) -> tuple[tuple[int, int], Resize
     if "max_num_patches" in declared:  # SigLIP 2 takes any grid of patches; here the square one
         side = math.isqrt(declared["max_num_patches"]) * declared["patch_size"]
         return (side, side), "squash"
-    size = _sides(declared.get("size"))
-    crop = _sides(declared.get("crop_size")) if declared.get("do_center_crop") else None
+    # Older files give one number: the shortest edge, and both sides of the crop.
+    size = _sides(declared.get("size"), ("shortest_edge",))
+    crop = None
+    if declared.get("do_center_crop"):
+        crop = _sides(declared.get("crop_size"), ("height", "width"))
     shortest = size.get("shortest_edge")
     if crop is None and "height" in size:
         return (size["height"], size["width"]), "squash"
-    if crop is not None and shortest is not None:
-        target = (crop.get("height", shortest), crop.get("width", shortest))
+    if crop is not None and crop.keys() >= {"height", "width"} and shortest is not None:
+        target = (crop["height"], crop["width"])
         if min(target) == shortest == max(target):
             return target, "shortest_edge_crop"
     raise BaseError(
@@ -85,10 +88,9 @@ def _size(declared: dict[str, Any], path: Path) -> tuple[tuple[int, int], Resize
     )
 
 
-def _sides(declared: Any) -> dict[str, int]:
-    """Older files give one number: the shortest edge, or both sides of the crop."""
+def _sides(declared: Any, one_number: tuple[str, ...]) -> dict[str, int]:
     if isinstance(declared, int):
-        return {"shortest_edge": declared}
+        return dict.fromkeys(one_number, declared)
     return {key: value for key, value in (declared or {}).items() if value is not None}
 
 

@@ -93,8 +93,10 @@ def _cropped(
     image: Image.Image, width: int, height: int, resampling: Image.Resampling
 ) -> Image.Image:
     """The shorter side fitted, the middle kept: CLIP's own preprocessing."""
-    scale = max(width / image.width, height / image.height)
-    scaled = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
+    scaled = (
+        max(width, image.width * height // image.height),
+        max(height, image.height * width // image.width),
+    )
     left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
     return image.resize(scaled, resampling).crop((left, top, left + width, top + height))
 

@@ -53,10 +53,11 @@ class OnnxEncoder:
         if self._info.resize == "squash":
             resized = image.resize((width, height), resampling)
         else:
-            scale = max(width / image.width, height / image.height)
+            # The long side is cut to whole pixels, not rounded, as in transformers: one pixel more
+            # would shift what the tower sees.
             scaled = (
-                max(width, round(image.width * scale)),
-                max(height, round(image.height * scale)),
+                max(width, image.width * height // image.height),
+                max(height, image.height * width // image.width),
             )
             left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
             resized = image.resize(scaled, resampling).crop((left, top, left + width, top + height))

@@ -1,0 +1,254 @@
+"""Bases become towers, towers become encoder folders, and all of them say the same."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from PIL import Image  # noqa: E402
+
+from scenesearch.encoder.onnx import OnnxEncoder  # noqa: E402
+from scenesearch.encoder.registry import find_encoder  # noqa: E402
+from training import export  # noqa: E402
+from training.base_files import BaseError, read_preprocessing  # noqa: E402
+from training.export import ExportError, export_towers  # noqa: E402
+from training.tiny_clip import write_tiny_clip  # noqa: E402
+from training.towers import load_towers  # noqa: E402
+
+TEXTS = ["a red dog", "a blue circle on a green field and a red dog"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # two threads on towers this small wait for each other
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return write_tiny_clip(tmp_path_factory.mktemp("base") / "tiny", TEXTS, seed=0)
+
+
+@pytest.fixture(scope="module")
+def exported(clip, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exported") / "tiny"
+    export_towers(load_towers(clip), folder, name="tiny", facts={})
+    return folder
+
+
+def picture() -> Image.Image:
+    values = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    return Image.fromarray(values).resize((64, 48))
+
+
+def unit(vectors):
+    return torch.nn.functional.normalize(vectors.detach(), dim=-1).numpy()
+
+
+def test_an_exported_clip_says_what_transformers_says(clip, exported):
+    model = transformers.CLIPModel.from_pretrained(clip).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(clip)
+    processor = transformers.CLIPImageProcessorPil.from_pretrained(clip)
+    encoder = OnnxEncoder(exported, threads=1)
+    with torch.no_grad():
+        texts = model.get_text_features(**tokenizer(TEXTS, padding=True, return_tensors="pt"))
+        images = model.get_image_features(**processor(picture(), return_tensors="pt"))
+    assert np.allclose(encoder.encode_texts(TEXTS), unit(texts.pooler_output), atol=1e-4)
+    assert np.allclose(encoder.encode_images([picture()]), unit(images.pooler_output), atol=2e-3)
+
+
+def test_a_saved_clip_gives_the_same_vectors_in_sentence_transformers(clip, exported, tmp_path):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    load_towers(clip).save(tmp_path / "weights")
+    model = sentence_transformers.SentenceTransformer(str(tmp_path / "weights"), device="cpu")
+    encoder = OnnxEncoder(exported, threads=1)
+    assert np.allclose(model.encode(TEXTS), encoder.encode_texts(TEXTS), atol=1e-4)
+    assert np.allclose(model.encode([picture()]), encoder.encode_images([picture()]), atol=2e-3)
+
+
+def test_saved_weights_are_a_base_again_with_what_training_changed(clip, tmp_path):
+    towers = load_towers(clip)
+    with torch.no_grad():
+        towers.log_logit_scale.fill_(3.0)
+        towers.text_tower.projection.weight.mul_(2.0)
+    towers.save(tmp_path / "weights")
+    again = load_towers(tmp_path / "weights")
+    assert again.logit_scale.item() == pytest.approx(np.exp(3.0))
+    assert torch.equal(again.text_tower.projection.weight, towers.text_tower.projection.weight)
+
+
+def test_every_weight_is_in_one_part_once(clip):
+    towers = load_towers(clip)
+    parts = [id(p) for part in towers.parts().values() for p in part]
+    assert sorted(parts) == sorted(id(p) for p in towers.parameters())
+    heads = {id(p) for p in towers.parts()["heads"]}
+    assert heads == {
+        id(towers.image_tower.projection.weight),
+        id(towers.text_tower.projection.weight),
+        id(towers.log_logit_scale),
+    }
+
+
+def siglip(folder, clip):
+    text = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    shape = {**text, "num_attention_heads": 4}
+    tokenizer = transformers.AutoTokenizer.from_pretrained(clip)
+    config = transformers.SiglipConfig(
+        text_config={
+            **shape,
+            "vocab_size": len(tokenizer),
+            "max_position_embeddings": 16,
+            "projection_size": 32,
+            "pad_token_id": tokenizer.pad_token_id,
+        },
+        vision_config={**shape, "image_size": 32, "patch_size": 16},
+    )
+    torch.manual_seed(0)
+    transformers.SiglipModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    prepared = {
+        "image_processor_type": "SiglipImageProcessor",
+        "size": {"height": 32, "width": 32},
+        "resample": 2,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.5] * 3,
+    }
+    (folder / "preprocessor_config.json").write_text(json.dumps(prepared))
+    return folder
+
+
+def test_siglip_reads_a_text_as_if_padded_to_its_full_length(clip, tmp_path):
+    folder = siglip(tmp_path / "siglip", clip)
+    towers = load_towers(folder)
+    export_towers(towers, tmp_path / "out", name="siglip", facts={})
+    model = transformers.SiglipModel.from_pretrained(folder).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    padded = tokenizer(TEXTS, padding="max_length", max_length=16, truncation=True)
+    with torch.no_grad():
+        wanted = model.get_text_features(input_ids=torch.tensor(padded["input_ids"]))
+    encoder = OnnxEncoder(tmp_path / "out", threads=1)
+    assert encoder.info.resize == "squash"
+    assert np.allclose(encoder.encode_texts(TEXTS), unit(wanted.pooler_output), atol=1e-4)
+    alone = np.concatenate([encoder.encode_texts([text]) for text in TEXTS])
+    assert np.allclose(alone, encoder.encode_texts(TEXTS), atol=1e-5)
+
+
+def test_siglip_2_on_its_square_grid_says_what_transformers_says(clip, tmp_path):
+    folder = siglip(tmp_path / "siglip", clip)
+    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
+    text = json.loads((folder / "config.json").read_text())["text_config"]
+    vision = {**shape, "num_attention_heads": 4, "num_patches": 4, "patch_size": 16}
+    config = transformers.Siglip2Config(
+        text_config={**text, "model_type": "siglip2_text_model"}, vision_config=vision
+    )
+    torch.manual_seed(0)
+    model = transformers.Siglip2Model(config).eval()
+    model.save_pretrained(folder)
+    declared = {"max_num_patches": 4, "patch_size": 16, "image_processor_type": "Siglip2"}
+    (folder / "preprocessor_config.json").write_text(json.dumps(declared))
+    towers = load_towers(folder)
+    assert towers.preprocessing.image_size == (32, 32)
+    pixels = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    patches = pixels[0].unfold(1, 16, 16).unfold(2, 16, 16)  # (3, rows, columns, 16, 16)
+    patches = patches.permute(1, 2, 3, 4, 0).reshape(1, 4, -1)
+    with torch.no_grad():
+        wanted = model.get_image_features(
+            pixel_values=patches,
+            pixel_attention_mask=torch.ones(1, 4, dtype=torch.int64),
+            spatial_shapes=torch.tensor([[2, 2]]),
+        ).pooler_output
+        assert torch.allclose(towers.image_tower(pixels), wanted, atol=1e-5)
+    export_towers(towers, tmp_path / "out", name="siglip2", facts={})
+
+
+def test_a_sentence_transformers_text_tower_stands_beside_a_clip(clip, tmp_path):
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    from sentence_transformers import models
+
+    tokenizer = transformers.AutoTokenizer.from_pretrained(clip)
+    config = transformers.DistilBertConfig(
+        vocab_size=len(tokenizer), dim=32, hidden_dim=48, n_layers=1, n_heads=2
+    )
+    torch.manual_seed(0)
+    transformers.DistilBertModel(config).save_pretrained(tmp_path / "bert")
+    tokenizer.save_pretrained(tmp_path / "bert")
+    body = models.Transformer(str(tmp_path / "bert"), max_seq_length=20)
+    dense = models.Dense(32, 64, bias=False, activation_function=torch.nn.Identity())
+    text = sentence_transformers.SentenceTransformer(
+        modules=[body, models.Pooling(32), dense], device="cpu"
+    )
+    text.save(str(tmp_path / "text"))
+    towers = load_towers(clip, text_base=tmp_path / "text")
+    export_towers(towers, tmp_path / "out", name="pair", facts={})
+    given = OnnxEncoder(tmp_path / "out", threads=1).encode_texts(TEXTS)
+    wanted = text.encode(TEXTS, normalize_embeddings=True)
+    assert np.allclose(given, wanted, atol=1e-4)
+    towers.save(tmp_path / "weights")
+    again = load_towers(tmp_path / "weights")
+    ids = torch.tensor([[3, 4, 5]])
+    mask = torch.ones_like(ids)
+    assert torch.allclose(again.text_tower(ids, mask), towers.text_tower(ids, mask))
+
+
+def test_the_bundled_encoder_comes_back_from_its_graphs():
+    towers = load_towers("lite")
+    encoder = OnnxEncoder(find_encoder("lite"), threads=1)
+    pixels = encoder.preprocess(picture())[None]
+    ids = torch.tensor([towers.tokenizer.encode(TEXTS[1]).ids])
+    with torch.no_grad():
+        image = towers.image_tower(torch.from_numpy(pixels))
+        text = towers.text_tower(ids, torch.ones_like(ids))
+    assert np.allclose(unit(image), encoder.encode_pixels(pixels), atol=1e-4)
+    assert np.allclose(unit(text), encoder.encode_texts(TEXTS[1:]), atol=1e-4)
+
+
+def test_graphs_that_drift_from_torch_are_refused_with_the_figure(clip, tmp_path, monkeypatch):
+    towers = load_towers(clip)
+    right = export.export_image_tower
+
+    def drifted(tower, size):
+        graph = right(tower, size)
+        for tensor in graph.graph.initializer:
+            values = export.numpy_helper.to_array(tensor)
+            if values.ndim == 2 and values.dtype == np.float32:
+                noise = np.random.default_rng(0).normal(0, 1, values.shape).astype(np.float32)
+                tensor.CopyFrom(export.numpy_helper.from_array(values + noise, tensor.name))
+        return graph
+
+    monkeypatch.setattr(export, "export_image_tower", drifted)
+    with pytest.raises(ExportError, match=r"its image graph has cosine -?0\.\d+ to torch"):
+        export_towers(towers, tmp_path / "out", name="drifted", facts={})
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_exported_clip_is_no_base_and_the_weights_are_asked_for(exported):
+    with pytest.raises(BaseError, match="give the weights folder"):
+        load_towers(exported)
+
+
+def test_a_folder_of_another_model_is_refused(clip, tmp_path):
+    folder = shutil.copytree(clip, tmp_path / "other")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
+    with pytest.raises(BaseError, match="is a gpt2 model"):
+        load_towers(folder)
+    with pytest.raises(BaseError, match=r"has no config\.json"):
+        load_towers(tmp_path)
+
+
+def test_a_name_that_is_nothing_is_refused():
+    with pytest.raises(BaseError, match="no base 'nothing'"):
+        load_towers("nothing")
+
+
+def test_a_resize_that_encoder_json_cannot_say_is_refused(tmp_path):
+    declared = {"size": {"shortest_edge": 256}, "crop_size": 224, "do_center_crop": True}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(declared))
+    with pytest.raises(BaseError, match="neither a squash"):
+        read_preprocessing(tmp_path)
