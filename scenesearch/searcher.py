@@ -90,7 +90,7 @@ class Searcher:
         self.fields: tuple[PayloadField, ...] = spec.fields
         self._encoder = encoder
         self._store = store
-        self._calibration = read_calibration(encoder.info.calibration)
+        self._calibration = read_calibration(encoder.info.calibration, encoder.info.dimension)
 
     def search(
         self,
@@ -131,7 +131,7 @@ class Searcher:
                 payload=point.payload,
             )
             for position, (point, relevance) in enumerate(
-                zip(points, self._calibration.relevance(scores), strict=True), start=1
+                zip(points, self._calibration.relevance(scores, vector), strict=True), start=1
             )
         ]
         hits = tuple(hit for hit in candidates if hit.relevance >= min_relevance)

@@ -44,7 +44,7 @@ class ColourEncoder:
             context_length=16,
             text_prefix="",
             pad_token_id=0,
-            calibration={"method": "platt", "slope": 12.0, "intercept": -9.0},
+            calibration={"method": "logistic", "cosine": 12.0, "intercept": -9.0},
         )
         self.encoded = 0
 

@@ -1,54 +1,383 @@
-"""P(relevant | cosine) from human votes: Platt's sigmoid, fitted by the votes themselves."""
+"""P(relevant | cosine and the query's context) from human votes, stored in an encoder folder.
+
+    calibrate_encoder(Path("encoder"), Path("data/practicum"), log=print)
+
+The sigmoid of `scenesearch.relevance` is fitted by logistic regression in which every vote counts
+once. The figures stored beside it are cross-fitted: each judged pair is scored by a fit (and a mean
+picture) that saw neither its picture nor any query written for the picture its query is of. Data
+without judgments is calibrated on captions, see `caption_votes`.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
+
+from scenesearch.datasets.manifest import METADATA_NAME, read_manifest
+from scenesearch.datasets.task import (
+    CAPTIONS,
+    CROWD,
+    EXPERT,
+    TEST_FOLDER,
+    TRAIN_PAIRS,
+    image_of,
+    is_task_folder,
+    read_crowd,
+    read_expert,
+    read_task_folder,
+    texts_of,
+)
+from scenesearch.encoder.onnx import OnnxEncoder
+from scenesearch.images import ImageError, open_image
+from scenesearch.relevance import METHOD, Calibration
+from training.export import write_manifest
+from training.recipe import TrainingError
+
+FOLDS = 5
+BINS = 15
+MATCHING_GRADE = 3  # an expert's grade from which it is a vote of yes
+# Captions say nothing of how often people would call a picture relevant. Of the shares tried this
+# one came nearest to the task's judgments (docs/evaluation.md): pictures drawn at random are easier
+# to tell apart than the judged ones, which makes up for a share of yes below the judged 8 %.
+CAPTION_PRIOR = 0.01
+OTHERS_PER_CAPTION = 50
+
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Votes:
-    """Judged pairs, one row each; `yes` and `no` count the people who said so."""
+    """Judged pairs, one row each; `yes` and `no` count the people who said so.
 
-    image_ids: tuple[str, ...]
-    cosines: np.ndarray
+    `pictures` and `queries` are rows of the embeddings the pairs are made of; `crowd` marks the
+    pairs whose votes are the crowd's.
+    """
+
+    pictures: np.ndarray
+    queries: np.ndarray
     yes: np.ndarray
     no: np.ndarray
+    crowd: np.ndarray
 
     def only(self, rows: np.ndarray) -> Votes:
-        image_ids = tuple(self.image_ids[n] for n in np.flatnonzero(rows))
-        return Votes(image_ids, self.cosines[rows], self.yes[rows], self.no[rows])
+        return Votes(
+            self.pictures[rows], self.queries[rows], self.yes[rows], self.no[rows], self.crowd[rows]
+        )
 
 
-def fit_platt(votes: Votes) -> tuple[float, float]:
-    """(slope, intercept) of P = sigmoid(slope * cosine + intercept), each vote counting once."""
+@dataclass(frozen=True)
+class Pairs:
+    """What votes are about: names and unit vectors of pictures, texts and their embeddings."""
+
+    image_ids: tuple[str, ...]
+    images: np.ndarray  # (pictures, dim)
+    query_ids: tuple[str, ...]
+    texts: np.ndarray  # (queries, dim)
+
+
+def calibrate_encoder(
+    folder: Path, data: Path, log: Log, *, captions: Path | None = None
+) -> dict[str, Any]:
+    """Fits on `data`, a folder in the task's format or a manifest, and stores the result.
+
+    `captions` is a further file of query texts: judgments whose text nobody has cannot be used.
+    Writes `calibration` of encoder.json and `reliability.png`; raises TrainingError, leaving the
+    folder as it was, when the data cannot say what is relevant.
+    """
+    votes, fitted_on, pairs = _read(OnnxEncoder(folder), data, captions, log)
+    calibration = fit_votes(votes, pairs) | {"fitted_on": fitted_on}
+    manifest = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+    manifest["calibration"] = calibration
+    _plot(calibration["reliability"], folder / "reliability.png")
+    write_manifest(folder, manifest)
+    log(
+        f"calibration on {fitted_on}: AUROC {calibration['auroc']:.3f}, "
+        f"ECE {calibration['ece']:.3f}, Brier {calibration['brier']:.3f}"
+    )
+    return calibration
+
+
+def fit_votes(votes: Votes, pairs: Pairs) -> dict[str, Any]:
+    """The calibration of all votes as encoder.json holds it, with its cross-fitted figures."""
+    fitted = fit(votes, pairs)
+    if fitted.cosine <= 0:
+        raise TrainingError(
+            "the votes do not rise with the cosine: this encoder knows nothing of these pictures"
+        )
+    relevance = cross_fitted(votes, pairs)
+    total = votes.yes + votes.no
+    share = votes.yes / total
+    figures = {
+        "auroc": _auroc(share > 0.5, relevance),  # most said yes
+        "auroc_crowd": _auroc(share[votes.crowd] >= 0.5, relevance[votes.crowd]),
+        "ece": round(expected_calibration_error(relevance, share, total), 4),
+        "brier": round(brier_score(relevance, share, total), 4),
+    }
+    return {
+        "method": METHOD,
+        "intercept": round(fitted.intercept, 4),
+        "cosine": round(fitted.cosine, 4),
+        "query_mean": round(fitted.query_mean, 4),
+        "mean_picture": [round(float(value), 5) for value in fitted.mean_picture],
+        "pictures": len(np.unique(votes.pictures)),
+        "queries": len(np.unique(votes.queries)),
+        "pairs": len(total),
+        "votes": round(float(total.sum())),
+        "cross_fitted_by": "picture and query",
+        **{name: value for name, value in figures.items() if value is not None},
+        "reliability": reliability_bins(relevance, share, total),
+    }
+
+
+def fit(votes: Votes, pairs: Pairs) -> Calibration:
+    """The regression on the cosine and the query's mean cosine, each vote counting once."""
     if not votes.yes.any() or not votes.no.any():
-        raise ValueError("calibration needs votes of both kinds, yes and no")
-    cosines = np.concatenate([votes.cosines, votes.cosines])[:, None]
-    said_yes = np.concatenate([np.ones(len(votes.yes)), np.zeros(len(votes.no))])
-    counts = np.concatenate([votes.yes, votes.no])
+        kind = "yes" if votes.yes.any() else "no"
+        raise TrainingError(
+            f"calibration needs votes of both kinds, and all {len(votes.yes)} judged pairs "
+            f"have only {kind}"
+        )
+    mean_picture = pairs.images[np.unique(votes.pictures)].mean(axis=0, dtype=np.float64)
+    texts = pairs.texts[votes.queries]
+    features = np.stack([_cosines(votes, pairs), texts @ mean_picture], axis=1)  # (pairs, 2)
+    # Of one size, or the solver stops early along the narrow feature.
+    centre = features.mean(axis=0)
+    spread = np.maximum(features.std(axis=0), 1e-9)
+    scaled = (features - centre) / spread
     # Practically unpenalised: a penalty would flatten the slope of a narrow range of cosines.
     regression = LogisticRegression(C=1e6, max_iter=1000)
-    regression.fit(cosines, said_yes, sample_weight=counts)
-    return float(regression.coef_[0, 0]), float(regression.intercept_[0])
+    said_yes = np.repeat([1, 0], len(scaled))
+    counts = np.concatenate([votes.yes, votes.no])
+    regression.fit(np.concatenate([scaled, scaled]), said_yes, sample_weight=counts)
+    cosine, query_mean = regression.coef_[0] / spread
+    intercept = regression.intercept_[0] - cosine * centre[0] - query_mean * centre[1]
+    return Calibration(float(intercept), float(cosine), float(query_mean), mean_picture)
 
 
-def cross_fitted_auroc(votes: Votes, folds: int) -> float:
-    """AUROC of 'most said yes', each picture's pairs judged by a fit that never saw the picture."""
-    fold = np.array([_fold(image_id, folds) for image_id in votes.image_ids])
-    relevance = np.zeros(len(fold))
-    for number in range(folds):
-        inside = fold == number
-        if not inside.any():
-            continue
-        slope, intercept = fit_platt(votes.only(~inside))
-        relevance[inside] = 1 / (1 + np.exp(-(slope * votes.cosines[inside] + intercept)))
-    return float(roc_auc_score(votes.yes > votes.no, relevance))
+def cross_fitted(votes: Votes, pairs: Pairs, folds: int = FOLDS) -> np.ndarray:
+    """Relevance of each pair by a fit that saw neither its picture nor its query's picture."""
+    picture_fold = np.array([_fold(name, folds) for name in pairs.image_ids])[votes.pictures]
+    owners = [image_of(query_id) for query_id in pairs.query_ids]
+    query_fold = np.array([_fold(owner, folds) for owner in owners])[votes.queries]
+    relevance = np.zeros(len(votes.yes))
+    for one in range(folds):
+        for other in range(folds):
+            judged = (picture_fold == one) & (query_fold == other)
+            if judged.any():
+                seen = votes.only((picture_fold != one) & (query_fold != other))
+                relevance[judged] = _relevance(fit(seen, pairs), votes.only(judged), pairs)
+    return relevance
 
 
-def _fold(image_id: str, folds: int) -> int:
-    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:4], "big") % folds
+def _relevance(calibration: Calibration, votes: Votes, pairs: Pairs) -> np.ndarray:
+    cosines = _cosines(votes, pairs)
+    relevance = np.zeros(len(cosines))
+    order = np.argsort(votes.queries, kind="stable")
+    queries, starts = np.unique(votes.queries[order], return_index=True)
+    for query, rows in zip(queries, np.split(order, starts[1:]), strict=True):
+        relevance[rows] = calibration.relevance(cosines[rows], pairs.texts[query])
+    return relevance
+
+
+def _cosines(votes: Votes, pairs: Pairs) -> np.ndarray:
+    return np.einsum("nd,nd->n", pairs.images[votes.pictures], pairs.texts[votes.queries])
+
+
+def _fold(name: str, folds: int) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % folds
+
+
+# --- how good it is --------------------------------------------------------------------------
+# `relevance` and `share` of each pair, weighted by its number of votes.
+
+
+def reliability_bins(
+    relevance: np.ndarray, share: np.ndarray, votes: np.ndarray, bins: int = BINS
+) -> list[dict[str, float]]:
+    """Pairs in order of relevance, cut into bins of equally many votes."""
+    order = np.argsort(relevance, kind="stable")
+    middle = np.cumsum(votes[order]) - votes[order] / 2
+    place = np.minimum((bins * middle / votes.sum()).astype(int), bins - 1)
+    found = []
+    for number in np.unique(place):
+        rows = order[place == number]
+        weights = votes[rows]
+        found.append(
+            {
+                "relevance": round(float(np.average(relevance[rows], weights=weights)), 4),
+                "share": round(float(np.average(share[rows], weights=weights)), 4),
+                "votes": round(float(weights.sum()), 4),
+            }
+        )
+    return found
+
+
+def expected_calibration_error(
+    relevance: np.ndarray, share: np.ndarray, votes: np.ndarray, bins: int = BINS
+) -> float:
+    """Mean distance of promised and voted share over bins of equally many votes."""
+    table = reliability_bins(relevance, share, votes, bins)
+    off = sum(row["votes"] * abs(row["relevance"] - row["share"]) for row in table)
+    return off / sum(row["votes"] for row in table)
+
+
+def brier_score(relevance: np.ndarray, share: np.ndarray, votes: np.ndarray) -> float:
+    """Mean squared distance of the relevance and each single vote."""
+    squared = share * (1 - relevance) ** 2 + (1 - share) * relevance**2
+    return float(np.average(squared, weights=votes))
+
+
+def _auroc(relevant: np.ndarray, relevance: np.ndarray) -> float | None:
+    if relevant.all() or not relevant.any():
+        return None  # nothing to tell apart
+    return round(float(roc_auc_score(relevant, relevance)), 4)
+
+
+def _plot(bins: Sequence[Mapping[str, float]], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(4.5, 4.5), layout="constrained")
+    axes.plot([0, 1], [0, 1], color="grey", linewidth=1)
+    axes.plot([row["relevance"] for row in bins], [row["share"] for row in bins], marker="o")
+    axes.set(xlabel="relevance (cross-fitted)", ylabel="share of votes that said yes")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)
+    pyplot.close(figure)
+
+
+# --- from data to votes ----------------------------------------------------------------------
+
+
+def _read(
+    encoder: OnnxEncoder, data: Path, captions: Path | None, log: Log
+) -> tuple[Votes, str, Pairs]:
+    judged = is_task_folder(data) and any((data / name).is_file() for name in (CROWD, EXPERT))
+    if judged:
+        return _judgments(encoder, data, captions, log)
+    return _captions(encoder, data, log)
+
+
+def _judgments(
+    encoder: OnnxEncoder, data: Path, captions: Path | None, log: Log
+) -> tuple[Votes, str, Pairs]:
+    files = {
+        record.path.name: record.path
+        for record in read_task_folder(data).records
+        if not record.image_id.startswith(f"{TEST_FOLDER}/")
+    }
+    tables = [data / name for name in (TRAIN_PAIRS, CAPTIONS) if (data / name).is_file()]
+    texts = texts_of(*tables, *([captions] if captions else []))
+    rows: list[tuple[str, str, int, int, bool]] = []
+    left_out = 0  # a file without one usable row is refused by its reader
+    if (data / CROWD).is_file():
+        crowd = read_crowd(data / CROWD, images=files, texts=texts)
+        rows += [(row.image, row.query_id, row.yes, row.no, True) for row in crowd.rows]
+        left_out += len(crowd.problems)
+    if (data / EXPERT).is_file():
+        expert = read_expert(data / EXPERT, images=files, texts=texts)
+        left_out += len(expert.problems)
+        for row in expert.rows:
+            yes = sum(grade >= MATCHING_GRADE for grade in row.grades)
+            rows.append((row.image, row.query_id, yes, len(row.grades) - yes, False))
+    if left_out:
+        log(f"{data}: {left_out} judgments without a picture or a text are left out")
+    image_ids = tuple(sorted({row[0] for row in rows}))
+    query_ids = tuple(sorted({row[1] for row in rows}))
+    pairs = Pairs(
+        image_ids,
+        _encode_files(encoder, [files[image_id] for image_id in image_ids]),
+        query_ids,
+        _encode_texts(encoder, [texts[query_id] for query_id in query_ids]),
+    )
+    picture_of = {image_id: number for number, image_id in enumerate(image_ids)}
+    query_of = {query_id: number for number, query_id in enumerate(query_ids)}
+    votes = Votes(
+        np.array([picture_of[row[0]] for row in rows]),
+        np.array([query_of[row[1]] for row in rows]),
+        np.array([row[2] for row in rows], float),
+        np.array([row[3] for row in rows], float),
+        np.array([row[4] for row in rows]),
+    )
+    return votes, f"votes of the crowd and experts on {len(image_ids)} pictures", pairs
+
+
+def _captions(encoder: OnnxEncoder, data: Path, log: Log) -> tuple[Votes, str, Pairs]:
+    if is_task_folder(data):
+        records = read_task_folder(data).records
+        records = tuple(r for r in records if not r.image_id.startswith(f"{TEST_FOLDER}/"))
+    elif (data / METADATA_NAME).is_file() or data.is_file():
+        records = tuple(read_manifest(data / METADATA_NAME if data.is_dir() else data).records)
+    else:
+        raise TrainingError(
+            f"{data} has nothing to calibrate on: neither judgments nor pictures with captions"
+        )
+    described = [record for record in records if record.captions and record.path.is_file()]
+    if len(described) < 2:
+        raise TrainingError(
+            f"{data} has no judgments, and calibrating on captions needs at least 2 pictures "
+            f"with captions: it has {len(described)}"
+        )
+    owned = [(n, text) for n, record in enumerate(described) for text in record.captions]
+    image_ids = tuple(record.image_id for record in described)
+    pairs = Pairs(
+        image_ids,
+        _encode_files(encoder, [record.path for record in described]),
+        tuple(f"{image_ids[owner]}#{n}" for n, (owner, _) in enumerate(owned)),
+        _encode_texts(encoder, [text for _, text in owned]),
+    )
+    log(f"{data} has no judgments: calibrated on its captions, which is a guess")
+    votes = caption_votes(np.array([owner for owner, _ in owned]), len(described))
+    return votes, f"captions of {len(described)} pictures, no judgments", pairs
+
+
+def caption_votes(owners: np.ndarray, pictures: int, prior: float = CAPTION_PRIOR) -> Votes:
+    """Each caption says yes to its own picture and no to others drawn at random.
+
+    The yes have `prior` of the weight in all, however many others were drawn.
+    """
+    rng = np.random.default_rng(0)
+    others = min(OTHERS_PER_CAPTION, pictures - 1)
+    # A step of 1 to n - 1 around the circle of pictures never ends on the own one.
+    steps = np.stack([1 + rng.permutation(pictures - 1)[:others] for _ in owners])
+    wrong = (owners[:, None] + steps) % pictures  # (captions, others)
+    queries = np.arange(len(owners))
+    said_yes = np.repeat([True, False], [len(owners), wrong.size])
+    weight = len(said_yes)
+    return Votes(
+        np.concatenate([owners, wrong.ravel()]),
+        np.concatenate([queries, np.repeat(queries, others)]),
+        np.where(said_yes, prior * weight / len(owners), 0.0),
+        np.where(said_yes, 0.0, (1 - prior) * weight / wrong.size),
+        np.zeros(weight, bool),
+    )
+
+
+def _encode_files(encoder: OnnxEncoder, paths: Sequence[Path]) -> np.ndarray:
+    rows = []
+    for start in range(0, len(paths), 16):
+        batch: list[Image.Image] = []
+        for path in paths[start : start + 16]:
+            try:
+                batch.append(open_image(path).image)
+            except ImageError as error:
+                raise TrainingError(f"{path} cannot be calibrated on: {error}") from None
+        rows.append(encoder.encode_images(batch))
+    return np.concatenate(rows)
+
+
+def _encode_texts(encoder: OnnxEncoder, texts: Sequence[str]) -> np.ndarray:
+    return np.concatenate(
+        [encoder.encode_texts(texts[n : n + 64]) for n in range(0, len(texts), 64)]
+    )

@@ -19,7 +19,7 @@ from scenesearch.datasets.queries import read_queries
 from scenesearch.datasets.task import read_crowd, read_expert, read_test_queries
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.evaluation.human_agreement import kendall_tau
-from training.calibrate import Votes, cross_fitted_auroc, fit_platt
+from training.calibrate import calibrate_encoder
 from training.data import read_captions, read_list
 from training.export import write_manifest
 
@@ -56,19 +56,16 @@ def finish_folder(folder: Path, data: Path, log: Callable[[str], None]) -> dict[
             return float(images[row_of[image_id]] @ text)
 
         judgments = data / "practicum"
-        votes, agreement = read_judgments(judgments, cosine, captions)
+        agreement = human_agreement(judgments, cosine, captions)
         scores.update(agreement)
-        slope, intercept = fit_platt(votes)
-        manifest["calibration"] = {
-            "method": "platt",
-            "slope": round(slope, 4),
-            "intercept": round(intercept, 4),
-            "fitted_on": "Flickr8k crowd and expert judgments of 1,000 test pictures, by votes",
-            "auroc": round(cross_fitted_auroc(votes, folds=5), 4),
-        }
-        log(f"calibration: {manifest['calibration']}; {agreement}")
+        log(f"agreement: {agreement}")
     manifest["scores"] = scores
     write_manifest(folder, manifest)
+    if (data / "practicum").is_dir():
+        texts_file = data / "flickr8k" / "captions.tsv"
+        calibrate_encoder(
+            folder, data / "practicum", log, captions=texts_file if texts_file.is_file() else None
+        )
     return scores
 
 
@@ -141,35 +138,26 @@ def open_world_scores(encoder: OnnxEncoder, folder: Path) -> dict[str, Any]:
     return {"gallery": len(paths), "queries": len(queries), **found}
 
 
-def read_judgments(
+def human_agreement(
     folder: Path, cosine: Callable[[str, str], float], captions: dict[str, list[str]]
-) -> tuple[Votes, dict[str, float]]:
-    """All votes with their pair's cosine, and agreement as the CLIPScore reference counts it."""
-    pairs: list[tuple[str, float, float, float]] = []
+) -> dict[str, float]:
+    """Kendall's taus with the judgments, counted as the CLIPScore reference does."""
     expert_scores, expert_grades, crowd_scores, crowd_shares = [], [], [], []
     for crowd in read_crowd(folder / "CrowdAnnotations.tsv").rows:
-        score = cosine(crowd.image, crowd.query_id)
-        pairs.append((crowd.image, score, float(crowd.yes), float(crowd.no)))
-        crowd_scores.append(score)
+        crowd_scores.append(cosine(crowd.image, crowd.query_id))
         crowd_shares.append(crowd.share)
     for expert in read_expert(folder / "ExpertAnnotations.tsv").rows:
-        score = cosine(expert.image, expert.query_id)
-        yes = sum(grade >= 3 for grade in expert.grades)
-        pairs.append((expert.image, score, float(yes), float(len(expert.grades) - yes)))
         owner, _, number = expert.query_id.rpartition("#")
         if captions[owner][int(number)] not in captions[expert.image]:
+            score = cosine(expert.image, expert.query_id)
             expert_scores += [score] * len(expert.grades)
             expert_grades += expert.grades
-    agreement = {
-        "expert_tau_c": round(
-            100 * kendall_tau(np.array(expert_scores), np.array(expert_grades)).c, 1
-        ),
-        "crowd_tau_b": round(
-            100 * kendall_tau(np.array(crowd_scores), np.array(crowd_shares)).b, 1
-        ),
+    expert_tau = kendall_tau(np.array(expert_scores), np.array(expert_grades))
+    crowd_tau = kendall_tau(np.array(crowd_scores), np.array(crowd_shares))
+    return {
+        "expert_tau_c": round(100 * expert_tau.c, 1),
+        "crowd_tau_b": round(100 * crowd_tau.b, 1),
     }
-    image_ids, *columns = zip(*pairs, strict=True)
-    return Votes(tuple(image_ids), *(np.array(column) for column in columns)), agreement
 
 
 def _percent(flags: np.ndarray) -> float:

@@ -49,7 +49,7 @@ def chromium() -> Iterator[Browser]:
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An encoder folder that knows red, green and blue."""
     folder = write_tiny_encoder(tmp_path_factory.mktemp("tiny-encoder"))
-    declare(folder, calibration={"method": "platt", "slope": 20, "intercept": -15})
+    declare(folder, calibration={"method": "logistic", "cosine": 20, "intercept": -15})
     return folder
 
 

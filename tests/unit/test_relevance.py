@@ -1,0 +1,81 @@
+"""From a cosine and a query to a probability."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scenesearch.encoder.base import EncoderError
+from scenesearch.relevance import UNCALIBRATED, Calibration, read_calibration
+
+DECLARED = {
+    "method": "logistic",
+    "intercept": -1.0,
+    "cosine": 4.0,
+    "query_mean": -2.0,
+    "mean_picture": [0.5, 0.0],
+}
+cosines = st.floats(-1, 1, width=32)
+
+
+def of(calibration: Calibration, cosine: float, query=(1.0, 0.0)) -> float:
+    return float(calibration.relevance(np.array([cosine], np.float32), np.array(query))[0])
+
+
+def test_the_query_that_is_near_every_picture_is_worth_less():
+    calibration = read_calibration(DECLARED, 2)
+    # -1 + 4 * .5 - 2 * (.5 * 1) = 0 and -1 + 4 * .5 - 2 * 0 = 1
+    assert of(calibration, 0.5, (1.0, 0.0)) == pytest.approx(0.5)
+    assert of(calibration, 0.5, (0.0, 1.0)) == pytest.approx(1 / (1 + math.exp(-1)))
+
+
+def test_without_a_mean_picture_the_cosine_decides_alone():
+    calibration = read_calibration({"method": "logistic", "intercept": -1, "cosine": 2}, 7)
+    assert of(calibration, 0.5) == pytest.approx(0.5)
+
+
+@given(cosines, cosines, st.floats(0.1, 1000), st.floats(-1000, 1000), st.floats(-100, 100))
+def test_relevance_rises_with_the_cosine_and_is_never_certain(one, other, slope, start, context):
+    calibration = Calibration(start, slope, context, np.array([0.3, 0.4]))
+    low, high = of(calibration, min(one, other)), of(calibration, max(one, other))
+    assert 0 < low <= high < 1
+
+
+def test_relevance_is_the_same_however_many_hits_are_asked_for():
+    calibration = read_calibration(DECLARED, 2)
+    scores = np.array([0.9, 0.5, 0.1], np.float32)
+    query = np.array([0.6, 0.8], np.float32)
+    many = calibration.relevance(scores, query)
+    assert list(calibration.relevance(scores[:1], query)) == [many[0]]
+
+
+def test_no_hits_have_no_relevance():
+    empty = np.array([], np.float32)
+    assert read_calibration(DECLARED, 2).relevance(empty, np.array([1.0, 0.0])).shape == (0,)
+
+
+def test_an_encoder_without_calibration_gets_the_documented_guess():
+    assert read_calibration({}, 3) is UNCALIBRATED
+    assert of(UNCALIBRATED, 0.2) == pytest.approx(0.5, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"method": "platt"}, "'platt' is unknown, expected 'logistic'"),
+        ({"method": None}, "None is unknown"),
+        ({"intercept": None}, "a finite number 'intercept'"),
+        ({"cosine": math.nan}, "a finite number 'cosine'"),
+        ({"cosine": True}, "a finite number 'cosine'"),
+        ({"cosine": -1.0}, "'cosine' above 0"),
+        ({"query_mean": "much"}, "a finite number 'query_mean'"),
+        ({"mean_picture": [0.5]}, "2 finite numbers 'mean_picture'"),
+        ({"mean_picture": [0.5, math.inf]}, "2 finite numbers 'mean_picture'"),
+        ({"mean_picture": "0.5"}, "2 finite numbers 'mean_picture'"),
+    ],
+)
+def test_a_calibration_that_cannot_be_read_is_named(change, message):
+    with pytest.raises(EncoderError, match=message):
+        read_calibration(DECLARED | change, 2)
