@@ -1,7 +1,7 @@
 """Puts calibration and scores into an exported encoder folder, measured on its ONNX graphs.
 
 Recall is of the clean protocol: nothing measured on was trained or selected on, except the
-calibration, which is fitted on the judgments and reported cross-fitted by image.
+calibration, which is fitted on the judgments and reported cross-fitted by picture and query.
 """
 
 from __future__ import annotations
