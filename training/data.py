@@ -19,7 +19,7 @@ from tokenizers import Tokenizer
 
 from scenesearch.datasets.drawn import DEFAULT_SEED, scenes
 
-MEAN = (0.5, 0.5, 0.5)  # MobileNetV2 was trained on pixels from -1 to 1
+MEAN = (0.5, 0.5, 0.5)  # both image bases were trained on pixels from -1 to 1
 STD = (0.5, 0.5, 0.5)
 
 

@@ -558,7 +558,7 @@ def build(config: TrainConfig, shared: Path, out: Path, log: Log) -> Path:
     model = train(config, domains, bases, out, log)
     folder = out / "encoder"
     facts = {
-        "parent": {"image": "MobileNetV2 1.0 224 (ImageNet)", "text": "all-MiniLM-L6-v2"},
+        "parent": {"image": image_base.stem, "text": "all-MiniLM-L6-v2"},
         "training": {
             "recipe": config.recipe,
             "seed": config.seed,

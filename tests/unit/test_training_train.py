@@ -298,7 +298,7 @@ def test_a_mistaken_override_is_one_sentence(override, message):
 
 
 def test_an_unknown_recipe_lists_the_bundled_ones():
-    with pytest.raises(ValueError, match="no recipe heavy; bundled: lite"):
+    with pytest.raises(ValueError, match="no recipe heavy; bundled: clip, lite, smoke, task"):
         load_recipe("heavy")
 
 
