@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
+
+from scenesearch.encoder.folder import PARTS
 
 VOCABULARY = {"[PAD]": 0, "[UNK]": 1, "red": 2, "green": 3, "blue": 4}
 WORD_VECTORS = np.array([[9, 9, 9], [0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]], np.float32)
@@ -55,9 +58,9 @@ def _write_graphs(folder: Path) -> None:
         onnx.save(model, folder / name)
 
 
-def declare(folder: Path, **changes: Any) -> None:
+def declare(folder: Path, *, parts: Sequence[str] = PARTS, **changes: Any) -> None:
     files = {}
-    for part in ("image.onnx", "text.onnx", "tokenizer.json"):
+    for part in parts:
         data = (folder / part).read_bytes()
         files[part] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     manifest = {

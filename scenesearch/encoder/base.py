@@ -13,6 +13,8 @@ from scenesearch.errors import SceneSearchError
 
 Resize = Literal["squash", "shortest_edge_crop"]
 Interpolation = Literal["bilinear", "bicubic", "lanczos"]
+# To the longest text of the batch, or always to the context length (SigLIP pools its last place).
+Padding = Literal["longest", "context_length"]
 
 
 class EncoderError(SceneSearchError):
@@ -38,7 +40,11 @@ class EncoderInfo:
     context_length: int
     text_prefix: str
     pad_token_id: int
+    padding: Padding = "longest"
+    image_output: str = "image_embeddings"
+    text_output: str = "text_embeddings"
     folder: Path | None = None
+    parts: tuple[str, ...] = ()
     calibration: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
 

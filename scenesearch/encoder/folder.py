@@ -5,6 +5,9 @@ lite/
   image.onnx       pixel_values (n, 3, h, w) float32 -> image_embeddings (n, dim)
   text.onnx        input_ids, attention_mask (n, tokens) int64 -> text_embeddings (n, dim)
   tokenizer.json   of the `tokenizers` library
+
+In the place of an .onnx file there may be an .xml and a .bin: the graph for OpenVINO. Graphs made
+elsewhere may call their output otherwise, which encoder.json then says, and may take no mask.
 """
 
 import hashlib
@@ -14,9 +17,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from scenesearch.encoder.base import EncoderError, EncoderInfo, Interpolation, Resize
+from scenesearch.encoder.base import EncoderError, EncoderInfo, Interpolation, Padding, Resize
 
-PARTS = ("image.onnx", "text.onnx", "tokenizer.json")
+SIDES = ("image", "text")
+PARTS = ("image.onnx", "text.onnx", "tokenizer.json")  # as this project writes them
 
 _Side = Annotated[int, Field(ge=1, le=4096)]
 _Deviation = Annotated[float, Field(gt=0)]
@@ -33,12 +37,15 @@ class _Image(_Declared):
     interpolation: Interpolation = "bicubic"
     mean: tuple[float, float, float]
     std: tuple[_Deviation, _Deviation, _Deviation]
+    output: str = "image_embeddings"
 
 
 class _Text(_Declared):
     context_length: int = Field(ge=2, le=8192)
     prefix: str = ""
     pad_token_id: int = Field(0, ge=0)
+    padding: Padding = "longest"
+    output: str = "text_embeddings"
 
 
 class _File(_Declared):
@@ -74,7 +81,8 @@ def read_encoder_info(folder: Path) -> EncoderInfo:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise EncoderError(f"{manifest_path}: {where}: {first['msg']}") from None
-    for part in PARTS:
+    parts = _parts(manifest)
+    for part in parts:
         path, declared = folder / part, manifest.files.get(part)
         if declared is None:
             raise EncoderError(f"{manifest_path} does not declare {part} under 'files'")
@@ -97,7 +105,11 @@ def read_encoder_info(folder: Path) -> EncoderInfo:
         context_length=manifest.text.context_length,
         text_prefix=manifest.text.prefix,
         pad_token_id=manifest.text.pad_token_id,
+        padding=manifest.text.padding,
+        image_output=manifest.image.output,
+        text_output=manifest.text.output,
         folder=folder,
+        parts=parts,
         calibration=manifest.calibration,
         scores=manifest.scores,
     )
@@ -107,7 +119,7 @@ def verify_encoder(folder: Path) -> None:
     """Raise EncoderError unless every part has the declared SHA-256."""
     info = read_encoder_info(folder)
     declared = json.loads((folder / "encoder.json").read_bytes())["files"]
-    for part in PARTS:
+    for part in info.parts:
         with (folder / part).open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != declared[part]["sha256"]:
@@ -116,8 +128,29 @@ def verify_encoder(folder: Path) -> None:
             )
 
 
+def _parts(manifest: _Manifest) -> tuple[str, ...]:
+    """The files that the encoder is made of: a graph for each side, and the tokenizer."""
+    graphs: list[str] = []
+    for side in SIDES:
+        openvino = (f"{side}.xml", f"{side}.bin")
+        graphs += openvino if openvino[0] in manifest.files else (f"{side}.onnx",)
+    return (*graphs, "tokenizer.json")
+
+
+# What came later into encoder.json, with the value of folders that do not say it: those have to
+# keep the fingerprint that libraries know them by.
+_ADDED: dict[str, dict[str, str]] = {
+    "image": {"output": "image_embeddings"},
+    "text": {"output": "text_embeddings", "padding": "longest"},
+}
+
+
 def _fingerprint(manifest: _Manifest) -> str:
     """Hash of everything that decides a vector; name, scores and calibration do not."""
     functional = manifest.model_dump(include={"format", "dimension", "image", "text"})
-    functional["files"] = {part: manifest.files[part].sha256 for part in PARTS}
+    for side, added in _ADDED.items():
+        for key, value in added.items():
+            if functional[side][key] == value:
+                del functional[side][key]
+    functional["files"] = {part: manifest.files[part].sha256 for part in _parts(manifest)}
     return hashlib.sha256(json.dumps(functional, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Serves an encoder folder with ONNX Runtime, without torch."""
+"""Serves an encoder folder, without torch."""
 
 import os
 from collections.abc import Sequence
@@ -6,13 +6,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from PIL import Image
 from tokenizers import Tokenizer
 
 from scenesearch.encoder.base import EncoderError, EncoderInfo
 from scenesearch.encoder.folder import read_encoder_info
+from scenesearch.encoder.graphs import Graph, open_graph
 
 _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -72,7 +72,7 @@ class OnnxEncoder:
         """Embeddings of preprocessed pictures, `(n, 3, height, width)` -> `(n, dimension)`."""
         if len(pixels) == 0:
             return np.empty((0, self._info.dimension), np.float32)
-        (embeddings,) = self._image_session.run(["image_embeddings"], {"pixel_values": pixels})
+        embeddings = self._image_graph.run(self._info.image_output, {"pixel_values": pixels})
         return self._normalised(embeddings)
 
     def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
@@ -87,13 +87,13 @@ class OnnxEncoder:
         """Embeddings of texts, `(n, dimension)`; words beyond the context length are cut."""
         if len(texts) == 0:
             return np.empty((0, self._info.dimension), np.float32)
-        # Padded to the longest of the batch: the same vectors as padding to the context length,
-        # at a third of the time.
         encodings = self._tokenizer.encode_batch([self._info.text_prefix + text for text in texts])
         ids = np.array([encoding.ids for encoding in encodings], np.int64)  # (n, tokens)
         mask = np.array([encoding.attention_mask for encoding in encodings], np.int64)
-        (embeddings,) = self._text_session.run(
-            ["text_embeddings"], {"input_ids": ids, "attention_mask": mask}
+        feed = {"input_ids": ids, "attention_mask": mask}
+        graph = self._text_graph
+        embeddings = graph.run(
+            self._info.text_output, {name: feed[name] for name in feed if name in graph.inputs}
         )
         return self._normalised(embeddings)
 
@@ -109,45 +109,23 @@ class OnnxEncoder:
         return unit
 
     @cached_property
-    def _image_session(self) -> onnxruntime.InferenceSession:
-        return self._session(
-            "image.onnx",
-            inputs={"pixel_values"},
-            output="image_embeddings",
-            threads=self._image_threads,
-        )
+    def _image_graph(self) -> Graph:
+        return self._graph("image", {"pixel_values"}, self._info.image_output, self._image_threads)
 
     @cached_property
-    def _text_session(self) -> onnxruntime.InferenceSession:
-        return self._session(
-            "text.onnx",
-            inputs={"input_ids", "attention_mask"},
-            output="text_embeddings",
-            threads=self._text_threads,
-        )
+    def _text_graph(self) -> Graph:
+        # Some graphs need no attention mask: CLIP's text never looks behind its end.
+        return self._graph("text", {"input_ids"}, self._info.text_output, self._text_threads)
 
-    def _session(
-        self, part: str, *, inputs: set[str], output: str, threads: int
-    ) -> onnxruntime.InferenceSession:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 3
-        # Threads that spin between batches would starve the ones that decode pictures.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    def _graph(self, side: str, inputs: set[str], output: str, threads: int) -> Graph:
+        part = next(name for name in self._info.parts if name in (f"{side}.onnx", f"{side}.xml"))
         path = self._folder / part
-        try:
-            session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # onnxruntime's own exceptions share no public base
-            reason = str(error).splitlines()[0]
-            raise EncoderError(f"{path} is not a usable ONNX graph: {reason}") from None
-        missing = inputs - {value.name for value in session.get_inputs()}
-        if missing or output not in {value.name for value in session.get_outputs()}:
+        graph = open_graph(path, threads=threads)
+        if not inputs <= graph.inputs or output not in graph.outputs:
             raise EncoderError(
                 f"{path} must take {', '.join(sorted(inputs))} and give {output}, see encoder.json"
             )
-        return session
+        return graph
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
@@ -157,7 +135,11 @@ class OnnxEncoder:
         except Exception as error:  # tokenizers raises bare Exception
             raise EncoderError(f"{path} is not a usable tokenizer: {error}") from None
         tokenizer.enable_truncation(self._info.context_length)
+        # To the longest of the batch: the same vectors as to the context length, where a mask hides
+        # the padding, at a third of the time.
+        whole = self._info.padding == "context_length"
         tokenizer.enable_padding(
+            length=self._info.context_length if whole else None,
             pad_id=self._info.pad_token_id,
             pad_token=tokenizer.id_to_token(self._info.pad_token_id) or "[PAD]",
         )

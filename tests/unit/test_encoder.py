@@ -1,8 +1,11 @@
 """Encoder folders and their serving, with graphs small enough to work out by hand."""
 
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -116,10 +119,47 @@ def test_swapped_graphs_are_refused(folder: Path) -> None:
     data = (folder / "image.onnx").read_bytes()
     (folder / "text.onnx").write_bytes(data)
     declare(folder)
-    with pytest.raises(EncoderError, match="must take attention_mask, input_ids"):
+    with pytest.raises(EncoderError, match="must take input_ids and give text_embeddings"):
         OnnxEncoder(folder).encode_texts(["red"])
 
 
 def test_unknown_name_lists_the_bundled_ones() -> None:
     with pytest.raises(EncoderError, match=r"no encoder 'clip-nowhere'.*lite"):
         find_encoder("clip-nowhere")
+
+
+def test_a_folder_may_call_its_outputs_otherwise_and_take_no_mask(folder: Path) -> None:
+    wanted = OnnxEncoder(folder).encode_texts(["red", "blue"])
+    model = onnx.load(folder / "text.onnx")
+    # Without a mask every text counts its padding too; these two have none.
+    del model.graph.input[1]
+    model.graph.initializer.append(
+        onnx.numpy_helper.from_array(np.ones((1, 1), np.int64), "attention_mask")
+    )
+    model.graph.output[0].name = model.graph.node[-1].output[0] = "text_embeds"
+    onnx.save(model, folder / "text.onnx")
+    declared = json.loads((folder / "encoder.json").read_text())
+    declare(folder, text={**declared["text"], "output": "text_embeds"})
+    assert np.array_equal(OnnxEncoder(folder).encode_texts(["red", "blue"]), wanted)
+
+
+def test_padding_to_the_context_length_where_the_folder_says_so(folder: Path) -> None:
+    declared = json.loads((folder / "encoder.json").read_text())
+    declare(folder, text={**declared["text"], "padding": "context_length"})
+    encoder = OnnxEncoder(folder)
+    (encoding,) = encoder._tokenizer.encode_batch(["red"])
+    assert len(encoding.ids) == declared["text"]["context_length"]
+
+
+def test_an_openvino_graph_without_openvino_names_the_extra(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    (folder / "image.xml").write_text("<net/>")
+    (folder / "image.bin").write_bytes(b"weights")
+    parts = ("image.xml", "image.bin", "text.onnx", "tokenizer.json")
+    declare(folder, parts=parts)
+    encoder = OnnxEncoder(folder)
+    assert encoder.info.parts == parts
+    with pytest.raises(EncoderError, match=r"pip install 'scenesearch\[openvino\]'"):
+        encoder.encode_images([Image.new("RGB", (4, 4))])

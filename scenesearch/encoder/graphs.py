@@ -1,0 +1,74 @@
+"""A tower's graph, whichever runtime computes it: ONNX Runtime, or OpenVINO where its extra is in.
+
+open_graph(folder / "image.onnx", threads=4).run("image_embeddings", {"pixel_values": pixels})
+"""
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from scenesearch.encoder.base import EncoderError
+
+
+class Graph(Protocol):
+    """Names of inputs and outputs, and the computation; calls may come from several threads."""
+
+    inputs: frozenset[str]
+    outputs: frozenset[str]
+
+    def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]: ...
+
+
+def open_graph(path: Path, *, threads: int) -> Graph:
+    """An .onnx or OpenVINO's .xml; raises EncoderError when it cannot be used."""
+    return _OpenVino(path, threads) if path.suffix == ".xml" else _OnnxRuntime(path, threads)
+
+
+class _OnnxRuntime:
+    def __init__(self, path: Path, threads: int) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        # Threads that spin between batches would starve the ones that decode pictures.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # onnxruntime's own exceptions share no public base
+            reason = str(error).splitlines()[0]
+            raise EncoderError(f"{path} is not a usable ONNX graph: {reason}") from None
+        self.inputs = frozenset(value.name for value in self._session.get_inputs())
+        self.outputs = frozenset(value.name for value in self._session.get_outputs())
+
+    def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        (values,) = self._session.run([output], feed)
+        found: NDArray[np.float32] = values
+        return found
+
+
+class _OpenVino:
+    def __init__(self, path: Path, threads: int) -> None:
+        try:
+            import openvino
+        except ModuleNotFoundError:
+            raise EncoderError(
+                f"{path} is a graph for OpenVINO: pip install 'scenesearch[openvino]'"
+            ) from None
+        try:
+            self._model = openvino.compile_model(
+                path, "CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+            )
+        except Exception as error:  # OpenVINO raises RuntimeError and bare ones of its own
+            reason = str(error).strip().splitlines()[-1]
+            raise EncoderError(f"{path} is not a usable OpenVINO graph: {reason}") from None
+        self.inputs = frozenset(value.any_name for value in self._model.inputs)
+        self.outputs = frozenset(value.any_name for value in self._model.outputs)
+
+    def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        # A request of its own for each call: one request cannot be used by two threads.
+        found = self._model.create_infer_request().infer(feed)[output]
+        return np.array(found, np.float32)
