@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,15 +85,21 @@ class Pairs:
 
 
 def calibrate_encoder(
-    folder: Path, data: Path, log: Log, *, captions: Path | None = None
+    folder: Path,
+    data: Path,
+    log: Log,
+    *,
+    captions: Path | None = None,
+    held_back: Collection[Path] | None = None,
 ) -> dict[str, Any]:
     """Fits on `data`, a folder in the task's format or a manifest, and stores the result.
 
     `captions` is a further file of query texts: judgments whose text nobody has cannot be used.
+    `held_back` are the pictures to fit on, resolved paths: those that training has not seen.
     Writes `calibration` of encoder.json and `reliability.png`; raises TrainingError, leaving the
     folder as it was, when the data cannot say what is relevant.
     """
-    votes, fitted_on, pairs = _read(OnnxEncoder(folder), data, captions, log)
+    votes, fitted_on, pairs = _read(OnnxEncoder(folder), data, captions, held_back, log)
     calibration = fit_votes(votes, pairs) | {"fitted_on": fitted_on}
     manifest = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
     manifest["calibration"] = calibration
@@ -261,16 +267,24 @@ def _plot(bins: Sequence[Mapping[str, float]], path: Path) -> None:
 
 
 def _read(
-    encoder: OnnxEncoder, data: Path, captions: Path | None, log: Log
+    encoder: OnnxEncoder,
+    data: Path,
+    captions: Path | None,
+    held_back: Collection[Path] | None,
+    log: Log,
 ) -> tuple[Votes, str, Pairs]:
     judged = is_task_folder(data) and any((data / name).is_file() for name in (CROWD, EXPERT))
     if judged:
-        return _judgments(encoder, data, captions, log)
-    return _captions(encoder, data, log)
+        return _judgments(encoder, data, captions, held_back, log)
+    return _captions(encoder, data, held_back, log)
 
 
 def _judgments(
-    encoder: OnnxEncoder, data: Path, captions: Path | None, log: Log
+    encoder: OnnxEncoder,
+    data: Path,
+    captions: Path | None,
+    held_back: Collection[Path] | None,
+    log: Log,
 ) -> tuple[Votes, str, Pairs]:
     files = {
         record.path.name: record.path
@@ -291,6 +305,10 @@ def _judgments(
         for row in expert.rows:
             yes = sum(grade >= MATCHING_GRADE for grade in row.grades)
             rows.append((row.image, row.query_id, yes, len(row.grades) - yes, False))
+    if held_back is not None:
+        rows = [row for row in rows if files[row[0]].resolve() in held_back]
+        if not rows:
+            raise TrainingError(f"{data} has no judgment of a picture held back from training")
     if left_out:
         log(f"{data}: {left_out} judgments without a picture or a text are left out")
     image_ids = tuple(sorted({row[0] for row in rows}))
@@ -310,10 +328,16 @@ def _judgments(
         np.array([row[3] for row in rows], float),
         np.array([row[4] for row in rows]),
     )
-    return votes, f"votes of the crowd and experts on {len(image_ids)} pictures", pairs
+    return votes, f"votes on {len(image_ids)} pictures{_kept(held_back)}", pairs
 
 
-def _captions(encoder: OnnxEncoder, data: Path, log: Log) -> tuple[Votes, str, Pairs]:
+def _kept(held_back: Collection[Path] | None) -> str:
+    return "" if held_back is None else " held back from training"
+
+
+def _captions(
+    encoder: OnnxEncoder, data: Path, held_back: Collection[Path] | None, log: Log
+) -> tuple[Votes, str, Pairs]:
     if is_task_folder(data):
         records = read_task_folder(data).records
         records = tuple(r for r in records if not r.image_id.startswith(f"{TEST_FOLDER}/"))
@@ -323,7 +347,13 @@ def _captions(encoder: OnnxEncoder, data: Path, log: Log) -> tuple[Votes, str, P
         raise TrainingError(
             f"{data} has nothing to calibrate on: neither judgments nor pictures with captions"
         )
-    described = [record for record in records if record.captions and record.path.is_file()]
+    described = [
+        record
+        for record in records
+        if record.captions
+        and record.path.is_file()
+        and (held_back is None or record.path.resolve() in held_back)
+    ]
     if len(described) < 2:
         raise TrainingError(
             f"{data} has no judgments, and calibrating on captions needs at least 2 pictures "
@@ -339,7 +369,8 @@ def _captions(encoder: OnnxEncoder, data: Path, log: Log) -> tuple[Votes, str, P
     )
     log(f"{data} has no judgments: calibrated on its captions, which is a guess")
     votes = caption_votes(np.array([owner for owner, _ in owned]), len(described))
-    return votes, f"captions of {len(described)} pictures, no judgments", pairs
+    fitted_on = f"captions of {len(described)} pictures{_kept(held_back)}, no judgments"
+    return votes, fitted_on, pairs
 
 
 def caption_votes(owners: np.ndarray, pictures: int, prior: float = CAPTION_PRIOR) -> Votes:

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,8 +25,10 @@ from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 from torch import nn
 
-from scenesearch.errors import SceneSearchError
+from scenesearch.encoder.folder import PARTS
+from scenesearch.encoder.onnx import OnnxEncoder
 from training.data import MEAN, STD
+from training.gate import ExportError, Validation, check_recall
 from training.model import DualEncoder
 
 if TYPE_CHECKING:
@@ -34,7 +38,6 @@ Precision = Literal["fp32", "fp16", "int8"]
 PARITY = 0.9999  # cosine to torch that a float32 graph has to keep
 
 OPSET = 18
-PARTS = ("image.onnx", "text.onnx", "tokenizer.json")
 SMALL = 4096  # weights with fewer numbers are left as they are
 
 
@@ -76,28 +79,26 @@ def export_encoder(
     write_manifest(folder, manifest)
 
 
-class ExportError(SceneSearchError):
-    """The encoder was not exported; the message is one sentence with the figures."""
-
-
 def export_towers(
     towers: Towers,
     folder: Path,
     *,
     name: str,
     precision: Precision = "fp32",
+    validation: Validation | None = None,
     facts: dict[str, Any],
 ) -> None:
     """Writes an encoder folder of any towers; refuses graphs that do not say what torch says.
 
     The float32 graphs have to keep a cosine of at least 0.9999 to torch on every probe; only then
-    are their weights stored smaller. How close the stored graphs come is kept as `parity`.
+    are their weights stored smaller. How close the stored graphs come is kept as `parity`. int8
+    has to keep Recall@10 on `validation` besides. The folder is there when all of it is right, in
+    the place of an older one; raises ExportError, and then nothing has changed.
     """
     if precision not in ("fp32", "fp16", "int8"):
         raise ExportError(f"precision {precision!r} is none of fp32, fp16, int8")
     towers = towers.eval()
-    height, width = towers.preprocessing.image_size
-    image = export_image_tower(towers.image_tower, (height, width))
+    image = export_image_tower(towers.image_tower, towers.preprocessing.image_size)
     text = export_text_tower(towers.text_tower, towers.context_length)
     for side, figure in _parity(towers, image, text).items():
         if not figure >= PARITY:
@@ -105,11 +106,38 @@ def export_towers(
                 f"{name} is not exported: its {side} graph has cosine {figure:.6f} to torch, "
                 f"{PARITY} is needed"
             )
-    if precision != "fp32":
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as place:
+        made, whole = Path(place) / "made", Path(place) / "fp32"
+        if precision == "int8":
+            _write_folder(towers, whole, image, text, name, "fp32", {})
         for graph in (image, text):
-            (store_in_half if precision == "fp16" else store_in_int8)(graph)
-    parity = {side: round(figure, 6) for side, figure in _parity(towers, image, text).items()}
-    folder.mkdir(parents=True, exist_ok=True)
+            if precision == "int8":
+                store_in_int8(graph)
+            if precision != "fp32":
+                store_in_half(graph)
+        parity = {side: round(figure, 6) for side, figure in _parity(towers, image, text).items()}
+        _write_folder(towers, made, image, text, name, precision, {"parity": parity, **facts})
+        if precision == "int8":
+            what = f"int8 for {name}"
+            found = check_recall(OnnxEncoder(made), OnnxEncoder(whole), validation, what)
+            manifest = json.loads((made / "encoder.json").read_text(encoding="utf-8"))
+            write_manifest(made, manifest | {"int8_accepted_by": found})
+        if folder.exists():
+            folder.replace(Path(place) / "before")
+        made.replace(folder)
+
+
+def _write_folder(
+    towers: Towers,
+    folder: Path,
+    image: onnx.ModelProto,
+    text: onnx.ModelProto,
+    name: str,
+    precision: Precision,
+    facts: dict[str, Any],
+) -> None:
+    folder.mkdir()
     onnx.save(image, folder / "image.onnx")
     onnx.save(text, folder / "text.onnx")
     towers.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
@@ -119,7 +147,7 @@ def export_towers(
         "name": name,
         "dimension": towers.dimension,
         "image": {
-            "size": [height, width],
+            "size": list(prepared.image_size),
             "resize": prepared.resize,
             "interpolation": prepared.interpolation,
             "mean": list(prepared.mean),
@@ -132,7 +160,6 @@ def export_towers(
         },
         "files": {part: _signature(folder / part) for part in PARTS},
         "precision": precision,
-        "parity": parity,
         "log_logit_scale": round(towers.log_logit_scale.item(), 6),
         **facts,
     }
@@ -207,6 +234,8 @@ def _export(
     output_name: str,
     dynamic_shapes: Any,
 ) -> onnx.ModelProto:
+    # It warns of torchvision, which no tower here has anything of.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

@@ -173,7 +173,7 @@ def _run(
     }
     towers.to("cpu").eval()
     towers.save(out / "weights")
-    hand_over(towers, recipe, facts, out, log)
+    hand_over(towers, recipe, corpus, facts, out, log)
     summary = {
         "name": recipe.name,
         "base": recipe.base,
@@ -302,30 +302,64 @@ def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
     partial.replace(path)
 
 
-def hand_over(towers: Towers, recipe: Recipe, facts: dict[str, Any], out: Path, log: Log) -> None:
-    """Exports to `OUT/encoder` and calibrates it where the data has judgments."""
-    from training.calibrate import calibrate_encoder
+def hand_over(
+    towers: Towers, recipe: Recipe, corpus: Corpus, facts: dict[str, Any], out: Path, log: Log
+) -> None:
+    """Exports to `OUT/encoder` and calibrates it."""
     from training.export import export_towers
+    from training.gate import Validation
 
     partial, folder = out / "encoder.partial", out / "encoder"
-    shutil.rmtree(partial, ignore_errors=True)
     export_towers(
         towers,
         partial,
         name=recipe.name,
         precision=recipe.precision,
+        validation=Validation(
+            tuple(example.path for example in corpus.validation),
+            tuple(example.captions for example in corpus.validation),
+        ),
         facts={"parent": towers.parent, "training": facts},
     )
-    for given in recipe.data:
-        place, _ = parse_source(given)
-        drawn = DRAWN.fullmatch(place)
-        source = draw(int(drawn[1]), out / "cache") if drawn else Path(place).expanduser()
-        if is_task_folder(source) and any((source / name).is_file() for name in (EXPERT, CROWD)):
-            calibrate_encoder(partial, source, log)
-            break
+    calibrate(partial, recipe, corpus, out, log)
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
     log(f"encoder in {folder}")
+
+
+def calibrate(encoder: Path, recipe: Recipe, corpus: Corpus, out: Path, log: Log) -> None:
+    """Relevance from judgments, of the first source that has any, or else from captions.
+
+    On pictures held back from training where they suffice: on those it was trained on, an encoder
+    is surer than it will be of a stranger's.
+    """
+    from training.calibrate import calibrate_encoder
+
+    sources: list[Path] = []
+    for given in recipe.data:
+        place, _ = parse_source(given)
+        drawn = DRAWN.fullmatch(place)
+        sources.append(draw(int(drawn[1]), out / "cache") if drawn else Path(place).expanduser())
+    judged = [
+        source
+        for source in sources
+        if is_task_folder(source) and any((source / name).is_file() for name in (EXPERT, CROWD))
+    ]
+    captions = Path(recipe.captions).expanduser() if recipe.captions else None
+    unseen = None
+    if recipe.select_on == "validation":
+        unseen = {example.path.resolve() for example in corpus.validation}
+    for held_back in (unseen, None) if unseen else (None,):
+        for source in judged or sources:
+            try:
+                calibrate_encoder(encoder, source, log, captions=captions, held_back=held_back)
+            except TrainingError as error:
+                log(f"not calibrated on {source}{' (held back)' if held_back else ''}: {error}")
+            else:
+                return
+    log(
+        "the encoder has no calibration: its relevance is a guess; see scenesearch models calibrate"
+    )
 
 
 def versions() -> dict[str, str]:

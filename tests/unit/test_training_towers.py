@@ -16,6 +16,7 @@ from scenesearch.encoder.registry import find_encoder  # noqa: E402
 from training import export  # noqa: E402
 from training.base_files import BaseError, read_preprocessing  # noqa: E402
 from training.export import ExportError, export_towers  # noqa: E402
+from training.gate import Validation  # noqa: E402
 from training.tiny_clip import write_tiny_clip  # noqa: E402
 from training.towers import load_towers  # noqa: E402
 
@@ -169,7 +170,7 @@ def test_siglip_2_on_its_square_grid_says_what_transformers_says(clip, tmp_path)
 
 def test_a_sentence_transformers_text_tower_stands_beside_a_clip(clip, tmp_path):
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    from sentence_transformers import models
+    from sentence_transformers.sentence_transformer import modules as models
 
     tokenizer = transformers.AutoTokenizer.from_pretrained(clip)
     config = transformers.DistilBertConfig(
@@ -225,6 +226,37 @@ def test_graphs_that_drift_from_torch_are_refused_with_the_figure(clip, tmp_path
     with pytest.raises(ExportError, match=r"its image graph has cosine -?0\.\d+ to torch"):
         export_towers(towers, tmp_path / "out", name="drifted", facts={})
     assert not (tmp_path / "out").exists()
+
+
+def test_int8_is_refused_without_pictures_to_judge_it_by(clip, tmp_path):
+    with pytest.raises(ExportError, match=r"int8 for tiny .* 50 are needed, 0 are given"):
+        export_towers(load_towers(clip), tmp_path / "out", name="tiny", precision="int8", facts={})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_int8_is_smaller_and_notes_the_recall_it_kept(clip, tmp_path):
+    names = ["red", "green", "blue", "white"]
+    paths = [tmp_path / f"{n}.png" for n in range(60)]
+    for n, path in enumerate(paths):
+        rng = np.random.default_rng(n)
+        Image.fromarray(rng.integers(0, 255, (32, 32, 3), np.uint8)).save(path)
+    captions = tuple((f"a {names[n % 4]} {names[n % 3]} dog",) for n in range(60))
+    towers, sizes = load_towers(clip), {}
+    for precision in ("fp32", "fp16", "int8"):
+        export_towers(
+            towers,
+            tmp_path / precision,
+            name="tiny",
+            precision=precision,
+            validation=Validation(tuple(paths), captions),
+            facts={},
+        )
+        parts = ("image.onnx", "text.onnx")
+        sizes[precision] = sum((tmp_path / precision / part).stat().st_size for part in parts)
+    assert sizes["int8"] < sizes["fp16"] < sizes["fp32"]
+    declared = json.loads((tmp_path / "int8" / "encoder.json").read_text())
+    assert declared["int8_accepted_by"]["pictures"] == 60
+    assert min(declared["parity"].values()) > 0.99
 
 
 def test_an_exported_clip_is_no_base_and_the_weights_are_asked_for(exported):
