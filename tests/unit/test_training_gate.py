@@ -46,9 +46,7 @@ def test_half_a_point_is_accepted_and_recorded(validation: Validation) -> None:
 
 
 def test_more_than_half_a_point_is_refused_with_both_figures(validation: Validation) -> None:
-    with pytest.raises(
-        ExportError, match=r"int8 is refused: .* 200 pictures falls .*100\.0 to 99\.0"
-    ):
+    with pytest.raises(ExportError, match=r"refused: .* 200 pictures falls .*100\.0 to 99\.0"):
         check_recall(Counting(lost=2), Counting(), validation, "int8")
 
 
