@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+import transformers
 from torch import Tensor
 
 from scenesearch.datasets.task import CROWD, EXPERT, is_task_folder
@@ -58,6 +59,18 @@ if TYPE_CHECKING:
 
 Log = Callable[[str], None]
 MADE_BY = ("scenesearch", "torch", "transformers", "tokenizers", "numpy", "onnx", "onnxruntime")
+FACTS = (  # of the summary, kept in encoder.json
+    "recipe",
+    "seed",
+    "data_fingerprint",
+    "base_fingerprint",
+    "git_commit",
+    "device",
+    "duration_s",
+    "steps",
+    "best_step",
+    "wise_ft",
+)
 REPORTED = ("recall@1", "recall@5", "recall@10", "mrr")
 
 
@@ -79,6 +92,8 @@ def train(
     """
     if recipe_name == "lite":
         return _train_lite(out, data, overrides, log)
+    # Bars of its own for every folder read or written, across ours.
+    transformers.utils.logging.disable_progress_bar()
     recipe = load_recipe(
         recipe_name, overrides, data=tuple(data), base=base, evaluate_on=tuple(evaluate_on)
     )
@@ -159,7 +174,11 @@ def _run(
         for held_back in corpus.evaluation
         if held_back.queries
     }
-    facts = {
+    towers.to("cpu").eval()
+    towers.save(out / "weights")
+    summary = {
+        "name": recipe.name,
+        "base": recipe.base,
         "recipe": recipe.name,
         "seed": recipe.seed,
         "data_fingerprint": corpus.fingerprint,
@@ -170,14 +189,6 @@ def _run(
         "steps": state.step,
         "best_step": state.best_step,
         "wise_ft": alpha,
-    }
-    towers.to("cpu").eval()
-    towers.save(out / "weights")
-    hand_over(towers, recipe, corpus, facts, out, log)
-    summary = {
-        "name": recipe.name,
-        "base": recipe.base,
-        **facts,
         "versions": versions(),
         "pictures": {"train": len(corpus.train), "validation": len(corpus.validation)},
         "judged_pairs": corpus.judged_pairs,
@@ -185,6 +196,7 @@ def _run(
         "evaluation": figures,
         "encoder": str(out / "encoder"),
     }
+    hand_over(towers, recipe, corpus, summary, out, log)
     checkpoint.write_text(summary_file, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 
@@ -303,9 +315,10 @@ def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
 
 
 def hand_over(
-    towers: Towers, recipe: Recipe, corpus: Corpus, facts: dict[str, Any], out: Path, log: Log
+    towers: Towers, recipe: Recipe, corpus: Corpus, summary: dict[str, Any], out: Path, log: Log
 ) -> None:
-    """Exports to `OUT/encoder` and calibrates it."""
+    """Exports to `OUT/encoder`, calibrates it and writes its card."""
+    from training.card import write_card
     from training.export import export_towers
     from training.gate import Validation
 
@@ -319,9 +332,22 @@ def hand_over(
             tuple(example.path for example in corpus.validation),
             tuple(example.captions for example in corpus.validation),
         ),
-        facts={"parent": towers.parent, "training": facts},
+        facts={
+            "parent": towers.parent,
+            "training": {key: summary[key] for key in FACTS},
+            "scores": {
+                Path(place).name: {
+                    "gallery": found["gallery"],
+                    "queries": found["queries"],
+                    **{metric: values[0] for metric, values in found["after"].items()},
+                    "ci95": {metric: values[1:] for metric, values in found["after"].items()},
+                }
+                for place, found in summary["evaluation"].items()
+            },
+        },
     )
     calibrate(partial, recipe, corpus, out, log)
+    write_card(partial, {**summary, "sources": [Path(given).name for given in recipe.data]})
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
     log(f"encoder in {folder}")

@@ -7,6 +7,7 @@ around a CLIP; `text_base` puts another sentence-transformers folder in the plac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,8 @@ FAMILIES: dict[str, type[PreTrainedModel]] = {
     "vision-text-dual-encoder": VisionTextDualEncoderModel,
 }
 TEXT_TOWER = "text_tower"  # where a base with a text tower of its own keeps it
-HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.bin")
+# The card is read for the licence.
+HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.bin", "README.md")
 
 
 class Towers(nn.Module):
@@ -280,7 +282,7 @@ def _hugging_face(folder: Path, name: str, parent: dict[str, Any]) -> Towers:
         tokenizer=tokenizer,
         context_length=context_length,
         pad_token_id=pad_token_id,
-        parent={**parent, "model_type": model.config.model_type},
+        parent={**parent, "model_type": model.config.model_type, **stated_license(folder)},
         save_to=save_to,
     )
 
@@ -400,7 +402,12 @@ def _encoder_folder(folder: Path, parent: dict[str, Any]) -> Towers:
         context_length=info.context_length,
         pad_token_id=info.pad_token_id,
         text_prefix=info.text_prefix,
-        parent={**parent, "base": info.name, "fingerprint": info.fingerprint},
+        parent={
+            **parent,
+            "base": info.name,
+            "fingerprint": info.fingerprint,
+            "license": manifest.get("parent", {}).get("license"),
+        },
         save_to=_save_as_encoder,
     )
 
@@ -411,6 +418,18 @@ def _save_as_encoder(towers: Towers, folder: Path) -> None:
 
     facts = {"parent": towers.parent}
     export_towers(towers, folder, name=towers.name, precision="fp32", facts=facts)
+
+
+def stated_license(folder: Path) -> dict[str, str]:
+    """{"license": ...} as the head of the folder's README.md states it, else nothing."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return {}
+    found = re.search(
+        r"\A---\n(?:.*\n)*?license:[ \t]*([\w.+-]{1,40})[ \t]*\n(?:.*\n)*?---",
+        card.read_text(encoding="utf-8", errors="replace")[:10_000],
+    )
+    return {"license": found[1]} if found else {}
 
 
 def _first_line(error: Exception) -> str:

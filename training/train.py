@@ -558,7 +558,11 @@ def build(config: TrainConfig, shared: Path, out: Path, log: Log) -> Path:
     model = train(config, domains, bases, out, log)
     folder = out / "encoder"
     facts = {
-        "parent": {"image": image_base.stem, "text": "all-MiniLM-L6-v2"},
+        "parent": {
+            "image": image_base.stem,
+            "text": "all-MiniLM-L6-v2",
+            "license": "Apache-2.0",  # of both, and of MobileNetV2
+        },
         "training": {
             "recipe": config.recipe,
             "seed": config.seed,
