@@ -360,6 +360,7 @@ def calibrate(encoder: Path, recipe: Recipe, corpus: Corpus, out: Path, log: Log
     is surer than it will be of a stranger's.
     """
     from training.calibrate import calibrate_encoder
+    from training.gate import FEWEST
 
     sources: list[Path] = []
     for given in recipe.data:
@@ -373,7 +374,7 @@ def calibrate(encoder: Path, recipe: Recipe, corpus: Corpus, out: Path, log: Log
     ]
     captions = Path(recipe.captions).expanduser() if recipe.captions else None
     unseen = None
-    if recipe.select_on == "validation":
+    if recipe.select_on == "validation" and len(corpus.validation) >= FEWEST:
         unseen = {example.path.resolve() for example in corpus.validation}
     for held_back in (unseen, None) if unseen else (None,):
         for source in judged or sources:

@@ -13,6 +13,7 @@ from PIL import Image  # noqa: E402
 
 from scenesearch.encoder.onnx import OnnxEncoder  # noqa: E402
 from scenesearch.encoder.registry import find_encoder  # noqa: E402
+from tests.tiny_bases import write_siglip  # noqa: E402
 from training import export, gate  # noqa: E402
 from training.base_files import BaseError, read_preprocessing  # noqa: E402
 from training.export import ExportError, export_towers  # noqa: E402
@@ -96,36 +97,8 @@ def test_every_weight_is_in_one_part_once(clip):
     }
 
 
-def siglip(folder, clip):
-    text = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
-    shape = {**text, "num_attention_heads": 4}
-    tokenizer = transformers.AutoTokenizer.from_pretrained(clip)
-    config = transformers.SiglipConfig(
-        text_config={
-            **shape,
-            "vocab_size": len(tokenizer),
-            "max_position_embeddings": 16,
-            "projection_size": 32,
-            "pad_token_id": tokenizer.pad_token_id,
-        },
-        vision_config={**shape, "image_size": 32, "patch_size": 16},
-    )
-    torch.manual_seed(0)
-    transformers.SiglipModel(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    prepared = {
-        "image_processor_type": "SiglipImageProcessor",
-        "size": {"height": 32, "width": 32},
-        "resample": 2,
-        "image_mean": [0.5] * 3,
-        "image_std": [0.5] * 3,
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(prepared))
-    return folder
-
-
 def test_siglip_reads_a_text_as_if_padded_to_its_full_length(clip, tmp_path):
-    folder = siglip(tmp_path / "siglip", clip)
+    folder = write_siglip(tmp_path / "siglip", clip)
     towers = load_towers(folder)
     export_towers(towers, tmp_path / "out", name="siglip", facts={})
     model = transformers.SiglipModel.from_pretrained(folder).eval()
@@ -141,7 +114,7 @@ def test_siglip_reads_a_text_as_if_padded_to_its_full_length(clip, tmp_path):
 
 
 def test_siglip_2_on_its_square_grid_says_what_transformers_says(clip, tmp_path):
-    folder = siglip(tmp_path / "siglip", clip)
+    folder = write_siglip(tmp_path / "siglip", clip)
     shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
     text = json.loads((folder / "config.json").read_text())["text_config"]
     vision = {**shape, "num_attention_heads": 4, "num_patches": 4, "patch_size": 16}
