@@ -26,6 +26,7 @@ from ingest.sources import Roots, find_sources
 from scenesearch.datasets.drawn import write_library
 from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import find_encoder
+from scenesearch.encoder.speed import compare, of_encoder
 from scenesearch.searcher import Searcher
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
@@ -319,7 +320,31 @@ def _cpu_model() -> str:
     return next((line.split(": ")[1] for line in lines if line.startswith("model name")), "?")
 
 
+def bench_encoder(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """The bundled towers in each precision, and as torch runs them."""
+    from training.speed import eager, precisions
+    from training.towers import load_towers
+
+    towers, threads = load_towers("lite"), usable_cores()
+    torch = eager(towers, "torch eager", threads)
+    served = of_encoder("as shipped", OnnxEncoder(find_encoder("lite")))
+    found = compare([torch, served, *precisions(towers, "graphs", threads, folder)])
+    base = {speed.batch: speed for speed in found if speed.name == "torch eager"}
+    figures: dict[str, Any] = {}
+    for speed in found:
+        own = base[speed.batch]
+        images, text = speed.images_per_s / own.images_per_s, own.text_ms / speed.text_ms
+        figures[f"{speed.name}, batch {speed.batch}: pictures/s (ratio to torch)"] = (
+            f"{speed.images_per_s:.0f} ({images:.1f})"
+        )
+        figures[f"{speed.name}, batch {speed.batch}: ms a batch of texts (ratio)"] = (
+            f"{speed.text_ms:.1f} ({text:.1f})"
+        )
+    return figures
+
+
 BENCHES = {
+    "encoder": bench_encoder,
     "ingest": bench_ingest,
     "query": bench_query,
     "start": bench_start,

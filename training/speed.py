@@ -1,0 +1,86 @@
+"""What the graphs are compared with: torch, and the same towers stored in each precision."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from scenesearch.encoder.graphs import open_graph
+from scenesearch.encoder.speed import BATCHES, Candidate, queries
+from training.export import (
+    export_image_tower,
+    export_text_tower,
+    store_in_half,
+    store_in_int8,
+)
+from training.towers import Towers
+
+
+def eager(towers: Towers, name: str, threads: int) -> Candidate:
+    """The towers as torch runs them, in float32."""
+    towers = towers.eval()
+    pixels = torch.from_numpy(_pixels(towers))
+    feeds = {n: _tokens(towers, n) for n in BATCHES}
+
+    @torch.inference_mode()
+    def images(n: int) -> object:
+        torch.set_num_threads(threads)
+        return towers.image_tower(pixels[:n])
+
+    @torch.inference_mode()
+    def texts(n: int) -> object:
+        torch.set_num_threads(threads)
+        ids, mask = feeds[n]
+        return towers.text_tower(torch.from_numpy(ids), torch.from_numpy(mask))
+
+    return Candidate(name, images, texts)
+
+
+def precisions(towers: Towers, name: str, threads: int, folder: Path) -> list[Candidate]:
+    """The towers' graphs stored as fp32, fp16 and int8, written to `folder`, ungated."""
+    pixels, feeds = _pixels(towers), {n: _tokens(towers, n) for n in BATCHES}
+    found = []
+    for precision in ("fp32", "fp16", "int8"):
+        image = export_image_tower(towers.image_tower, towers.preprocessing.image_size)
+        text = export_text_tower(towers.text_tower, towers.context_length)
+        sizes = 0
+        opened = {}
+        for side, graph in (("image", image), ("text", text)):
+            if precision == "int8":
+                store_in_int8(graph)
+            if precision != "fp32":
+                store_in_half(graph)
+            path = folder / f"{precision}-{side}.onnx"
+            onnx.save(graph, path)
+            sizes += path.stat().st_size
+            opened[side] = open_graph(path, threads=threads)
+
+        def images(n: int, graph=opened["image"]) -> object:
+            return graph.run("image_embeddings", {"pixel_values": pixels[:n]})
+
+        def texts(n: int, graph=opened["text"]) -> object:
+            ids, mask = feeds[n]
+            feed = {"input_ids": ids, "attention_mask": mask}
+            return graph.run("text_embeddings", {k: feed[k] for k in feed if k in graph.inputs})
+
+        found.append(Candidate(f"{name}, ONNX {precision} ({sizes / 1e6:.0f} MB)", images, texts))
+    return found
+
+
+def _pixels(towers: Towers) -> np.ndarray:
+    height, width = towers.preprocessing.image_size
+    shape = (max(BATCHES), 3, height, width)
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+def _tokens(towers: Towers, n: int) -> tuple[np.ndarray, np.ndarray]:
+    encodings = [towers.tokenizer.encode(text).ids for text in queries(n)]
+    longest = max(map(len, encodings))
+    ids = np.full((n, longest), towers.pad_token_id, np.int64)
+    mask = np.zeros((n, longest), np.int64)
+    for row, found in enumerate(encodings):
+        ids[row, : len(found)], mask[row, : len(found)] = found, 1
+    return ids, mask
