@@ -15,7 +15,20 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from scenesearch.console import (
+    FOUND,
+    INTERRUPTED,
+    NOTHING,
+    JsonOption,
+    fail,
+    print_json,
+    printable,
+    progress_bar,
+    read_settings,
+    say,
+)
 from scenesearch.errors import SceneSearchError
+from scenesearch.models_cli import models_app
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +42,6 @@ if TYPE_CHECKING:
     from scenesearch.settings import Settings
     from scenesearch.store.base import VectorStore
 
-FOUND, NOTHING, FAILED, INTERRUPTED = 0, 1, 2, 130
-
 # A filter can leave out hundreds of queries; the first few show why.
 MOST_OMISSIONS = 10
 
@@ -43,15 +54,15 @@ app = typer.Typer(
 )
 library_app = typer.Typer(help="What a library holds and how it is kept.", no_args_is_help=True)
 app.add_typer(library_app, name="library")
+app.add_typer(models_app, name="models")
 
 LibraryOption = Annotated[
     str | None, typer.Option("--library", "-l", help="Library; default: SCENESEARCH_LIBRARY.")
 ]
 EncoderOption = Annotated[
     str | None,
-    typer.Option("--encoder", "-e", help="Bundled name or folder; default: SCENESEARCH_ENCODER."),
+    typer.Option("--encoder", "-e", help="Name or folder; default: SCENESEARCH_ENCODER."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 WhereOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -70,16 +81,16 @@ def main() -> NoReturn:
     try:
         app()
     except SceneSearchError as error:
-        _fail(f"{error}{_hint(error)}")
+        fail(f"{error}{_hint(error)}")
     except KeyboardInterrupt:
-        _fail("interrupted", INTERRUPTED)
+        fail("interrupted", INTERRUPTED)
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; there is nobody to tell.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(FOUND)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        _fail(f"{where}{error.strerror or error}")
+        fail(f"{where}{error.strerror or error}")
     sys.exit(FOUND)
 
 
@@ -110,10 +121,10 @@ def ingest(
     """
     from ingest.sources import Roots, find_sources
 
-    settings = _settings()
+    settings = read_settings()
     name = _library_name(library or settings.library)
     if not paths and manifest is None:
-        _fail("nothing to ingest: give a folder, a picture or a manifest")
+        fail("nothing to ingest: give a folder, a picture or a manifest")
     roots = Roots(settings.library_dir(name) / "sources.json")
     sources = find_sources(paths or [], roots=roots, manifest=manifest)
     with _open_store(settings) as store:
@@ -127,11 +138,11 @@ def ingest(
             batch_size=batch_size,
         )
     if as_json:
-        _print_json(report.to_json())
+        print_json(report.to_json())
     else:
         _print_ingest_report(report)
     if report.interrupted:
-        _fail("interrupted; run the same command again to continue", INTERRUPTED)
+        fail("interrupted; run the same command again to continue", INTERRUPTED)
 
 
 @app.command()
@@ -154,7 +165,7 @@ def search(
     from scenesearch.query import parse_where
     from scenesearch.searcher import Searcher
 
-    settings = _settings()
+    settings = read_settings()
     name = _library_name(library or settings.library)
     with _open_store(settings) as store:
         searcher = Searcher(_load_encoder(settings, encoder), store, name)
@@ -167,7 +178,7 @@ def search(
     if sheet is not None and result.hits:
         _write_sheet(sheet, result)
     if as_json:
-        _print_json(result.to_json())
+        print_json(result.to_json())
     else:
         _print_hits(result)
     sys.exit(FOUND if result.hits else NOTHING)
@@ -192,7 +203,7 @@ def evaluate(
     from scenesearch.query import parse_where
     from scenesearch.store.edge import EdgeStore
 
-    settings = _settings()
+    settings = read_settings()
     loaded = _load_encoder(settings, encoder, verify=True)
     read = _read_queries(queries)
     with (
@@ -202,16 +213,16 @@ def evaluate(
         sources = find_sources([images], roots=Roots())
         report = _ingest(sources, "evaluation", loaded, store, settings, keep_thumbnails=False)
         if report.interrupted:
-            _fail("interrupted", INTERRUPTED)
+            fail("interrupted", INTERRUPTED)
         for reject in report.rejects:
-            _say(f"not in the gallery: {reject.path}: {reject.reason}")
+            say(f"not in the gallery: {reject.path}: {reject.reason}")
         conditions = parse_where(where or [], store.describe("evaluation").fields)
         evaluation = _evaluate(read, loaded, store, "evaluation", where=conditions)
     if out is not None:
         evaluation.save(out)
-        _say(f"run, per-query table and summary: {out}")
+        say(f"run, per-query table and summary: {out}")
     if as_json:
-        _print_json(evaluation.to_json())
+        print_json(evaluation.to_json())
     else:
         _print_evaluation(evaluation)
 
@@ -228,10 +239,10 @@ def demo(
     from scenesearch.datasets.drawn import write_library
     from scenesearch.searcher import Searcher
 
-    settings = _settings()
+    settings = read_settings()
     started = time.perf_counter()
     folder = settings.data_dir / "demo-pictures"
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("drawing", total=size)
         drawn = write_library(
             folder, size=size, progress=lambda done: progress.update(task, completed=done)
@@ -242,7 +253,7 @@ def demo(
         report = _ingest(find_sources([folder], roots=roots), "demo", loaded, store, settings)
         _print_ingest_report(report)
         if report.interrupted:
-            _fail("interrupted; run the same command again to continue", INTERRUPTED)
+            fail("interrupted; run the same command again to continue", INTERRUPTED)
         queries = _read_queries(drawn.test_queries)
         evaluation = _evaluate(queries, loaded, store, "demo")
         _print_evaluation(evaluation)
@@ -300,8 +311,8 @@ def train(
         from training.run import train as run_training
     except ModuleNotFoundError as error:
         missing = error.name
-        _fail(f"training needs {missing}: pip install 'scenesearch[train]'")
-    with _progress() as progress:
+        fail(f"training needs {missing}: pip install 'scenesearch[train]'")
+    with progress_bar() as progress:
         task = progress.add_task("training", total=None)
 
         def on_step(done: int, total: int, loss: float) -> None:
@@ -317,11 +328,12 @@ def train(
             evaluate_on=evaluate_on or [],
             overrides=changes or [],
             resume=resume,
-            log=lambda line: progress.console.print(_printable(line), markup=False),
+            shelf=read_settings().models_dir,
+            log=lambda line: progress.console.print(printable(line), markup=False),
             on_step=on_step,
         )
     if as_json:
-        _print_json(summary)
+        print_json(summary)
     else:
         _print_training(summary)
 
@@ -337,15 +349,15 @@ def ui(
         from ui.launch import run_page
     except ModuleNotFoundError as error:
         missing = error.name
-        _fail(f"the page needs {missing}: pip install 'scenesearch[ui]'")
-    settings = _settings()
+        fail(f"the page needs {missing}: pip install 'scenesearch[ui]'")
+    settings = read_settings()
     sys.exit(run_page(port=port, address=address, library=library or settings.library))
 
 
 @library_app.command("status")
 def library_status(library: LibraryOption = None, as_json: JsonOption = False) -> None:
     """What a library holds: pictures, encoder, fields, rejects of the last ingest."""
-    settings = _settings()
+    settings = read_settings()
     name = _library_name(library or settings.library)
     rejects_file = settings.library_dir(name) / "rejects.jsonl"
     rejects = rejects_file.read_text().splitlines() if rejects_file.exists() else []
@@ -363,13 +375,13 @@ def library_status(library: LibraryOption = None, as_json: JsonOption = False) -
             "engine": store.health(),
         }
     if as_json:
-        _print_json(status)
+        print_json(status)
         return
     for key, value in status.items():
         if key == "rejects":
             typer.echo(f"{key:<12} {len(value)} at the last ingest")
             for reject in value:
-                line = _printable(f"{reject['path']}: {reject['reason']}")
+                line = printable(f"{reject['path']}: {reject['reason']}")
                 typer.echo(f"{'':<12} {line}")
         else:
             typer.echo(f"{key:<12} {', '.join(value) if isinstance(value, list) else value}")
@@ -382,18 +394,6 @@ def _hint(error: SceneSearchError) -> str:
     if isinstance(error, CollectionMissing):
         return "; `scenesearch ingest PATH --library NAME` makes a library"
     return ""
-
-
-def _settings() -> "Settings":
-    from pydantic import ValidationError
-
-    from scenesearch.settings import Settings
-
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        _fail(f"SCENESEARCH_{str(first['loc'][0]).upper()}: {first['msg']}")
 
 
 def _library_name(name: str) -> str:
@@ -424,7 +424,7 @@ def _load_encoder(settings: "Settings", name: str | None, *, verify: bool = Fals
     from scenesearch.encoder.onnx import OnnxEncoder
     from scenesearch.encoder.registry import find_encoder
 
-    folder = find_encoder(name or settings.encoder)
+    folder = find_encoder(name or settings.encoder, settings.models_dir)
     if verify:
         verify_encoder(folder)
     # Pictures are only encoded by ingest here, whose workers call the encoder side by side.
@@ -449,7 +449,7 @@ def _ingest(
 
     total = sum(source.count for source in sources)
     own = settings.library_dir(library) if keep_thumbnails else None
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("ingesting", total=total)
         return run_ingest(
             sources,
@@ -473,7 +473,7 @@ def _read_queries(file: Path) -> "Sequence[Query]":
 
     read = read_queries(file)
     for problem in read.problems:
-        _say(f"left out: {problem.file}:{problem.line}: {problem.reason}")
+        say(f"left out: {problem.file}:{problem.line}: {problem.reason}")
     return read.queries
 
 
@@ -488,7 +488,7 @@ def _evaluate(
     """Ask every query, with a progress bar on stderr."""
     from scenesearch.evaluation.evaluate import evaluate as run_evaluation
 
-    with _progress() as progress:
+    with progress_bar() as progress:
         task = progress.add_task("asking", total=len(queries))
         return run_evaluation(
             queries,
@@ -500,40 +500,9 @@ def _evaluate(
         )
 
 
-@contextmanager
-def _progress() -> Iterator[Any]:
-    """A bar with rate and time left on stderr; plain lines where stderr is no terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        ProgressColumn,
-        Task,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-    from rich.text import Text
-
-    class Rate(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            speed = task.finished_speed or task.speed
-            return Text(f"{speed:.0f}/s" if speed else "")
-
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        Rate(),
-        TimeRemainingColumn(elapsed_when_finished=True),
-        console=Console(stderr=True),
-    ) as progress:
-        yield progress
-
-
 def _print_ingest_report(report: "IngestReport") -> None:
     for reject in report.rejects:
-        _say(f"rejected: {reject.path}: {reject.reason}")
+        say(f"rejected: {reject.path}: {reject.reason}")
     typer.echo(
         f"{report.library}: {report.seen} seen, {report.written} written, "
         f"{report.skipped} skipped, {len(report.rejects)} rejected, "
@@ -550,21 +519,21 @@ def _print_hits(result: "SearchResult") -> None:
             if nearest
             else ""
         )
-        _say(f"nothing in library {result.library} matches {result.query!r}{hint}")
+        say(f"nothing in library {result.library} matches {result.query!r}{hint}")
         return
     for hit in result.hits:
         captions = hit.payload.get("captions") or [""]
         typer.echo(
             f"{hit.rank:>3}  {hit.relevance:>4.0%}  {hit.score:.3f}  "
-            f"{_printable(hit.path)}  {_printable(captions[0])}".rstrip()
+            f"{printable(hit.path)}  {printable(captions[0])}".rstrip()
         )
 
 
 def _print_evaluation(evaluation: "Evaluation") -> None:
     for omission in evaluation.omissions[:MOST_OMISSIONS]:
-        _say(omission.sentence())
+        say(omission.sentence())
     if len(evaluation.omissions) > MOST_OMISSIONS:
-        _say(f"and {len(evaluation.omissions) - MOST_OMISSIONS} more; --json lists all")
+        say(f"and {len(evaluation.omissions) - MOST_OMISSIONS} more; --json lists all")
     left_out = f" ({evaluation.left_out} left out)" if evaluation.left_out else ""
     typer.echo(
         f"\nencoder {evaluation.encoder}, gallery of {evaluation.gallery} pictures, "
@@ -577,7 +546,7 @@ def _print_evaluation(evaluation: "Evaluation") -> None:
 def _print_training(summary: dict[str, Any]) -> None:
     for place, found in summary.get("evaluation", {}).items():
         typer.echo(
-            f"\n{_printable(place)}: {found['queries']} queries, "
+            f"\n{printable(place)}: {found['queries']} queries, "
             f"gallery of {found['gallery']} pictures"
         )
         for metric, (value, _, _) in found["before"].items():
@@ -601,24 +570,6 @@ def _write_sheet(file: Path, result: "SearchResult") -> None:
         for hit in result.hits
     ]
     write_contact_sheet(file, result.query, entries)
-
-
-def _print_json(document: Any) -> None:
-    typer.echo(json.dumps(document, ensure_ascii=False, indent=1))
-
-
-def _printable(text: str) -> str:
-    """One line without control characters: names and captions come from strangers."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
-
-
-def _say(message: str) -> None:
-    typer.echo(f"scenesearch: {_printable(message)}", err=True)
-
-
-def _fail(message: str, status: int = FAILED) -> NoReturn:
-    _say(message)
-    sys.exit(status)
 
 
 if __name__ == "__main__":

@@ -19,14 +19,14 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("scenesearch", appauthor=False)),
-        description="Folder for embedded collections, thumbnails and rejects.",
+        description="Folder for embedded collections, encoders, thumbnails and rejects.",
     )
     library: str = Field(
         default="photos", description="Library that commands use unless told another."
     )
     encoder: str = Field(
         default="lite",
-        description="Encoder for new libraries: a bundled name or an encoder folder.",
+        description="Encoder: a bundled or shelved name, or an encoder folder.",
     )
     min_relevance: float = Field(
         default=0.05, ge=0, le=1, description="Hits below this relevance (0-1) are not shown."
@@ -58,6 +58,11 @@ class Settings(BaseSettings):
     def edge_dir(self) -> Path:
         """Root of the embedded collections."""
         return self.data_dir / "edge"
+
+    @cached_property
+    def models_dir(self) -> Path:
+        """The shelf: encoders by name, see `scenesearch models`."""
+        return self.data_dir / "models"
 
     def library_dir(self, library: str) -> Path:
         """Where a library keeps what is not in its collection: thumbnails, rejects, sources."""

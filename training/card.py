@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,19 @@ def write_card(folder: Path, run: Mapping[str, Any] | None = None) -> None:
     partial = folder / "README.md.partial"
     partial.write_text(card, encoding="utf-8")
     partial.replace(folder / "README.md")
+
+
+def rewrite_relevance(folder: Path) -> None:
+    """Brings the card's section on relevance up to date after a calibration."""
+    path = folder / "README.md"
+    if not path.is_file():
+        write_card(folder)
+        return
+    encoder = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+    section = _relevance(encoder.get("calibration", {}))
+    card = path.read_text(encoding="utf-8")
+    changed, count = re.subn(r"(?ms)^## Relevance$.*?(?=^## |\Z)", lambda _: section + "\n\n", card)
+    path.write_text(changed if count else f"{card.rstrip()}\n\n{section}\n", encoding="utf-8")
 
 
 def _head(encoder: Mapping[str, Any]) -> str:
@@ -150,6 +164,9 @@ def _graphs(encoder: Mapping[str, Any]) -> str:
             f"{side} {value}" for side, value in parity.items()
         )
         text += "."
+    if verified := encoder.get("verified"):
+        text += " Taken as the hub has them. Least cosine of an embedding alone and in a batch: "
+        text += ", ".join(f"{side} {value}" for side, value in verified.items()) + "."
     if accepted := encoder.get("int8_accepted_by"):
         text += (
             f" Recall@10 on {accepted['pictures']} validation pictures: "

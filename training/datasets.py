@@ -114,6 +114,13 @@ def load_corpus(recipe: Recipe, drawings: Path, log: Log) -> Corpus:
     return Corpus(train, validation, tuple(weights), tuple(evaluation), _fingerprint(kept))
 
 
+def load_captioned(place: Path, log: Log) -> list[Example]:
+    """The captioned pictures of a folder in the task's format (its train part), or a manifest."""
+    if is_task_folder(place):
+        return _task_examples(place, 0, {}, log)
+    return _manifest_examples(place, 0, {}, log)
+
+
 def parse_source(given: str) -> tuple[str, float]:
     """('FOLDER', 2.0) of 'FOLDER=2.0'; a source without a weight has 1."""
     place, equals, weight = given.rpartition("=")

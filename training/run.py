@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-import transformers
 from torch import Tensor
 
 from scenesearch.datasets.task import CROWD, EXPERT, is_task_folder
@@ -83,6 +82,7 @@ def train(
     evaluate_on: Sequence[str] = (),
     overrides: Sequence[str] = (),
     resume: bool = False,
+    shelf: Path | None = None,
     log: Log,
     on_step: OnStep,
 ) -> dict[str, Any]:
@@ -92,15 +92,21 @@ def train(
     """
     if recipe_name == "lite":
         return _train_lite(out, data, overrides, log)
-    # Bars of its own for every folder read or written, across ours.
-    transformers.utils.logging.disable_progress_bar()
     recipe = load_recipe(
         recipe_name, overrides, data=tuple(data), base=base, evaluate_on=tuple(evaluate_on)
     )
-    return run(recipe, out, resume=resume, log=log, on_step=on_step)
+    return run(recipe, out, resume=resume, shelf=shelf, log=log, on_step=on_step)
 
 
-def run(recipe: Recipe, out: Path, *, resume: bool, log: Log, on_step: OnStep) -> dict[str, Any]:
+def run(
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool,
+    shelf: Path | None = None,
+    log: Log,
+    on_step: OnStep,
+) -> dict[str, Any]:
     """Everything from the recipe to `OUT/summary.json`; a folder that got nowhere is removed."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", recipe.name):
         raise TrainingError(f"name {recipe.name!r}: letters, digits, '.', '_', '-', at most 64")
@@ -115,7 +121,7 @@ def run(recipe: Recipe, out: Path, *, resume: bool, log: Log, on_step: OnStep) -
         raise TrainingError(f"{out} holds a run of another recipe: {'; '.join(changed)}")
     new = not out.exists()
     try:
-        return _run(recipe, out, summary_file, recipe_file, log, on_step)
+        return _run(recipe, out, summary_file, recipe_file, shelf, log, on_step)
     except (torch.OutOfMemoryError, MemoryError) as error:
         _clear(out, new)
         raise TrainingError(_out_of_memory(recipe)) from error
@@ -130,7 +136,13 @@ def run(recipe: Recipe, out: Path, *, resume: bool, log: Log, on_step: OnStep) -
 
 
 def _run(
-    recipe: Recipe, out: Path, summary_file: Path, recipe_file: Path, log: Log, on_step: OnStep
+    recipe: Recipe,
+    out: Path,
+    summary_file: Path,
+    recipe_file: Path,
+    shelf: Path | None,
+    log: Log,
+    on_step: OnStep,
 ) -> dict[str, Any]:
     device = pick_device()
     corpus = load_corpus(recipe, out / "cache", log)
@@ -138,7 +150,7 @@ def _run(
         f"{len(corpus.train)} pictures to train on, {len(corpus.validation)} to select by, "
         f"{corpus.judged_pairs} judged pairs"
     )
-    towers = load_base(recipe, corpus, out)
+    towers = load_base(recipe, corpus, out, shelf)
     identity = {"data": corpus.fingerprint, "base": weights_fingerprint(towers)}
     state = checkpoint.load(out) if recipe_file.exists() else None
     if state is not None:
@@ -204,7 +216,7 @@ def _run(
 # --- the base --------------------------------------------------------------------------------
 
 
-def load_base(recipe: Recipe, corpus: Corpus, out: Path) -> Towers:
+def load_base(recipe: Recipe, corpus: Corpus, out: Path, shelf: Path | None) -> Towers:
     from training.towers import load_towers
 
     if not recipe.base:
@@ -215,7 +227,12 @@ def load_base(recipe: Recipe, corpus: Corpus, out: Path) -> Towers:
     if recipe.base == tiny_clip.NAME:
         captions = [caption for example in corpus.train for caption in example.captions]
         base = tiny_clip.write_tiny_clip(out / "base", captions, recipe.seed)
-    return load_towers(base, text_base=recipe.text_base or None, revision=recipe.revision or None)
+    return load_towers(
+        base,
+        text_base=recipe.text_base or None,
+        revision=recipe.revision or None,
+        shelf=shelf,
+    )
 
 
 def weights_fingerprint(towers: Towers) -> str:

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from training.base_files import BaseError, read_json
+from scenesearch.encoder.preprocessing import ModelError, read_json
 
 _MODULES = "sentence_transformers.base.modules"
 
@@ -58,14 +58,14 @@ def transformer_folder(folder: Path) -> Path | None:
         return None
     kind, path = _modules(folder)[0]
     if kind not in ("Transformer", "CLIPModel"):
-        raise BaseError(f"{folder / 'modules.json'} begins with {kind}, not with a transformer")
+        raise ModelError(f"{folder / 'modules.json'} begins with {kind}, not with a transformer")
     return path
 
 
 def read_plan(folder: Path) -> Plan:
     transformer = transformer_folder(folder)
     if transformer is None:
-        raise BaseError(f"text base {folder} is no sentence-transformers folder (modules.json)")
+        raise ModelError(f"text base {folder} is no sentence-transformers folder (modules.json)")
     dense: list[Path] = []
     for kind, path in _modules(folder)[1:]:
         if kind == "Dense":
@@ -76,9 +76,9 @@ def read_plan(folder: Path) -> Plan:
             if config.get("pooling_mode", "mean") != "mean" or (
                 modes and modes != ["pooling_mode_mean_tokens"]
             ):
-                raise BaseError(f"text base {folder} does not pool by the mean over its tokens")
+                raise ModelError(f"text base {folder} does not pool by the mean over its tokens")
         elif kind != "Normalize":
-            raise BaseError(f"text base {folder} has a {kind} layer, which is not supported")
+            raise ModelError(f"text base {folder} has a {kind} layer, which is not supported")
     declared = transformer / "sentence_bert_config.json"
     longest = read_json(declared).get("max_seq_length") if declared.is_file() else None
     return Plan(transformer, tuple(dense), longest)
@@ -89,7 +89,7 @@ def _modules(folder: Path) -> list[tuple[str, Path]]:
         listed = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
         return [(row["type"].rpartition(".")[2], folder / row["path"]) for row in listed]
     except (ValueError, KeyError, TypeError) as error:
-        raise BaseError(f"{folder / 'modules.json'} is malformed: {error}") from None
+        raise ModelError(f"{folder / 'modules.json'} is malformed: {error}") from None
 
 
 def _read_dense(folder: Path) -> nn.Module:
@@ -98,7 +98,7 @@ def _read_dense(folder: Path) -> nn.Module:
     bends = {"Identity": nn.Identity, "Tanh": nn.Tanh, "GELU": nn.GELU, "ReLU": nn.ReLU}
     bend = bends.get(activation.rpartition(".")[2])
     if bend is None or config.get("use_residual"):
-        raise BaseError(f"{folder}: a dense layer with {activation} is not supported")
+        raise ModelError(f"{folder}: a dense layer with {activation} is not supported")
     weights = folder / "model.safetensors"
     if weights.is_file():
         state = load_file(weights)

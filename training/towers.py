@@ -8,6 +8,7 @@ around a CLIP; `text_base` puts another sentence-transformers folder in the plac
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,18 @@ from transformers import (
     SiglipModel,
     VisionTextDualEncoderModel,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from scenesearch.encoder.base import EncoderError
 from scenesearch.encoder.folder import read_encoder_info
-from scenesearch.encoder.registry import find_encoder
-from training import bundled, sentence
-from training.base_files import (
-    BaseError,
+from scenesearch.encoder.preprocessing import (
+    ModelError,
     Preprocessing,
-    copy_side_files,
     read_json,
     read_preprocessing,
 )
+from scenesearch.encoder.registry import find_encoder
+from training import bundled, sentence
 from training.model import MAX_LOGIT_SCALE, DualEncoder
 
 FAMILIES: dict[str, type[PreTrainedModel]] = {
@@ -108,7 +109,7 @@ class Towers(nn.Module):
         image = self.image_tower(torch.zeros(1, 3, height, width)).shape[-1]
         text = self.text_tower(tokens, tokens).shape[-1]
         if image != text:
-            raise BaseError(
+            raise ModelError(
                 f"base {self.name}: its image tower gives {image} dimensions, "
                 f"its text tower {text}; they have to be one space"
             )
@@ -116,13 +117,17 @@ class Towers(nn.Module):
 
 
 def load_towers(
-    base: str | Path, *, text_base: str | Path | None = None, revision: str | None = None
+    base: str | Path,
+    *,
+    text_base: str | Path | None = None,
+    revision: str | None = None,
+    shelf: Path | None = None,
 ) -> Towers:
-    """The base by bundled or shelved name, folder or hub id; raises BaseError in one sentence."""
-    folder, parent = _find(base, revision)
+    """The base by bundled or shelved name, folder or hub id; raises ModelError in one sentence."""
+    folder, parent = _find(base, revision, shelf)
     if (folder / "encoder.json").is_file():
         if text_base is not None:
-            raise BaseError(f"{base} is an encoder folder and takes no text base")
+            raise ModelError(f"{base} is an encoder folder and takes no text base")
         return _encoder_folder(folder, parent)
     if text_base is None and (folder / TEXT_TOWER).is_dir():
         text_base = folder / TEXT_TOWER
@@ -130,19 +135,21 @@ def load_towers(
     towers = _hugging_face(model_folder, Path(base).name or str(base), parent)
     if text_base is None:
         return towers
-    text_folder, text_parent = _find(text_base, None)
+    text_folder, text_parent = _find(text_base, None, shelf)
     return _with_text(towers, text_folder, text_parent)
 
 
-def _find(base: str | Path, revision: str | None) -> tuple[Path, dict[str, Any]]:
+def _find(
+    base: str | Path, revision: str | None, shelf: Path | None
+) -> tuple[Path, dict[str, Any]]:
     """A folder on this disk, and where it is from; a hub id is downloaded."""
     try:
-        return find_encoder(str(base)), {"base": Path(base).name}
+        return find_encoder(str(base), shelf), {"base": Path(base).name}
     except EncoderError:
         folder = Path(base).expanduser()
     name = str(base)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise BaseError(
+        raise ModelError(
             f"no base {name!r}: neither a bundled or shelved encoder, nor a folder, nor a hub id"
         )
     from huggingface_hub import snapshot_download
@@ -151,7 +158,7 @@ def _find(base: str | Path, revision: str | None) -> tuple[Path, dict[str, Any]]
         downloaded = snapshot_download(name, revision=revision, allow_patterns=list(HUB_FILES))
     except Exception as error:  # the hub's errors and those of four network libraries below it
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BaseError(f"base {name} cannot be had from the hub: {reason}") from error
+        raise ModelError(f"base {name} cannot be had from the hub: {reason}") from error
     folder = Path(downloaded)
     return folder, {"base": name, "revision": folder.name}
 
@@ -246,17 +253,18 @@ def _hugging_face(folder: Path, name: str, parent: dict[str, Any]) -> Towers:
     family = FAMILIES.get(config.get("model_type", ""))
     if family is None:
         kind = f"a {config['model_type']} model" if "model_type" in config else "no model folder"
-        raise BaseError(
+        raise ModelError(
             f"base {folder} is {kind}: take a CLIP, SigLIP, SigLIP 2 or VisionTextDualEncoder "
             "folder, a sentence-transformers CLIP, or an encoder folder of the bundled kind"
         )
+    disable_progress_bar()  # one for every folder read or written, across our own
     try:
         # "eager" attention exports to the plain MatMul-Softmax-MatMul that ONNX Runtime fuses.
         model = family.from_pretrained(
             folder, attn_implementation="eager", dtype=torch.float32, local_files_only=True
         )
     except (OSError, ValueError, RuntimeError) as error:
-        raise BaseError(f"base {folder} cannot be loaded: {_first_line(error)}") from error
+        raise ModelError(f"base {folder} cannot be loaded: {_first_line(error)}") from error
     tokenizer, pad_token_id, longest = read_tokenizer(folder)
     text_config = model.config.text_config
     context_length = min(longest, positions(text_config))
@@ -294,7 +302,7 @@ def _split(
     if isinstance(model, (SiglipModel, Siglip2Model)):
         vision, text = model.vision_model, model.text_model
         if getattr(vision, "head", None) is None:
-            raise BaseError(f"a {model.config.model_type} without a pooling head has no embedding")
+            raise ModelError(f"a {model.config.model_type} without a pooling head has no embedding")
         if isinstance(model, Siglip2Model):
             image_tower: nn.Module = PatchImageTower(vision, model.config.vision_config.patch_size)
         else:
@@ -316,7 +324,7 @@ def read_tokenizer(folder: Path) -> tuple[Tokenizer, int, int]:
         loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         fast = loaded.backend_tokenizer
     except (OSError, ValueError, AttributeError, KeyError) as error:
-        raise BaseError(f"{folder} has no usable tokenizer: {_first_line(error)}") from error
+        raise ModelError(f"{folder} has no usable tokenizer: {_first_line(error)}") from error
     tokenizer = Tokenizer.from_str(fast.to_str())
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -336,7 +344,7 @@ def positions(config: Any) -> int:
 def _with_text(towers: Towers, folder: Path, parent: dict[str, Any]) -> Towers:
     """The towers with a sentence-transformers folder in place of the text tower."""
     if not sentence.is_sentence_folder(folder):
-        raise BaseError(f"text base {folder} is no sentence-transformers folder (modules.json)")
+        raise ModelError(f"text base {folder} is no sentence-transformers folder (modules.json)")
     plan = sentence.read_plan(folder)
     body = AutoModel.from_pretrained(
         plan.transformer, attn_implementation="eager", dtype=torch.float32, local_files_only=True
@@ -375,7 +383,7 @@ def _encoder_folder(folder: Path, parent: dict[str, Any]) -> Towers:
     try:
         model: DualEncoder = bundled.read_back(folder)
     except bundled.NotThisKindError as error:
-        raise BaseError(
+        raise ModelError(
             f"encoder {info.name} cannot be trained further: {error}; give the weights folder "
             "that it was exported from"
         ) from error
@@ -435,3 +443,15 @@ def stated_license(folder: Path) -> dict[str, str]:
 def _first_line(error: Exception) -> str:
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def copy_side_files(folder: Path, target: Path) -> None:
+    """Tokenizer and preprocessing, which training leaves as they are."""
+    for path in folder.iterdir():
+        of_tokenizer = path.name.startswith(
+            ("tokenizer", "special_tokens", "added_tokens", "vocab")
+        )
+        other = path.name in ("merges.txt", "preprocessor_config.json", "processor_config.json")
+        copy = target / path.name
+        if (of_tokenizer or other or path.suffix == ".model") and path.resolve() != copy.resolve():
+            shutil.copyfile(path, copy)

@@ -95,7 +95,8 @@ def encoder() -> Encoder:
 
 
 def load_encoder(settings: Settings) -> Encoder:
-    return OnnxEncoder(find_encoder(settings.encoder), threads=settings.threads)
+    folder = find_encoder(settings.encoder, settings.models_dir)
+    return OnnxEncoder(folder, threads=settings.threads)
 
 
 @st.cache_data(ttl=60, show_spinner=False)

@@ -12,10 +12,10 @@ transformers = pytest.importorskip("transformers")
 from PIL import Image  # noqa: E402
 
 from scenesearch.encoder.onnx import OnnxEncoder  # noqa: E402
+from scenesearch.encoder.preprocessing import ModelError, read_preprocessing  # noqa: E402
 from scenesearch.encoder.registry import find_encoder  # noqa: E402
 from tests.tiny_bases import write_siglip  # noqa: E402
 from training import export, gate  # noqa: E402
-from training.base_files import BaseError, read_preprocessing  # noqa: E402
 from training.export import ExportError, export_towers  # noqa: E402
 from training.gate import Validation  # noqa: E402
 from training.tiny_clip import write_tiny_clip  # noqa: E402
@@ -234,7 +234,7 @@ def test_int8_is_smaller_and_notes_the_recall_it_kept(clip, tmp_path, monkeypatc
 
 
 def test_an_exported_clip_is_no_base_and_the_weights_are_asked_for(exported):
-    with pytest.raises(BaseError, match="give the weights folder"):
+    with pytest.raises(ModelError, match="give the weights folder"):
         load_towers(exported)
 
 
@@ -242,19 +242,19 @@ def test_a_folder_of_another_model_is_refused(clip, tmp_path):
     folder = shutil.copytree(clip, tmp_path / "other")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
-    with pytest.raises(BaseError, match="is a gpt2 model"):
+    with pytest.raises(ModelError, match="is a gpt2 model"):
         load_towers(folder)
-    with pytest.raises(BaseError, match=r"has no config\.json"):
+    with pytest.raises(ModelError, match=r"has no config\.json"):
         load_towers(tmp_path)
 
 
 def test_a_name_that_is_nothing_is_refused():
-    with pytest.raises(BaseError, match="no base 'nothing'"):
+    with pytest.raises(ModelError, match="no base 'nothing'"):
         load_towers("nothing")
 
 
 def test_a_resize_that_encoder_json_cannot_say_is_refused(tmp_path):
     declared = {"size": {"shortest_edge": 256}, "crop_size": 224, "do_center_crop": True}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(declared))
-    with pytest.raises(BaseError, match="neither a squash"):
+    with pytest.raises(ModelError, match="neither a squash"):
         read_preprocessing(tmp_path)

@@ -1,22 +1,20 @@
-"""What the files beside a base's weights say: how its pictures are prepared."""
+"""What the files beside a Hugging Face model's weights say: how its pictures are prepared."""
 
 from __future__ import annotations
 
 import json
 import math
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scenesearch.encoder.base import Interpolation, Resize
-from scenesearch.errors import SceneSearchError
+from scenesearch.encoder.base import EncoderError, Interpolation, Resize
 
 _INTERPOLATIONS: dict[int, Interpolation] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's
 
 
-class BaseError(SceneSearchError):
-    """The base cannot be used; the message is one sentence for the user."""
+class ModelError(EncoderError):
+    """A model's folder or repository cannot be used; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,11 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise BaseError(f"{path.parent} is no model folder: it has no {path.name}") from None
+        raise ModelError(f"{path.parent} is no model folder: it has no {path.name}") from None
     except ValueError as error:
-        raise BaseError(f"{path} is not JSON: {error}") from None
+        raise ModelError(f"{path} is not JSON: {error}") from None
     if not isinstance(content, dict):
-        raise BaseError(f"{path} is not a JSON object")
+        raise ModelError(f"{path} is not a JSON object")
     return content
 
 
@@ -53,10 +51,10 @@ def read_preprocessing(folder: Path) -> Preprocessing:
     kind = str(declared.get("image_processor_type") or declared.get("feature_extractor_type", ""))
     resample = declared.get("resample", 3 if kind.startswith(("CLIP", "Siglip")) else 2)
     if resample not in _INTERPOLATIONS:
-        raise BaseError(f"{path}: resample {resample} is none of lanczos, bilinear, bicubic")
+        raise ModelError(f"{path}: resample {resample} is none of lanczos, bilinear, bicubic")
     factor = declared.get("rescale_factor", 1 / 255)
     if not declared.get("do_rescale", True) or not math.isclose(factor, 1 / 255, rel_tol=1e-3):
-        raise BaseError(f"{path}: pixels have to be rescaled by 1/255")
+        raise ModelError(f"{path}: pixels have to be rescaled by 1/255")
     image_size, resize = _size(declared, path)
     normalised = declared.get("do_normalize", True)
     mean = declared.get("image_mean", [0.5] * 3) if normalised else [0.0] * 3
@@ -82,7 +80,7 @@ def _size(declared: dict[str, Any], path: Path) -> tuple[tuple[int, int], Resize
         target = (crop["height"], crop["width"])
         if min(target) == shortest == max(target):
             return target, "shortest_edge_crop"
-    raise BaseError(
+    raise ModelError(
         f"{path}: resizing to {size} and cropping to {crop} is neither a squash to one size "
         "nor the middle square of the shortest edge"
     )
@@ -96,18 +94,6 @@ def _sides(declared: Any, one_number: tuple[str, ...]) -> dict[str, int]:
 
 def _channels(values: Any, path: Path) -> tuple[float, float, float]:
     if not isinstance(values, list) or len(values) != 3:
-        raise BaseError(f"{path}: image_mean and image_std have to name three channels")
+        raise ModelError(f"{path}: image_mean and image_std have to name three channels")
     red, green, blue = (float(value) for value in values)
     return red, green, blue
-
-
-def copy_side_files(folder: Path, target: Path) -> None:
-    """Tokenizer and preprocessing, which training leaves as they are."""
-    for path in folder.iterdir():
-        of_tokenizer = path.name.startswith(
-            ("tokenizer", "special_tokens", "added_tokens", "vocab")
-        )
-        other = path.name in ("merges.txt", "preprocessor_config.json", "processor_config.json")
-        copy = target / path.name
-        if (of_tokenizer or other or path.suffix == ".model") and path.resolve() != copy.resolve():
-            shutil.copyfile(path, copy)

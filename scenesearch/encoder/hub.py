@@ -1,0 +1,284 @@
+"""Encoders from the Hugging Face hub, pinned to a commit.
+
+    repo = look_up("Xenova/clip-vit-base-patch32")
+    download(repo, READY, folder)
+    write_ready_encoder(folder, encoder_folder, "clip", repo)
+
+Repositories that carry both towers as ONNX graphs (the transformers.js conversions of CLIP and
+SigLIP) are taken as they are, without torch. Repositories are strangers: nothing of one is run,
+names are checked, and sizes and hashes have to be those that the hub declares.
+"""
+
+import fnmatch
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn
+
+import numpy as np
+
+from scenesearch.encoder.base import EncoderError
+from scenesearch.encoder.folder import PARTS
+from scenesearch.encoder.graphs import open_graph
+from scenesearch.encoder.onnx import OnnxEncoder
+from scenesearch.encoder.preprocessing import ModelError, read_json, read_preprocessing
+
+IMAGE_GRAPH, TEXT_GRAPH = "onnx/vision_model.onnx", "onnx/text_model.onnx"
+READY = (IMAGE_GRAPH, TEXT_GRAPH, "tokenizer.json", "preprocessor_config.json", "config.json")
+PARITY = 0.9999  # cosine of an embedding computed alone and in a batch
+
+# Of a repository that has to be converted: everything that transformers may read beside weights.
+_SIDE_FILES = ("*.json", "*.txt", "*.model", "README.md")
+_OTHER_FRAMEWORKS = ("onnx/*", "openvino/*", "open_clip_*", "*.h5", "*.msgpack", "*_ov/*")
+# What a conversion calls its embeddings, best first; a CLIP's pooler_output is not projected yet.
+_OUTPUTS = {"image": ("image_embeds", "pooler_output"), "text": ("text_embeds", "pooler_output")}
+_FAMILIES = {"clip": 77, "siglip": 64}  # and the tokens of a text, where nothing says it
+_PROBES = ("a dog", "two children playing on a beach at sunset with a red kite", "boats")
+
+
+class HubError(EncoderError):
+    """The hub, or what it has, cannot be used; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    size: int
+    sha256: str | None  # the hub declares it for large files
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A model repository at one commit."""
+
+    repo_id: str
+    sha: str
+    files: dict[str, RemoteFile]
+    license: str | None
+
+    def parent(self) -> dict[str, str]:
+        """What an encoder made of it records."""
+        stated = {"license": self.license} if self.license else {}
+        return {"base": self.repo_id, "revision": self.sha, **stated}
+
+
+def look_up(repo_id: str, revision: str | None = None) -> Repository:
+    """The repository at the revision (a branch, tag or commit; default: its newest commit)."""
+    from huggingface_hub import HfApi
+
+    if not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", repo_id):
+        raise HubError(f"{repo_id!r} is no hub id: expected OWNER/NAME")
+    try:
+        info = HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=30)
+    except Exception as error:  # the hub's errors, and those of the network library below it
+        _explain(error, repo_id, revision)
+    files = {}
+    for sibling in info.siblings or []:
+        if PurePosixPath(sibling.rfilename).is_absolute() or ".." in sibling.rfilename.split("/"):
+            raise HubError(f"{repo_id} has a file named {sibling.rfilename!r}: it is not taken")
+        lfs = sibling.lfs
+        files[sibling.rfilename] = RemoteFile(sibling.size or 0, lfs.sha256 if lfs else None)
+    card = info.card_data
+    stated = card.get("license") if card is not None else None
+    return Repository(repo_id, str(info.sha), files, stated if isinstance(stated, str) else None)
+
+
+def has_ready_towers(repo: Repository) -> bool:
+    """Whether it carries both towers as graphs, each whole in its file."""
+    split = (f"{IMAGE_GRAPH}_data", f"{TEXT_GRAPH}_data")
+    return set(READY) <= repo.files.keys() and not any(n.startswith(split) for n in repo.files)
+
+
+def names_to_take(repo: Repository) -> tuple[str, ...]:
+    """The files of ready towers, and what else says something of them."""
+    return (*READY, *(name for name in ("tokenizer_config.json",) if name in repo.files))
+
+
+def names_to_convert(repo: Repository) -> tuple[str, ...]:
+    """The files that a conversion through torch needs: one set of weights and all beside it."""
+    names = [
+        name
+        for name in repo.files
+        if not any(fnmatch.fnmatch(name, pattern) for pattern in _OTHER_FRAMEWORKS)
+    ]
+    weights = [name for name in names if name.endswith(".safetensors")]
+    weights = weights or [name for name in names if name.endswith(".bin")]
+    if not weights:
+        raise HubError(
+            f"{repo.repo_id} has neither ONNX towers ({IMAGE_GRAPH}, {TEXT_GRAPH}) nor weights "
+            "that torch could convert"
+        )
+    beside = [n for n in names if any(fnmatch.fnmatch(n, pattern) for pattern in _SIDE_FILES)]
+    return tuple(dict.fromkeys([*beside, *weights]))
+
+
+def download(repo: Repository, names: Sequence[str], folder: Path) -> None:
+    """The files, under their names, each of the declared size and hash; raises HubError."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    for name in names:
+        try:
+            path = Path(hf_hub_download(repo.repo_id, name, revision=repo.sha, local_dir=folder))
+        except Exception as error:  # as in look_up
+            _explain(error, repo.repo_id, repo.sha)
+        declared = repo.files[name]
+        if path.stat().st_size != declared.size:
+            raise HubError(
+                f"{repo.repo_id}/{name} came with {path.stat().st_size} bytes, the hub declares "
+                f"{declared.size}"
+            )
+        if declared.sha256 and _sha256(path) != declared.sha256:
+            raise HubError(f"{repo.repo_id}/{name} does not have the hash that the hub declares")
+
+
+def _explain(error: Exception, repo_id: str, revision: str | None) -> NoReturn:
+    from huggingface_hub import errors
+
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(error, errors.GatedRepoError):
+        message = (
+            f"{repo_id} is gated: accept its terms on its page, then log in with hf auth login"
+        )
+    elif isinstance(error, errors.RevisionNotFoundError):
+        message = f"{repo_id} has no revision {revision}"
+    elif isinstance(error, errors.RepositoryNotFoundError):
+        message = f"the hub has no model {repo_id}, or it is private: log in with hf auth login"
+    elif status is not None:
+        message = f"the hub answers {status} for {repo_id}"
+    else:
+        message = f"{repo_id} cannot be had from the hub: {reason}"
+    raise HubError(message) from error
+
+
+# --- towers that are ready -------------------------------------------------------------------
+
+
+def write_ready_encoder(source: Path, folder: Path, name: str, repo: Repository) -> None:
+    """An encoder folder from the downloaded files of a repository with ready towers.
+
+    The graphs are verified, see `verify`; raises EncoderError when they cannot be served.
+    """
+    config = read_json(source / "config.json")
+    family = str(config.get("model_type"))
+    if family not in _FAMILIES:
+        raise HubError(
+            f"{repo.repo_id} is a {family} model: CLIP and SigLIP towers can be taken as they are"
+        )
+    prepared = read_preprocessing(source)
+    text_config = config.get("text_config")
+    text_config = text_config if isinstance(text_config, dict) else {}
+    context_length = text_config.get("max_position_embeddings", _FAMILIES[family])
+    if not isinstance(context_length, int) or not 2 <= context_length <= 8192:
+        raise HubError(f"{repo.repo_id}: {context_length!r} tokens are no length of a text")
+    folder.mkdir(parents=True)
+    for file, part in zip(READY, PARTS, strict=False):
+        shutil.copyfile(source / file, folder / part)
+    outputs = {side: _output(folder / f"{side}.onnx", side, family) for side in ("image", "text")}
+    manifest: dict[str, Any] = {
+        "format": 1,
+        "name": name,
+        "dimension": 1,
+        "image": {
+            "size": list(prepared.image_size),
+            "resize": prepared.resize,
+            "interpolation": prepared.interpolation,
+            "mean": list(prepared.mean),
+            "std": list(prepared.std),
+            "output": outputs["image"],
+        },
+        "text": {
+            "context_length": context_length,
+            "prefix": "",
+            "pad_token_id": _pad_token_id(source, text_config),
+            # SigLIP was trained on texts padded to its full length, without a mask.
+            "padding": "context_length" if family == "siglip" else "longest",
+            "output": outputs["text"],
+        },
+        "files": {part: _signature(folder / part) for part in PARTS},
+        "precision": "fp32",
+        "parent": repo.parent(),
+    }
+    height, width = prepared.image_size
+    graph = open_graph(folder / "image.onnx", threads=1)
+    one = graph.run(outputs["image"], {"pixel_values": np.zeros((1, 3, height, width), np.float32)})
+    manifest["dimension"] = one.shape[-1]
+    _write(folder, manifest)
+    manifest["verified"] = verify(folder)
+    _write(folder, manifest)
+
+
+def verify(folder: Path) -> dict[str, float]:
+    """The least cosine of embeddings computed alone and in a batch; raises EncoderError.
+
+    Texts of unequal length stand in one batch, because padding is where graphs go wrong.
+    """
+    encoder = OnnxEncoder(folder)
+    height, width = encoder.info.image_size
+    pixels = np.random.default_rng(0).standard_normal((3, 3, height, width), np.float32)
+    found = {
+        "image": (encoder.encode_pixels(pixels), [encoder.encode_pixels(p[None]) for p in pixels]),
+        "text": (encoder.encode_texts(_PROBES), [encoder.encode_texts([t]) for t in _PROBES]),
+    }
+    figures = {}
+    for side, (together, alone) in found.items():
+        figure = float((together * np.concatenate(alone)).sum(axis=1).min())
+        if not np.isfinite(together).all() or not figure >= PARITY:
+            raise HubError(
+                f"{encoder.info.name} is not taken: its {side} embeddings change with their "
+                f"neighbours in a batch (cosine {figure:.4f}, {PARITY} is needed)"
+            )
+        figures[side] = round(figure, 6)
+    return figures
+
+
+def _output(path: Path, side: str, family: str) -> str:
+    graph = open_graph(path, threads=1)
+    needed = {"pixel_values"} if side == "image" else {"input_ids"}
+    unknown = graph.inputs - needed - ({"attention_mask"} if side == "text" else set())
+    if unknown or not needed <= graph.inputs:
+        raise HubError(f"the {side} graph takes {', '.join(sorted(graph.inputs))}: it is not known")
+    usable = _OUTPUTS[side][: 1 if family == "clip" else None]
+    for output in usable:
+        if output in graph.outputs:
+            return output
+    raise HubError(f"the {side} graph gives {', '.join(sorted(graph.outputs))}, not {usable[0]}")
+
+
+def _pad_token_id(source: Path, text_config: dict[str, Any]) -> int:
+    from tokenizers import Tokenizer
+
+    try:
+        tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    except Exception as error:  # tokenizers raises bare Exception
+        raise HubError(f"its tokenizer.json is not usable: {error}") from None
+    declared = {}
+    if (source / "tokenizer_config.json").is_file():
+        declared = read_json(source / "tokenizer_config.json")
+    token = declared.get("pad_token")
+    token = token.get("content") if isinstance(token, dict) else token
+    found = tokenizer.token_to_id(token) if isinstance(token, str) else None
+    if found is None:
+        found = text_config.get("pad_token_id", 0)
+    if not isinstance(found, int) or not 0 <= found < tokenizer.get_vocab_size():
+        raise ModelError(f"its tokenizer has no token {found!r} to pad with")
+    return found
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _signature(path: Path) -> dict[str, Any]:
+    return {"sha256": _sha256(path), "bytes": path.stat().st_size}
+
+
+def _write(folder: Path, manifest: dict[str, Any]) -> None:
+    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
+    (folder / "encoder.json").write_text(text, encoding="utf-8")

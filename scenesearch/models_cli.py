@@ -1,0 +1,402 @@
+"""`scenesearch models`: encoders that are bundled, on the shelf, or on the hub."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scenesearch.console import (
+    JsonOption,
+    fail,
+    print_json,
+    printable,
+    progress_bar,
+    read_settings,
+    say,
+)
+
+if TYPE_CHECKING:
+    from scenesearch.encoder.hub import Repository
+    from scenesearch.encoder.speed import Candidate, Speed
+    from training.gate import Validation
+
+models_app = typer.Typer(
+    help="Encoders: bundled with the program, on your shelf, from the hub.", no_args_is_help=True
+)
+
+Precision = Annotated[
+    str,
+    typer.Option(help="How weights are stored: fp32, fp16, int8; int8 has to keep its Recall@10."),
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace the encoder of that name.")]
+NEEDS_TORCH = "needs torch: pip install 'scenesearch[train]'"
+
+
+@models_app.command("list")
+def list_models(as_json: JsonOption = False) -> None:
+    """Name every encoder there is, with its size and scores; the default is marked."""
+    from scenesearch.encoder.base import EncoderError
+    from scenesearch.encoder.folder import read_encoder_info
+    from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
+
+    settings = read_settings()
+    names = dict.fromkeys(bundled_encoders(), "bundled")
+    names |= dict.fromkeys(shelved_encoders(settings.models_dir), "shelf")
+    rows: list[dict[str, Any]] = []
+    for name, place in names.items():
+        folder = find_encoder(name, settings.models_dir)
+        row: dict[str, Any] = {"name": name, "place": place, "default": name == settings.encoder}
+        try:
+            info = read_encoder_info(folder)
+        except EncoderError as error:
+            rows.append(row | {"broken": str(error)})
+            continue
+        size = sum((folder / part).stat().st_size for part in info.parts) / 1e6
+        row |= {"dimension": info.dimension, "mb": round(size, 1), "scores": info.scores}
+        rows.append(row | {"calibrated": bool(info.calibration)})
+    if as_json:
+        print_json(rows)
+        return
+    typer.echo(
+        f"  {'name':<24} {'place':<8} {'dim':>5} {'MB':>7}  text to image, Recall@1 / 5 / 10"
+    )
+    for row in rows:
+        mark = "*" if row["default"] else " "
+        start = f"{mark} {row['name']:<24} {row['place']:<8}"
+        if "broken" in row:
+            typer.echo(f"{start} {printable(row['broken'])}")
+            continue
+        typer.echo(f"{start} {row['dimension']:>5} {row['mb']:>7}  {_recalls(row['scores'])}")
+
+
+@models_app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Name or folder of an encoder.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what an encoder is made of, how it scores, and whether its files are whole."""
+    from scenesearch.encoder.base import EncoderError
+    from scenesearch.encoder.folder import read_encoder_info, verify_encoder
+    from scenesearch.encoder.registry import find_encoder
+
+    folder = find_encoder(name, read_settings().models_dir)
+    info = read_encoder_info(folder)
+    declared = json.loads((folder / "encoder.json").read_bytes())
+    try:
+        verify_encoder(folder)
+        whole = "every file has its declared hash"
+    except EncoderError as error:
+        whole = str(error)
+    calibration = {
+        key: declared["calibration"][key]
+        for key in ("method", "fitted_on", "auroc", "auroc_crowd", "ece", "brier")
+        if key in declared.get("calibration", {})
+    }
+    card = folder / "README.md"
+    about: dict[str, Any] = {
+        "name": info.name,
+        "folder": str(folder),
+        "fingerprint": info.fingerprint,
+        "dimension": info.dimension,
+        "picture": f"{info.image_size[1]} x {info.image_size[0]}, {info.resize}",
+        "text": f"up to {info.context_length} tokens",
+        "precision": declared.get("precision"),
+        "parity": declared.get("parity") or declared.get("verified"),
+        "parent": declared.get("parent"),
+        "training": declared.get("training"),
+        "scores": info.scores or None,
+        "calibration": calibration or "none: relevance is a guess, see models calibrate",
+        "files": {part: f"{(folder / part).stat().st_size / 1e6:.1f} MB" for part in info.parts},
+        "whole": whole,
+        "card": str(card) if card.is_file() else None,
+    }
+    if as_json:
+        print_json(about)
+        return
+    for key, value in about.items():
+        if value is None:
+            continue
+        if isinstance(value, dict):
+            for number, (part, what) in enumerate(value.items()):
+                typer.echo(f"{key if not number else '':<12} {printable(f'{part}: {_flat(what)}')}")
+        else:
+            typer.echo(f"{key:<12} {printable(str(value))}")
+
+
+@models_app.command()
+def pull(
+    repository: Annotated[str, typer.Argument(help="Hub id, OWNER/NAME.")],
+    name: Annotated[
+        str | None, typer.Option(help="Name on the shelf; default: the repository's.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit; default: the newest commit.")
+    ] = None,
+    precision: Precision = "fp32",
+    force: Force = False,
+) -> None:
+    """Bring a CLIP or SigLIP from the hub, convert it, verify it and put it on the shelf.
+
+    A repository that carries ONNX towers is taken as it is, without torch.
+    """
+    from scenesearch.encoder import hub
+    from scenesearch.encoder.folder import verify_encoder
+    from scenesearch.encoder.registry import shelving
+    from training.card import write_card  # plain text: no torch behind it
+
+    shelf = read_settings().models_dir
+    name = name or repository.rpartition("/")[2].lower()
+    with shelving(shelf, name, replace=force) as workplace:
+        repo = hub.look_up(repository, revision)
+        ready = precision == "fp32" and hub.has_ready_towers(repo)
+        if not ready:
+            _need_torch(f"{repository} has no ONNX towers to take as they are; converting it")
+        names = hub.names_to_take(repo) if ready else hub.names_to_convert(repo)
+        source = workplace / "repository"
+        with _downloading(repo, names, source):
+            hub.download(repo, names, source)
+        if ready:
+            hub.write_ready_encoder(source, workplace / name, name, repo)
+            write_card(workplace / name)
+        else:
+            _convert(source, workplace / name, name, precision, parent=repo.parent())
+        verify_encoder(workplace / name)
+    typer.echo(f"{name}: {shelf / name} ({repo.repo_id} at {repo.sha[:12]})")
+    say(f"uncalibrated: `scenesearch models calibrate {name} --data FOLDER` fits its relevance")
+
+
+@models_app.command()
+def export(
+    base: Annotated[str, typer.Argument(help="Weights folder of a run, model folder, or hub id.")],
+    name: Annotated[str, typer.Option(help="Name of the encoder on the shelf.")],
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16, int8, or openvino (calibrated int8).")
+    ] = "fp32",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Captioned pictures that nothing was trained on, by whose Recall@10 int8 is "
+            "accepted or refused: a folder in the task's format or a manifest."
+        ),
+    ] = None,
+    force: Force = False,
+) -> None:
+    """Turn trained weights into an encoder on the shelf, accepted by measured parity."""
+    _need_torch("models export")
+    from scenesearch.encoder.registry import shelving
+
+    shelf = read_settings().models_dir
+    with shelving(shelf, name, replace=force) as workplace:
+        _convert(base, workplace / name, name, precision, data=data, shelf=shelf)
+    typer.echo(f"{name}: {shelf / name}")
+
+
+@models_app.command()
+def calibrate(
+    encoder: Annotated[str, typer.Argument(help="Name on the shelf, or encoder folder.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Folder in the task's format with judgments; without them its captions, or a "
+            "manifest's, have to do."
+        ),
+    ],
+    captions: Annotated[
+        Path | None, typer.Option(help="A captions.tsv with texts that the folder's files lack.")
+    ] = None,
+) -> None:
+    """Fit an encoder's relevance to human judgments; its vectors stay as they are."""
+    from scenesearch.encoder.registry import bundled_encoders, find_encoder
+
+    _need_torch("models calibrate")
+    from training.calibrate import calibrate_encoder
+    from training.card import rewrite_relevance
+
+    if encoder in bundled_encoders():
+        fail(f"{encoder} is bundled: `scenesearch models export {encoder} --name NAME` copies it")
+    folder = find_encoder(encoder, read_settings().models_dir)
+    found = calibrate_encoder(folder, data, say, captions=captions)
+    rewrite_relevance(folder)
+    figures = [f"{key} {found[key]:.3f}" for key in ("auroc", "ece", "brier") if key in found]
+    typer.echo(f"{folder}: {', '.join(figures)}; fitted on {found['fitted_on']}")
+
+
+@models_app.command()
+def bench(
+    encoders: Annotated[
+        list[str] | None, typer.Argument(help="Names or folders; default: SCENESEARCH_ENCODER.")
+    ] = None,
+    precisions: Annotated[
+        bool, typer.Option(help="Also in fp32, fp16 and int8, where torch can load the first one.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure encoders on this machine, beside torch where it can load them; name the fastest."""
+    from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
+    from scenesearch.encoder.registry import find_encoder
+    from scenesearch.encoder.speed import BATCHES, compare, of_encoder
+
+    settings = read_settings()
+    names = encoders or [settings.encoder]
+    threads = settings.threads or usable_cores()
+    served = [
+        of_encoder(name, OnnxEncoder(find_encoder(name, settings.models_dir), threads=threads))
+        for name in dict.fromkeys(names)
+    ]
+    with TemporaryDirectory(prefix="scenesearch-bench-") as folder:
+        beside = _torch_candidates(names[0], settings.models_dir, threads, Path(folder), precisions)
+        candidates = [*beside, *served]
+        rounds = 5
+        with progress_bar() as progress:
+            task = progress.add_task("timing", total=rounds * len(BATCHES) * len(candidates))
+            speeds = compare(
+                candidates, rounds=rounds, on_round=lambda: progress.update(task, advance=1)
+            )
+    if as_json:
+        print_json([speed.__dict__ for speed in speeds])
+        return
+    _print_speeds(speeds, candidates[0].name, {candidate.name for candidate in served})
+
+
+# --- what the commands are made of -----------------------------------------------------------
+
+
+def _need_torch(what: str) -> None:
+    if not all(find_spec(package) for package in ("torch", "transformers")):
+        fail(f"{what} {NEEDS_TORCH}")
+
+
+def _convert(
+    base: str | Path,
+    folder: Path,
+    name: str,
+    precision: str,
+    *,
+    data: Path | None = None,
+    shelf: Path | None = None,
+    parent: dict[str, str] | None = None,
+) -> None:
+    """Exports the base's towers to `folder`, with a card."""
+    from training.card import write_card
+    from training.export import export_towers
+    from training.towers import load_towers
+
+    validation = _validation(data) if data else None
+    towers = load_towers(base, shelf=shelf)
+    facts = {"parent": {**towers.parent, **(parent or {})}}
+    export_towers(
+        towers, folder, name=name, precision=precision, validation=validation, facts=facts
+    )
+    write_card(folder)
+
+
+def _validation(data: Path) -> "Validation":
+    from training.datasets import load_captioned
+    from training.gate import Validation
+
+    examples = load_captioned(data, say)
+    return Validation(
+        tuple(example.path for example in examples), tuple(example.captions for example in examples)
+    )
+
+
+@contextmanager
+def _downloading(repo: "Repository", names: Sequence[str], folder: Path) -> Iterator[None]:
+    """A bar in MB while files of the repository arrive in `folder`."""
+    total = sum(repo.files[name].size for name in names)
+    done = threading.Event()
+
+    def arrived() -> int:
+        found = 0
+        for path in folder.rglob("*"):
+            with contextlib.suppress(OSError):  # renamed while we look
+                found += path.stat().st_size if path.is_file() else 0
+        return found
+
+    with progress_bar() as progress:
+        task = progress.add_task(f"{repo.repo_id}, MB", total=round(total / 1e6) or 1)
+
+        def watch() -> None:
+            while not done.wait(0.3):
+                progress.update(task, completed=min(round(arrived() / 1e6), round(total / 1e6)))
+
+        watcher = threading.Thread(target=watch, daemon=True)
+        watcher.start()
+        try:
+            yield
+            progress.update(task, completed=round(total / 1e6) or 1)
+        finally:
+            done.set()
+            watcher.join()
+
+
+def _torch_candidates(
+    name: str, shelf: Path, threads: int, folder: Path, precisions: bool
+) -> "list[Candidate]":
+    """torch eager, and the precisions, of an encoder whose weights torch can load."""
+    try:
+        import training.speed as in_torch
+        from training.towers import load_towers
+    except ModuleNotFoundError:
+        say(f"not beside torch, which {NEEDS_TORCH.removeprefix('needs ')}")
+        return []
+    from scenesearch.errors import SceneSearchError
+
+    try:
+        towers = load_towers(name, shelf=shelf)
+    except SceneSearchError as error:
+        say(f"not beside torch: {error}")
+        return []
+    found = [in_torch.eager(towers, "torch eager", threads)]
+    if precisions:
+        found += in_torch.precisions(towers, name, threads, folder)
+    return found
+
+
+def _print_speeds(speeds: "Sequence[Speed]", base: str, served: set[str]) -> None:
+    bases = {speed.batch: speed for speed in speeds if speed.name == base}
+    typer.echo(f"{'':<28} batch  pictures/s  ratio  text ms  ratio   (ratio to {base})")
+    for speed in speeds:
+        images = speed.images_per_s / bases[speed.batch].images_per_s
+        text = bases[speed.batch].text_ms / speed.text_ms
+        typer.echo(
+            f"{speed.name:<28} {speed.batch:>5}  {speed.images_per_s:>10.1f}  {images:>5.2f}  "
+            f"{speed.text_ms:>7.1f}  {text:>5.2f}"
+        )
+    own = [speed for speed in speeds if speed.name in served]
+    if len(served) > 1:
+        best = max((s for s in own if s.batch == 8), key=lambda s: s.images_per_s).name
+        quickest = min((s for s in own if s.batch == 1), key=lambda s: s.text_ms).name
+        typer.echo(
+            f"\nfastest for pictures: {best}; for queries: {quickest}. "
+            f"Choose one for a library with SCENESEARCH_ENCODER={best}"
+        )
+
+
+def _recalls(scores: dict[str, Any]) -> str:
+    """'60.0 / 91.4 / 98.6 of 100 (practicum-test)' of the largest gallery with recalls."""
+    measured = {
+        name: found
+        for name, found in scores.items()
+        if isinstance(found, dict)
+        and {"recall@1", "recall@5", "recall@10", "gallery"} <= set(found)
+    }
+    if not measured:
+        return "not measured"
+    name = max(measured, key=lambda name: measured[name]["gallery"])
+    found = measured[name]
+    recalls = " / ".join(f"{found[f'recall@{k}']:.1f}" for k in (1, 5, 10))
+    return printable(f"{recalls} among {found['gallery']} pictures ({name})")
+
+
+def _flat(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_flat(inner)}" for key, inner in value.items())
+    return str(value)

@@ -1,0 +1,285 @@
+"""`scenesearch models`, the whole command, against a hub on this machine."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnx
+import pytest
+from PIL import Image
+
+from tests.fake_hub import SHA, FakeHub, serving
+from tests.tiny_encoder import write_tiny_encoder
+
+READY = "someone/tiny-clip"
+CONFIG = {"model_type": "clip", "text_config": {"max_position_embeddings": 8}}
+PREPROCESSOR = {
+    "image_processor_type": "CLIPImageProcessor",
+    "size": {"height": 4, "width": 4},
+    "image_mean": [0.5] * 3,
+    "image_std": [0.5] * 3,
+    "resample": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """A repository that carries both towers as graphs, under the names of the conversions."""
+    folder = write_tiny_encoder(tmp_path_factory.mktemp("tiny"))
+    graphs = {}
+    for side, part in (("image", "vision"), ("text", "text")):
+        model = onnx.load(folder / f"{side}.onnx")
+        model.graph.node[-1].output[0] = model.graph.output[0].name = f"{side}_embeds"
+        graphs[f"onnx/{part}_model.onnx"] = model.SerializeToString()
+    return graphs | {
+        "tokenizer.json": (folder / "tokenizer.json").read_bytes(),
+        "tokenizer_config.json": json.dumps({"pad_token": "[PAD]"}).encode(),
+        "preprocessor_config.json": json.dumps(PREPROCESSOR).encode(),
+        "config.json": json.dumps(CONFIG).encode(),
+    }
+
+
+@pytest.fixture
+def hub(ready: dict[str, bytes]):
+    with serving(FakeHub({READY: dict(ready)})) as served:
+        yield served
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def environment(data_dir: Path, url: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    return kept | {
+        "SCENESEARCH_DATA_DIR": str(data_dir),
+        "HF_ENDPOINT": url,
+        "HF_HOME": str(data_dir / "hf"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_ETAG_TIMEOUT": "2",
+        "HF_HUB_DOWNLOAD_TIMEOUT": "2",
+    }
+
+
+def scenesearch(
+    *arguments: str | Path, data_dir: Path, url: str = "http://127.0.0.1:9"
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scenesearch.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=environment(data_dir, url),
+    )
+
+
+def shelf(data_dir: Path) -> list[str]:
+    models = data_dir / "models"
+    return sorted(path.name for path in models.iterdir()) if models.is_dir() else []
+
+
+def assert_refused(done: subprocess.CompletedProcess[str], sentence: str, data_dir: Path) -> None:
+    assert done.returncode == 2
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+    assert shelf(data_dir) == []
+
+
+def test_ready_towers_are_pulled_at_a_commit_and_searched_with(
+    hub: FakeHub, data_dir: Path, tmp_path: Path
+) -> None:
+    done = scenesearch("models", "pull", READY, "--name", "tiny", data_dir=data_dir, url=hub.url)
+    assert done.returncode == 0, done.stderr
+    folder = data_dir / "models" / "tiny"
+    declared = json.loads((folder / "encoder.json").read_text())
+    assert declared["parent"] == {"base": READY, "revision": SHA, "license": "mit"}
+    assert declared["verified"]["text"] >= 0.9999
+    assert "mit" in (folder / "README.md").read_text()
+    assert shelf(data_dir) == ["tiny"]
+
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name in ("red", "blue"):
+        Image.new("RGB", (40, 40), name).save(pictures / f"{name}.png")
+    with_tiny = ("--library", "colours", "--encoder", "tiny")
+    assert scenesearch("ingest", pictures, *with_tiny, data_dir=data_dir).returncode == 0
+    found = scenesearch(
+        *("search", "blue", *with_tiny, "--min-relevance", "0", "-k", "1", "--json"),
+        data_dir=data_dir,
+    )
+    assert json.loads(found.stdout)["hits"][0]["image_id"] == "blue.png"
+
+
+def test_ready_towers_need_no_torch(hub: FakeHub, data_dir: Path) -> None:
+    program = (
+        "import sys; sys.modules['torch'] = sys.modules['transformers'] = None; "
+        f"sys.argv = ['scenesearch', 'models', 'pull', {READY!r}]; "
+        "from scenesearch.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment(data_dir, hub.url),
+    )
+    assert done.returncode == 0, done.stderr
+    assert shelf(data_dir) == ["tiny-clip"]
+
+
+def test_offline_is_one_sentence_and_leaves_nothing(data_dir: Path) -> None:
+    done = scenesearch("models", "pull", READY, data_dir=data_dir)
+    assert_refused(done, f"{READY} cannot be had from the hub", data_dir)
+
+
+def test_half_a_download_leaves_nothing(hub: FakeHub, data_dir: Path) -> None:
+    hub.cut = {"onnx/vision_model.onnx"}
+    done = scenesearch("models", "pull", READY, data_dir=data_dir, url=hub.url)
+    assert_refused(done, READY, data_dir)
+
+
+def test_a_file_without_its_declared_hash_is_refused(hub: FakeHub, data_dir: Path) -> None:
+    hub.forged = {"onnx/text_model.onnx"}
+    done = scenesearch("models", "pull", READY, data_dir=data_dir, url=hub.url)
+    assert_refused(done, "does not have the hash that the hub declares", data_dir)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["someone/nothing"], "the hub has no model someone/nothing"),
+        ([READY, "--revision", "v9"], f"{READY} has no revision v9"),
+        (["someone/secret"], "someone/secret is gated"),
+        (["no-owner"], "is no hub id: expected OWNER/NAME"),
+        ([READY, "--name", "../up"], "letters, digits"),
+        ([READY, "--name", "lite"], "lite is the name of a bundled encoder"),
+    ],
+)
+def test_what_cannot_be_had_is_said(
+    hub: FakeHub, data_dir: Path, arguments: list[str], sentence: str
+) -> None:
+    hub.gated = {"someone/secret"}
+    done = scenesearch("models", "pull", *arguments, data_dir=data_dir, url=hub.url)
+    assert_refused(done, sentence, data_dir)
+
+
+def test_towers_that_depend_on_their_batch_are_refused(hub: FakeHub, data_dir: Path) -> None:
+    files = hub.repositories[READY]
+    model = onnx.load_from_string(files["onnx/vision_model.onnx"])
+    # The mean over the batch, too: a picture alone is another than among others.
+    axes = next(t for t in model.graph.initializer if t.name == "axes")
+    axes.CopyFrom(onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(axes) * 0 + 2, "axes"))
+    mean = onnx.helper.make_node("ReduceMean", ["pixel_values", "batch"], ["mean"], keepdims=1)
+    model.graph.initializer.append(
+        onnx.numpy_helper.from_array(onnx.numpy_helper.to_array(axes)[:1] * 0, "batch")
+    )
+    flat = onnx.helper.make_node("Sub", ["pixel_values", "mean"], ["shifted"])
+    model.graph.node[0].input[0] = "shifted"
+    axes.CopyFrom(onnx.numpy_helper.from_array(__import__("numpy").array([2, 3]), "axes"))
+    model.graph.node.insert(0, flat)
+    model.graph.node.insert(0, mean)
+    files["onnx/vision_model.onnx"] = model.SerializeToString()
+    done = scenesearch("models", "pull", READY, data_dir=data_dir, url=hub.url)
+    assert_refused(done, "its image embeddings change with their neighbours", data_dir)
+
+
+def test_a_name_on_the_shelf_is_kept_unless_forced(hub: FakeHub, data_dir: Path) -> None:
+    pull = ("models", "pull", READY, "--name", "tiny")
+    assert scenesearch(*pull, data_dir=data_dir, url=hub.url).returncode == 0
+    mark = data_dir / "models" / "tiny" / "mark"
+    mark.touch()
+    done = scenesearch(*pull, data_dir=data_dir, url=hub.url)
+    assert done.returncode == 2
+    assert "tiny is on the shelf" in done.stderr
+    hub.cut = {"config.json"}
+    assert scenesearch(*pull, "--force", data_dir=data_dir, url=hub.url).returncode == 2
+    assert mark.exists()  # replaced at the end, or not at all
+    hub.cut = set()
+    assert scenesearch(*pull, "--force", data_dir=data_dir, url=hub.url).returncode == 0
+    assert not mark.exists()
+
+
+def test_what_a_killed_pull_left_is_removed_by_the_next(hub: FakeHub, data_dir: Path) -> None:
+    hub.stalled = {"onnx/text_model.onnx"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scenesearch.cli", "models", "pull", READY],
+        env=environment(data_dir, hub.url) | {"HF_HUB_DOWNLOAD_TIMEOUT": "60"},
+        stderr=subprocess.DEVNULL,
+    )
+    assert hub.began_to_stall.wait(60)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(shelf(data_dir)) == 1
+    hub.released.set()
+    hub.stalled = set()
+    time.sleep(0.1)
+    done = scenesearch("models", "pull", READY, data_dir=data_dir, url=hub.url)
+    assert done.returncode == 0, done.stderr
+    assert shelf(data_dir) == ["tiny-clip"]
+
+
+def test_the_list_names_bundled_shelved_and_broken_ones(data_dir: Path) -> None:
+    write_tiny_encoder(data_dir / "models" / "tiny")
+    broken = write_tiny_encoder(data_dir / "models" / "wreck")
+    (broken / "text.onnx").unlink()
+    done = scenesearch("models", "list", data_dir=data_dir)
+    lines = {line[2:].split()[0]: line for line in done.stdout.splitlines()[1:]}
+    assert lines["lite"].startswith("* lite")
+    assert "not measured" in lines["tiny"]
+    assert "is incomplete" in lines["wreck"]
+
+
+def test_show_says_whether_the_files_are_whole(data_dir: Path) -> None:
+    folder = write_tiny_encoder(data_dir / "models" / "tiny")
+    shown = scenesearch("models", "show", "tiny", "--json", data_dir=data_dir)
+    assert json.loads(shown.stdout)["whole"] == "every file has its declared hash"
+    data = bytearray((folder / "text.onnx").read_bytes())
+    data[-1] ^= 1
+    (folder / "text.onnx").write_bytes(data)
+    shown = scenesearch("models", "show", "tiny", data_dir=data_dir)
+    assert "does not have its declared hash" in shown.stdout
+
+
+def test_calibrating_a_bundled_encoder_is_refused(data_dir: Path, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    done = scenesearch("models", "calibrate", "lite", "--data", tmp_path, data_dir=data_dir)
+    assert_refused(done, "lite is bundled", data_dir)
+
+
+@pytest.mark.slow
+def test_a_repository_with_weights_alone_is_converted_and_calibrated(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    from training.tiny_clip import write_tiny_clip
+
+    source = write_tiny_clip(tmp_path / "clip", ["a red dog", "a blue circle"], seed=0)
+    files = {path.name: path.read_bytes() for path in source.iterdir() if path.is_file()}
+    files["README.md"] = b"---\nlicense: mit\n---\n"
+    with serving(FakeHub({"someone/weights": files})) as hub:
+        done = scenesearch("models", "pull", "someone/weights", data_dir=data_dir, url=hub.url)
+    assert done.returncode == 0, done.stderr
+    folder = data_dir / "models" / "weights"
+    declared = json.loads((folder / "encoder.json").read_text())
+    assert min(declared["parity"].values()) >= 0.9999
+    assert declared["parent"]["revision"] == SHA
+    shutil.copytree(source, tmp_path / "again")
+    exported = scenesearch(
+        *("models", "export", tmp_path / "again", "--name", "small", "--precision", "fp16"),
+        data_dir=data_dir,
+    )
+    assert exported.returncode == 0, exported.stderr
+    assert shelf(data_dir) == ["small", "weights"]
+    refused = scenesearch(
+        *("models", "export", tmp_path / "again", "--name", "tiny", "--precision", "int8"),
+        data_dir=data_dir,
+    )
+    assert refused.returncode == 2
+    assert "50 are needed, 0 are given" in refused.stderr
+    measured = scenesearch("models", "bench", "small", "weights", "--json", data_dir=data_dir)
+    assert {row["name"] for row in json.loads(measured.stdout)} == {"small", "weights"}
