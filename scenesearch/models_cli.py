@@ -215,12 +215,12 @@ def calibrate(
     """Fit an encoder's relevance to human judgments; its vectors stay as they are."""
     from scenesearch.encoder.registry import bundled_encoders, find_encoder
 
+    if encoder in bundled_encoders():
+        fail(f"{encoder} is bundled: `scenesearch models export {encoder} --name NAME` copies it")
     _need_torch("models calibrate")
     from training.calibrate import calibrate_encoder
     from training.card import rewrite_relevance
 
-    if encoder in bundled_encoders():
-        fail(f"{encoder} is bundled: `scenesearch models export {encoder} --name NAME` copies it")
     folder = find_encoder(encoder, read_settings().models_dir)
     found = calibrate_encoder(folder, data, say, captions=captions)
     rewrite_relevance(folder)

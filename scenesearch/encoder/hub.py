@@ -227,7 +227,8 @@ def verify(folder: Path) -> dict[str, float]:
     }
     figures = {}
     for side, (together, alone) in found.items():
-        figure = float((together * np.concatenate(alone)).sum(axis=1).min())
+        apart = np.square(together - np.concatenate(alone)).sum(axis=1)
+        figure = float(1 - apart.max() / 2)  # the cosine, of unit vectors
         if not np.isfinite(together).all() or not figure >= PARITY:
             raise HubError(
                 f"{encoder.info.name} is not taken: its {side} embeddings change with their "
