@@ -24,7 +24,7 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing scenesearch with training and test tools (torch: some minutes) ..."
-	$(PIP) -e '.[ui,train,dev]'
+	$(PIP) -e '.[ui,train,openvino,dev]'
 	@touch $@ $(VENV)/.serve
 
 setup: $(VENV)/.serve  ## install search, ingest and the page into .venv

@@ -174,7 +174,7 @@ def pull(
 
 @models_app.command()
 def export(
-    base: Annotated[str, typer.Argument(help="Weights folder of a run, model folder, or hub id.")],
+    base: Annotated[str, typer.Argument(help="Encoder, weights of a run, model folder, hub id.")],
     name: Annotated[str, typer.Option(help="Name of the encoder on the shelf.")],
     precision: Annotated[
         str, typer.Option(help="fp32, fp16, int8, or openvino (calibrated int8).")
@@ -289,6 +289,15 @@ def _convert(
     from training.towers import load_towers
 
     validation = _validation(data) if data else None
+    if precision == "openvino":
+        from scenesearch.encoder.registry import find_encoder
+        from training.openvino_int8 import export_openvino
+
+        export_openvino(
+            find_encoder(str(base), shelf), folder, name=name, validation=validation, log=say
+        )
+        write_card(folder)
+        return
     towers = load_towers(base, shelf=shelf)
     facts = {"parent": {**towers.parent, **(parent or {})}}
     export_towers(

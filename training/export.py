@@ -73,7 +73,7 @@ def export_encoder(
             "std": list(STD),
         },
         "text": {"context_length": context_length, "prefix": "", "pad_token_id": 0},
-        "files": {part: _signature(folder / part) for part in PARTS},
+        "files": {part: signature(folder / part) for part in PARTS},
         **facts,
     }
     write_manifest(folder, manifest)
@@ -158,7 +158,7 @@ def _write_folder(
             "prefix": towers.text_prefix,
             "pad_token_id": towers.pad_token_id,
         },
-        "files": {part: _signature(folder / part) for part in PARTS},
+        "files": {part: signature(folder / part) for part in PARTS},
         "precision": precision,
         "log_logit_scale": round(towers.log_logit_scale.item(), 6),
         **facts,
@@ -205,7 +205,7 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     partial.replace(folder / "encoder.json")
 
 
-def _signature(path: Path) -> dict[str, Any]:
+def signature(path: Path) -> dict[str, Any]:
     content = path.read_bytes()
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
