@@ -27,6 +27,7 @@ from training.data import View, drop_words, mirror_words, pad, tokenize
 from training.datasets import Corpus, Example, spelled
 from training.frozen import FeatureCache, find_head
 from training.losses import judged_contrastive_loss, judgment_loss
+from training.parallel import spread
 from training.pixels import load_batch, random_box
 from training.recipe import Recipe, TrainingError
 from training.train import recall_at, swapped
@@ -48,7 +49,7 @@ class Learner:
 
     towers: Towers
     recipe: Recipe
-    device: torch.device
+    devices: list[torch.device]  # the towers lie on the first
     moving: dict[str, nn.Parameter]
     rates: dict[str, float]  # of each moving parameter
     image_moves: bool  # below the cache there is something that trains
@@ -61,6 +62,10 @@ class Learner:
     image_cache: FeatureCache | None = None
     text_memo: dict[str, Tensor] = field(default_factory=dict)
     picture_memo: dict[Path, Tensor] = field(default_factory=dict)  # of whole pictures
+
+    @property
+    def device(self) -> torch.device:
+        return self.devices[0]
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -85,12 +90,9 @@ class Learner:
                         module.eval()
 
 
-def pick_device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def make_learner(towers: Towers, recipe: Recipe, device: torch.device, log: Log) -> Learner:
+def make_learner(towers: Towers, recipe: Recipe, devices: list[torch.device], log: Log) -> Learner:
     """Freezes what the recipe keeps, finds what can be cached, and names every moving weight."""
+    device = devices[0]
     towers.to(device).eval()
     torch.manual_seed(recipe.seed)
     heads = {id(p) for p in towers.parts()["heads"]}
@@ -156,11 +158,11 @@ def make_learner(towers: Towers, recipe: Recipe, device: torch.device, log: Log)
     for parameter in moving.values():
         parameter.requires_grad_(True)
     count = sum(parameter.numel() for parameter in moving.values())
-    log(f"{towers.name}: {count:,} weights move ({trains}) on {device}")
+    log(f"{towers.name}: {count:,} weights move ({trains}) on {_named(devices)}")
     return Learner(
         towers,
         recipe,
-        device,
+        devices,
         moving,
         rates,
         sides["image"][0],
@@ -170,6 +172,10 @@ def make_learner(towers: Towers, recipe: Recipe, device: torch.device, log: Log)
         slope,
         intercept,
     )
+
+
+def _named(devices: Sequence[torch.device]) -> str:
+    return f"{len(devices)} GPUs" if len(devices) > 1 else str(devices[0])
 
 
 def fine_tune(
@@ -451,7 +457,8 @@ def batch_loss(
             views = [random_box(recipe.smallest_area, recipe.mirror, rng) for _ in rows]
             paths = [example.path for example in batch]
             pixels = load_batch(paths, views, learner.towers.preprocessing, pool)
-            images = learner.towers.image_tower(torch.from_numpy(pixels).to(learner.device))
+            inputs = (torch.from_numpy(pixels).to(learner.device),)
+            images = spread(learner.towers.image_tower, inputs, learner.devices)
             mirrored = [view.mirrored for view in views]
         else:
             cache = learner.image_cache
@@ -482,7 +489,8 @@ def text_embeddings(
 ) -> Tensor:
     """(texts, dimension), not normalised. A frozen text body is asked once for each text."""
     if learner.text_moves:
-        return learner.towers.text_tower(*_tokens(learner, texts, word_dropout, rng))
+        tokens = _tokens(learner, texts, word_dropout, rng)
+        return spread(learner.towers.text_tower, tokens, learner.devices)
     features = _remembered(learner, texts)
     return features if learner.text_head is None else learner.text_head(features)
 

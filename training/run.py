@@ -47,9 +47,9 @@ from training.finetune import (
     fine_tune,
     make_learner,
     named_weights,
-    pick_device,
     wise_ft,
 )
+from training.parallel import pick_devices
 from training.recipe import Recipe, TrainingError, differences, load_recipe, read_saved
 from training.train import git_commit
 
@@ -144,7 +144,7 @@ def _run(
     log: Log,
     on_step: OnStep,
 ) -> dict[str, Any]:
-    device = pick_device()
+    devices = pick_devices()
     corpus = load_corpus(recipe, out / "cache", log)
     log(
         f"{len(corpus.train)} pictures to train on, {len(corpus.validation)} to select by, "
@@ -168,7 +168,7 @@ def _run(
     checkpoint.write_text(recipe_file, recipe.to_toml())
 
     start = {name: p.detach().cpu().clone() for name, p in named_weights(towers).items()}
-    learner = make_learner(towers, recipe, device, log)
+    learner = make_learner(towers, recipe, devices, log)
     changed = {name.replace(".parametrizations.weight.original", ".weight") for name in start}
     state = fine_tune(learner, corpus, out, identity, state, log, on_step)
     for tower in (towers.image_tower, towers.text_tower):
@@ -196,7 +196,7 @@ def _run(
         "data_fingerprint": corpus.fingerprint,
         "base_fingerprint": identity["base"],
         "git_commit": git_commit(),
-        "device": device_name(device),
+        "device": device_name(devices),
         "duration_s": round(state.seconds, 1),
         "steps": state.step,
         "best_step": state.best_step,
@@ -416,9 +416,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+def device_name(devices: Sequence[torch.device]) -> str:
+    if devices[0].type == "cuda":
+        name = torch.cuda.get_device_name(devices[0])
+        return f"{len(devices)} x {name}" if len(devices) > 1 else name
     return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
 
 
