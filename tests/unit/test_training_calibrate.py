@@ -25,6 +25,7 @@ from training.calibrate import (
     fit_votes,
     reliability_bins,
 )
+from training.card import rewrite_relevance, write_card
 from training.recipe import TrainingError
 
 COLOURS = {"red": (220, 40, 30), "green": (40, 210, 30), "blue": (30, 40, 220)}
@@ -259,3 +260,30 @@ def test_a_broken_picture_is_named(tmp_path):
 def test_no_encoder_folder_is_the_encoders_own_error(tmp_path):
     with pytest.raises(EncoderError, match="does not exist"):
         calibrate_encoder(tmp_path / "nowhere", task(tmp_path / "data"), silent)
+
+
+def test_only_pictures_held_back_are_fitted_on(tmp_path):
+    folder, data = write_tiny_encoder(tmp_path / "tiny"), task(tmp_path / "data")
+    unseen = {path.resolve() for path in (data / "train_images").glob("*[0-3].png")}
+    stored = calibrate_encoder(folder, data, silent, held_back=unseen)
+    assert (stored["pictures"], stored["pairs"]) == (12, 36)
+    assert stored["fitted_on"] == "votes on 12 pictures held back from training"
+
+
+def test_no_judgment_of_a_held_back_picture_is_refused(tmp_path):
+    folder, data = write_tiny_encoder(tmp_path / "tiny"), task(tmp_path / "data")
+    with pytest.raises(TrainingError, match="no judgment of a picture held back"):
+        calibrate_encoder(folder, data, silent, held_back=set())
+
+
+def test_the_card_is_brought_up_to_date(tmp_path):
+    folder = write_tiny_encoder(tmp_path / "tiny")
+    write_card(folder)
+    card = (folder / "README.md").read_text()
+    assert "Not calibrated" in card
+    calibrate_encoder(folder, task(tmp_path / "data"), silent)
+    rewrite_relevance(folder)
+    again = (folder / "README.md").read_text()
+    assert "Not calibrated" not in again
+    assert "Fitted on votes on 18 pictures" in again
+    assert again.split("## Graphs")[1] == card.split("## Graphs")[1]

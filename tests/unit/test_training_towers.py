@@ -248,6 +248,12 @@ def test_a_folder_of_another_model_is_refused(clip, tmp_path):
         load_towers(tmp_path)
 
 
+def test_a_hub_base_that_cannot_be_had_is_one_sentence(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelError, match=r"base someone/clip cannot be had from the hub: .+"):
+        load_towers("someone/clip")
+
+
 def test_a_name_that_is_nothing_is_refused():
     with pytest.raises(ModelError, match="no base 'nothing'"):
         load_towers("nothing")
