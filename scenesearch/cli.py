@@ -28,6 +28,7 @@ from scenesearch.console import (
     say,
 )
 from scenesearch.errors import SceneSearchError
+from scenesearch.evaluate_cli import check_requirements, evaluate_app
 from scenesearch.models_cli import models_app
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ app = typer.Typer(
 library_app = typer.Typer(help="What a library holds and how it is kept.", no_args_is_help=True)
 app.add_typer(library_app, name="library")
 app.add_typer(models_app, name="models")
+app.add_typer(evaluate_app, name="evaluate")
 
 LibraryOption = Annotated[
     str | None, typer.Option("--library", "-l", help="Library; default: SCENESEARCH_LIBRARY.")
@@ -184,40 +186,47 @@ def search(
     sys.exit(FOUND if result.hits else NOTHING)
 
 
-@app.command()
+@evaluate_app.callback()
 def evaluate(
+    context: typer.Context,
     queries: Annotated[
-        Path, typer.Option(help="test_queries.csv, or a table with query_text and images.")
-    ],
-    images: Annotated[Path, typer.Option(help="Folder of the gallery's pictures.")],
+        Path | None, typer.Option(help="test_queries.csv, or a table with query_text and images.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the gallery's pictures.")] = None,
+    library: Annotated[
+        str | None, typer.Option("--library", "-l", help="Or: a library as it is now.")
+    ] = None,
     where: WhereOption = None,
     encoder: EncoderOption = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Folder for run.trec, qrels.trec, per_query.parquet, summary."),
     ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC>=NUMBER",
+            help='Exit with 1 unless it holds, e.g. "recall@10>=0.9"; may be repeated.',
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure search: index the folder for the moment, ask every query, compare the answers."""
-    from ingest.sources import Roots, find_sources
-    from scenesearch.query import parse_where
-    from scenesearch.store.edge import EdgeStore
-
+    """Measure search: ask every query of a folder's pictures or a library, compare the answers."""
+    if context.invoked_subcommand is not None:
+        return
+    if queries is None:
+        fail("evaluate needs --queries FILE; `scenesearch evaluate template` makes one to fill")
+    if (images is None) == (library is None):
+        fail("evaluate needs the gallery: --images FOLDER or --library NAME, one of them")
     settings = read_settings()
     loaded = _load_encoder(settings, encoder, verify=True)
     read = _read_queries(queries)
-    with (
-        tempfile.TemporaryDirectory(prefix="scenesearch-") as folder,
-        closing(EdgeStore(Path(folder))) as store,
-    ):
-        sources = find_sources([images], roots=Roots())
-        report = _ingest(sources, "evaluation", loaded, store, settings, keep_thumbnails=False)
-        if report.interrupted:
-            fail("interrupted", INTERRUPTED)
-        for reject in report.rejects:
-            say(f"not in the gallery: {reject.path}: {reject.reason}")
-        conditions = parse_where(where or [], store.describe("evaluation").fields)
-        evaluation = _evaluate(read, loaded, store, "evaluation", where=conditions)
+    if images is None:
+        with _open_store(settings) as store:
+            evaluation = _evaluate_where(read, loaded, store, _library_name(library or ""), where)
+    else:
+        evaluation = _evaluate_folder(read, loaded, images, where, settings)
+    missed = check_requirements(require or [], evaluation.metrics)
     if out is not None:
         evaluation.save(out)
         say(f"run, per-query table and summary: {out}")
@@ -225,6 +234,10 @@ def evaluate(
         print_json(evaluation.to_json())
     else:
         _print_evaluation(evaluation)
+    for sentence in missed:
+        say(sentence)
+    if missed:
+        sys.exit(NOTHING)
 
 
 @app.command()
@@ -475,6 +488,43 @@ def _read_queries(file: Path) -> "Sequence[Query]":
     for problem in read.problems:
         say(f"left out: {problem.file}:{problem.line}: {problem.reason}")
     return read.queries
+
+
+def _evaluate_folder(
+    queries: "Sequence[Query]",
+    encoder: "Encoder",
+    images: Path,
+    where: list[str] | None,
+    settings: "Settings",
+) -> "Evaluation":
+    """Index the folder for the moment and ask the queries of it."""
+    from ingest.sources import Roots, find_sources
+    from scenesearch.store.edge import EdgeStore
+
+    with (
+        tempfile.TemporaryDirectory(prefix="scenesearch-") as folder,
+        closing(EdgeStore(Path(folder))) as store,
+    ):
+        sources = find_sources([images], roots=Roots())
+        report = _ingest(sources, "evaluation", encoder, store, settings, keep_thumbnails=False)
+        if report.interrupted:
+            fail("interrupted", INTERRUPTED)
+        for reject in report.rejects:
+            say(f"not in the gallery: {reject.path}: {reject.reason}")
+        return _evaluate_where(queries, encoder, store, "evaluation", where)
+
+
+def _evaluate_where(
+    queries: "Sequence[Query]",
+    encoder: "Encoder",
+    store: "VectorStore",
+    library: str,
+    where: list[str] | None,
+) -> "Evaluation":
+    from scenesearch.query import parse_where
+
+    conditions = parse_where(where or [], store.describe(library).fields)
+    return _evaluate(queries, encoder, store, library, where=conditions)
 
 
 def _evaluate(

@@ -5,6 +5,7 @@ What cannot be measured (a relevant picture that the library lacks or the filter
 left out of the figures and listed, never counted silently as a hit or a miss.
 """
 
+import hashlib
 import itertools
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -97,6 +98,7 @@ def evaluate(
         fingerprint=info.fingerprint,
         library=library,
         gallery=len(gallery),
+        gallery_fingerprint=gallery_fingerprint(gallery),
         depth=depth,
         texts=texts,
         qrels=qrels,
@@ -111,6 +113,14 @@ def evaluate(
             search_p95_ms=1000 * float(np.percentile(search_s, 95)),
         ),
     )
+
+
+def gallery_fingerprint(image_ids: Collection[str]) -> str:
+    """Changes when a picture is added, taken away or renamed."""
+    digest = hashlib.sha256()
+    for image_id in sorted(image_ids):
+        digest.update(image_id.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()[:16]
 
 
 def judge(

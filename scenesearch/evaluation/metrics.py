@@ -90,6 +90,12 @@ def ndcg_at_k(placement: Placement, k: int) -> float:
     return gained / best
 
 
+def average_precision(placement: Placement) -> float:
+    """Mean over the relevant images of the precision at their rank; 0 for those not found."""
+    precisions = (found / rank for found, rank in enumerate(placement.ranks, start=1))
+    return sum(precisions) / len(placement.ideal)
+
+
 @dataclass(frozen=True)
 class Scores:
     """Every metric of every query, and the image each query counts as a question about.
@@ -126,6 +132,7 @@ def score_queries(qrels: Qrels, run: Run) -> Scores:
         **{f"success@{k}": [success_at_k(each, k) for each in placements] for k in CUTOFFS},
         "mrr": [reciprocal_rank(each) for each in placements],
         "ndcg@10": [ndcg_at_k(each, 10) for each in placements],
+        "map": [average_precision(each) for each in placements],
     }
     return Scores(
         query_ids=tuple(qrels),

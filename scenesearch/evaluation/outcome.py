@@ -58,6 +58,7 @@ class Evaluation:
     fingerprint: str
     library: str
     gallery: int
+    gallery_fingerprint: str
     depth: int
     texts: dict[str, str]
     qrels: Qrels
@@ -107,6 +108,7 @@ class Evaluation:
             },
             "fingerprint": self.fingerprint,
             "library": self.library,
+            "gallery_fingerprint": self.gallery_fingerprint,
             "depth": self.depth,
             "images_asked_for": self.images_asked_for,
             "left_out": self.left_out,
@@ -170,6 +172,7 @@ _LABELS = {
     **{f"success@{k}": f"Success@{k}" for k in (1, 5, 10)},
     "mrr": "MRR",
     "ndcg@10": "nDCG@10",
+    "map": "mAP",
     "median_rank": "Median rank",
 }
 

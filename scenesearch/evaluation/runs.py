@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote, unquote
 
+from scenesearch.errors import SceneSearchError
 from scenesearch.evaluation.metrics import Qrels, Run, ranking
 
 _PLAIN = "/#:@!$&'()*+,;=?[]{}|^`<>\\\""
 
 
-class RunFileError(ValueError):
+class RunFileError(SceneSearchError):
     """The file is not a TREC run or qrels; the message names file and line."""
 
 

@@ -90,6 +90,7 @@ def test_figures_follow_from_the_ranks_in_the_store(run_evaluation: Run) -> None
             "success@10": 1,
             "mrr": (1 + 1 / 2 + 1) / 3,
             "ndcg@10": (1 + 1 / math.log2(3) + (1 + 1 / 2) / (1 + 1 / math.log2(3))) / 3,
+            "map": (1 + 1 / 2 + (1 + 2 / 3) / 2) / 3,
             "median_rank": 1,
         }
     )
@@ -111,6 +112,7 @@ def test_json_has_the_documented_shape(run_evaluation: Run) -> None:
         "success@10",
         "mrr",
         "ndcg@10",
+        "map",
         "median_rank",
     ]
     assert {key: document[key] for key in ("encoder", "gallery", "queries", "metrics", "ci95")} == {
@@ -283,6 +285,7 @@ def test_table_rows_carry_percent_and_interval(run_evaluation: Run) -> None:
         ("Success@10", "100.0 %", "100.0 % – 100.0 %"),
         ("MRR", "1.000", "1.000 – 1.000"),
         ("nDCG@10", "1.000", "1.000 – 1.000"),
+        ("mAP", "1.000", "1.000 – 1.000"),
         ("Median rank", "1", "1 – 1"),
     ]
 

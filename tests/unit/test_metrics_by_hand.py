@@ -92,6 +92,7 @@ def test_figures_are_means_over_queries_and_the_median_rank() -> None:
             "success@10": 3 / 4,
             "mrr": (1 + 1 / 3 + 1 / 2) / 4,
             "ndcg@10": np.mean(discounts),
+            "map": (1 + 1 / 3 + (1 / 2 + 2 / 10) / 2 + 0) / 4,
             "median_rank": 2.5,
         }
     )

@@ -3,7 +3,7 @@
 import ir_measures
 import numpy as np
 import pytest
-from ir_measures import RR, R, Success, nDCG
+from ir_measures import AP, RR, R, Success, nDCG
 
 from scenesearch.evaluation.metrics import Run, ranking, score_queries
 
@@ -16,6 +16,7 @@ MEASURES = {
     "success@10": Success @ 10,
     "mrr": RR,
     "ndcg@10": nDCG @ 10,
+    "map": AP,
 }
 
 

@@ -1,0 +1,109 @@
+"""`scenesearch evaluate compare` and `template`; `scenesearch evaluate` itself is in cli.py."""
+
+import csv
+import hashlib
+import operator
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scenesearch.console import JsonOption, fail, print_json, printable, say
+
+evaluate_app = typer.Typer(invoke_without_command=True, no_args_is_help=True)
+
+_REQUIREMENT = re.compile(r"\s*([a-z@0-9_]+)\s*(>=|<=|>|<)\s*([0-9.]+)\s*(%?)\s*")
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+@evaluate_app.command()
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="Folder that `evaluate --out` wrote.")],
+    run_b: Annotated[Path, typer.Argument(help="Another, of the same queries and gallery.")],
+    metric: Annotated[str, typer.Option(help="What the verdict is about.")] = "recall@10",
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether B is better than A: paired test, interval of the difference, wins and losses."""
+    from scenesearch.evaluation.compare import compare as compare_runs
+    from scenesearch.evaluation.compare import read_saved
+
+    found = compare_runs(read_saved(run_a), read_saved(run_b))
+    known = [one.metric for one in found.differences]
+    if metric not in known:
+        fail(f"--metric {metric}: one of {', '.join(known)}")
+    if as_json:
+        print_json(found.to_json() | {"verdict": found.verdict(metric)})
+        return
+    typer.echo(f"A: {printable(str(run_a))} (encoder {printable(found.a.encoder)})")
+    typer.echo(f"B: {printable(str(run_b))} (encoder {printable(found.b.encoder)})\n")
+    typer.echo(f"  {'':<12} {'A':>7} {'B':>7}  {'B - A':>7}  {'95 % interval':<19} p")
+    for one in found.differences:
+        low, high = one.ci95
+        typer.echo(
+            f"  {one.metric:<12} {one.a:>7.3f} {one.b:>7.3f}  {one.mean:>+7.3f}  "
+            f"{f'{low:+.3f} to {high:+.3f}':<19} {one.p:.4f}"
+        )
+    typer.echo(
+        f"\n  first relevant picture: B higher in {found.wins} queries, lower in {found.losses}, "
+        f"level in {found.ties}\n\n{found.verdict(metric)}"
+    )
+
+
+@evaluate_app.command()
+def template(
+    images: Annotated[Path, typer.Option(help="Folder of pictures to write queries for.")],
+    out: Annotated[Path, typer.Option(help="The CSV to fill; never overwritten.")] = Path(
+        "queries.csv"
+    ),
+    count: Annotated[int, typer.Option("-n", min=1, help="How many pictures.")] = 50,
+) -> None:
+    """Write a table of pictures for a person to describe; `evaluate --queries` reads it back.
+
+    The pictures are drawn from all in the folder, the same ones each time.
+    """
+    from ingest.sources import Roots, find_sources
+
+    if out.exists():
+        fail(f"{out} exists: give another --out")
+    records = [
+        record for source in find_sources([images], roots=Roots()) for record in source.records()
+    ]
+    ids = sorted(
+        {record.image_id for record in records},
+        key=lambda image_id: hashlib.sha256(image_id.encode("utf-8", "surrogateescape")).digest(),
+    )
+    if not ids:
+        fail(f"{images} holds no picture")
+    with out.open("x", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("query_id", "query_text", "images"))
+        writer.writerows((number, "", image_id) for number, image_id in enumerate(ids[:count], 1))
+    say(
+        f"{out}: {min(count, len(ids))} of {len(ids)} pictures. Write what each shows under "
+        "query_text, as somebody would who looks for it; add further pictures that show it too, "
+        "between commas in one cell. Rows left empty are left out."
+    )
+
+
+def check_requirements(required: list[str], metrics: Mapping[str, float]) -> list[str]:
+    """The sentences of those that are not met, e.g. of "recall@10>=0.9"; exits on nonsense."""
+    missed = []
+    for text in required:
+        found = _REQUIREMENT.fullmatch(text)
+        if found is None or found[1] not in metrics:
+            fail(f"--require {text!r}: expected METRIC>=NUMBER, one of {', '.join(metrics)}")
+        name, sign = found[1], found[2]
+        try:
+            bound = float(found[3]) / (100 if found[4] else 1)
+        except ValueError:
+            fail(f"--require {text!r}: {found[3]} is no number")
+        if not _OPERATORS[sign](metrics[name], bound):
+            missed.append(f"{name} is {metrics[name]:.4f}, required {sign} {bound:g}")
+    return missed

@@ -1,0 +1,114 @@
+"""`scenesearch evaluate` over a folder, over a library, compared, required, from a template."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.tiny_encoder import write_tiny_encoder
+
+COLOURS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Path:
+    """Pictures of three colours, a tiny encoder on the shelf, and queries for two of them."""
+    write_tiny_encoder(tmp_path / "data" / "models" / "tiny")
+    (tmp_path / "pictures").mkdir()
+    for name, colour in COLOURS.items():
+        Image.new("RGB", (40, 30), colour).save(tmp_path / "pictures" / f"{name}.png")
+    queries = ["query_text,images", "red,red.png", "blue,green.png"]
+    (tmp_path / "queries.csv").write_text("\n".join(queries))
+    return tmp_path
+
+
+def scenesearch(world: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "SCENESEARCH_DATA_DIR": str(world / "data"),
+        "SCENESEARCH_ENCODER": "tiny",
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "scenesearch.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=world,
+    )
+
+
+def test_a_library_is_measured_as_its_folder_is(world: Path) -> None:
+    assert scenesearch(world, "ingest", "pictures", "--library", "colours").returncode == 0
+    asked = ("evaluate", "--queries", "queries.csv", "--json")
+    live = scenesearch(world, *asked, "--library", "colours")
+    assert live.returncode == 0, live.stderr
+    folder = scenesearch(world, *asked, "--images", "pictures")
+    one, other = (json.loads(done.stdout) for done in (live, folder))
+    assert one["metrics"] == other["metrics"]
+    assert one["gallery_fingerprint"] == other["gallery_fingerprint"]
+
+
+def test_a_requirement_that_is_missed_exits_with_1(world: Path) -> None:
+    asked = ("evaluate", "--queries", "queries.csv", "--images", "pictures", "--require")
+    missed = scenesearch(world, *asked, "recall@1>=90%", "--require", "recall@10>=0.9")
+    assert missed.returncode == 1
+    assert "recall@1 is 0.5000, required >= 0.9" in missed.stderr
+    assert "recall@10 is" not in missed.stderr
+    assert scenesearch(world, *asked, "recall@1 >= 0.5").returncode == 0
+    nonsense = scenesearch(world, *asked, "beauty>=1")
+    assert nonsense.returncode == 2
+    assert "expected METRIC>=NUMBER, one of recall@1" in nonsense.stderr
+
+
+def test_two_evaluations_are_compared(world: Path) -> None:
+    for out in ("a", "b"):
+        asked = ("evaluate", "--queries", "queries.csv", "--images", "pictures", "--out", out)
+        assert scenesearch(world, *asked).returncode == 0
+    done = scenesearch(world, "evaluate", "compare", "a", "b")
+    assert done.returncode == 0, done.stderr
+    assert "no difference: A and B place every relevant picture alike" in done.stdout
+    refused = scenesearch(world, "evaluate", "compare", "a", "nothing")
+    assert refused.returncode == 2
+    assert "nothing holds no evaluation" in refused.stderr
+
+
+def test_a_filled_template_is_read_back(world: Path) -> None:
+    made = scenesearch(world, "evaluate", "template", "--images", "pictures", "--out", "mine.csv")
+    assert made.returncode == 0, made.stderr
+    with (world / "mine.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["images"] for row in rows} == {"red.png", "green.png", "blue.png"}
+    for row in rows:
+        row["query_text"] = "" if row["images"] == "green.png" else row["images"][:-4]
+    with (world / "mine.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, ["query_id", "query_text", "images"])
+        writer.writeheader()
+        writer.writerows(rows)
+    asked = ("evaluate", "--queries", "mine.csv", "--images", "pictures", "--json")
+    measured = scenesearch(world, *asked)
+    found = json.loads(measured.stdout)
+    assert (found["queries"], found["metrics"]["recall@1"]) == (2, 1.0)
+    again = scenesearch(world, "evaluate", "template", "--images", "pictures", "--out", "mine.csv")
+    assert again.returncode == 2
+    assert "mine.csv exists" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--images", "pictures"], "evaluate needs --queries FILE"),
+        (["--queries", "queries.csv"], "--images FOLDER or --library NAME"),
+        (
+            ["--queries", "queries.csv", "--images", "pictures", "--library", "x"],
+            "--images FOLDER or --library NAME",
+        ),
+    ],
+)
+def test_what_is_missing_is_said(world: Path, arguments: list[str], sentence: str) -> None:
+    done = scenesearch(world, "evaluate", *arguments)
+    assert done.returncode == 2
+    assert sentence in done.stderr
