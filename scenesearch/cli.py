@@ -28,7 +28,7 @@ from scenesearch.console import (
     say,
 )
 from scenesearch.errors import SceneSearchError
-from scenesearch.evaluate_cli import check_requirements, evaluate_app
+from scenesearch.evaluate_cli import check_requirements, evaluate_app, measure, print_agreement
 from scenesearch.models_cli import models_app
 
 if TYPE_CHECKING:
@@ -202,6 +202,19 @@ def evaluate(
         Path | None,
         typer.Option(help="Folder for run.trec, qrels.trec, per_query.parquet, summary."),
     ] = None,
+    expert: Annotated[
+        Path | None, typer.Option(help="ExpertAnnotations.tsv: agreement with its grades, tau-c.")
+    ] = None,
+    crowd: Annotated[
+        Path | None, typer.Option(help="CrowdAnnotations.tsv: agreement with its votes, tau-b.")
+    ] = None,
+    captions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Texts of the judged queries (captions.tsv, train_dataset.csv); may be repeated. "
+            "Default: those beside the judgments."
+        ),
+    ] = None,
     require: Annotated[
         list[str] | None,
         typer.Option(
@@ -214,26 +227,35 @@ def evaluate(
     """Measure search: ask every query of a folder's pictures or a library, compare the answers."""
     if context.invoked_subcommand is not None:
         return
-    if queries is None:
+    from scenesearch.query import parse_where
+
+    judged = [file for file in (expert, crowd) if file is not None]
+    if queries is None and not judged:
         fail("evaluate needs --queries FILE; `scenesearch evaluate template` makes one to fill")
     if (images is None) == (library is None):
         fail("evaluate needs the gallery: --images FOLDER or --library NAME, one of them")
     settings = read_settings()
     loaded = _load_encoder(settings, encoder, verify=True)
-    read = _read_queries(queries)
-    if images is None:
-        with _open_store(settings) as store:
-            evaluation = _evaluate_where(read, loaded, store, _library_name(library or ""), where)
-    else:
-        evaluation = _evaluate_folder(read, loaded, images, where, settings)
-    missed = check_requirements(require or [], evaluation.metrics)
-    if out is not None:
-        evaluation.save(out)
-        say(f"run, per-query table and summary: {out}")
+    document: dict[str, Any] = {}
+    missed: list[str] = []
+    with _gallery(settings, loaded, images, library) as (store, name):
+        if queries is not None:
+            conditions = parse_where(where or [], store.describe(name).fields)
+            evaluation = _evaluate(_read_queries(queries), loaded, store, name, where=conditions)
+            document = evaluation.to_json()
+            missed = check_requirements(require or [], evaluation.metrics)
+            if out is not None:
+                evaluation.save(out)
+                say(f"run, per-query table and summary: {out}")
+            if not as_json:
+                _print_evaluation(evaluation)
+        if judged:
+            agreement = measure(loaded, store, name, expert, crowd, captions or [])
+            document["agreement"] = agreement.to_json()
+            if not as_json:
+                print_agreement(agreement)
     if as_json:
-        print_json(evaluation.to_json())
-    else:
-        _print_evaluation(evaluation)
+        print_json(document)
     for sentence in missed:
         say(sentence)
     if missed:
@@ -490,17 +512,18 @@ def _read_queries(file: Path) -> "Sequence[Query]":
     return read.queries
 
 
-def _evaluate_folder(
-    queries: "Sequence[Query]",
-    encoder: "Encoder",
-    images: Path,
-    where: list[str] | None,
-    settings: "Settings",
-) -> "Evaluation":
-    """Index the folder for the moment and ask the queries of it."""
+@contextmanager
+def _gallery(
+    settings: "Settings", encoder: "Encoder", images: Path | None, library: str | None
+) -> Iterator[tuple["VectorStore", str]]:
+    """The store and the collection to ask: a library, or a folder indexed for the moment."""
     from ingest.sources import Roots, find_sources
     from scenesearch.store.edge import EdgeStore
 
+    if images is None:
+        with _open_store(settings) as store:
+            yield store, _library_name(library or "")
+        return
     with (
         tempfile.TemporaryDirectory(prefix="scenesearch-") as folder,
         closing(EdgeStore(Path(folder))) as store,
@@ -511,20 +534,7 @@ def _evaluate_folder(
             fail("interrupted", INTERRUPTED)
         for reject in report.rejects:
             say(f"not in the gallery: {reject.path}: {reject.reason}")
-        return _evaluate_where(queries, encoder, store, "evaluation", where)
-
-
-def _evaluate_where(
-    queries: "Sequence[Query]",
-    encoder: "Encoder",
-    store: "VectorStore",
-    library: str,
-    where: list[str] | None,
-) -> "Evaluation":
-    from scenesearch.query import parse_where
-
-    conditions = parse_where(where or [], store.describe(library).fields)
-    return _evaluate(queries, encoder, store, library, where=conditions)
+        yield store, "evaluation"
 
 
 def _evaluate(

@@ -6,11 +6,16 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from scenesearch.console import JsonOption, fail, print_json, printable, say
+
+if TYPE_CHECKING:
+    from scenesearch.encoder.base import Encoder
+    from scenesearch.evaluation.agreement import Agreement
+    from scenesearch.store.base import VectorStore
 
 evaluate_app = typer.Typer(invoke_without_command=True, no_args_is_help=True)
 
@@ -90,6 +95,55 @@ def template(
         "query_text, as somebody would who looks for it; add further pictures that show it too, "
         "between commas in one cell. Rows left empty are left out."
     )
+
+
+def measure(
+    encoder: "Encoder",
+    store: "VectorStore",
+    library: str,
+    expert: Path | None,
+    crowd: Path | None,
+    captions: list[Path],
+) -> "Agreement":
+    """Agreement with the judgments of the files; rows that cannot be used are said on stderr."""
+    from scenesearch.datasets.task import CAPTIONS, TRAIN_PAIRS, read_crowd, read_expert, texts_of
+    from scenesearch.evaluation.agreement import measure_agreement
+
+    folders = dict.fromkeys(file.parent for file in (expert, crowd) if file is not None)
+    beside = [folder / name for folder in folders for name in (TRAIN_PAIRS, CAPTIONS)]
+    texts = texts_of(*captions, *(file for file in beside if file.is_file()))
+    grades = read_expert(expert) if expert else None
+    votes = read_crowd(crowd) if crowd else None
+    for table in (grades, votes):
+        for problem in table.problems if table else ():
+            say(f"left out: {problem.file}:{problem.line}: {problem.reason}")
+    return measure_agreement(
+        store=store,
+        library=library,
+        encoder=encoder,
+        texts=texts,
+        expert=grades.rows if grades else (),
+        crowd=votes.rows if votes else (),
+    )
+
+
+def print_agreement(found: "Agreement") -> None:
+    left_out = f" ({found.left_out} judgments left out)" if found.left_out else ""
+    typer.echo(
+        f"\nencoder {found.encoder} and human judgments, gallery of {found.gallery}{left_out}"
+    )
+    if found.expert_tau_c is not None:
+        typer.echo(
+            f"  Expert tau-c  {100 * found.expert_tau_c:>6.1f}   {found.expert_pairs:,} pairs, "
+            "each grade a point"
+        )
+    if found.crowd_tau_b is not None:
+        typer.echo(f"  Crowd tau-b   {100 * found.crowd_tau_b:>6.1f}   {found.crowd_pairs:,} pairs")
+    if found.mae is not None and found.rmse is not None:
+        typer.echo(
+            f"  relevance against the crowd's share of yes: MAE {found.mae:.3f}, "
+            f"RMSE {found.rmse:.3f}"
+        )
 
 
 def check_requirements(required: list[str], metrics: Mapping[str, float]) -> list[str]:

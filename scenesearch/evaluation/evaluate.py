@@ -132,7 +132,7 @@ def judge(
     `2019/boat.jpg`: a name that is no id stands for the one id that ends with it. Raises
     EvaluationError when two queries have one id.
     """
-    ending_with = _ids_by_ending(everything)
+    ending_with = ids_by_ending(everything)
     qrels: dict[str, dict[str, int]] = {}
     omissions: list[Omission] = []
     seen: set[str] = set()
@@ -171,7 +171,7 @@ def _image_ids(store: VectorStore, library: str, where: Filter = ()) -> set[str]
     return {point.image_id for point in store.scroll(library, where=where, payload=())}
 
 
-def _ids_by_ending(image_ids: Iterable[str]) -> dict[str, list[str]]:
+def ids_by_ending(image_ids: Iterable[str]) -> dict[str, list[str]]:
     """Ids under each shorter path they end with: '2019/sea/boat.jpg' under 'sea/boat.jpg' too."""
     found: dict[str, list[str]] = {}
     for image_id in image_ids:

@@ -112,3 +112,40 @@ def test_what_is_missing_is_said(world: Path, arguments: list[str], sentence: st
     done = scenesearch(world, "evaluate", *arguments)
     assert done.returncode == 2
     assert sentence in done.stderr
+
+
+def test_agreement_with_votes_is_printed_beside_the_figures(world: Path) -> None:
+    (world / "captions.tsv").write_text("red.png#0\tred\nblue.png#0\tblue\n")
+    (world / "CrowdAnnotations.tsv").write_text(
+        "red.png\tred.png#0\t1\t3\t0\nblue.png\tred.png#0\t0\t0\t3\n"
+    )
+    asked = ("evaluate", "--images", "pictures", "--crowd", "CrowdAnnotations.tsv", "--json")
+    done = scenesearch(world, *asked, "--queries", "queries.csv")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["queries"] == 2
+    assert found["agreement"]["crowd_pairs"] == 2
+    assert found["agreement"]["crowd_tau_b"] == pytest.approx(1.0)
+    alone = scenesearch(world, *asked[:-1])
+    assert "Crowd tau-b    100.0   2 pairs" in alone.stdout
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_the_tasks_judgments_give_the_model_cards_taus(shared_data: Path, world: Path) -> None:
+    data = shared_data / "data"
+    done = scenesearch(
+        world,
+        *("evaluate", "--encoder", "lite", "--json"),
+        *("--images", data / "practicum" / "train_images"),
+        *("--expert", data / "practicum" / "ExpertAnnotations.tsv"),
+        *("--crowd", data / "practicum" / "CrowdAnnotations.tsv"),
+        *("--captions", data / "flickr8k" / "captions.tsv"),
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["agreement"]
+    assert (found["expert_pairs"], found["crowd_pairs"]) == (5_664, 47_830)
+    shown = scenesearch(world, "models", "show", "lite", "--json")
+    scores = json.loads(shown.stdout)["scores"]
+    assert round(100 * found["expert_tau_c"], 1) == scores["expert_tau_c"]
+    assert round(100 * found["crowd_tau_b"], 1) == scores["crowd_tau_b"]
