@@ -215,6 +215,9 @@ def evaluate(
             "Default: those beside the judgments."
         ),
     ] = None,
+    by_slice: Annotated[
+        bool, typer.Option("--slices", help="Also by length and by what the queries name.")
+    ] = False,
     require: Annotated[
         list[str] | None,
         typer.Option(
@@ -248,7 +251,7 @@ def evaluate(
                 evaluation.save(out)
                 say(f"run, per-query table and summary: {out}")
             if not as_json:
-                _print_evaluation(evaluation)
+                _print_evaluation(evaluation, by_slice=by_slice)
         if judged:
             agreement = measure(loaded, store, name, expert, crowd, captions or [])
             document["agreement"] = agreement.to_json()
@@ -589,7 +592,7 @@ def _print_hits(result: "SearchResult") -> None:
         )
 
 
-def _print_evaluation(evaluation: "Evaluation") -> None:
+def _print_evaluation(evaluation: "Evaluation", *, by_slice: bool = False) -> None:
     for omission in evaluation.omissions[:MOST_OMISSIONS]:
         say(omission.sentence())
     if len(evaluation.omissions) > MOST_OMISSIONS:
@@ -601,6 +604,14 @@ def _print_evaluation(evaluation: "Evaluation") -> None:
     )
     for metric, value, interval in evaluation.rows():
         typer.echo(f"  {metric:<12} {value:>8}   {interval}")
+    if by_slice:
+        typer.echo(f"\n  {'queries with':<18} {'count':>6}  Recall@10   95 % interval")
+        for part in evaluation.slices:
+            low, high = (100 * end for end in part.ci95["recall@10"])
+            typer.echo(
+                f"  {part.name:<18} {part.queries:>6}  {100 * part.metrics['recall@10']:>7.1f} %   "
+                f"{low:.1f} % – {high:.1f} %"
+            )
 
 
 def _print_training(summary: dict[str, Any]) -> None:

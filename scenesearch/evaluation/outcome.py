@@ -3,11 +3,13 @@
 import json
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 from scenesearch.evaluation.metrics import Qrels, Run, Scores, ranking
 from scenesearch.evaluation.runs import write_qrels, write_run
+from scenesearch.evaluation.slices import Slice, slices
 
 Reason = Literal[
     "empty text",
@@ -95,6 +97,11 @@ class Evaluation:
             for name, value in self.metrics.items()
         ]
 
+    @cached_property
+    def slices(self) -> list[Slice]:
+        """Figures of queries that share a trait, see `scenesearch.evaluation.slices`."""
+        return slices(self.scores, self.texts)
+
     def to_json(self) -> dict[str, Any]:
         """The documented JSON shape of `scenesearch evaluate --json`; an infinite rank is null."""
         return {
@@ -112,6 +119,17 @@ class Evaluation:
             "depth": self.depth,
             "images_asked_for": self.images_asked_for,
             "left_out": self.left_out,
+            "slices": {
+                part.name: {
+                    "queries": part.queries,
+                    "images_asked_for": part.images,
+                    "metrics": {k: _json_number(value) for k, value in part.metrics.items()},
+                    "ci95": {
+                        k: [_json_number(end) for end in ends] for k, ends in part.ci95.items()
+                    },
+                }
+                for part in self.slices
+            },
             "omissions": [
                 {
                     "query_id": omission.query_id,
