@@ -235,6 +235,8 @@ def evaluate(
     judged = [file for file in (expert, crowd) if file is not None]
     if queries is None and not judged:
         fail("evaluate needs --queries FILE; `scenesearch evaluate template` makes one to fill")
+    if queries is None and (require or out or by_slice or where):
+        fail("--require, --out, --slices and --where are about queries: give --queries FILE too")
     if (images is None) == (library is None):
         fail("evaluate needs the gallery: --images FOLDER or --library NAME, one of them")
     settings = read_settings()

@@ -103,6 +103,10 @@ def test_a_filled_template_is_read_back(world: Path) -> None:
         (["--images", "pictures"], "evaluate needs --queries FILE"),
         (["--queries", "queries.csv"], "--images FOLDER or --library NAME"),
         (
+            ["--images", "pictures", "--crowd", "votes.tsv", "--require", "mrr>=1"],
+            "are about queries: give --queries FILE too",
+        ),
+        (
             ["--queries", "queries.csv", "--images", "pictures", "--library", "x"],
             "--images FOLDER or --library NAME",
         ),
