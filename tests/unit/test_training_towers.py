@@ -113,6 +113,7 @@ def test_siglip_reads_a_text_as_if_padded_to_its_full_length(clip, tmp_path):
     assert np.allclose(alone, encoder.encode_texts(TEXTS), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_siglip_2_on_its_square_grid_says_what_transformers_says(clip, tmp_path):
     folder = write_siglip(tmp_path / "siglip", clip)
     shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
@@ -141,6 +142,7 @@ def test_siglip_2_on_its_square_grid_says_what_transformers_says(clip, tmp_path)
     export_towers(towers, tmp_path / "out", name="siglip2", facts={})
 
 
+@pytest.mark.slow
 def test_a_sentence_transformers_text_tower_stands_beside_a_clip(clip, tmp_path):
     sentence_transformers = pytest.importorskip("sentence_transformers")
     from sentence_transformers.sentence_transformer import modules as models
@@ -207,6 +209,7 @@ def test_int8_is_refused_without_pictures_to_judge_it_by(clip, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_int8_is_smaller_and_notes_the_recall_it_kept(clip, tmp_path, monkeypatch):
     monkeypatch.setattr(gate, "RECALL_LOSS", 100)  # random weights rank by chance
     names = ["red", "green", "blue", "white"]
