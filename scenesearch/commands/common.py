@@ -1,0 +1,66 @@
+"""What several commands share: their options, the store and encoder that the settings name."""
+
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from scenesearch.encoder.base import Encoder
+    from scenesearch.settings import Settings
+    from scenesearch.store.base import VectorStore
+
+LibraryOption = Annotated[
+    str | None, typer.Option("--library", "-l", help="Library; default: SCENESEARCH_LIBRARY.")
+]
+EncoderOption = Annotated[
+    str | None,
+    typer.Option("--encoder", "-e", help="Name or folder; default: SCENESEARCH_ENCODER."),
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        "-w",
+        metavar="EXPR",
+        help="Condition on metadata, may be repeated: orientation=landscape, taken=2019..2021, "
+        "width>=2000, camera=Canon*, tags in sea,boat, folder=2020, captions=red boat, "
+        "camera!=Nikon, location=55.75,37.62,50km.",
+    ),
+]
+
+
+def library_name(name: str) -> str:
+    from scenesearch.library import check_library_name
+
+    return check_library_name(name)
+
+
+@contextmanager
+def open_store(settings: "Settings") -> Iterator["VectorStore"]:
+    from scenesearch.store.open import open_store
+
+    key = settings.qdrant_api_key
+    store = open_store(
+        edge_dir=settings.edge_dir,
+        qdrant_url=settings.qdrant_url,
+        qdrant_api_key=key.get_secret_value() if key else None,
+        grpc_port=settings.qdrant_grpc_port,
+        timeout_s=settings.qdrant_timeout_s,
+    )
+    with closing(store):
+        yield store
+
+
+def load_encoder(settings: "Settings", name: str | None, *, verify: bool = False) -> "Encoder":
+    """The encoder; with `verify`, every byte of its folder is checked before much work starts."""
+    from scenesearch.encoder.folder import verify_encoder
+    from scenesearch.encoder.onnx import OnnxEncoder
+    from scenesearch.encoder.registry import find_encoder
+
+    folder = find_encoder(name or settings.encoder, settings.models_dir)
+    if verify:
+        verify_encoder(folder)
+    # Pictures are only encoded by ingest here, whose workers call the encoder side by side.
+    return OnnxEncoder(folder, threads=settings.threads, image_threads=1)

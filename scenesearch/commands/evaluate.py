@@ -1,0 +1,354 @@
+"""`scenesearch evaluate`, and its `compare` and `template`."""
+
+import csv
+import hashlib
+import operator
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scenesearch.commands.common import (
+    EncoderOption,
+    WhereOption,
+    library_name,
+    load_encoder,
+    open_store,
+)
+from scenesearch.commands.ingest import run_ingest
+from scenesearch.console import (
+    INTERRUPTED,
+    NOTHING,
+    JsonOption,
+    fail,
+    print_json,
+    printable,
+    progress_bar,
+    read_settings,
+    say,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scenesearch.datasets.queries import Query
+    from scenesearch.encoder.base import Encoder
+    from scenesearch.evaluation.agreement import Agreement
+    from scenesearch.evaluation.evaluate import Evaluation
+    from scenesearch.settings import Settings
+    from scenesearch.store.base import VectorStore
+
+evaluate_app = typer.Typer(invoke_without_command=True, no_args_is_help=True)
+
+MOST_OMISSIONS = 10
+
+_REQUIREMENT = re.compile(r"\s*([a-z@0-9_]+)\s*(>=|<=|>|<)\s*([0-9.]+)\s*(%?)\s*")
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+@evaluate_app.callback()
+def evaluate(
+    context: typer.Context,
+    queries: Annotated[
+        Path | None, typer.Option(help="test_queries.csv, or a table with query_text and images.")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Folder of the gallery's pictures.")] = None,
+    library: Annotated[
+        str | None, typer.Option("--library", "-l", help="Or: a library as it is now.")
+    ] = None,
+    where: WhereOption = None,
+    encoder: EncoderOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for run.trec, qrels.trec, per_query.parquet, summary."),
+    ] = None,
+    expert: Annotated[
+        Path | None, typer.Option(help="ExpertAnnotations.tsv: agreement with its grades, tau-c.")
+    ] = None,
+    crowd: Annotated[
+        Path | None, typer.Option(help="CrowdAnnotations.tsv: agreement with its votes, tau-b.")
+    ] = None,
+    captions: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Texts of the judged queries (captions.tsv, train_dataset.csv); may be repeated. "
+            "Default: those beside the judgments."
+        ),
+    ] = None,
+    by_slice: Annotated[
+        bool, typer.Option("--slices", help="Also by length and by what the queries name.")
+    ] = False,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="METRIC>=NUMBER",
+            help='Exit with 1 unless it holds, e.g. "recall@10>=0.9"; may be repeated.',
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure search: ask every query of a folder's pictures or a library, compare the answers."""
+    if context.invoked_subcommand is not None:
+        return
+    from scenesearch.query import parse_where
+
+    judged = [file for file in (expert, crowd) if file is not None]
+    if queries is None and not judged:
+        fail("evaluate needs --queries FILE; `scenesearch evaluate template` makes one to fill")
+    if queries is None and (require or out or by_slice or where):
+        fail("--require, --out, --slices and --where are about queries: give --queries FILE too")
+    if (images is None) == (library is None):
+        fail("evaluate needs the gallery: --images FOLDER or --library NAME, one of them")
+    settings = read_settings()
+    loaded = load_encoder(settings, encoder, verify=True)
+    document: dict[str, Any] = {}
+    missed: list[str] = []
+    with _gallery(settings, loaded, images, library) as (store, name):
+        if queries is not None:
+            conditions = parse_where(where or [], store.describe(name).fields)
+            evaluation = run_evaluation(
+                read_queries(queries), loaded, store, name, where=conditions
+            )
+            document = evaluation.to_json()
+            missed = check_requirements(require or [], evaluation.metrics)
+            if out is not None:
+                evaluation.save(out)
+                say(f"run, per-query table and summary: {out}")
+            if not as_json:
+                print_evaluation(evaluation, by_slice=by_slice)
+        if judged:
+            agreement = measure(loaded, store, name, expert, crowd, captions or [])
+            document["agreement"] = agreement.to_json()
+            if not as_json:
+                print_agreement(agreement)
+    if as_json:
+        print_json(document)
+    for sentence in missed:
+        say(sentence)
+    if missed:
+        sys.exit(NOTHING)
+
+
+@evaluate_app.command()
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="Folder that `evaluate --out` wrote.")],
+    run_b: Annotated[Path, typer.Argument(help="Another, of the same queries and gallery.")],
+    metric: Annotated[str, typer.Option(help="What the verdict is about.")] = "recall@10",
+    as_json: JsonOption = False,
+) -> None:
+    """Say whether B is better than A: paired test, interval of the difference, wins and losses."""
+    from scenesearch.evaluation.compare import compare as compare_runs
+    from scenesearch.evaluation.compare import read_saved
+
+    found = compare_runs(read_saved(run_a), read_saved(run_b))
+    known = [one.metric for one in found.differences]
+    if metric not in known:
+        fail(f"--metric {metric}: one of {', '.join(known)}")
+    if as_json:
+        print_json(found.to_json() | {"verdict": found.verdict(metric)})
+        return
+    typer.echo(f"A: {printable(str(run_a))} (encoder {printable(found.a.encoder)})")
+    typer.echo(f"B: {printable(str(run_b))} (encoder {printable(found.b.encoder)})\n")
+    typer.echo(f"  {'':<12} {'A':>7} {'B':>7}  {'B - A':>7}  {'95 % interval':<19} p")
+    for one in found.differences:
+        low, high = one.ci95
+        typer.echo(
+            f"  {one.metric:<12} {one.a:>7.3f} {one.b:>7.3f}  {one.mean:>+7.3f}  "
+            f"{f'{low:+.3f} to {high:+.3f}':<19} {one.p:.4f}"
+        )
+    typer.echo(
+        f"\n  first relevant picture: B higher in {found.wins} queries, lower in {found.losses}, "
+        f"level in {found.ties}\n\n{found.verdict(metric)}"
+    )
+
+
+@evaluate_app.command()
+def template(
+    images: Annotated[Path, typer.Option(help="Folder of pictures to write queries for.")],
+    out: Annotated[Path, typer.Option(help="The CSV to fill; never overwritten.")] = Path(
+        "queries.csv"
+    ),
+    count: Annotated[int, typer.Option("-n", min=1, help="How many pictures.")] = 50,
+) -> None:
+    """Write a table of pictures for a person to describe; `evaluate --queries` reads it back.
+
+    The pictures are drawn from all in the folder, the same ones each time.
+    """
+    from ingest.sources import Roots, find_sources
+
+    if out.exists():
+        fail(f"{out} exists: give another --out")
+    records = [
+        record for source in find_sources([images], roots=Roots()) for record in source.records()
+    ]
+    ids = sorted(
+        {record.image_id for record in records},
+        key=lambda image_id: hashlib.sha256(image_id.encode("utf-8", "surrogateescape")).digest(),
+    )
+    if not ids:
+        fail(f"{images} holds no picture")
+    with out.open("x", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("query_id", "query_text", "images"))
+        writer.writerows((number, "", image_id) for number, image_id in enumerate(ids[:count], 1))
+    say(
+        f"{out}: {min(count, len(ids))} of {len(ids)} pictures. Write what each shows under "
+        "query_text, as somebody would who looks for it; add further pictures that show it too, "
+        "between commas in one cell. Rows left empty are left out."
+    )
+
+
+def measure(
+    encoder: "Encoder",
+    store: "VectorStore",
+    library: str,
+    expert: Path | None,
+    crowd: Path | None,
+    captions: list[Path],
+) -> "Agreement":
+    """Agreement with the judgments of the files; rows that cannot be used are said on stderr."""
+    from scenesearch.datasets.task import CAPTIONS, TRAIN_PAIRS, read_crowd, read_expert, texts_of
+    from scenesearch.evaluation.agreement import measure_agreement
+
+    folders = dict.fromkeys(file.parent for file in (expert, crowd) if file is not None)
+    beside = [folder / name for folder in folders for name in (TRAIN_PAIRS, CAPTIONS)]
+    texts = texts_of(*captions, *(file for file in beside if file.is_file()))
+    grades = read_expert(expert) if expert else None
+    votes = read_crowd(crowd) if crowd else None
+    for table in (grades, votes):
+        for problem in table.problems if table else ():
+            say(f"left out: {problem.file}:{problem.line}: {problem.reason}")
+    return measure_agreement(
+        store=store,
+        library=library,
+        encoder=encoder,
+        texts=texts,
+        expert=grades.rows if grades else (),
+        crowd=votes.rows if votes else (),
+    )
+
+
+def print_agreement(found: "Agreement") -> None:
+    left_out = f" ({found.left_out} judgments left out)" if found.left_out else ""
+    typer.echo(
+        f"\nencoder {found.encoder} and human judgments, gallery of {found.gallery}{left_out}"
+    )
+    if found.expert_tau_c is not None:
+        typer.echo(
+            f"  Expert tau-c  {100 * found.expert_tau_c:>6.1f}   {found.expert_pairs:,} pairs, "
+            "each grade a point"
+        )
+    if found.crowd_tau_b is not None:
+        typer.echo(f"  Crowd tau-b   {100 * found.crowd_tau_b:>6.1f}   {found.crowd_pairs:,} pairs")
+    if found.mae is not None and found.rmse is not None:
+        typer.echo(
+            f"  relevance against the crowd's share of yes: MAE {found.mae:.3f}, "
+            f"RMSE {found.rmse:.3f}"
+        )
+
+
+def check_requirements(required: list[str], metrics: Mapping[str, float]) -> list[str]:
+    """The sentences of those that are not met, e.g. of "recall@10>=0.9"; exits on nonsense."""
+    missed = []
+    for text in required:
+        found = _REQUIREMENT.fullmatch(text)
+        if found is None or found[1] not in metrics:
+            fail(f"--require {text!r}: expected METRIC>=NUMBER, one of {', '.join(metrics)}")
+        name, sign = found[1], found[2]
+        try:
+            bound = float(found[3]) / (100 if found[4] else 1)
+        except ValueError:
+            fail(f"--require {text!r}: {found[3]} is no number")
+        if not _OPERATORS[sign](metrics[name], bound):
+            missed.append(f"{name} is {metrics[name]:.4f}, required {sign} {bound:g}")
+    return missed
+
+
+def read_queries(file: Path) -> "Sequence[Query]":
+    """The file's queries; rows that cannot be used are said on stderr."""
+    from scenesearch.datasets.queries import read_queries
+
+    read = read_queries(file)
+    for problem in read.problems:
+        say(f"left out: {problem.file}:{problem.line}: {problem.reason}")
+    return read.queries
+
+
+@contextmanager
+def _gallery(
+    settings: "Settings", encoder: "Encoder", images: Path | None, library: str | None
+) -> Iterator[tuple["VectorStore", str]]:
+    """The store and the collection to ask: a library, or a folder indexed for the moment."""
+    from ingest.sources import Roots, find_sources
+    from scenesearch.store.edge import EdgeStore
+
+    if images is None:
+        with open_store(settings) as store:
+            yield store, library_name(library or "")
+        return
+    with (
+        tempfile.TemporaryDirectory(prefix="scenesearch-") as folder,
+        closing(EdgeStore(Path(folder))) as store,
+    ):
+        sources = find_sources([images], roots=Roots())
+        report = run_ingest(sources, "evaluation", encoder, store, settings, keep_thumbnails=False)
+        if report.interrupted:
+            fail("interrupted", INTERRUPTED)
+        for reject in report.rejects:
+            say(f"not in the gallery: {reject.path}: {reject.reason}")
+        yield store, "evaluation"
+
+
+def run_evaluation(
+    queries: "Sequence[Query]",
+    encoder: "Encoder",
+    store: "VectorStore",
+    library: str,
+    *,
+    where: Any = (),
+) -> "Evaluation":
+    """Ask every query, with a progress bar on stderr."""
+    from scenesearch.evaluation.evaluate import evaluate as run_evaluation
+
+    with progress_bar() as progress:
+        task = progress.add_task("asking", total=len(queries))
+        return run_evaluation(
+            queries,
+            encoder=encoder,
+            store=store,
+            library=library,
+            where=where,
+            on_progress=lambda done: progress.update(task, completed=done),
+        )
+
+
+def print_evaluation(evaluation: "Evaluation", *, by_slice: bool = False) -> None:
+    for omission in evaluation.omissions[:MOST_OMISSIONS]:
+        say(omission.sentence())
+    if len(evaluation.omissions) > MOST_OMISSIONS:
+        say(f"and {len(evaluation.omissions) - MOST_OMISSIONS} more; --json lists all")
+    left_out = f" ({evaluation.left_out} left out)" if evaluation.left_out else ""
+    typer.echo(
+        f"\nencoder {evaluation.encoder}, gallery of {evaluation.gallery} pictures, "
+        f"{evaluation.query_count} queries{left_out}"
+    )
+    for metric, value, interval in evaluation.rows():
+        typer.echo(f"  {metric:<12} {value:>8}   {interval}")
+    if by_slice:
+        typer.echo(f"\n  {'queries with':<18} {'count':>6}  Recall@10   95 % interval")
+        for part in evaluation.slices:
+            low, high = (100 * end for end in part.ci95["recall@10"])
+            typer.echo(
+                f"  {part.name:<18} {part.queries:>6}  {100 * part.metrics['recall@10']:>7.1f} %   "
+                f"{low:.1f} % – {high:.1f} %"
+            )

@@ -1,0 +1,128 @@
+"""`scenesearch ingest`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scenesearch.commands.common import (
+    EncoderOption,
+    LibraryOption,
+    library_name,
+    load_encoder,
+    open_store,
+)
+from scenesearch.console import (
+    INTERRUPTED,
+    JsonOption,
+    fail,
+    print_json,
+    progress_bar,
+    read_settings,
+    say,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.pipeline import IngestReport
+    from ingest.sources import Source
+    from scenesearch.encoder.base import Encoder
+    from scenesearch.settings import Settings
+    from scenesearch.store.base import VectorStore
+
+
+def ingest(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Folders, pictures, manifests (CSV, TSV, JSONL, Parquet)."),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="Manifest with an 'image' column; PATH is where its pictures lie."),
+    ] = None,
+    library: LibraryOption = None,
+    encoder: EncoderOption = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="Threads that decode and encode; default: one per core."),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="Pictures encoded together.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring pictures with their metadata into a library; run it again to continue or refresh.
+
+    Unchanged pictures are skipped, changed ones replaced, broken ones listed with their reason.
+    """
+    from ingest.sources import Roots, find_sources
+
+    settings = read_settings()
+    name = library_name(library or settings.library)
+    if not paths and manifest is None:
+        fail("nothing to ingest: give a folder, a picture or a manifest")
+    roots = Roots(settings.library_dir(name) / "sources.json")
+    sources = find_sources(paths or [], roots=roots, manifest=manifest)
+    with open_store(settings) as store:
+        report = run_ingest(
+            sources,
+            name,
+            load_encoder(settings, encoder, verify=True),
+            store,
+            settings,
+            workers=workers,
+            batch_size=batch_size,
+        )
+    if as_json:
+        print_json(report.to_json())
+    else:
+        print_ingest_report(report)
+    if report.interrupted:
+        fail("interrupted; run the same command again to continue", INTERRUPTED)
+
+
+def run_ingest(
+    sources: "Sequence[Source]",
+    library: str,
+    encoder: "Encoder",
+    store: "VectorStore",
+    settings: "Settings",
+    *,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    keep_thumbnails: bool = True,
+) -> "IngestReport":
+    """Ingest with a progress bar on stderr."""
+    from ingest.pipeline import IngestOptions
+    from ingest.pipeline import ingest as start
+    from scenesearch.encoder.onnx import usable_cores
+
+    total = sum(source.count for source in sources)
+    own = settings.library_dir(library) if keep_thumbnails else None
+    with progress_bar() as progress:
+        task = progress.add_task("ingesting", total=total)
+        return start(
+            sources,
+            library=library,
+            encoder=encoder,
+            store=store,
+            thumbnails_dir=own / "thumbnails" if own else None,
+            rejects_file=own / "rejects.jsonl" if own else None,
+            options=IngestOptions(
+                workers=workers or settings.threads or usable_cores(),
+                batch_size=batch_size or settings.batch_size,
+                max_megapixels=settings.max_megapixels,
+            ),
+            on_progress=lambda report: progress.update(task, completed=report.seen),
+        )
+
+
+def print_ingest_report(report: "IngestReport") -> None:
+    for reject in report.rejects:
+        say(f"rejected: {reject.path}: {reject.reason}")
+    typer.echo(
+        f"{report.library}: {report.seen} seen, {report.written} written, "
+        f"{report.skipped} skipped, {len(report.rejects)} rejected, "
+        f"{report.images_per_s:.0f} pictures/s"
+    )

@@ -1,0 +1,53 @@
+"""`scenesearch library`: what a library holds and how it is kept."""
+
+import json
+from typing import Any
+
+import typer
+
+from scenesearch.commands.common import (
+    LibraryOption,
+    library_name,
+    open_store,
+)
+from scenesearch.console import (
+    JsonOption,
+    print_json,
+    printable,
+    read_settings,
+)
+
+library_app = typer.Typer(help="What a library holds and how it is kept.", no_args_is_help=True)
+
+
+@library_app.command("status")
+def library_status(library: LibraryOption = None, as_json: JsonOption = False) -> None:
+    """What a library holds: pictures, encoder, fields, rejects of the last ingest."""
+    settings = read_settings()
+    name = library_name(library or settings.library)
+    rejects_file = settings.library_dir(name) / "rejects.jsonl"
+    rejects = rejects_file.read_text().splitlines() if rejects_file.exists() else []
+    with open_store(settings) as store:
+        spec = store.describe(name)
+        status: dict[str, Any] = {
+            "library": name,
+            "collection": store.resolve(name),
+            "pictures": store.count(name),
+            "encoder": spec.encoder,
+            "fingerprint": spec.fingerprint,
+            "dimension": spec.dimension,
+            "fields": [field.name for field in spec.fields],
+            "rejects": [json.loads(line) for line in rejects],
+            "engine": store.health(),
+        }
+    if as_json:
+        print_json(status)
+        return
+    for key, value in status.items():
+        if key == "rejects":
+            typer.echo(f"{key:<12} {len(value)} at the last ingest")
+            for reject in value:
+                line = printable(f"{reject['path']}: {reject['reason']}")
+                typer.echo(f"{'':<12} {line}")
+        else:
+            typer.echo(f"{key:<12} {', '.join(value) if isinstance(value, list) else value}")

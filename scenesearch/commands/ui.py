@@ -1,0 +1,29 @@
+"""`scenesearch ui`."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from scenesearch.commands.common import (
+    LibraryOption,
+)
+from scenesearch.console import (
+    fail,
+    read_settings,
+)
+
+
+def ui(
+    library: LibraryOption = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 8501,
+    address: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+) -> None:
+    """Open the search page in the browser."""
+    try:
+        from ui.launch import run_page
+    except ModuleNotFoundError as error:
+        missing = error.name
+        fail(f"the page needs {missing}: pip install 'scenesearch[ui]'")
+    settings = read_settings()
+    sys.exit(run_page(port=port, address=address, library=library or settings.library))
