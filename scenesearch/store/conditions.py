@@ -11,33 +11,31 @@ from difflib import get_close_matches
 
 from scenesearch.store.base import CollectionSpec, StoreError
 from scenesearch.store.fields import PayloadField, by_name
-from scenesearch.store.filters import Condition, Filter, HasWords, Near, Not, OneOf, Prefix, Range
-
-Plain = OneOf | Range | Prefix | HasWords | Near
+from scenesearch.store.filters import (
+    AnyOf,
+    Filter,
+    Has,
+    HasWords,
+    Near,
+    Not,
+    OneOf,
+    Plain,
+    Prefix,
+    Range,
+)
 
 _COUNTED = ("keyword", "integer", "boolean")
 _EXPECTED = {"keyword": str, "integer": int, "boolean": bool}
 _MAX_INTEGER = 2**63 - 1
 
 
-def checked(where: Filter, spec: CollectionSpec) -> Iterator[tuple[Plain, bool]]:
+def checked(where: Filter, spec: CollectionSpec) -> Iterator[tuple[Plain | AnyOf, bool]]:
     """Each condition without its Not, and whether it must not hold; raises StoreError."""
     for condition in where:
-        plain, negated = _unwrapped(condition)
-        field = declared_field(plain.field, spec)
-        match plain:
-            case OneOf():
-                _check_values(plain, field)
-            case Range():
-                _check_bounds(plain, field)
-            case Prefix():
-                _check_type(field, "keyword", "asked for a beginning")
-            case HasWords():
-                _check_type(field, "text", "asked for words")
-            case Near():
-                _check_type(field, "geo", "asked for a distance")
-                _check_circle(plain)
-        yield plain, negated
+        inner = condition.condition if isinstance(condition, Not) else condition
+        for plain in inner.conditions if isinstance(inner, AnyOf) else (inner,):
+            _check(plain, declared_field(plain.field, spec))
+        yield inner, isinstance(condition, Not)
 
 
 def declared_field(name: str, spec: CollectionSpec) -> PayloadField:
@@ -74,8 +72,21 @@ def new_fields(spec: CollectionSpec, wanted: Iterable[PayloadField]) -> tuple[Pa
     return tuple(added)
 
 
-def _unwrapped(condition: Condition) -> tuple[Plain, bool]:
-    return (condition.condition, True) if isinstance(condition, Not) else (condition, False)
+def _check(condition: Plain, field: PayloadField) -> None:
+    match condition:
+        case OneOf():
+            _check_values(condition, field)
+        case Range():
+            _check_bounds(condition, field)
+        case Prefix():
+            _check_type(field, "keyword", "asked for a beginning")
+        case HasWords():
+            _check_type(field, "text", "asked for words")
+        case Near():
+            _check_type(field, "geo", "asked for a distance")
+            _check_circle(condition)
+        case Has():
+            pass  # fits every field
 
 
 def _check_type(field: PayloadField, type_: str, what: str) -> None:

@@ -7,9 +7,19 @@ import numpy as np
 import qdrant_edge as engine
 
 from scenesearch.store.base import CollectionSpec
-from scenesearch.store.conditions import Plain, checked
+from scenesearch.store.conditions import checked
 from scenesearch.store.fields import PayloadField
-from scenesearch.store.filters import Filter, HasWords, Near, OneOf, Prefix, Range
+from scenesearch.store.filters import (
+    AnyOf,
+    Filter,
+    Has,
+    HasWords,
+    Near,
+    OneOf,
+    Plain,
+    Prefix,
+    Range,
+)
 from scenesearch.store.payload import key_path, rfc3339
 
 
@@ -48,7 +58,11 @@ def index_of(field: PayloadField) -> "engine.PayloadSchemaParams":
             return engine.GeoIndexParams(memory=memory)
 
 
-def _translated(condition: Plain) -> "engine.ConditionType":
+def _translated(condition: Plain | AnyOf) -> "engine.ConditionType":
+    if isinstance(condition, AnyOf):
+        return engine.Filter(
+            min_should=engine.MinShould([*map(_translated, condition.conditions)], 1)
+        )
     key = key_path(condition.field)
     match condition:
         case OneOf(values=values) if values and isinstance(values[0], bool):
@@ -68,6 +82,8 @@ def _translated(condition: Plain) -> "engine.ConditionType":
         case Near(center=center, radius_m=radius_m):
             place = engine.GeoPoint(lon=center.longitude, lat=center.latitude)
             return engine.FieldCondition(key, geo_radius=engine.GeoRadius(place, radius_m))
+        case Has():
+            return engine.Filter(must_not=[engine.IsEmptyCondition(key)])
 
 
 def _is(key: str, value: bool) -> engine.FieldCondition:

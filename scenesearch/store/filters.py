@@ -51,13 +51,30 @@ class Near:
 
 
 @dataclass(frozen=True)
+class Has:
+    """The field has a value: it is there, not null and no empty list."""
+
+    field: str
+
+
+Plain = OneOf | Range | Prefix | HasWords | Near | Has
+
+
+@dataclass(frozen=True)
+class AnyOf:
+    """At least one of these holds; none does when there are none."""
+
+    conditions: tuple[Plain, ...]
+
+
+@dataclass(frozen=True)
 class Not:
     """The condition does not hold; a point without the field fulfils this."""
 
-    condition: "OneOf | Range | Prefix | HasWords | Near"
+    condition: Plain | AnyOf
 
 
-Condition = OneOf | Range | Prefix | HasWords | Near | Not
+Condition = Plain | AnyOf | Not
 
 # All conditions hold; the empty filter lets every point pass.
 Filter = tuple[Condition, ...]

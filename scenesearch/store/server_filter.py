@@ -6,9 +6,19 @@ from typing import cast
 from qdrant_client import models
 
 from scenesearch.store.base import CollectionSpec
-from scenesearch.store.conditions import Plain, checked
+from scenesearch.store.conditions import checked
 from scenesearch.store.fields import PayloadField
-from scenesearch.store.filters import Filter, HasWords, Near, OneOf, Prefix, Range
+from scenesearch.store.filters import (
+    AnyOf,
+    Filter,
+    Has,
+    HasWords,
+    Near,
+    OneOf,
+    Plain,
+    Prefix,
+    Range,
+)
 from scenesearch.store.payload import key_path, rfc3339
 
 Index = (
@@ -56,7 +66,13 @@ def index_of(field: PayloadField) -> Index:
             return models.GeoIndexParams(type=models.GeoIndexType.GEO)
 
 
-def _translated(condition: Plain) -> models.Condition:
+def _translated(condition: Plain | AnyOf) -> models.Condition:
+    if isinstance(condition, AnyOf):
+        return models.Filter(
+            min_should=models.MinShould(
+                conditions=[*map(_translated, condition.conditions)], min_count=1
+            )
+        )
     key = key_path(condition.field)
     match condition:
         case OneOf(values=values) if values and isinstance(values[0], bool):
@@ -86,6 +102,9 @@ def _translated(condition: Plain) -> models.Condition:
             return models.FieldCondition(
                 key=key, geo_radius=models.GeoRadius(center=place, radius=radius_m)
             )
+        case Has():
+            empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
+            return models.Filter(must_not=[empty])
 
 
 def _range(condition: Range) -> models.Range | models.DatetimeRange:

@@ -36,8 +36,10 @@ from scenesearch.store.base import (
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import (
+    AnyOf,
     Condition,
     Filter,
+    Has,
     HasWords,
     Near,
     Not,
@@ -589,6 +591,25 @@ CASES: list[tuple[str, Filter, set[str]]] = [
         {"trip/boat.jpg", "blank.jpg"},
     ),
     ("odd field name", (OneOf("photo date.v2", ("A-2",)),), {"dog.jpg"}),
+    ("has words", (Has("captions"),), {"cat.jpg", "dog.jpg", "trip/snow.jpg"}),
+    ("has an empty keyword", (Has("folder"),), set(DEGREES) - {"blank.jpg"}),
+    ("has a list", (Has("tags"),), {"cat.jpg", "dog.jpg", "trip/snow.jpg"}),
+    ("has a number", (Has("sharpness"),), {"cat.jpg", "dog.jpg", "trip/boat.jpg"}),
+    ("has yes or no", (Has("indoors"),), {"cat.jpg", "dog.jpg", "trip/boat.jpg"}),
+    ("has a place", (Has("location"),), {"cat.jpg", "dog.jpg", "trip/snow.jpg"}),
+    ("has not", (Not(Has("taken")),), {"trip/boat.jpg", "blank.jpg"}),
+    ("has an odd name", (Has("photo date.v2"),), {"cat.jpg", "dog.jpg"}),
+    (
+        "either of two ranges",
+        (AnyOf((Range("width", below=700), Range("sharpness", at_least=2))),),
+        {"cat.jpg", "trip/boat.jpg"},
+    ),
+    (
+        "neither",
+        (Not(AnyOf((OneOf("tags", ("cat",)), HasWords("captions", "snow")))),),
+        {"dog.jpg", "trip/boat.jpg", "blank.jpg"},
+    ),
+    ("one of no conditions", (AnyOf(()),), set()),
 ]
 
 
@@ -609,6 +630,8 @@ def test_a_filter_means_the_same_in_scroll_count_and_search(
     [
         (OneOf("tag", ("x",)), "no field 'tag'; did you mean tags"),
         (Not(OneOf("tag", ("x",))), "no field 'tag'; did you mean tags"),
+        (Has("tag"), "no field 'tag'; did you mean tags"),
+        (AnyOf((Has("tags"), Has("tag"))), "no field 'tag'; did you mean tags"),
         (OneOf("zzz", ("x",)), "no field 'zzz'; did you mean .*width"),
         (OneOf("width", ("640",)), "width is a integer field; '640' is none of its values"),
         (OneOf("width", (True,)), "width is a integer field; True"),
