@@ -10,7 +10,6 @@ without judgments is calibrated on captions, see `caption_votes`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import roc_auc_score
 
 from scenesearch.datasets.manifest import METADATA_NAME, read_manifest
 from scenesearch.datasets.task import (
@@ -37,13 +35,19 @@ from scenesearch.datasets.task import (
     texts_of,
 )
 from scenesearch.encoder.onnx import OnnxEncoder
+from scenesearch.evaluation.calibration import (
+    FOLDS,
+    auroc,
+    brier_score,
+    expected_calibration_error,
+    fold_of,
+    reliability_bins,
+)
 from scenesearch.images import ImageError, open_image
 from scenesearch.relevance import METHOD, Calibration
 from training.export import write_manifest
 from training.recipe import TrainingError
 
-FOLDS = 5
-BINS = 15
 MATCHING_GRADE = 3  # an expert's grade from which it is a vote of yes
 # Captions say nothing of how often people would call a picture relevant. Of the shares tried this
 # one came nearest to the task's judgments (docs/evaluation.md): pictures drawn at random are easier
@@ -123,8 +127,8 @@ def fit_votes(votes: Votes, pairs: Pairs) -> dict[str, Any]:
     total = votes.yes + votes.no
     share = votes.yes / total
     figures = {
-        "auroc": _auroc(share > 0.5, relevance),  # most said yes
-        "auroc_crowd": _auroc(share[votes.crowd] >= 0.5, relevance[votes.crowd]),
+        "auroc": _rounded(auroc(share > 0.5, relevance)),  # most said yes
+        "auroc_crowd": _rounded(auroc(share[votes.crowd] >= 0.5, relevance[votes.crowd])),
         "ece": round(expected_calibration_error(relevance, share, total), 4),
         "brier": round(brier_score(relevance, share, total), 4),
     }
@@ -171,9 +175,9 @@ def fit(votes: Votes, pairs: Pairs) -> Calibration:
 
 def cross_fitted(votes: Votes, pairs: Pairs, folds: int = FOLDS) -> np.ndarray:
     """Relevance of each pair by a fit that saw neither its picture nor its query's picture."""
-    picture_fold = np.array([_fold(name, folds) for name in pairs.image_ids])[votes.pictures]
+    picture_fold = np.array([fold_of(name, folds) for name in pairs.image_ids])[votes.pictures]
     owners = [image_of(query_id) for query_id in pairs.query_ids]
-    query_fold = np.array([_fold(owner, folds) for owner in owners])[votes.queries]
+    query_fold = np.array([fold_of(owner, folds) for owner in owners])[votes.queries]
     relevance = np.zeros(len(votes.yes))
     for one in range(folds):
         for other in range(folds):
@@ -198,54 +202,8 @@ def _cosines(votes: Votes, pairs: Pairs) -> np.ndarray:
     return np.einsum("nd,nd->n", pairs.images[votes.pictures], pairs.texts[votes.queries])
 
 
-def _fold(name: str, folds: int) -> int:
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % folds
-
-
-# --- how good it is --------------------------------------------------------------------------
-# `relevance` and `share` of each pair, weighted by its number of votes.
-
-
-def reliability_bins(
-    relevance: np.ndarray, share: np.ndarray, votes: np.ndarray, bins: int = BINS
-) -> list[dict[str, float]]:
-    """Pairs in order of relevance, cut into bins of equally many votes."""
-    order = np.argsort(relevance, kind="stable")
-    middle = np.cumsum(votes[order]) - votes[order] / 2
-    place = np.minimum((bins * middle / votes.sum()).astype(int), bins - 1)
-    found = []
-    for number in np.unique(place):
-        rows = order[place == number]
-        weights = votes[rows]
-        found.append(
-            {
-                "relevance": round(float(np.average(relevance[rows], weights=weights)), 4),
-                "share": round(float(np.average(share[rows], weights=weights)), 4),
-                "votes": round(float(weights.sum()), 4),
-            }
-        )
-    return found
-
-
-def expected_calibration_error(
-    relevance: np.ndarray, share: np.ndarray, votes: np.ndarray, bins: int = BINS
-) -> float:
-    """Mean distance of promised and voted share over bins of equally many votes."""
-    table = reliability_bins(relevance, share, votes, bins)
-    off = sum(row["votes"] * abs(row["relevance"] - row["share"]) for row in table)
-    return off / sum(row["votes"] for row in table)
-
-
-def brier_score(relevance: np.ndarray, share: np.ndarray, votes: np.ndarray) -> float:
-    """Mean squared distance of the relevance and each single vote."""
-    squared = share * (1 - relevance) ** 2 + (1 - share) * relevance**2
-    return float(np.average(squared, weights=votes))
-
-
-def _auroc(relevant: np.ndarray, relevance: np.ndarray) -> float | None:
-    if relevant.all() or not relevant.any():
-        return None  # nothing to tell apart
-    return round(float(roc_auc_score(relevant, relevance)), 4)
+def _rounded(figure: float | None) -> float | None:
+    return None if figure is None else round(figure, 4)
 
 
 def _plot(bins: Sequence[Mapping[str, float]], path: Path) -> None:

@@ -10,20 +10,22 @@ pytest.importorskip("torch")
 from scenesearch.encoder.base import EncoderError
 from scenesearch.encoder.folder import read_encoder_info
 from scenesearch.errors import SceneSearchError
+from scenesearch.evaluation.calibration import (
+    brier_score,
+    expected_calibration_error,
+    reliability_bins,
+)
 from scenesearch.relevance import read_calibration
 from tests.tiny_encoder import write_tiny_encoder
 from training import calibrate
 from training.calibrate import (
     Pairs,
     Votes,
-    brier_score,
     calibrate_encoder,
     caption_votes,
     cross_fitted,
-    expected_calibration_error,
     fit,
     fit_votes,
-    reliability_bins,
 )
 from training.card import rewrite_relevance, write_card
 from training.recipe import TrainingError
