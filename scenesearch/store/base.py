@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from scenesearch.errors import SceneSearchError
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
+from scenesearch.store.words import Fusion
 
 
 class StoreError(SceneSearchError):
@@ -39,13 +40,18 @@ class EncoderMismatch(StoreError):  # noqa: N818
 
 @dataclass(frozen=True)
 class CollectionSpec:
-    """What a collection records of itself, fixed when it is made (fields may be added)."""
+    """What a collection records of itself, fixed when it is made (fields may be added).
+
+    `words` says that points carry the words of their payload too, for `search_hybrid`;
+    collections made before there were any go on without.
+    """
 
     library: str
     encoder: str
     fingerprint: str
     dimension: int
     fields: tuple[PayloadField, ...]
+    words: bool = True
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -54,6 +60,7 @@ class CollectionSpec:
             "fingerprint": self.fingerprint,
             "dimension": self.dimension,
             "fields": [field.to_json() for field in self.fields],
+            "words": self.words,
         }
 
     @classmethod
@@ -64,6 +71,7 @@ class CollectionSpec:
             fingerprint=value["fingerprint"],
             dimension=int(value["dimension"]),
             fields=tuple(PayloadField.from_json(field) for field in value["fields"]),
+            words=bool(value.get("words", False)),
         )
 
 
@@ -192,6 +200,59 @@ class VectorStore(Protocol):
 
         `payload` names the keys wanted of each hit, all by default.
         """
+
+    # The three below rank otherwise; `score` of what they give is the cosine all the same, so that
+    # relevance means what it does in a plain search. All page stably.
+
+    def search_hybrid(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        text: str,
+        *,
+        k: int,
+        offset: int = 0,
+        where: Filter = (),
+        payload: Sequence[str] | None = None,
+        exact: bool = False,
+        fusion: Fusion = "rrf",
+    ) -> list[ScoredPoint]:
+        """By cosine and by the words of captions, tags, title and file name, fused.
+
+        The best by either side come first, then the rest by cosine. Where no point has a word
+        of the text it is the plain search. Raises StoreError for a collection without words.
+        """
+
+    def search_diverse(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        *,
+        k: int,
+        offset: int = 0,
+        where: Filter = (),
+        payload: Sequence[str] | None = None,
+        diversity: float = 0.5,
+    ) -> list[ScoredPoint]:
+        """By maximal marginal relevance: each hit near the query and unlike those before it.
+
+        `diversity` 0 is the plain search, 1 cares for variety alone. The nearest few hundred
+        are arranged so; those after them follow by cosine.
+        """
+
+    def recommend(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        *,
+        right: Sequence[NDArray[np.float32]] = (),
+        wrong: Sequence[NDArray[np.float32]] = (),
+        k: int,
+        offset: int = 0,
+        where: Filter = (),
+        payload: Sequence[str] | None = None,
+    ) -> list[ScoredPoint]:
+        """By the sum of cosines to the query and the `right` examples less those to the `wrong`."""
 
     def count(self, name: str, *, where: Filter = ()) -> int:
         """Exact number of points that fit."""

@@ -34,7 +34,9 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import repeat
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import qdrant_edge as engine
@@ -59,12 +61,15 @@ from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 from scenesearch.store.payload import (
     check_dimension,
+    check_diversity,
+    check_words,
     key_path,
     payload_keys,
     payload_of,
     point_ids,
     vectors_of,
 )
+from scenesearch.store.words import POOL, RRF_K, WORDS, Fusion, Words, words_asked, words_of
 
 # Points per engine operation: 2 MB of 512-d vectors, one entry of the write-ahead log.
 _BATCH = 1000
@@ -114,7 +119,7 @@ class EdgeStore:
                 self._refuse_taken(name)  # made by another while this one waited
                 workshop = self._files.workshop(name)
                 indexes = {key_path(field.name): index_of(field) for field in spec.fields}
-                build_shard(workshop / "shard", _config(spec.dimension), indexes)
+                build_shard(workshop / "shard", _config(spec), indexes)
                 self._files.write_spec(workshop, spec)
                 self._files.publish(workshop, name)
             finally:
@@ -173,9 +178,10 @@ class EdgeStore:
             batch = points[start : start + _BATCH]
             with self._shard(name) as opened:
                 ids = point_ids((point.image_id for point in batch), opened.spec)
+                payloads = list(map(payload_of, batch))
                 vectors = vectors_of(batch, opened.spec)
-                payloads = map(payload_of, batch)
-                prepared = list(map(engine.Point, ids, vectors, payloads))
+                words = map(words_of, payloads) if opened.spec.words else repeat(None)
+                prepared = list(map(engine.Point, ids, map(_with_words, vectors, words), payloads))
                 opened.shard.update(engine.UpdateOperation.upsert_points(prepared))
 
     def delete(self, name: str, image_ids: Sequence[str]) -> None:
@@ -189,7 +195,7 @@ class EdgeStore:
     ) -> dict[str, Point]:
         with self._shard(name) as opened:
             ids: list[engine.PointId] = [*point_ids(image_ids, opened.spec)]
-            records = opened.shard.retrieve(ids, True, with_vectors) if ids else []
+            records = opened.shard.retrieve(ids, True, _wanted(with_vectors)) if ids else []
         return {point.image_id: point for point in map(_point, records)}
 
     def scroll(
@@ -212,7 +218,7 @@ class EdgeStore:
                     limit=batch_size,
                     filter=as_filter(where, opened.spec),
                     with_payload=keys,
-                    with_vector=with_vectors,
+                    with_vector=_wanted(with_vectors),
                 )
                 records, offset = opened.shard.scroll(request)
             yield from map(_point, records)
@@ -247,6 +253,99 @@ class EdgeStore:
                 return [_scored(hit) for hit in opened.shard.query(request)]
 
             return ranking.page(fetch, k=k, offset=offset)
+
+    def search_hybrid(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        text: str,
+        *,
+        k: int,
+        offset: int = 0,
+        where: Filter = (),
+        payload: Sequence[str] | None = None,
+        exact: bool = False,
+        fusion: Fusion = "rrf",
+    ) -> list[ScoredPoint]:
+        def nearest(k: int, offset: int = 0) -> list[ScoredPoint]:
+            return self.search(
+                name, vector, k=k, offset=offset, where=where, payload=payload, exact=exact
+            )
+
+        with self._shard(name) as opened:
+            check_words(opened.spec)
+            check_dimension(vector, opened.spec, "the query")
+            filter_ = as_filter(where, opened.spec)
+        words = words_asked(text)
+        if words is None:
+            return nearest(k, offset)
+        by_cosine = engine.Prefetch(
+            POOL,
+            query=engine.Query.Nearest(vector.tolist()),
+            filter=filter_,
+            params=_EXACT if exact else _SEARCH,
+        )
+        by_words = engine.Prefetch(
+            POOL, query=engine.Query.Nearest(_sparse(words), using=WORDS), filter=filter_
+        )
+        query = _fusion(fusion)
+        ranking.check_page(k, offset)
+
+        def fused(limit: int) -> list[ranking.Ranked]:
+            return self._ranked(name, query, payload, limit, prefetches=[by_cosine, by_words])
+
+        first = ranking.reranked(fused, vector, k=offset + k)
+        return ranking.then_nearest(first, nearest, k=k, offset=offset)
+
+    def search_diverse(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        *,
+        k: int,
+        offset: int = 0,
+        where: Filter = (),
+        payload: Sequence[str] | None = None,
+        diversity: float = 0.5,
+    ) -> list[ScoredPoint]:
+        def nearest(k: int) -> list[ScoredPoint]:
+            return self.search(name, vector, k=k, where=where, payload=payload)
+
+        with self._shard(name) as opened:
+            check_dimension(vector, opened.spec, "the query")
+            filter_ = as_filter(where, opened.spec)
+        ranking.check_page(k, offset)
+        query = engine.Mmr(vector.tolist(), 1 - check_diversity(diversity), POOL)
+        found = self._ranked(name, query, payload, min(offset + k, POOL), filter_=filter_)
+        first = ranking.with_cosines(found, vector)
+        return ranking.then_nearest(first, nearest, k=k, offset=offset)
+
+    def recommend(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        *,
+        right: Sequence[NDArray[np.float32]] = (),
+        wrong: Sequence[NDArray[np.float32]] = (),
+        k: int,
+        offset: int = 0,
+        where: Filter = (),
+        payload: Sequence[str] | None = None,
+    ) -> list[ScoredPoint]:
+        with self._shard(name) as opened:
+            for example in (vector, *right, *wrong):
+                check_dimension(example, opened.spec, "the query or an example")
+            filter_ = as_filter(where, opened.spec)
+        examples = engine.RecommendQuery(
+            [example.tolist() for example in (vector, *right)],
+            [example.tolist() for example in wrong],
+        )
+        query = engine.Query.RecommendSumScores(examples)
+
+        def summed(limit: int) -> list[ranking.Ranked]:
+            return self._ranked(name, query, payload, limit, filter_=filter_)
+
+        return ranking.reranked(summed, vector, k=k, offset=offset)
 
     def count(self, name: str, *, where: Filter = ()) -> int:
         with self._shard(name) as opened:
@@ -292,6 +391,32 @@ class EdgeStore:
             self._closed = True
             while self._opened:
                 self._shut(self._opened.popitem()[1])
+
+    def _ranked(
+        self,
+        name: str,
+        query: "engine.ScoringQueryType",
+        payload: Sequence[str] | None,
+        limit: int,
+        *,
+        filter_: engine.Filter | None = None,
+        prefetches: list[engine.Prefetch] | None = None,
+    ) -> list[ranking.Ranked]:
+        """The first `limit` of the engine's order with their vectors; none for a limit of 0."""
+        if not limit:
+            return []
+        request = engine.QueryRequest(
+            limit=limit,
+            query=query,
+            prefetches=prefetches,
+            filter=filter_,
+            params=_SEARCH,
+            with_payload=payload_keys(payload),
+            with_vector=_wanted(True),
+        )
+        with self._shard(name) as opened:
+            found = opened.shard.query(request)
+        return [(_scored(hit), _embedding(hit.vector)) for hit in found]
 
     def _shut(self, opened: _Open) -> None:
         try:
@@ -381,11 +506,16 @@ def _translated(collection: str, error: BaseException) -> StoreError:
     return StoreError(f"collection {collection}: {text[:300]}")
 
 
-def _config(dimension: int) -> engine.EdgeConfig:
+def _config(spec: CollectionSpec) -> engine.EdgeConfig:
     return engine.EdgeConfig(
         # Not read into memory beforehand: the int8 copies are, and they leave few to look up.
         vectors=engine.EdgeVectorParams(
-            dimension, engine.Distance.Cosine, memory=engine.Memory.Cold
+            spec.dimension, engine.Distance.Cosine, memory=engine.Memory.Cold
+        ),
+        sparse_vectors=(
+            {WORDS: engine.EdgeSparseVectorParams(modifier=engine.Modifier.Idf)}
+            if spec.words
+            else None
         ),
         hnsw_config=engine.HnswIndexConfig(m=0, ef_construct=100, full_scan_threshold=10_000),
         quantization_config=engine.ScalarQuantizationConfig(
@@ -397,8 +527,32 @@ def _config(dimension: int) -> engine.EdgeConfig:
 
 def _point(record: engine.Record) -> Point:
     payload = record.payload or {}
-    vector = None if record.vector is None else np.asarray(record.vector, dtype=np.float32)
+    vector = None if record.vector is None else _embedding(record.vector)
     return Point(payload["image_id"], vector, payload)
+
+
+def _wanted(with_vectors: bool) -> bool | list[str]:
+    """The picture's own vector, which has no name, and never its words."""
+    return [""] if with_vectors else False
+
+
+def _embedding(vector: "engine.Vector | None") -> NDArray[np.float32]:
+    return np.asarray(vector, dtype=np.float32)
+
+
+def _sparse(words: Words) -> engine.SparseVector:
+    return engine.SparseVector(words.indices, words.values)
+
+
+def _fusion(fusion: Fusion) -> engine.Fusion:
+    # The stubs do not say that both are kinds of Fusion.
+    return cast(
+        engine.Fusion, engine.Fusion.Rrf(RRF_K) if fusion == "rrf" else engine.Fusion.Dbsf()
+    )
+
+
+def _with_words(vector: list[float], words: Words | None) -> "engine.Vector":
+    return vector if words is None else {"": vector, WORDS: _sparse(words)}
 
 
 def _scored(hit: engine.ScoredPoint) -> ScoredPoint:

@@ -81,6 +81,22 @@ def check_dimension(vector: NDArray[np.float32], spec: CollectionSpec, what: str
         )
 
 
+def check_words(spec: CollectionSpec) -> None:
+    """Raise StoreError unless the collection's points carry their words."""
+    if not spec.words:
+        raise StoreError(
+            f"library {spec.library} was made before words were indexed; ingest its pictures into "
+            "a new one to search both ways"
+        )
+
+
+def check_diversity(diversity: float) -> float:
+    """Return it, or raise StoreError: it is a share."""
+    if not 0 <= diversity <= 1:
+        raise StoreError(f"diversity is between 0 and 1, not {diversity}")
+    return diversity
+
+
 def _plain(value: Any, image_id: str, key: str) -> Any:
     # Exact types first: nearly every value ends here, and this runs for each value of a library.
     kind = type(value)

@@ -1,6 +1,10 @@
 """One order for both homes: by score, ties by image id, the same on every page of a ranking."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from scenesearch.store.base import ScoredPoint
 from scenesearch.store.fields import PayloadField
@@ -11,11 +15,13 @@ from scenesearch.store.fields import PayloadField
 _SPARE = 8
 _MOST_SPARE = 4096
 
+# A hit as an engine ranks it, by whatever score, and the vector its cosine is taken of.
+Ranked = tuple[ScoredPoint, NDArray[np.float32]]
+
 
 def page(fetch: Callable[[int], list[ScoredPoint]], *, k: int, offset: int) -> list[ScoredPoint]:
     """The k points after `offset`, where `fetch(n)` gives the n nearest in any order of ties."""
-    if k < 0 or offset < 0:
-        raise ValueError(f"k and offset cannot be negative: {k}, {offset}")
+    check_page(k, offset)
     if k == 0:
         return []
     end = offset + k
@@ -26,6 +32,52 @@ def page(fetch: Callable[[int], list[ScoredPoint]], *, k: int, offset: int) -> l
         if settled or spare >= _MOST_SPARE:
             return found[offset:end]
         spare *= 8
+
+
+def check_page(k: int, offset: int) -> None:
+    """Raise ValueError for a page that cannot be."""
+    if k < 0 or offset < 0:
+        raise ValueError(f"k and offset cannot be negative: {k}, {offset}")
+
+
+def reranked(
+    fetch: Callable[[int], list[Ranked]], query: NDArray[np.float32], *, k: int, offset: int = 0
+) -> list[ScoredPoint]:
+    """A page in the engine's own order, ties by image id, each hit with its cosine as score."""
+    vectors: dict[str, NDArray[np.float32]] = {}
+
+    def fetched(limit: int) -> list[ScoredPoint]:
+        found = fetch(limit)
+        vectors.update((hit.image_id, vector) for hit, vector in found)
+        return [hit for hit, _ in found]
+
+    hits = page(fetched, k=k, offset=offset)
+    return with_cosines([(hit, vectors[hit.image_id]) for hit in hits], query)
+
+
+def with_cosines(ranked: Sequence[Ranked], query: NDArray[np.float32]) -> list[ScoredPoint]:
+    """The hits in their order, each with its cosine with the query in the place of its score."""
+    if not ranked:
+        return []
+    cosines = np.stack([vector for _, vector in ranked]) @ query  # (hits,)
+    return [
+        replace(hit, score=float(cosine)) for (hit, _), cosine in zip(ranked, cosines, strict=True)
+    ]
+
+
+def then_nearest(
+    first: list[ScoredPoint], nearest: Callable[[int], list[ScoredPoint]], *, k: int, offset: int
+) -> list[ScoredPoint]:
+    """A page of `first` followed by those of the nearest that are not in it.
+
+    `nearest(n)` gives the n nearest; it is only asked when the page reaches beyond `first`.
+    """
+    end = offset + k
+    if len(first) >= end:
+        return first[offset:end]
+    known = {hit.image_id for hit in first}
+    rest = [hit for hit in nearest(end) if hit.image_id not in known]
+    return [*first, *rest][offset:end]
 
 
 def by_count(

@@ -40,6 +40,8 @@ from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 from scenesearch.store.payload import (
     check_dimension,
+    check_diversity,
+    check_words,
     key_path,
     payload_keys,
     payload_of,
@@ -48,6 +50,7 @@ from scenesearch.store.payload import (
 )
 from scenesearch.store.server_faults import Fault, understand
 from scenesearch.store.server_filter import as_filter, index_of
+from scenesearch.store.words import POOL, RRF_K, WORDS, Fusion, Words, words_asked, words_of
 
 _T = TypeVar("_T")
 
@@ -122,6 +125,11 @@ class ServerStore:
                 name,
                 vectors_config=models.VectorParams(
                     size=spec.dimension, distance=models.Distance.COSINE
+                ),
+                sparse_vectors_config=(
+                    {WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)}
+                    if spec.words
+                    else None
                 ),
                 hnsw_config=models.HnswConfigDiff(full_scan_threshold=1_000_000),  # KB
                 quantization_config=models.ScalarQuantization(
@@ -210,7 +218,11 @@ class ServerStore:
             )
             # model_construct: what it would check, value by value, has just been checked.
             prepared = [
-                models.PointStruct.model_construct(id=id_, vector=vector, payload=payload)
+                models.PointStruct.model_construct(
+                    id=id_,
+                    vector=_with_words(vector, words_of(payload) if spec.words else None),
+                    payload=payload,
+                )
                 for id_, vector, payload in rows
             ]
             self._upsert(name, prepared)
@@ -288,6 +300,104 @@ class ServerStore:
 
         return ranking.page(fetch, k=k, offset=offset)
 
+    def search_hybrid(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        text: str,
+        *,
+        k: int,
+        offset: int = 0,
+        where: Filter = (),
+        payload: Sequence[str] | None = None,
+        exact: bool = False,
+        fusion: Fusion = "rrf",
+    ) -> list[ScoredPoint]:
+        def nearest(k: int, offset: int = 0) -> list[ScoredPoint]:
+            return self.search(
+                name, vector, k=k, offset=offset, where=where, payload=payload, exact=exact
+            )
+
+        spec = self._spec(name)
+        check_words(spec)
+        check_dimension(vector, spec, "the query")
+        ranking.check_page(k, offset)
+        words = words_asked(text)
+        if words is None:
+            return nearest(k, offset)
+        filter_ = self._filter(name, where)
+        sides = [
+            models.Prefetch(
+                query=vector.tolist(),
+                filter=filter_,
+                params=_EXACT if exact else _SEARCH,
+                limit=POOL,
+            ),
+            models.Prefetch(query=_sparse(words), using=WORDS, filter=filter_, limit=POOL),
+        ]
+        query = (
+            models.RrfQuery(rrf=models.Rrf(k=RRF_K))
+            if fusion == "rrf"
+            else models.FusionQuery(fusion=models.Fusion.DBSF)
+        )
+
+        def fused(limit: int) -> list[ranking.Ranked]:
+            return self._ranked(name, query, payload, limit, prefetch=sides)
+
+        first = ranking.reranked(fused, vector, k=offset + k)
+        return ranking.then_nearest(first, nearest, k=k, offset=offset)
+
+    def search_diverse(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        *,
+        k: int,
+        offset: int = 0,
+        where: Filter = (),
+        payload: Sequence[str] | None = None,
+        diversity: float = 0.5,
+    ) -> list[ScoredPoint]:
+        def nearest(k: int) -> list[ScoredPoint]:
+            return self.search(name, vector, k=k, where=where, payload=payload)
+
+        check_dimension(vector, self._spec(name), "the query")
+        ranking.check_page(k, offset)
+        mmr = models.Mmr(diversity=check_diversity(diversity), candidates_limit=POOL)
+        query = models.NearestQuery(nearest=vector.tolist(), mmr=mmr)
+        filter_ = self._filter(name, where)
+        found = self._ranked(name, query, payload, min(offset + k, POOL), filter_=filter_)
+        first = ranking.with_cosines(found, vector)
+        return ranking.then_nearest(first, nearest, k=k, offset=offset)
+
+    def recommend(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        *,
+        right: Sequence[NDArray[np.float32]] = (),
+        wrong: Sequence[NDArray[np.float32]] = (),
+        k: int,
+        offset: int = 0,
+        where: Filter = (),
+        payload: Sequence[str] | None = None,
+    ) -> list[ScoredPoint]:
+        spec = self._spec(name)
+        for example in (vector, *right, *wrong):
+            check_dimension(example, spec, "the query or an example")
+        examples = models.RecommendInput(
+            positive=[example.tolist() for example in (vector, *right)],
+            negative=[example.tolist() for example in wrong],
+            strategy=models.RecommendStrategy.SUM_SCORES,
+        )
+        query = models.RecommendQuery(recommend=examples)
+        filter_ = self._filter(name, where)
+
+        def summed(limit: int) -> list[ranking.Ranked]:
+            return self._ranked(name, query, payload, limit, filter_=filter_)
+
+        return ranking.reranked(summed, vector, k=k, offset=offset)
+
     def count(self, name: str, *, where: Filter = ()) -> int:
         filter_ = self._filter(name, where)
         answer = self._read(
@@ -361,10 +471,38 @@ class ServerStore:
     ) -> list[models.Record]:
         return self._read(
             lambda: self._client.retrieve(
-                name, ids=ids, with_payload=True, with_vectors=with_vectors
+                name, ids=ids, with_payload=True, with_vectors=_wanted(with_vectors)
             ),
             name,
         )
+
+    def _ranked(
+        self,
+        name: str,
+        query: models.Query,
+        payload: Sequence[str] | None,
+        limit: int,
+        *,
+        filter_: models.Filter | None = None,
+        prefetch: list[models.Prefetch] | None = None,
+    ) -> list[ranking.Ranked]:
+        """The first `limit` of the engine's order with their vectors; none for a limit of 0."""
+        if not limit:
+            return []
+        answer = self._read(
+            lambda: self._client.query_points(
+                name,
+                query=query,
+                prefetch=prefetch,
+                query_filter=filter_,
+                search_params=_SEARCH,
+                limit=limit,
+                with_payload=payload_keys(payload),
+                with_vectors=_wanted(True),
+            ),
+            name,
+        )
+        return [(_scored(hit), _embedding(hit.vector)) for hit in answer.points]
 
     def _scroll(
         self,
@@ -382,7 +520,7 @@ class ServerStore:
                 limit=limit,
                 offset=offset,
                 with_payload=keys,
-                with_vectors=with_vectors,
+                with_vectors=_wanted(with_vectors),
             ),
             collection,
         )
@@ -477,8 +615,25 @@ _EXACT = models.SearchParams(exact=True)
 
 def _point(record: models.Record) -> Point:
     payload = record.payload or {}
-    vector = None if record.vector is None else np.asarray(record.vector, dtype=np.float32)
+    vector = None if record.vector is None else _embedding(record.vector)
     return Point(payload["image_id"], vector, payload)
+
+
+def _wanted(with_vectors: bool) -> bool | list[str]:
+    """The picture's own vector, which has no name, and never its words."""
+    return [""] if with_vectors else False
+
+
+def _embedding(vector: Any) -> NDArray[np.float32]:
+    return np.asarray(vector, dtype=np.float32)
+
+
+def _sparse(words: Words) -> models.SparseVector:
+    return models.SparseVector(indices=words.indices, values=words.values)
+
+
+def _with_words(vector: list[float], words: Words | None) -> Any:
+    return vector if words is None else {"": vector, WORDS: _sparse(words)}
 
 
 def _scored(hit: models.ScoredPoint) -> ScoredPoint:

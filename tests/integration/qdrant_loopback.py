@@ -100,6 +100,11 @@ def _create(memory: QdrantClient, request: Any) -> Any:
     memory.create_collection(
         request.collection_name,
         vectors_config=GrpcToRest.convert_vectors_config(request.vectors_config),
+        sparse_vectors_config=(
+            GrpcToRest.convert_sparse_vector_config(request.sparse_vectors_config)
+            if request.HasField("sparse_vectors_config")
+            else None
+        ),
         metadata=GrpcToRest.convert_payload(request.metadata),
     )
     return wire.CollectionOperationResponse(result=True)
@@ -184,9 +189,11 @@ def _query(memory: QdrantClient, request: Any) -> Any:
         request.collection_name,
         query=GrpcToRest.convert_query(request.query),
         query_filter=_filter(request),
+        prefetch=[GrpcToRest.convert_prefetch_query(side) for side in request.prefetch] or None,
         search_params=GrpcToRest.convert_search_params(request.params),
         limit=request.limit,
         with_payload=_payload_wanted(request),
+        with_vectors=_vectors_wanted(request),
     )
     return wire.QueryResponse(result=list(map(RestToGrpc.convert_scored_point, answer.points)))
 

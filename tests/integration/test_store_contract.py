@@ -30,6 +30,7 @@ from scenesearch.store.base import (
     CollectionSpec,
     EncoderMismatch,
     Point,
+    ScoredPoint,
     StoreError,
     VectorStore,
 )
@@ -47,6 +48,7 @@ from scenesearch.store.filters import (
     Prefix,
     Range,
 )
+from scenesearch.store.words import Fusion
 
 # What the in-memory client says of settings that mean nothing to it.
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning")
@@ -705,6 +707,124 @@ def test_only_countable_declared_fields_have_facets(kept: VectorStore) -> None:
         kept.facet(KEPT, "taken")
     with pytest.raises(StoreError, match="no field 'colour'"):
         kept.facet(KEPT, "colour")
+
+
+# Ranked by more than the cosine
+
+
+def ranked(hits: list[ScoredPoint]) -> list[str]:
+    return [hit.image_id for hit in hits]
+
+
+@pytest.mark.parametrize("fusion", ["rrf", "dbsf"])
+def test_words_of_captions_tags_and_file_names_raise_a_picture(
+    kept: VectorStore, fusion: Fusion
+) -> None:
+    # 'snow' stands in the last but one's caption, tag and name, 'boat' in a name alone.
+    assert ranked(kept.search_hybrid(KEPT, QUERY, "SNOW", k=1, fusion=fusion)) == ["trip/snow.jpg"]
+    assert ranked(kept.search_hybrid(KEPT, QUERY, "boat", k=5, fusion=fusion))[:2] == (
+        ["trip/boat.jpg", "cat.jpg"]
+    )
+    assert ranked(kept.search_hybrid(KEPT, QUERY, "lauft", k=1, fusion=fusion)) == ["dog.jpg"]
+
+
+def test_the_score_of_a_hybrid_hit_is_its_cosine(kept: VectorStore) -> None:
+    plain = {hit.image_id: hit.score for hit in kept.search(KEPT, QUERY, k=5)}
+    hybrid = {hit.image_id: hit.score for hit in kept.search_hybrid(KEPT, QUERY, "snow dog", k=5)}
+    assert hybrid == pytest.approx(plain, abs=1e-6)
+
+
+@pytest.mark.parametrize("text", ["zebra crossing", "?!", ""])
+def test_words_that_no_picture_has_leave_the_plain_ranking(kept: VectorStore, text: str) -> None:
+    assert ranked(kept.search_hybrid(KEPT, QUERY, text, k=9)) == list(DEGREES)
+
+
+def test_hybrid_search_filters_both_sides_and_fetches_the_keys_asked_for(
+    kept: VectorStore,
+) -> None:
+    hits = kept.search_hybrid(
+        KEPT, QUERY, "snow dog", k=9, where=(OneOf("folder", ("",)),), payload=("width",)
+    )
+    assert [(hit.image_id, dict(hit.payload)) for hit in hits] == [
+        ("dog.jpg", {"image_id": "dog.jpg", "width": 800}),
+        ("cat.jpg", {"image_id": "cat.jpg", "width": 640}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "rank",
+    [
+        lambda store, name, k, offset: store.search_hybrid(
+            name, QUERY, "red", k=k, offset=offset, payload=()
+        ),
+        lambda store, name, k, offset: store.search_diverse(
+            name, QUERY, k=k, offset=offset, payload=()
+        ),
+        lambda store, name, k, offset: store.recommend(
+            name, QUERY, right=[unit(60)], wrong=[unit(90)], k=k, offset=offset, payload=()
+        ),
+    ],
+    ids=["hybrid", "diverse", "recommend"],
+)
+def test_pages_follow_one_another_beyond_what_is_reranked(
+    store: VectorStore, name: str, rank: Callable[[VectorStore, str, int, int], list[ScoredPoint]]
+) -> None:
+    store.create_collection(name, SPEC)
+    captions = [{"captions": ["red"]} if n % 2 else {} for n in range(500)]
+    store.upsert(name, [Point(f"{n}", unit(n / 6), told) for n, told in enumerate(captions)])
+
+    whole = ranked(rank(store, name, 600, 0))
+
+    assert sorted(whole) == sorted(map(str, range(500)))
+    pages = [ranked(rank(store, name, 120, offset)) for offset in range(0, 600, 120)]
+    assert [image_id for page in pages for image_id in page] == whole
+    assert rank(store, name, 0, 0) == []
+    with pytest.raises(ValueError, match="negative"):
+        rank(store, name, -1, 0)
+
+
+def test_a_diverse_answer_takes_what_is_unlike_before_what_is_alike(
+    store: VectorStore, name: str
+) -> None:
+    store.create_collection(name, SPEC)
+    copies = [Point(f"copy-{n}.jpg", unit(10 + n / 10), {}) for n in range(4)]
+    store.upsert(name, [*copies, Point("other.jpg", unit(-30), {})])
+
+    assert ranked(store.search_diverse(name, QUERY, k=2, diversity=0)) == [
+        "copy-0.jpg",
+        "copy-1.jpg",
+    ]
+    diverse = store.search_diverse(name, QUERY, k=2, diversity=0.7)
+    assert ranked(diverse) == ["copy-0.jpg", "other.jpg"]
+    assert [hit.score for hit in diverse] == pytest.approx(np.cos(np.radians([10, 30])), abs=1e-6)
+    with pytest.raises(StoreError, match="between 0 and 1"):
+        store.search_diverse(name, QUERY, k=2, diversity=1.5)
+
+
+def test_right_examples_draw_their_like_and_wrong_ones_push_it_away(kept: VectorStore) -> None:
+    assert ranked(kept.recommend(KEPT, QUERY, k=9)) == list(DEGREES)
+    right = kept.recommend(KEPT, QUERY, right=[unit(50), unit(50)], k=2)
+    assert ranked(right) == ["trip/boat.jpg", "trip/snow.jpg"]
+    assert [hit.score for hit in right] == pytest.approx(np.cos(np.radians([30, 40])), abs=1e-6)
+    assert ranked(kept.recommend(KEPT, QUERY, wrong=[unit(10)] * 2, k=1)) == ["blank.jpg"]
+    with pytest.raises(EncoderMismatch):
+        kept.recommend(KEPT, QUERY, right=[np.ones(3, np.float32)], k=1)
+
+
+def test_a_collection_without_words_is_searched_by_cosine_alone(
+    store: VectorStore, name: str
+) -> None:
+    older = {key: value for key, value in SPEC.to_json().items() if key != "words"}
+    spec = CollectionSpec.from_json(older)
+    store.create_collection(name, spec)
+    store.upsert(name, pictures())
+
+    assert not store.describe(name).words
+    assert ranked(store.search(name, QUERY, k=9)) == list(DEGREES)
+    found = store.retrieve(name, ["cat.jpg"], with_vectors=True)["cat.jpg"].vector
+    np.testing.assert_allclose(found, unit(10), atol=1e-6)
+    with pytest.raises(StoreError, match="made before words were indexed"):
+        store.search_hybrid(name, QUERY, "snow", k=1)
 
 
 # Life
