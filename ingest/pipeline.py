@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.collections import new_spec, next_name
 from ingest.points import described_payload, descriptions_of, file_payload, picture_payload
 from ingest.sources import Source
 from scenesearch.encoder.base import Encoder
@@ -35,7 +36,6 @@ from scenesearch.images import (
 from scenesearch.library import ImageRecord, check_library_name
 from scenesearch.store.base import (
     CollectionMissing,
-    CollectionSpec,
     Point,
     VectorStore,
     check_encoder,
@@ -165,14 +165,8 @@ def ensure_collection(store: VectorStore, library: str, encoder: Encoder) -> str
     try:
         spec = store.describe(library)
     except CollectionMissing:
-        name = f"{library}-{info.name.lower()}-1"
-        if name not in store.collections():
-            store.create_collection(
-                name,
-                CollectionSpec(
-                    library, info.name, info.fingerprint, info.dimension, BUILTIN_FIELDS
-                ),
-            )
+        name = next_name(store, library, info.name)
+        store.create_collection(name, new_spec(library, info, BUILTIN_FIELDS))
         store.set_alias(library, name)
         spec = store.describe(library)
     check_encoder(spec, name=info.name, fingerprint=info.fingerprint, dimension=info.dimension)

@@ -26,7 +26,7 @@ class Settings(BaseSettings):
     )
     encoder: str = Field(
         default="lite",
-        description="Encoder: a bundled or shelved name, or an encoder folder.",
+        description="Encoder of new libraries: a bundled or shelved name, or an encoder folder.",
     )
     min_relevance: float = Field(
         default=0.05, ge=0, le=1, description="Hits below this relevance (0-1) are not shown."
@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     def models_dir(self) -> Path:
         """The shelf: encoders by name, see `scenesearch models`."""
         return self.data_dir / "models"
+
+    @cached_property
+    def known_encoders(self) -> Path:
+        """Where folders of encoders lie that are neither bundled nor on the shelf."""
+        return self.data_dir / "encoders.json"
 
     def library_dir(self, library: str) -> Path:
         """Where a library keeps what is not in its collection: thumbnails, rejects, sources."""

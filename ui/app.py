@@ -23,7 +23,7 @@ def screen() -> None:
     text = search_box()
     library = settings.library
     with told_in_words(library), resources.opened_library(library) as store:
-        encoder = resources.encoder()
+        encoder = resources.encoder(store.describe(library))
         searcher = Searcher(encoder, store, library)
         if store.count(library) == 0:
             empty_library(library)

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from scenesearch.encoder.base import Encoder
+from scenesearch.encoder.known import find_by_fingerprint
 from scenesearch.encoder.onnx import OnnxEncoder
-from scenesearch.encoder.registry import find_encoder
 from scenesearch.settings import Settings
-from scenesearch.store.base import StoreError, VectorStore
+from scenesearch.store.base import CollectionSpec, StoreError, VectorStore
 from scenesearch.store.filters import Range
 from scenesearch.store.open import open_store
 from ui.launch import page_settings
@@ -86,16 +86,28 @@ def opened_library(library: str) -> Iterator[VectorStore]:
         yield opened
 
 
-@st.cache_resource(show_spinner="Loading the encoder …")
-def encoder() -> Encoder:
-    """The one encoder of this process, its text tower warm: no visitor waits for it."""
-    loaded = load_encoder(settings())
+def encoder(spec: CollectionSpec) -> Encoder:
+    """The encoder whose vectors the library holds now; another one after a promote."""
+    return _encoder(spec.fingerprint, spec.encoder)
+
+
+# Two, for the moment in which one library is promoted while sessions still ask the old one.
+@st.cache_resource(show_spinner="Loading the encoder …", max_entries=2)
+def _encoder(fingerprint: str, name: str) -> Encoder:
+    """One for the whole process, its text tower warm: no visitor waits for it."""
+    loaded = load_encoder(settings(), fingerprint, name)
     loaded.encode_texts(["warm-up"])
     return loaded
 
 
-def load_encoder(settings: Settings) -> Encoder:
-    folder = find_encoder(settings.encoder, settings.models_dir)
+def load_encoder(settings: Settings, fingerprint: str, name: str) -> Encoder:
+    folder = find_by_fingerprint(
+        fingerprint,
+        name,
+        default=settings.encoder,
+        shelf=settings.models_dir,
+        file=settings.known_encoders,
+    )
     return OnnxEncoder(folder, threads=settings.threads)
 
 

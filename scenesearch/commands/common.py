@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from scenesearch.encoder.base import Encoder
     from scenesearch.settings import Settings
     from scenesearch.store.base import VectorStore
@@ -16,7 +18,11 @@ LibraryOption = Annotated[
 ]
 EncoderOption = Annotated[
     str | None,
-    typer.Option("--encoder", "-e", help="Name or folder; default: SCENESEARCH_ENCODER."),
+    typer.Option(
+        "--encoder",
+        "-e",
+        help="Name or folder; default: the library's own, for a new one SCENESEARCH_ENCODER.",
+    ),
 ]
 WhereOption = Annotated[
     list[str] | None,
@@ -54,12 +60,50 @@ def open_store(settings: "Settings") -> Iterator["VectorStore"]:
 
 
 def load_encoder(settings: "Settings", name: str | None, *, verify: bool = False) -> "Encoder":
-    """The encoder; with `verify`, every byte of its folder is checked before much work starts."""
-    from scenesearch.encoder.folder import verify_encoder
-    from scenesearch.encoder.onnx import OnnxEncoder
+    """The encoder of that name or folder, else the default of new libraries.
+
+    With `verify`, every byte of its folder is checked before much work starts.
+    """
     from scenesearch.encoder.registry import find_encoder
 
-    folder = find_encoder(name or settings.encoder, settings.models_dir)
+    return _load(settings, find_encoder(name or settings.encoder, settings.models_dir), verify)
+
+
+def library_encoder(
+    settings: "Settings",
+    name: str | None,
+    store: "VectorStore",
+    library: str,
+    *,
+    verify: bool = False,
+) -> "Encoder":
+    """The encoder asked for, else the one whose vectors the library holds now.
+
+    A library that is not there yet gets the default.
+    """
+    from scenesearch.encoder.known import find_by_fingerprint
+    from scenesearch.store.base import CollectionMissing
+
+    if name is not None:
+        return load_encoder(settings, name, verify=verify)
+    try:
+        spec = store.describe(library)
+    except CollectionMissing:
+        return load_encoder(settings, None, verify=verify)
+    folder = find_by_fingerprint(
+        spec.fingerprint,
+        spec.encoder,
+        default=settings.encoder,
+        shelf=settings.models_dir,
+        file=settings.known_encoders,
+    )
+    return _load(settings, folder, verify)
+
+
+def _load(settings: "Settings", folder: "Path", verify: bool) -> "Encoder":
+    from scenesearch.encoder.folder import verify_encoder
+    from scenesearch.encoder.onnx import OnnxEncoder
+
     if verify:
         verify_encoder(folder)
     # Pictures are only encoded by ingest here, whose workers call the encoder side by side.

@@ -16,6 +16,7 @@ import typer
 from scenesearch.commands.common import (
     EncoderOption,
     WhereOption,
+    library_encoder,
     library_name,
     load_encoder,
     open_store,
@@ -110,10 +111,9 @@ def evaluate(
     if (images is None) == (library is None):
         fail("evaluate needs the gallery: --images FOLDER or --library NAME, one of them")
     settings = read_settings()
-    loaded = load_encoder(settings, encoder, verify=True)
     document: dict[str, Any] = {}
     missed: list[str] = []
-    with _gallery(settings, loaded, images, library) as (store, name):
+    with _gallery(settings, encoder, images, library) as (store, name, loaded):
         if queries is not None:
             conditions = parse_where(where or [], store.describe(name).fields)
             evaluation = run_evaluation(
@@ -286,27 +286,29 @@ def read_queries(file: Path) -> "Sequence[Query]":
 
 @contextmanager
 def _gallery(
-    settings: "Settings", encoder: "Encoder", images: Path | None, library: str | None
-) -> Iterator[tuple["VectorStore", str]]:
-    """The store and the collection to ask: a library, or a folder indexed for the moment."""
+    settings: "Settings", encoder: str | None, images: Path | None, library: str | None
+) -> Iterator[tuple["VectorStore", str, "Encoder"]]:
+    """The store, the collection to ask and its encoder: a library, or a folder for the moment."""
     from ingest.sources import Roots, find_sources
     from scenesearch.store.edge import EdgeStore
 
     if images is None:
+        name = library_name(library or "")
         with open_store(settings) as store:
-            yield store, library_name(library or "")
+            yield store, name, library_encoder(settings, encoder, store, name, verify=True)
         return
+    loaded = load_encoder(settings, encoder, verify=True)
     with (
         tempfile.TemporaryDirectory(prefix="scenesearch-") as folder,
         closing(EdgeStore(Path(folder))) as store,
     ):
         sources = find_sources([images], roots=Roots())
-        report = run_ingest(sources, "evaluation", encoder, store, settings, keep_thumbnails=False)
+        report = run_ingest(sources, "evaluation", loaded, store, settings, keep_thumbnails=False)
         if report.interrupted:
             fail("interrupted", INTERRUPTED)
         for reject in report.rejects:
             say(f"not in the gallery: {reject.path}: {reject.reason}")
-        yield store, "evaluation"
+        yield store, "evaluation", loaded
 
 
 def run_evaluation(

@@ -8,8 +8,8 @@ import typer
 from scenesearch.commands.common import (
     EncoderOption,
     LibraryOption,
+    library_encoder,
     library_name,
-    load_encoder,
     open_store,
 )
 from scenesearch.console import (
@@ -68,7 +68,7 @@ def ingest(
         report = run_ingest(
             sources,
             name,
-            load_encoder(settings, encoder, verify=True),
+            library_encoder(settings, encoder, store, name, verify=True),
             store,
             settings,
             workers=workers,
@@ -96,10 +96,13 @@ def run_ingest(
     """Ingest with a progress bar on stderr."""
     from ingest.pipeline import IngestOptions
     from ingest.pipeline import ingest as start
+    from scenesearch.encoder.known import remember_encoder
     from scenesearch.encoder.onnx import usable_cores
 
     total = sum(source.count for source in sources)
     own = settings.library_dir(library) if keep_thumbnails else None
+    if own:  # of a library that stays
+        remember_encoder(settings.known_encoders, encoder.info)
     with progress_bar() as progress:
         task = progress.add_task("ingesting", total=total)
         return start(

@@ -10,8 +10,8 @@ from scenesearch.commands.common import (
     EncoderOption,
     LibraryOption,
     WhereOption,
+    library_encoder,
     library_name,
-    load_encoder,
     open_store,
 )
 from scenesearch.console import (
@@ -50,7 +50,7 @@ def search(
     settings = read_settings()
     name = library_name(library or settings.library)
     with open_store(settings) as store:
-        searcher = Searcher(load_encoder(settings, encoder), store, name)
+        searcher = Searcher(library_encoder(settings, encoder, store, name), store, name)
         result = searcher.search(
             text,
             k=k,

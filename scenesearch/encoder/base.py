@@ -26,7 +26,9 @@ class EncoderInfo:
     """An encoder's identity and its declared preprocessing.
 
     `fingerprint` changes whenever a vector could: a collection made under another one must not
-    be searched with this encoder. `calibration` is what `scenesearch.relevance` reads.
+    be searched with this encoder. `image_fingerprint` changes whenever a picture's vector could:
+    encoders that share it differ in their text side alone. `calibration` is what
+    `scenesearch.relevance` reads.
     """
 
     name: str
@@ -43,6 +45,7 @@ class EncoderInfo:
     padding: Padding = "longest"
     image_output: str = "image_embeddings"
     text_output: str = "text_embeddings"
+    image_fingerprint: str = ""
     folder: Path | None = None
     parts: tuple[str, ...] = ()
     calibration: dict[str, Any] = field(default_factory=dict)

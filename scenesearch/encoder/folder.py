@@ -108,6 +108,7 @@ def read_encoder_info(folder: Path) -> EncoderInfo:
         padding=manifest.text.padding,
         image_output=manifest.image.output,
         text_output=manifest.text.output,
+        image_fingerprint=_image_fingerprint(manifest),
         folder=folder,
         parts=parts,
         calibration=manifest.calibration,
@@ -130,11 +131,12 @@ def verify_encoder(folder: Path) -> None:
 
 def _parts(manifest: _Manifest) -> tuple[str, ...]:
     """The files that the encoder is made of: a graph for each side, and the tokenizer."""
-    graphs: list[str] = []
-    for side in SIDES:
-        openvino = (f"{side}.xml", f"{side}.bin")
-        graphs += openvino if openvino[0] in manifest.files else (f"{side}.onnx",)
-    return (*graphs, "tokenizer.json")
+    return (*(part for side in SIDES for part in _graph(manifest, side)), "tokenizer.json")
+
+
+def _graph(manifest: _Manifest, side: str) -> tuple[str, ...]:
+    openvino = (f"{side}.xml", f"{side}.bin")
+    return openvino if openvino[0] in manifest.files else (f"{side}.onnx",)
 
 
 # What came later into encoder.json, with the value of folders that do not say it: those have to
@@ -147,10 +149,19 @@ _ADDED: dict[str, dict[str, str]] = {
 
 def _fingerprint(manifest: _Manifest) -> str:
     """Hash of everything that decides a vector; name, scores and calibration do not."""
-    functional = manifest.model_dump(include={"format", "dimension", "image", "text"})
-    for side, added in _ADDED.items():
-        for key, value in added.items():
+    return _hash(manifest, {"format", "dimension", "image", "text"}, _parts(manifest))
+
+
+def _image_fingerprint(manifest: _Manifest) -> str:
+    """Hash of everything that decides the vector of a picture."""
+    return _hash(manifest, {"dimension", "image"}, _graph(manifest, "image"))
+
+
+def _hash(manifest: _Manifest, keys: set[str], parts: tuple[str, ...]) -> str:
+    functional = manifest.model_dump(include=keys)
+    for side in functional.keys() & _ADDED.keys():
+        for key, value in _ADDED[side].items():
             if functional[side][key] == value:
                 del functional[side][key]
-    functional["files"] = {part: manifest.files[part].sha256 for part in _parts(manifest)}
+    functional["files"] = {part: manifest.files[part].sha256 for part in parts}
     return hashlib.sha256(json.dumps(functional, sort_keys=True).encode()).hexdigest()[:16]

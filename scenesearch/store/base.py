@@ -6,8 +6,8 @@ behave alike; one suite of contract tests runs over both.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +38,18 @@ class EncoderMismatch(StoreError):  # noqa: N818
     """The collection holds another encoder's vectors."""
 
 
+State = Literal["ready", "building"]
+
+
 @dataclass(frozen=True)
 class CollectionSpec:
-    """What a collection records of itself, fixed when it is made (fields may be added).
+    """What a collection records of itself, fixed when it is made but for what is said below.
 
-    `words` says that points carry the words of their payload too, for `search_hybrid`;
-    collections made before there were any go on without.
+    Fields may be added. `words` says that points carry the words of their payload too, for
+    `search_hybrid`; collections made before there were any go on without. `state` is 'building' while another process fills the collection, which
+    is then nobody's to promote. `previous` is the collection that this one took the alias from,
+    what a rollback goes back to. Collections of earlier versions have no `image_fingerprint` and
+    no `created` (RFC 3339).
     """
 
     library: str
@@ -52,16 +58,21 @@ class CollectionSpec:
     dimension: int
     fields: tuple[PayloadField, ...]
     words: bool = True
+    image_fingerprint: str = ""
+    created: str = ""
+    state: State = "ready"
+    previous: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "library": self.library,
-            "encoder": self.encoder,
-            "fingerprint": self.fingerprint,
-            "dimension": self.dimension,
-            "fields": [field.to_json() for field in self.fields],
-            "words": self.words,
-        }
+        return asdict(self) | {"fields": [field.to_json() for field in self.fields]}
+
+    def changed(self, *, state: State | None, previous: str | None) -> "CollectionSpec":
+        """With what is given in the place of what was."""
+        return replace(
+            self,
+            state=self.state if state is None else state,
+            previous=self.previous if previous is None else previous,
+        )
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "CollectionSpec":
@@ -72,6 +83,10 @@ class CollectionSpec:
             dimension=int(value["dimension"]),
             fields=tuple(PayloadField.from_json(field) for field in value["fields"]),
             words=bool(value.get("words", False)),
+            image_fingerprint=value.get("image_fingerprint", ""),
+            created=value.get("created", ""),
+            state=value.get("state", "ready"),
+            previous=value.get("previous", ""),
         )
 
 
@@ -147,6 +162,11 @@ class VectorStore(Protocol):
 
         Raises StoreError when a field is declared with another type.
         """
+
+    def record(
+        self, name: str, *, state: State | None = None, previous: str | None = None
+    ) -> CollectionSpec:
+        """Change what is given in the collection's specification; returns the new one."""
 
     def collections(self) -> list[str]:
         """Names of all collections, sorted."""

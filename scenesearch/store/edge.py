@@ -48,6 +48,7 @@ from scenesearch.store.base import (
     IndexBusy,
     Point,
     ScoredPoint,
+    State,
     StoreError,
     StoreUnavailable,
     check_name,
@@ -140,6 +141,15 @@ class EdgeStore:
                 spec = replace(opened.spec, fields=(*opened.spec.fields, *added))
                 self._files.write_spec(self._files.folder(opened.name), spec)
                 self._opened[opened.name] = replace(opened, spec=spec)
+
+    def record(
+        self, name: str, *, state: State | None = None, previous: str | None = None
+    ) -> CollectionSpec:
+        with self._guard, self._shard(name) as opened:
+            spec = opened.spec.changed(state=state, previous=previous)
+            self._files.write_spec(self._files.folder(opened.name), spec)
+            self._opened[opened.name] = replace(opened, spec=spec)
+            return spec
 
     def collections(self) -> list[str]:
         return self._files.collections()

@@ -31,6 +31,7 @@ from scenesearch.store.base import (
     CollectionSpec,
     Point,
     ScoredPoint,
+    State,
     StoreError,
     StoreUnavailable,
     check_name,
@@ -161,6 +162,14 @@ class ServerStore:
             self._create_index(collection, key_path(field.name), index_of(field))
         if added:
             self._record(collection, replace(spec, fields=(*spec.fields, *added)))
+
+    def record(
+        self, name: str, *, state: State | None = None, previous: str | None = None
+    ) -> CollectionSpec:
+        collection = self.resolve(name)
+        spec = self._spec(collection, fresh_s=0).changed(state=state, previous=previous)
+        self._record(collection, spec)
+        return spec
 
     def collections(self) -> list[str]:
         answer = self._read(self._client.get_collections)

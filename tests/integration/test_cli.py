@@ -183,6 +183,13 @@ def test_another_encoder_than_the_librarys_is_refused(
     assert "tiny" in one_sentence(run("search", "red", "--encoder", "lite"))
 
 
+def test_a_librarys_own_encoder_is_taken_when_none_is_given(run: Run, photos: Path) -> None:
+    run("ingest", photos)
+    found = run("search", "red", "--min-relevance", 0, "--json", SCENESEARCH_ENCODER="lite")
+    assert document(found)["encoder"] == "tiny"
+    assert document(run("ingest", photos, "--json", SCENESEARCH_ENCODER="lite"))["skipped"] == 6
+
+
 def test_names_from_strangers_cannot_steer_the_terminal(run: Run, photos: Path) -> None:
     (photos / "red.jpg").rename(photos / "a\x1b[2Jb.jpg")
     run("ingest", photos)

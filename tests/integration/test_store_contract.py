@@ -227,6 +227,23 @@ def test_a_new_collection_is_listed_empty_and_describes_itself(
     assert store.search(name, QUERY, k=3) == []
 
 
+def test_what_a_collection_records_can_be_changed_in_part(store: VectorStore, name: str) -> None:
+    store.create_collection(name, replace(SPEC, image_fingerprint="1mage", state="building"))
+    assert store.describe(name).state == "building"
+    assert store.record(name, state="ready").state == "ready"
+    store.record(name, previous="older")
+    assert store.describe(name) == replace(SPEC, image_fingerprint="1mage", previous="older")
+
+
+def test_a_specification_of_an_earlier_version_is_read() -> None:
+    early = {
+        key: value
+        for key, value in SPEC.to_json().items()
+        if key in ("library", "encoder", "fingerprint", "dimension", "fields")
+    }
+    assert CollectionSpec.from_json(early) == SPEC
+
+
 def test_a_collection_is_made_only_once(store: VectorStore, pets: str) -> None:
     with pytest.raises(StoreError, match="already there"):
         store.create_collection(pets, SPEC)
