@@ -46,10 +46,10 @@ class CollectionSpec:
     """What a collection records of itself, fixed when it is made but for what is said below.
 
     Fields may be added. `words` says that points carry the words of their payload too, for
-    `search_hybrid`; collections made before there were any go on without. `state` is 'building' while another process fills the collection, which
-    is then nobody's to promote. `previous` is the collection that this one took the alias from,
-    what a rollback goes back to. Collections of earlier versions have no `image_fingerprint` and
-    no `created` (RFC 3339).
+    `search_hybrid`; collections made before there were any go on without. `state` is 'building'
+    while the collection is being filled, and nobody's to promote. `previous` is the collection
+    that this one took the alias from, what a rollback goes back to. Collections of earlier
+    versions have no `image_fingerprint` and no `created` (RFC 3339).
     """
 
     library: str

@@ -241,7 +241,7 @@ def test_a_specification_of_an_earlier_version_is_read() -> None:
         for key, value in SPEC.to_json().items()
         if key in ("library", "encoder", "fingerprint", "dimension", "fields")
     }
-    assert CollectionSpec.from_json(early) == SPEC
+    assert CollectionSpec.from_json(early) == replace(SPEC, words=False)
 
 
 def test_a_collection_is_made_only_once(store: VectorStore, pets: str) -> None:
