@@ -8,13 +8,11 @@ any moment and started again: what the collection holds is not encoded again, an
 that was renamed or copied takes the vector of its twin.
 """
 
-import json
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,12 +26,13 @@ from ingest.sources import Source
 from scenesearch.encoder.base import Encoder
 from scenesearch.images import (
     ImageError,
-    atomic_writer,
+    ImageUnreadable,
     open_image,
     thumbnail_path,
     write_thumbnail,
 )
 from scenesearch.library import ImageRecord, check_library_name
+from scenesearch.rejects import Reject, Rejects
 from scenesearch.store.base import (
     CollectionMissing,
     Point,
@@ -52,20 +51,14 @@ _UPSERT = 64
 class IngestOptions:
     """`workers` threads decode and encode, `batch_size` pictures at a time: with the bundled
     encoder 8 are as fast as 32 and need half the memory. Every `flush_every` pictures are made
-    safe against power loss."""
+    safe against power loss. With `retry_rejects`, files that were rejected for good are opened
+    again though they have not changed."""
 
     workers: int = 2
     batch_size: int = 8
     flush_every: int = 1600
     max_megapixels: float = 200
-
-
-@dataclass(frozen=True)
-class Reject:
-    """A picture or manifest row left out, with its reason."""
-
-    path: str
-    reason: str
+    retry_rejects: bool = False
 
 
 @dataclass
@@ -123,7 +116,7 @@ def ingest(
     encoder: Encoder,
     store: VectorStore,
     thumbnails_dir: Path | None = None,
-    rejects_file: Path | None = None,
+    rejects: Rejects | None = None,
     options: IngestOptions | None = None,
     on_progress: Callable[[IngestReport], None] | None = None,
 ) -> IngestReport:
@@ -131,7 +124,8 @@ def ingest(
 
     A picture that cannot be used is a reject in the report, never an exception. Ctrl-C ends the
     run with everything acknowledged kept and `interrupted` set. Raises StoreError when the store
-    fails or the collection is another encoder's; what was written before stays.
+    fails or the collection is another encoder's; what was written before stays. With `rejects`,
+    what is left out is kept there, and not opened again until its file changes.
     """
     options = options or IngestOptions()
     collection = ensure_collection(store, library, encoder)
@@ -139,9 +133,9 @@ def ingest(
         store.add_fields(collection, custom_fields(source.fields))
     report = IngestReport(library, collection)
     started = time.perf_counter()
-    run = _Run(collection, encoder, store, thumbnails_dir, options, report)
+    run = _Run(collection, encoder, store, thumbnails_dir, rejects, options, report)
     for source in sources:
-        report.rejects += [Reject(problem.where, problem.reason) for problem in source.problems]
+        run.reject(Reject(problem.where, problem.reason) for problem in source.problems)
     try:
         for _ in run.batches(record for source in sources for record in source.records()):
             report.seconds = time.perf_counter() - started
@@ -153,8 +147,6 @@ def ingest(
     if not report.interrupted:
         store.optimize(collection)
     report.seconds = time.perf_counter() - started
-    if rejects_file is not None:
-        _write_rejects(rejects_file, report.rejects)
     return report
 
 
@@ -190,6 +182,7 @@ class _Run:
         encoder: Encoder,
         store: VectorStore,
         thumbnails_dir: Path | None,
+        rejects: Rejects | None,
         options: IngestOptions,
         report: IngestReport,
     ) -> None:
@@ -197,6 +190,7 @@ class _Run:
         self._encoder = encoder
         self._store = store
         self._thumbnails_dir = thumbnails_dir
+        self._rejects = rejects
         self._options = options
         self._report = report
         # In a collection that was empty, nothing is known and no twin can be found.
@@ -215,7 +209,7 @@ class _Run:
         try:
             for item in self._decoded(records, pool):
                 if isinstance(item, Reject):
-                    self._report.rejects.append(item)
+                    self.reject([item])
                 elif item is not None:
                     prepared.append(item)
                 if len(prepared) == self._options.batch_size:
@@ -248,8 +242,8 @@ class _Run:
         """Opened pictures in the order of the records; None for a skipped one."""
         ahead = 4 * max(self._options.batch_size, self._options.workers)
         pending: deque[Future[_Prepared | Reject | None]] = deque()
-        for record, known in self._with_known(records):
-            pending.append(pool.submit(self._prepare, record, known))
+        for record, known, earlier in self._with_known(records):
+            pending.append(pool.submit(self._prepare, record, known, earlier))
             if len(pending) > ahead:
                 yield self._counted(pending.popleft().result())
         while pending:
@@ -262,24 +256,39 @@ class _Run:
 
     def _with_known(
         self, records: Iterable[ImageRecord]
-    ) -> Iterator[tuple[ImageRecord, Point | None]]:
+    ) -> Iterator[tuple[ImageRecord, Point | None, Reject | None]]:
+        """Each record with its present point and with the reject it was before."""
         iterator = iter(records)
         while chunk := list(islice(iterator, _LOOKUP)):
             known: dict[str, Point] = {}
+            rejected: dict[str, Reject] = {}
+            if self._rejects is not None:
+                rejected = self._rejects.of([str(record.path) for record in chunk])
             if not self._was_empty:
                 ids = [record.image_id for record in chunk]
                 known = self._store.retrieve(self._collection, ids)
             for record in chunk:
-                yield record, known.get(record.image_id)
+                yield record, known.get(record.image_id), rejected.get(str(record.path))
 
-    def _prepare(self, record: ImageRecord, known: Point | None) -> _Prepared | Reject | None:
+    def _prepare(
+        self, record: ImageRecord, known: Point | None, earlier_reject: Reject | None
+    ) -> _Prepared | Reject | None:
         """Runs in a worker thread."""
+        described = described_payload(record)
+        reject = Reject(str(record.path), "", image_id=record.image_id, described=described)
         try:
             status = record.path.stat()
         except OSError as error:
-            return Reject(str(record.path), f"cannot be read: {error.strerror or error}")
-        described = described_payload(record)
+            why = f"cannot be read: {error.strerror or error}"
+            return replace(reject, reason=why, transient=True)
         from_file = file_payload(record.path, status)
+        reject = replace(reject, size_bytes=status.st_size, modified=from_file["modified"])
+        if (
+            earlier_reject is not None
+            and earlier_reject.holds_for(status.st_size, from_file["modified"])
+            and not self._options.retry_rejects
+        ):
+            return earlier_reject
         if known is not None and known.payload.items() >= (from_file | described).items():
             return None
         try:
@@ -289,7 +298,8 @@ class _Run:
                 max_megapixels=self._options.max_megapixels,
             )
         except ImageError as error:
-            return Reject(str(record.path), str(error))
+            transient = isinstance(error, ImageUnreadable)
+            return replace(reject, reason=str(error), transient=transient)
         if self._thumbnails_dir is not None:
             thumbnail = thumbnail_path(self._thumbnails_dir, opened.sha256)
             if not thumbnail.exists():
@@ -328,12 +338,21 @@ class _Run:
         if not self._unwritten:
             return
         self._store.upsert(self._collection, self._unwritten)
+        if self._rejects is not None:
+            self._rejects.forget(point.payload["path"] for point in self._unwritten)
         self._report.written += len(self._unwritten)
         self._unflushed += len(self._unwritten)
         self._unwritten = []
         if self._unflushed >= self._options.flush_every:
             self._store.flush(self._collection)
             self._unflushed = 0
+
+    def reject(self, rejects: Iterable[Reject]) -> None:
+        """Report these and keep them; one kept from an earlier run has not been tried again."""
+        for reject in rejects:
+            self._report.rejects.append(reject)
+            if self._rejects is not None and not reject.tries:
+                self._rejects.add([reject])
 
     def _known(self, prepared: Sequence[_Prepared]) -> dict[str, NDArray[np.float32]]:
         """Vectors the collection already holds, by content hash."""
@@ -347,12 +366,3 @@ class _Run:
             with_vectors=True,
         )
         return {twin.payload["sha256"]: twin.vector for twin in twins if twin.vector is not None}
-
-
-def _write_rejects(file: Path, rejects: Sequence[Reject]) -> None:
-    """The rejects of the last run, one JSON object a line."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_writer(file) as out:
-        for reject in rejects:
-            line = json.dumps({"path": reject.path, "reason": reject.reason}, ensure_ascii=True)
-            out.write(line.encode() + os.linesep.encode())

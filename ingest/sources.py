@@ -14,6 +14,7 @@ from scenesearch.datasets.task import is_task_folder, read_task_folder
 from scenesearch.errors import SceneSearchError
 from scenesearch.images import SUFFIXES, atomic_writer
 from scenesearch.library import ImageRecord, MetadataType
+from scenesearch.rejects import Reject
 
 
 class SourceError(SceneSearchError):
@@ -115,6 +116,19 @@ def find_sources(
         if path not in resolved[:position] and not any(other in path.parents for other in resolved)
     ]
     return [_source(path, roots) for path in outer]
+
+
+def rejected_source(rejects: Sequence[Reject]) -> Source:
+    """The pictures of these rejects, with what a manifest had said of them."""
+
+    def records() -> Iterator[ImageRecord]:
+        for reject in rejects:
+            if reject.image_id is not None:
+                told = dict(reject.described)
+                captions, tags = tuple(told.pop("captions", ())), tuple(told.pop("tags", ()))
+                yield ImageRecord(reject.image_id, Path(reject.path), captions, tags, told)
+
+    return Source(records, count=sum(reject.image_id is not None for reject in rejects))
 
 
 def _source(path: Path, roots: Roots) -> Source:

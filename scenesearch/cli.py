@@ -15,6 +15,7 @@ from scenesearch.commands.evaluate import evaluate_app
 from scenesearch.commands.ingest import ingest
 from scenesearch.commands.library import library_app
 from scenesearch.commands.models import models_app
+from scenesearch.commands.rejects import library_rejects
 from scenesearch.commands.search import search
 from scenesearch.commands.train import train
 from scenesearch.commands.ui import ui
@@ -31,6 +32,7 @@ app = typer.Typer(
 
 for command in (ingest, search, demo, train, ui):
     app.command()(command)
+library_app.command("rejects")(library_rejects)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(library_app, name="library")
 app.add_typer(models_app, name="models")

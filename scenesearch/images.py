@@ -39,6 +39,10 @@ class ImageError(SceneSearchError):
     """The picture cannot be used; the message is the reason, without the path."""
 
 
+class ImageUnreadable(ImageError):  # noqa: N818 - reads as what it is
+    """Its bytes could not be had; nothing is known of the picture, and a later try may succeed."""
+
+
 @dataclass(frozen=True)
 class ExifData:
     """What the camera wrote; None where it did not, or wrote nonsense.
@@ -165,9 +169,9 @@ def _read_file(path: Path) -> bytes:
                 )
             return file.read()
     except FileNotFoundError:
-        raise ImageError("no such file") from None
+        raise ImageUnreadable("no such file") from None
     except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror or error}") from None
+        raise ImageUnreadable(f"cannot be read: {error.strerror or error}") from None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -1,5 +1,6 @@
 """`scenesearch ingest`."""
 
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -92,18 +93,21 @@ def run_ingest(
     workers: int | None = None,
     batch_size: int | None = None,
     keep_thumbnails: bool = True,
+    retry_rejects: bool = False,
 ) -> "IngestReport":
-    """Ingest with a progress bar on stderr."""
+    """Ingest with a progress bar on stderr; without thumbnails, rejects are not kept either."""
     from ingest.pipeline import IngestOptions
     from ingest.pipeline import ingest as start
     from scenesearch.encoder.known import remember_encoder
     from scenesearch.encoder.onnx import usable_cores
+    from scenesearch.rejects import FILE_NAME, Rejects
 
     total = sum(source.count for source in sources)
     own = settings.library_dir(library) if keep_thumbnails else None
     if own:  # of a library that stays
         remember_encoder(settings.known_encoders, encoder.info)
-    with progress_bar() as progress:
+    rejects = closing(Rejects(own / FILE_NAME)) if own else nullcontext()
+    with rejects as table, progress_bar() as progress:
         task = progress.add_task("ingesting", total=total)
         return start(
             sources,
@@ -111,19 +115,26 @@ def run_ingest(
             encoder=encoder,
             store=store,
             thumbnails_dir=own / "thumbnails" if own else None,
-            rejects_file=own / "rejects.jsonl" if own else None,
+            rejects=table,
             options=IngestOptions(
                 workers=workers or settings.threads or usable_cores(),
                 batch_size=batch_size or settings.batch_size,
                 max_megapixels=settings.max_megapixels,
+                retry_rejects=retry_rejects,
             ),
             on_progress=lambda report: progress.update(task, completed=report.seen),
         )
 
 
 def print_ingest_report(report: "IngestReport") -> None:
-    for reject in report.rejects:
+    new = [reject for reject in report.rejects if not reject.tries]
+    for reject in new:
         say(f"rejected: {reject.path}: {reject.reason}")
+    if len(new) < len(report.rejects):
+        say(
+            f"{len(report.rejects) - len(new)} rejected before and unchanged since; "
+            f"`scenesearch library rejects --library {report.library}` lists them"
+        )
     typer.echo(
         f"{report.library}: {report.seen} seen, {report.written} written, "
         f"{report.skipped} skipped, {len(report.rejects)} rejected, "

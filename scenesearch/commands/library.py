@@ -1,6 +1,5 @@
 """`scenesearch library`: what a library holds and how it is kept."""
 
-import json
 from typing import Any
 
 import typer
@@ -22,11 +21,12 @@ library_app = typer.Typer(help="What a library holds and how it is kept.", no_ar
 
 @library_app.command("status")
 def library_status(library: LibraryOption = None, as_json: JsonOption = False) -> None:
-    """What a library holds: pictures, encoder, fields, rejects of the last ingest."""
+    """What a library holds: pictures, encoder, fields, rejects."""
+    from scenesearch.rejects import FILE_NAME, read_rejects
+
     settings = read_settings()
     name = library_name(library or settings.library)
-    rejects_file = settings.library_dir(name) / "rejects.jsonl"
-    rejects = rejects_file.read_text().splitlines() if rejects_file.exists() else []
+    rejects = read_rejects(settings.library_dir(name) / FILE_NAME)
     with open_store(settings) as store:
         spec = store.describe(name)
         status: dict[str, Any] = {
@@ -37,7 +37,7 @@ def library_status(library: LibraryOption = None, as_json: JsonOption = False) -
             "fingerprint": spec.fingerprint,
             "dimension": spec.dimension,
             "fields": [field.name for field in spec.fields],
-            "rejects": [json.loads(line) for line in rejects],
+            "rejects": [reject.to_json() for reject in rejects],
             "engine": store.health(),
         }
     if as_json:
@@ -45,7 +45,7 @@ def library_status(library: LibraryOption = None, as_json: JsonOption = False) -
         return
     for key, value in status.items():
         if key == "rejects":
-            typer.echo(f"{key:<12} {len(value)} at the last ingest")
+            typer.echo(f"{key:<12} {len(value)}")
             for reject in value:
                 line = printable(f"{reject['path']}: {reject['reason']}")
                 typer.echo(f"{'':<12} {line}")

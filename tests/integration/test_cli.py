@@ -112,6 +112,11 @@ def test_broken_pictures_are_listed_and_stop_nothing(run: Run, photos: Path) -> 
     assert f"rejected: {photos / 'cut.jpg'}: damaged" in result.stderr
     status = document(run("library", "status", "--json"))
     assert (status["pictures"], len(status["rejects"])) == (6, 2)
+    listed = document(run("library", "rejects", "--json"))
+    assert [(Path(row["path"]).name, row["kind"], row["tries"]) for row in listed] == [
+        ("cut.jpg", "permanent", 1),
+        ("note.jpg", "permanent", 1),
+    ]
 
 
 def test_evaluate_measures_a_folder_and_writes_its_files(
