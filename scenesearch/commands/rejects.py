@@ -11,8 +11,8 @@ import typer
 from scenesearch.commands.common import (
     EncoderOption,
     LibraryOption,
+    library_encoder,
     library_name,
-    load_encoder,
     open_store,
 )
 from scenesearch.commands.ingest import print_ingest_report, run_ingest
@@ -99,7 +99,7 @@ def _retry(
         report = run_ingest(
             [rejected_source(pictures)],
             library,
-            load_encoder(settings, encoder, verify=True),
+            library_encoder(settings, encoder, store, library, verify=True),
             store,
             settings,
             retry_rejects=True,
