@@ -26,12 +26,12 @@ from ingest.sources import Source
 from scenesearch.encoder.base import Encoder
 from scenesearch.images import (
     ImageError,
-    ImageUnreadable,
     open_image,
     thumbnail_path,
     write_thumbnail,
 )
 from scenesearch.library import ImageRecord, check_library_name
+from scenesearch.originals import OriginalError
 from scenesearch.rejects import Reject, Rejects
 from scenesearch.store.base import (
     CollectionMissing,
@@ -263,29 +263,30 @@ class _Run:
             known: dict[str, Point] = {}
             rejected: dict[str, Reject] = {}
             if self._rejects is not None:
-                rejected = self._rejects.of([str(record.path) for record in chunk])
+                rejected = self._rejects.of([str(record.original) for record in chunk])
             if not self._was_empty:
                 ids = [record.image_id for record in chunk]
                 known = self._store.retrieve(self._collection, ids)
             for record in chunk:
-                yield record, known.get(record.image_id), rejected.get(str(record.path))
+                yield record, known.get(record.image_id), rejected.get(str(record.original))
 
     def _prepare(
         self, record: ImageRecord, known: Point | None, earlier_reject: Reject | None
     ) -> _Prepared | Reject | None:
         """Runs in a worker thread."""
         described = described_payload(record)
-        reject = Reject(str(record.path), "", image_id=record.image_id, described=described)
+        reject = Reject(str(record.original), "", image_id=record.image_id, described=described)
         try:
-            status = record.path.stat()
-        except OSError as error:
-            why = f"cannot be read: {error.strerror or error}"
-            return replace(reject, reason=why, transient=True)
-        from_file = file_payload(record.path, status)
-        reject = replace(reject, size_bytes=status.st_size, modified=from_file["modified"])
+            state = record.original.state()
+        except OriginalError as error:
+            return replace(reject, reason=str(error), transient=error.transient)
+        from_file = file_payload(record.original, state)
+        # An archive's or a server's version tells a change that neither size nor time shows.
+        modified = " ".join(from_file[key] for key in ("modified", "version") if key in from_file)
+        reject = replace(reject, size_bytes=state.size_bytes, modified=modified)
         if (
             earlier_reject is not None
-            and earlier_reject.holds_for(status.st_size, from_file["modified"])
+            and earlier_reject.holds_for(state.size_bytes, modified)
             and not self._options.retry_rejects
         ):
             return earlier_reject
@@ -293,13 +294,12 @@ class _Run:
             return None
         try:
             opened = open_image(
-                record.path,
+                record.original,
                 reduce_to=self._reduce_to,
                 max_megapixels=self._options.max_megapixels,
             )
         except ImageError as error:
-            transient = isinstance(error, ImageUnreadable)
-            return replace(reject, reason=str(error), transient=transient)
+            return replace(reject, reason=str(error), transient=error.transient)
         if self._thumbnails_dir is not None:
             thumbnail = thumbnail_path(self._thumbnails_dir, opened.sha256)
             if not thumbnail.exists():

@@ -1,19 +1,20 @@
 """A picture's payload: what its file, its EXIF data and its manifest say, under declared keys."""
 
-import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from datetime import datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from scenesearch.images import OpenedImage
 from scenesearch.library import GeoPoint, ImageRecord, Value
+from scenesearch.originals import Original, OriginalState
 
 # Keys that file and picture themselves fill; everything else was told by a manifest.
 _FROM_PICTURE = {
     "path",
     "size_bytes",
     "modified",
+    "version",
     "image_id",
     "sha256",
     "width",
@@ -27,14 +28,14 @@ _FROM_PICTURE = {
 }
 
 
-def file_payload(path: Path, status: os.stat_result) -> dict[str, Any]:
-    """What tells, without reading the file, whether it is the one that was ingested."""
-    modified = datetime.fromtimestamp(status.st_mtime_ns // 1000 / 1e6, tz=UTC)
-    return {
-        "path": str(path),
-        "size_bytes": status.st_size,
-        "modified": modified.isoformat(timespec="microseconds"),
-    }
+def file_payload(original: Original, state: OriginalState) -> dict[str, Any]:
+    """What tells, without reading the original, whether it is the one that was ingested."""
+    payload: dict[str, Any] = {"path": str(original), "size_bytes": state.size_bytes}
+    if state.modified is not None:
+        payload["modified"] = state.modified.isoformat(timespec="microseconds")
+    if state.version:
+        payload["version"] = state.version
+    return payload
 
 
 def described_payload(record: ImageRecord) -> dict[str, Any]:

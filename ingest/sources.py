@@ -14,6 +14,7 @@ from scenesearch.datasets.task import is_task_folder, read_task_folder
 from scenesearch.errors import SceneSearchError
 from scenesearch.images import SUFFIXES, atomic_writer
 from scenesearch.library import ImageRecord, MetadataType
+from scenesearch.originals import LocalFile, original_of
 from scenesearch.rejects import Reject
 
 
@@ -126,7 +127,7 @@ def rejected_source(rejects: Sequence[Reject]) -> Source:
             if reject.image_id is not None:
                 told = dict(reject.described)
                 captions, tags = tuple(told.pop("captions", ())), tuple(told.pop("tags", ()))
-                yield ImageRecord(reject.image_id, Path(reject.path), captions, tags, told)
+                yield ImageRecord(reject.image_id, original_of(reject.path), captions, tags, told)
 
     return Source(records, count=sum(reject.image_id is not None for reject in rejects))
 
@@ -139,7 +140,7 @@ def _source(path: Path, roots: Roots) -> Source:
     if path.suffix.lower() in MANIFEST_SUFFIXES:
         return _manifest_source(path, path.parent, roots)
     roots.add(path.parent)
-    record = ImageRecord(roots.image_id(path), path)
+    record = ImageRecord(roots.image_id(path), LocalFile(path))
     return Source(lambda: iter([record]), count=1)
 
 
@@ -153,7 +154,7 @@ def _folder_source(folder: Path, roots: Roots) -> Source:
 
     def records() -> Iterator[ImageRecord]:
         for path in walk_pictures(folder, lambda _: None):
-            yield ImageRecord(roots.image_id(path), path)
+            yield ImageRecord(roots.image_id(path), LocalFile(path))
 
     return Source(records, count, problems=tuple(problems))
 
@@ -213,4 +214,4 @@ def _renamed(records: Sequence[ImageRecord], roots: Roots) -> Iterator[ImageReco
     """The records under this library's image ids: readers know only their own folder."""
     for record in records:
         path = record.path.resolve()
-        yield replace(record, image_id=roots.image_id(path), path=path)
+        yield replace(record, image_id=roots.image_id(path), original=LocalFile(path))

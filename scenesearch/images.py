@@ -2,8 +2,6 @@
 
 import hashlib
 import io
-import os
-import stat
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.library import GeoPoint
+from scenesearch.originals import LocalFile, Original, OriginalError
 
 THUMBNAIL_SIDE = 320
 
@@ -29,18 +28,18 @@ SUFFIXES = frozenset(
     | {".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif"}
 )
 
-# Read whole into memory, since hash and picture must be of the same bytes.
-MAX_FILE_BYTES = 512 * 1024 * 1024
-
 Orientation = Literal["landscape", "portrait", "square"]
 
 
 class ImageError(SceneSearchError):
-    """The picture cannot be used; the message is the reason, without the path."""
+    """The picture cannot be used; the message is the reason, without the path.
 
+    `transient` says that trying again later may help.
+    """
 
-class ImageUnreadable(ImageError):  # noqa: N818 - reads as what it is
-    """Its bytes could not be had; nothing is known of the picture, and a later try may succeed."""
+    def __init__(self, reason: str, *, transient: bool = False) -> None:
+        super().__init__(reason)
+        self.transient = transient
 
 
 @dataclass(frozen=True)
@@ -76,14 +75,17 @@ class OpenedImage:
 
 
 def open_image(
-    path: Path, *, reduce_to: int | None = None, max_megapixels: float = 200
+    original: Path | Original, *, reduce_to: int | None = None, max_megapixels: float = 200
 ) -> OpenedImage:
     """Read, check and decode a picture; raises ImageError with the reason.
 
     With `reduce_to`, a JPEG may be decoded at a half, a quarter or an eighth of its size, with
     both sides still at least that many pixels: four times faster at 12 megapixels.
     """
-    data = _read_file(path)
+    try:
+        data = (LocalFile(original) if isinstance(original, Path) else original).read()
+    except OriginalError as error:
+        raise ImageError(str(error), transient=error.transient) from None
     # Pillow's own bomb check warns or raises at fixed sizes; ours follows the setting.
     _register_heif()
     try:
@@ -151,27 +153,6 @@ def atomic_writer(path: Path) -> Iterator[io.BufferedWriter]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _read_file(path: Path) -> bytes:
-    """The whole regular file; opened without blocking, so that a FIFO cannot hang the run."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise ImageError("not a regular file")
-            if status.st_size == 0:
-                raise ImageError("empty file")
-            if status.st_size > MAX_FILE_BYTES:
-                raise ImageError(
-                    f"{status.st_size / 2**20:.0f} MiB, the limit is {MAX_FILE_BYTES // 2**20} MiB"
-                )
-            return file.read()
-    except FileNotFoundError:
-        raise ImageUnreadable("no such file") from None
-    except OSError as error:
-        raise ImageUnreadable(f"cannot be read: {error.strerror or error}") from None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from scenesearch.errors import SceneSearchError
+from scenesearch.originals import LocalFile, Original, OriginalError
 
 MetadataType = Literal["keyword", "integer", "float", "boolean", "datetime", "text", "geo"]
 
@@ -38,14 +39,21 @@ class ImageRecord:
     """One picture of a library, before it is opened.
 
     `image_id` is its stable name inside the library (a path relative to the images folder with
-    forward slashes, or a manifest's id); `path` is where to open it.
+    forward slashes, or a manifest's id); `original` is where its bytes lie.
     """
 
     image_id: str
-    path: Path
+    original: Original
     captions: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, Value] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """The file of a picture that is one, as those of manifests and the task's format are."""
+        if not isinstance(self.original, LocalFile):
+            raise OriginalError(f"{self.original} is not a file of this machine")
+        return self.original.path
 
 
 def point_id(library: str, image_id: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from scenesearch.images import ImageError, atomic_writer, open_image
+from scenesearch.originals import Original
 
 _CELL = 320
 _LABEL = 44
@@ -19,7 +20,7 @@ _INK, _FAINT, _PAPER = (32, 32, 36), (110, 110, 118), (252, 252, 250)
 class SheetEntry:
     """A picture and the two lines below it."""
 
-    path: Path
+    original: Path | Original
     title: str
     note: str
 
@@ -46,7 +47,7 @@ def write_contact_sheet(
         left = _MARGIN + (position % columns) * (_CELL + _MARGIN)
         top = 64 + (position // columns) * (box[1] + _LABEL + _MARGIN)
         try:
-            picture = ImageOps.contain(open_image(entry.path, reduce_to=2 * _CELL).image, box)
+            picture = ImageOps.contain(open_image(entry.original, reduce_to=2 * _CELL).image, box)
         except ImageError:
             picture = Image.new("RGB", box, (225, 225, 225))
         sheet.paste(picture, (left + (box[0] - picture.width) // 2, top + box[1] - picture.height))

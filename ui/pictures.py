@@ -8,19 +8,21 @@ from typing import Any
 import streamlit as st
 from PIL import Image, ImageDraw
 
+from scenesearch import originals
 from scenesearch.images import THUMBNAIL_SIDE, ImageError, open_image, thumbnail_path
+from scenesearch.originals import Original
 
 # Fills a large screen; sending a 50-megapixel original as it is would fill the page's memory.
 VIEW_SIDE = 1600
 
 
-def original_of(payload: Mapping[str, Any]) -> Path:
-    """Where the picture itself lies."""
-    return Path(str(payload.get("path", "")))
+def original_of(payload: Mapping[str, Any]) -> Original:
+    """Where the picture itself lies: a file, in an archive, at an address."""
+    return originals.original_of(str(payload.get("path", "")))
 
 
 def thumbnail(
-    thumbnails_dir: Path, sha256: str, original: Path, max_megapixels: float = 200
+    thumbnails_dir: Path, sha256: str, original: Original, max_megapixels: float = 200
 ) -> bytes:
     """JPEG of the cached thumbnail, else made from the original, else a placeholder."""
     try:
@@ -28,22 +30,22 @@ def thumbnail(
     except OSError:
         pass
     try:
-        return _made_thumbnail(original, max_megapixels)
+        return _made_thumbnail(str(original), max_megapixels)
     except ImageError:
         return placeholder()
 
 
-def view(original: Path, max_megapixels: float = 200) -> bytes:
+def view(original: Original, max_megapixels: float = 200) -> bytes:
     """JPEG of the original at the size of a screen; raises ImageError when it cannot be opened."""
     return _reduced(original, VIEW_SIDE, max_megapixels)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def _made_thumbnail(original: Path, max_megapixels: float) -> bytes:
-    return _reduced(original, THUMBNAIL_SIDE, max_megapixels)
+def _made_thumbnail(path: str, max_megapixels: float) -> bytes:
+    return _reduced(originals.original_of(path), THUMBNAIL_SIDE, max_megapixels)
 
 
-def _reduced(original: Path, side: int, max_megapixels: float) -> bytes:
+def _reduced(original: Original, side: int, max_megapixels: float) -> bytes:
     image = open_image(original, reduce_to=side, max_megapixels=max_megapixels).image
     image.thumbnail((side, side), Image.Resampling.BICUBIC)
     return _jpeg(image)

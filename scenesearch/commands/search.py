@@ -86,11 +86,12 @@ def print_hits(result: "SearchResult") -> None:
 
 
 def write_sheet(file: Path, result: "SearchResult") -> None:
+    from scenesearch.originals import original_of
     from scenesearch.sheet import SheetEntry, write_contact_sheet
 
     entries = [
         SheetEntry(
-            Path(hit.path),
+            original_of(hit.path),
             f"{hit.rank}.  {hit.relevance:.0%}  {hit.image_id}",
             next(iter(hit.payload.get("captions") or [""])),
         )

@@ -30,6 +30,7 @@ from scenesearch.datasets.tables import (
     split_cells,
 )
 from scenesearch.library import GeoPoint, ImageRecord, MetadataType, Value
+from scenesearch.originals import LocalFile
 
 METADATA_NAME: Final = "metadata.csv"
 MANIFEST_SUFFIXES: Final = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
@@ -319,7 +320,7 @@ class _Reader:
         records = tuple(
             ImageRecord(
                 image_id,
-                picture.path,
+                LocalFile(picture.path),
                 captions=tuple(picture.captions),
                 tags=tuple(picture.tags),
                 metadata=metadata[image_id],

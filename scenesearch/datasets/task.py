@@ -32,6 +32,7 @@ from scenesearch.datasets.tables import (
 )
 from scenesearch.images import SUFFIXES
 from scenesearch.library import ImageRecord, MetadataType
+from scenesearch.originals import LocalFile
 
 TRAIN_PAIRS = "train_dataset.csv"
 EXPERT = "ExpertAnnotations.tsv"
@@ -287,7 +288,7 @@ def read_task_folder(folder: Path) -> TaskFolder:
             records.append(
                 ImageRecord(
                     image_id,
-                    folder / name / file_name,
+                    LocalFile(folder / name / file_name),
                     captions=tuple(dict.fromkeys(own[key] for key in sorted(own, key=_number))),
                     tags=known.tags if known else (),
                     metadata=known.metadata if known else {},

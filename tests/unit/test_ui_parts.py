@@ -9,6 +9,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from scenesearch.images import thumbnail_path, write_thumbnail
+from scenesearch.originals import LocalFile
 from scenesearch.settings import Settings
 from tests.conftest import ColourEncoder
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
@@ -61,19 +62,21 @@ def test_a_title_is_the_first_caption_else_the_file_name() -> None:
 def test_a_cached_thumbnail_is_sent_as_it_is(tmp_path: Path) -> None:
     cached = thumbnail_path(tmp_path, SHA)
     write_thumbnail(Image.new("RGB", (640, 480), "red"), cached)
-    assert pictures.thumbnail(tmp_path, SHA, tmp_path / "gone.jpg") == cached.read_bytes()
+    assert (
+        pictures.thumbnail(tmp_path, SHA, LocalFile(tmp_path / "gone.jpg")) == cached.read_bytes()
+    )
 
 
 def test_a_missing_thumbnail_is_made_from_the_original(tmp_path: Path) -> None:
     original = tmp_path / "a.png"
     Image.new("RGB", (800, 400), (0, 0, 255)).save(original)
-    made = opened(pictures.thumbnail(tmp_path, SHA, original))
+    made = opened(pictures.thumbnail(tmp_path, SHA, LocalFile(original)))
     assert made.size == (320, 160)
     assert made.getpixel((9, 9)) == pytest.approx((0, 0, 255), abs=3)
 
 
 def test_without_thumbnail_and_original_there_is_a_placeholder(tmp_path: Path) -> None:
-    made = pictures.thumbnail(tmp_path, SHA, tmp_path / "gone.jpg")
+    made = pictures.thumbnail(tmp_path, SHA, LocalFile(tmp_path / "gone.jpg"))
     assert made == pictures.placeholder()
     assert opened(made).size == (320, 240)
 
@@ -83,7 +86,7 @@ def test_a_large_original_is_reduced_and_upright(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # taken with the camera on its side
     Image.new("RGB", (4000, 3000), "green").save(original, exif=exif)
-    assert opened(pictures.view(original)).size == (1200, 1600)
+    assert opened(pictures.view(LocalFile(original))).size == (1200, 1600)
 
 
 def test_a_port_in_use_is_told_in_one_sentence() -> None:

@@ -26,12 +26,12 @@ def show_original(
     max_megapixels: float,
 ) -> None:
     """The original, or its thumbnail with the reason; below it captions and metadata."""
-    path = pictures.original_of(payload)
+    original = pictures.original_of(payload)
     title = title_of(payload, image_id)
     picture, words = st.columns([2, 1], gap="medium")
     with picture.container(key="original"):
         try:
-            st.image(pictures.view(path, max_megapixels), width="stretch", alt=title)
+            st.image(pictures.view(original, max_megapixels), width="stretch", alt=title)
         except ImageError as error:
             path_is_readable = False
             st.image(fallback, width="stretch", alt=title)
@@ -51,12 +51,12 @@ def show_original(
         if path_is_readable:
             st.download_button(
                 "Download the original",
-                path.read_bytes,
-                file_name=path.name,
+                original.read,
+                file_name=original.name,
                 on_click="ignore",
                 icon=":material/download:",
             )
-    st.code(str(path), language=None, wrap_lines=True)
+    st.code(str(original), language=None, wrap_lines=True)
 
 
 def _facts(payload: Mapping[str, Any], fields: Sequence[PayloadField]) -> Iterator[tuple[str, str]]:
