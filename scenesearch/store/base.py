@@ -202,8 +202,12 @@ class VectorStore(Protocol):
         payload: Sequence[str] | None = None,
         with_vectors: bool = False,
         batch_size: int = 1000,
+        after: str | None = None,
     ) -> Iterator[Point]:
-        """Every point that fits, in a stable order; `payload` names the keys wanted."""
+        """Every point that fits, in a stable order; `payload` names the keys wanted.
+
+        `after` goes on behind that picture, there or not, in the same order.
+        """
 
     def search(
         self,

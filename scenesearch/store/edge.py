@@ -101,12 +101,13 @@ class EdgeStore:
     searches from two terminals need not know of each other.
     """
 
-    def __init__(self, root: Path, *, command: str | None = None, lock_wait_s: float = 1.0) -> None:
+    def __init__(self, root: Path, *, command: str | None = None, lock_wait_s: float = 5.0) -> None:
         self._files = EdgeFiles(root)
         self._command = command or command_words()
         self._lock_wait_s = lock_wait_s
         self._guard = threading.RLock()
         self._opened: dict[str, _Open] = {}
+        self._behind: dict[str, set[str]] = {}  # what each alias used here has stood for
         self._closed = False
 
     def create_collection(self, name: str, spec: CollectionSpec) -> None:
@@ -216,11 +217,14 @@ class EdgeStore:
         payload: Sequence[str] | None = None,
         with_vectors: bool = False,
         batch_size: int = 1000,
+        after: str | None = None,
     ) -> Iterator[Point]:
         # One collection from first to last, even if the alias moves meanwhile.
         collection = self.resolve(name)
         keys = payload_keys(payload)
         offset: engine.PointId | None = None
+        if after is not None:
+            (offset,) = point_ids([after], self._files.spec(collection))
         while True:
             with self._shard(collection) as opened:
                 request = engine.ScrollRequest(
@@ -231,7 +235,7 @@ class EdgeStore:
                     with_vector=_wanted(with_vectors),
                 )
                 records, offset = opened.shard.scroll(request)
-            yield from map(_point, records)
+            yield from (point for point in map(_point, records) if point.image_id != after)
             if offset is None:
                 return
 
@@ -386,9 +390,11 @@ class EdgeStore:
 
     def release(self, name: str) -> None:
         with self._guard:
-            opened = self._opened.pop(self.resolve(name), None)
-            if opened:
-                self._shut(opened)
+            # What an alias stood for before somebody moved it is nobody's business here either.
+            for collection in {self.resolve(name), *self._behind.pop(name, ())}:
+                opened = self._opened.pop(collection, None)
+                if opened:
+                    self._shut(opened)
 
     def health(self) -> str:
         version = importlib.metadata.version("qdrant-edge-py")
@@ -440,6 +446,8 @@ class EdgeStore:
     def _shard(self, name: str) -> Iterator[_Open]:
         with self._disk(name):
             collection = self.resolve(name)
+            if collection != name:
+                self._behind.setdefault(name, set()).add(collection)
             opened = self._opened.get(collection) or self._load(collection)
         with self._faults(collection):
             yield opened

@@ -263,17 +263,20 @@ class ServerStore:
         payload: Sequence[str] | None = None,
         with_vectors: bool = False,
         batch_size: int = 1000,
+        after: str | None = None,
     ) -> Iterator[Point]:
         # One collection from first to last, even if the alias moves meanwhile.
         collection = self.resolve(name)
         filter_ = self._filter(collection, where)
         keys = payload_keys(payload)
         offset: Any = None
+        if after is not None:
+            (offset,) = self._point_ids(collection, [after])
         while True:
             records, offset = self._scroll(
                 collection, filter_, keys, with_vectors, batch_size, offset
             )
-            yield from map(_point, records)
+            yield from (point for point in map(_point, records) if point.image_id != after)
             if offset is None:
                 return
 

@@ -1,0 +1,91 @@
+"""May this collection take the live one's place? Both hold the same pictures, and the new one
+does not answer worse.
+
+'Not worse' is the paired test of `scenesearch.evaluation.compare`: in none of its figures is the
+new one significantly below the live one. With few queries that is soon said, so the verdict also
+tells which loss could have gone unnoticed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scenesearch.evaluation.compare import SIGNIFICANT, Comparison, Difference
+from scenesearch.store.base import VectorStore
+from scenesearch.store.pages import OnWait, pages
+
+# A loss of Recall@10 that the 95 % interval still allows is worth a word from here on.
+NOTICEABLE = 0.02
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Pictures by which two collections of a library differ, sorted ids."""
+
+    lacking: tuple[str, ...]
+    changed: tuple[str, ...]
+    extra: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.lacking or self.changed or self.extra)
+
+    def sentence(self, live: str, new: str) -> str:
+        parts = [
+            f"{len(ids)} pictures {what} ({', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''})"
+            for ids, what in (
+                (self.lacking, f"of {live} are not in it"),
+                (self.changed, f"have changed in {live} since"),
+                (self.extra, f"are in it and no longer in {live}"),
+            )
+            if ids
+        ]
+        return f"{new} does not hold what {live} holds: {'; '.join(parts)}"
+
+
+def gap(store: VectorStore, live: str, new: str, *, on_wait: OnWait | None = None) -> Gap:
+    """What the new collection lacks of the live one, or has beyond it, by content hash."""
+    held = {
+        point.image_id: point.payload.get("sha256")
+        for page in pages(store, live, payload=("sha256",), on_wait=on_wait)
+        for point in page
+    }
+    changed, extra = [], []
+    for page in pages(store, new, payload=("sha256",), on_wait=on_wait):
+        for point in page:
+            if point.image_id not in held:
+                extra.append(point.image_id)
+            elif held.pop(point.image_id) != point.payload.get("sha256"):
+                changed.append(point.image_id)
+    return Gap(tuple(sorted(held)), tuple(sorted(changed)), tuple(sorted(extra)))
+
+
+def losses(comparison: Comparison) -> tuple[Difference, ...]:
+    """Figures in which the new collection (B) is significantly below the live one (A)."""
+    return tuple(
+        one for one in comparison.differences if one.mean < 0 and one.p < SIGNIFICANT
+    )
+
+
+def refusal(found: Sequence[Difference]) -> str:
+    """Why a collection with these losses is not promoted."""
+    figures = ", ".join(
+        f"{one.metric} {one.a:.3f} -> {one.b:.3f} (p {one.p:.3f})" for one in found
+    )
+    return f"it answers worse than the live one: {figures}"
+
+
+def caution(comparison: Comparison, metric: str = "recall@10") -> str | None:
+    """What these queries cannot exclude, when that is much; None when they say enough."""
+    (one,) = (one for one in comparison.differences if one.metric == metric)
+    low = one.ci95[0]
+    if low > -NOTICEABLE:
+        return None
+    return (
+        f"{len(comparison.a.scores.query_ids)} queries cannot exclude a loss of "
+        f"{-100 * low:.1f} points of {metric}; more of them would say more"
+    )
+
+
+def saved_evaluations(library_dir: Path) -> Path:
+    """Where the evaluations of a library's collections are kept, a folder for each."""
+    return library_dir / "evaluations"

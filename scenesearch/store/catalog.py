@@ -1,0 +1,105 @@
+"""Which collections a library has, which one is live, and how another one becomes it.
+
+A library's name is an alias for its live collection. What a collection took the alias from is
+recorded in it, so that every machine that sees the store knows where a rollback leads.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from scenesearch.store.base import CollectionMissing, CollectionSpec, StoreError, VectorStore
+
+Role = Literal["live", "previous", "ready", "building"]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A collection of a library: 'live', 'previous' (a rollback leads there), 'ready' or
+    'building' (being filled, or left so by a run that was stopped)."""
+
+    name: str
+    spec: CollectionSpec
+    role: Role
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Collections by library, in the order they were made; `foreign` ones are not ours."""
+
+    libraries: dict[str, list[Held]]
+    foreign: tuple[str, ...] = ()
+
+
+def read_catalog(store: VectorStore) -> Catalog:
+    """Everything in the store; reads no point and takes no lock."""
+    aliases = store.aliases()
+    specs: dict[str, CollectionSpec] = {}
+    foreign = []
+    for name in store.collections():
+        try:
+            specs[name] = store.describe(name)
+        except CollectionMissing:  # deleted meanwhile
+            continue
+        except StoreError:  # another program's, or damaged
+            foreign.append(name)
+    libraries: dict[str, list[Held]] = {}
+    for name, spec in sorted(specs.items(), key=lambda item: (item[1].created, item[0])):
+        live = aliases.get(spec.library)
+        libraries.setdefault(spec.library, []).append(Held(name, spec, _role(name, live, specs)))
+    return Catalog(dict(sorted(libraries.items())), tuple(foreign))
+
+
+def collections_of(store: VectorStore, library: str) -> list[Held]:
+    """The library's collections in the order they were made; raises CollectionMissing for none."""
+    held = read_catalog(store).libraries.get(library)
+    if not held:
+        store.resolve(library)  # says which libraries there are
+        raise CollectionMissing(f"no collection or alias {library!r}")
+    return held
+
+
+def promote(store: VectorStore, library: str, collection: str) -> str:
+    """Make the collection the library's live one; returns the one that was, '' for none.
+
+    Raises StoreError for a collection of another library or one that is being filled.
+    """
+    spec = store.describe(collection)
+    if spec.library != library:
+        raise StoreError(f"{collection} is a collection of library {spec.library}, not {library}")
+    if spec.state != "ready":
+        raise StoreError(
+            f"{collection} is not complete: `scenesearch library build {library} --encoder "
+            f"{spec.encoder}` goes on with it"
+        )
+    was = store.aliases().get(library, "")
+    if was != collection:
+        # Before the alias moves: a crash in between leaves a note that nobody reads.
+        store.record(collection, previous=was)
+        store.release(collection)
+        store.set_alias(library, collection)
+    return was
+
+
+def rollback_target(store: VectorStore, library: str) -> str:
+    """Where a rollback of the library leads; raises StoreError when it leads nowhere."""
+    live = store.resolve(library)
+    previous = store.describe(library).previous
+    if not previous:
+        raise StoreError(f"{live} has replaced no other collection: there is nothing to go back to")
+    if previous not in store.collections():
+        raise StoreError(f"{previous}, which {live} replaced, has been deleted")
+    return previous
+
+
+def without_role(held: list[Held], *roles: Role) -> Iterator[Held]:
+    """Those in none of the roles."""
+    return (one for one in held if one.role not in roles)
+
+
+def _role(name: str, live: str | None, specs: dict[str, CollectionSpec]) -> Role:
+    if name == live:
+        return "live"
+    if live is not None and live in specs and specs[live].previous == name:
+        return "previous"
+    return "building" if specs[name].state == "building" else "ready"
