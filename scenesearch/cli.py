@@ -10,6 +10,7 @@ from typing import NoReturn
 
 import typer
 
+from scenesearch.commands import collections
 from scenesearch.commands.demo import demo
 from scenesearch.commands.evaluate import evaluate_app
 from scenesearch.commands.ingest import ingest
@@ -33,6 +34,9 @@ app = typer.Typer(
 for command in (ingest, search, demo, train, ui):
     app.command()(command)
 library_app.command("rejects")(library_rejects)
+library_app.command("list")(collections.list_libraries)
+for verb in (collections.build, collections.promote, collections.rollback, collections.prune):
+    library_app.command()(verb)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(library_app, name="library")
 app.add_typer(models_app, name="models")

@@ -61,16 +61,12 @@ def gap(store: VectorStore, live: str, new: str, *, on_wait: OnWait | None = Non
 
 def losses(comparison: Comparison) -> tuple[Difference, ...]:
     """Figures in which the new collection (B) is significantly below the live one (A)."""
-    return tuple(
-        one for one in comparison.differences if one.mean < 0 and one.p < SIGNIFICANT
-    )
+    return tuple(one for one in comparison.differences if one.mean < 0 and one.p < SIGNIFICANT)
 
 
 def refusal(found: Sequence[Difference]) -> str:
     """Why a collection with these losses is not promoted."""
-    figures = ", ".join(
-        f"{one.metric} {one.a:.3f} -> {one.b:.3f} (p {one.p:.3f})" for one in found
-    )
+    figures = ", ".join(f"{one.metric} {one.a:.3f} -> {one.b:.3f} (p {one.p:.3f})" for one in found)
     return f"it answers worse than the live one: {figures}"
 
 

@@ -1,0 +1,200 @@
+"""`scenesearch library`: build, promote, roll back, list, prune, as a person drives them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from PIL import Image
+
+from tests.cli import CommandLine
+from tests.tiny_encoder import WORD_VECTORS, declare, write_tiny_encoder
+
+MIXTURES = {
+    "red": (200, 10, 10),
+    "green": (10, 200, 10),
+    "blue": (10, 10, 200),
+    "red green": (200, 200, 10),
+    "green blue": (10, 200, 200),
+    "red blue": (200, 10, 200),
+    "red red green": (200, 100, 10),
+    "green green blue": (10, 200, 100),
+}
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> CommandLine:
+    monkeypatch.chdir(tmp_path)
+    for name in ("LIBRARY", "QDRANT_URL", "MIN_RELEVANCE"):
+        monkeypatch.delenv(f"SCENESEARCH_{name}", raising=False)
+    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SCENESEARCH_ENCODER", str(write_tiny_encoder(tmp_path / "tiny")))
+    return CommandLine(monkeypatch, capsys)
+
+
+@pytest.fixture
+def library(run: CommandLine, tmp_path: Path) -> Path:
+    """Eight mixtures of colours under `photos`, and queries that ask for each; its folder."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    rows = ["query_text,images"]
+    for words, colour in MIXTURES.items():
+        name = f"{words.replace(' ', '-')}.png"
+        Image.new("RGB", (8, 8), colour).save(folder / name)
+        rows.append(f"{words},{name}")
+    (tmp_path / "queries.csv").write_text("\n".join(rows) + "\n")
+    assert run("ingest", folder).status == 0
+    return folder
+
+
+def retold_encoder(folder: Path) -> Path:
+    """Other words before each text: pictures have the same vectors."""
+    write_tiny_encoder(folder)
+    declare(folder, name="retold", text={"context_length": 6, "prefix": "photo "})
+    return folder
+
+
+def confused_encoder(folder: Path) -> Path:
+    """Takes red for green, green for blue, blue for red."""
+    write_tiny_encoder(folder)
+    model = onnx.load(folder / "text.onnx")
+    wrong = WORD_VECTORS[[0, 1, 3, 4, 2]].astype(np.float32)
+    words = next(i for i, t in enumerate(model.graph.initializer) if t.name == "words")
+    model.graph.initializer[words].CopyFrom(onnx.numpy_helper.from_array(wrong, "words"))
+    onnx.save(model, folder / "text.onnx")
+    declare(folder, name="confused")
+    return folder
+
+
+def test_a_better_told_encoder_goes_live_and_back(
+    run: CommandLine, library: Path, tmp_path: Path
+) -> None:
+    built = run("library", "build", "--encoder", retold_encoder(tmp_path / "retold"), "--json")
+    assert {key: built.document[key] for key in ("collection", "encoded", "copied", "live")} == {
+        "collection": "photos-retold-1",
+        "encoded": 0,
+        "copied": 8,
+        "live": "photos-tiny-1",
+    }
+    unproven = run("library", "promote")
+    assert unproven.status == 2
+    assert "photos-tiny-1 has none: give --queries FILE" in unproven.sentence
+
+    promoted = run("library", "promote", "--queries", "queries.csv")
+    assert promoted.status == 0
+    assert promoted.out.splitlines()[-1] == (
+        "photos-retold-1 is live; `scenesearch library rollback photos` goes back to photos-tiny-1"
+    )
+    # The default encoder is another one: the library's own is taken for searching and ingesting.
+    assert run("search", "red", "--json", "--min-relevance", 0).document["encoder"] == "retold"
+    assert run("ingest", library, "--json").document["skipped"] == 8
+    assert "encoder retold" in run("search", "red", "--encoder", "lite").sentence
+
+    listed = run("library", "list", "--json").document["collections"]
+    assert [(row["collection"], row["state"], row["pictures"]) for row in listed] == [
+        ("photos-tiny-1", "previous", 8),
+        ("photos-retold-1", "live", 8),
+    ]
+    assert listed[0]["evaluation"]["metrics"]["recall@1"] == 1
+    table = run("library", "list").out.splitlines()
+    assert table[0].split() == [
+        "library",
+        "collection",
+        "state",
+        "encoder",
+        "pictures",
+        "Recall@10",
+    ]
+    assert table[2].split("  ")[-1].strip() == "100.0 % (8 queries, gallery of 8)"
+
+    assert "photos-tiny-1 is live again" in run("library", "rollback").out
+    assert run("search", "red", "--json", "--min-relevance", 0).document["encoder"] == "tiny"
+    # Both have kept evaluations of the same pictures by now.
+    assert run("library", "promote", "-c", "photos-retold-1").status == 0
+
+
+def test_a_worse_encoder_is_not_promoted_but_by_force(
+    run: CommandLine, library: Path, tmp_path: Path
+) -> None:
+    run("library", "build", "--encoder", confused_encoder(tmp_path / "confused"))
+    refused = run("library", "promote", "--queries", "queries.csv")
+    assert refused.status == 1
+    assert "it answers worse than the live one: recall@1 1.000 -> 0.000" in refused.err
+    assert refused.sentence.startswith("photos-confused-1 is not promoted, photos-tiny-1 stays")
+    assert run("library", "status", "--json").document["collection"] == "photos-tiny-1"
+    assert run("library", "promote", "--force").status == 0
+    assert run("library", "status", "--json").document["collection"] == "photos-confused-1"
+
+
+def test_a_requirement_that_is_not_met_stops_a_promote(
+    run: CommandLine, library: Path, tmp_path: Path
+) -> None:
+    run("library", "build", "--encoder", retold_encoder(tmp_path / "retold"))
+    words = ("library", "promote", "--queries", "queries.csv", "--require")
+    refused = run(*words, "recall@1>1", "--json")
+    assert refused.status == 1
+    assert refused.document["reasons"] == ["recall@1 is 1.0000, required > 1"]
+    assert refused.document["promoted"] is False
+    assert run(*words, "recall@1>=100%").status == 0
+
+
+def test_pictures_that_the_new_collection_lacks_stop_a_promote(
+    run: CommandLine, library: Path, tmp_path: Path
+) -> None:
+    (library / "red.png").rename(tmp_path / "away.png")
+    other = write_tiny_encoder(tmp_path / "other")
+    declared = json.loads((other / "encoder.json").read_text())
+    declare(other, name="other", image={**declared["image"], "interpolation": "bilinear"})
+    built = run("library", "build", "--encoder", other, "--json").document
+    assert [one["image_id"] for one in built["unusable"]] == ["red.png"]
+    refused = run("library", "promote", "--queries", "queries.csv")
+    assert refused.status == 1
+    assert "1 pictures of photos-tiny-1 are not in it (red.png)" in refused.err
+    assert "--allow-missing goes without them" in refused.err
+    allowed = run("library", "promote", "--queries", "queries.csv", "--allow-missing", "--json")
+    assert allowed.document["comparison"]["gallery"] == 7
+    assert allowed.document["promoted"] is True
+    assert run("library", "rollback", "--json").document["collection"] == "photos-tiny-1"
+
+
+def test_prune_keeps_the_live_one_and_where_a_rollback_leads(
+    run: CommandLine, library: Path, tmp_path: Path
+) -> None:
+    for name in ("retold", "confused"):
+        make = retold_encoder if name == "retold" else confused_encoder
+        run("library", "build", "--encoder", make(tmp_path / name))
+        assert run("library", "promote", "--force").status == 0
+    asked = run("library", "prune")
+    assert asked.status == 2
+    assert asked.sentence == "nobody to ask whether to delete them: give --yes"
+    pruned = run("library", "prune", "--yes", "--json").document
+    assert pruned == {
+        "library": "photos",
+        "deleted": ["photos-tiny-1"],
+        "kept": [
+            {"collection": "photos-retold-1", "state": "previous"},
+            {"collection": "photos-confused-1", "state": "live"},
+        ],
+    }
+    assert run("library", "prune", "--yes").out.startswith("deleted: nothing to delete")
+    assert run("library", "prune", "--yes", "--previous").out.startswith(
+        "deleted: photos-retold-1; kept: photos-confused-1 (live)"
+    )
+    assert "has been deleted" in run("library", "rollback").sentence
+
+
+def test_an_encoder_that_has_gone_is_named(run: CommandLine, library: Path, tmp_path: Path) -> None:
+    run("library", "build", "--encoder", retold_encoder(tmp_path / "retold"))
+    run("library", "promote", "--force")
+    (tmp_path / "retold" / "encoder.json").unlink()
+    assert "encoder retold" in run("search", "red").sentence
+    assert "--encoder or put it on the shelf" in run("search", "red").sentence
+
+
+def test_promote_without_a_build_says_how_to_make_one(run: CommandLine, library: Path) -> None:
+    ran = run("library", "promote")
+    assert ran.status == 2
+    assert "`scenesearch library build photos --encoder NAME` makes one" in ran.sentence
