@@ -35,13 +35,14 @@ class Source:
     """The `count` pictures of one path given by the user.
 
     `fields` are the custom metadata columns; `problems` what could not be used before any
-    picture was opened.
+    picture was opened; `root` how the paths of its pictures begin, also of those that are gone.
     """
 
     records: Callable[[], Iterator[ImageRecord]]
     count: int
     fields: Mapping[str, MetadataType] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
+    root: str = ""
 
 
 class Roots:
@@ -156,7 +157,7 @@ def _folder_source(folder: Path, roots: Roots) -> Source:
         for path in walk_pictures(folder, lambda _: None):
             yield ImageRecord(roots.image_id(path), LocalFile(path))
 
-    return Source(records, count, problems=tuple(problems))
+    return Source(records, count, problems=tuple(problems), root=f"{folder}{os.sep}")
 
 
 def walk_pictures(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[Path]:
@@ -195,6 +196,7 @@ def _manifest_source(path: Path, images: Path, roots: Roots) -> Source:
         len(manifest.records),
         fields=manifest.fields,
         problems=problems,
+        root=f"{images}{os.sep}",
     )
 
 
@@ -207,6 +209,7 @@ def _task_source(folder: Path, roots: Roots) -> Source:
         len(task.records),
         fields=task.fields,
         problems=problems,
+        root=f"{folder}{os.sep}",
     )
 
 

@@ -35,12 +35,14 @@ class OriginalError(SceneSearchError):
     """The bytes cannot be had; the message is the reason, without the path.
 
     `transient` says that trying again later may help though size and time stay the same: a
-    network, a disk or a permission was missing, or the file was being written.
+    network, a disk or a permission was missing, or the file was being written. `missing` says
+    that its place could be asked and does not hold it.
     """
 
-    def __init__(self, reason: str, *, transient: bool = False) -> None:
+    def __init__(self, reason: str, *, transient: bool = False, missing: bool = False) -> None:
         super().__init__(reason)
         self.transient = transient
+        self.missing = missing
 
 
 @dataclass(frozen=True)
@@ -210,7 +212,7 @@ class TarMember:
         state = self.archive_state or self.archive.state()
         place = _places(self.archive, state).get(self.member)
         if place is None:
-            raise OriginalError("its archive does not hold it")
+            raise OriginalError("its archive does not hold it", missing=True)
         return place
 
 
@@ -398,7 +400,7 @@ def _remote_faults() -> Iterator[None]:
 def _remote_fault(error: BaseException) -> OriginalError:
     status = getattr(error, "status", None)
     if isinstance(error, FileNotFoundError) or status in (404, 410):
-        return OriginalError("no such file")
+        return OriginalError("no such file", missing=True)
     if isinstance(error, PermissionError) or status in (401, 403):
         return OriginalError(f"cannot be read: {_first_line(error)}")
     if isinstance(error, OSError | TimeoutError | ValueError):
@@ -437,7 +439,7 @@ def _unreadable(error: OSError) -> OriginalError:
         return OriginalError("not a regular file")
     # A disk comes back, a permission is given: neither shows in the file's size and time.
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return OriginalError("no such file", transient=True)
+        return OriginalError("no such file", transient=True, missing=True)
     return OriginalError(f"cannot be read: {error.strerror or error}", transient=True)
 
 

@@ -47,8 +47,11 @@ class Settings(BaseSettings):
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads for the encoder; empty: all cores."
     )
-    batch_size: int = Field(
-        default=8, ge=1, le=1024, description="Pictures encoded together at ingest."
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Pictures encoded together at ingest; empty: found out by the run.",
     )
     max_megapixels: float = Field(
         default=200, gt=0, description="Larger pictures are rejected (decompression bombs)."

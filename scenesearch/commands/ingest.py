@@ -2,7 +2,7 @@
 
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,7 +26,8 @@ from scenesearch.console import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.pipeline import IngestReport
+    from ingest.pipeline import IngestOptions
+    from ingest.report import IngestReport
     from ingest.sources import Source
     from scenesearch.encoder.base import Encoder
     from scenesearch.settings import Settings
@@ -49,20 +50,48 @@ def ingest(
         typer.Option(min=1, max=256, help="Threads that decode and encode; default: one per core."),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, max=1024, help="Pictures encoded together.")
+        int | None,
+        typer.Option(
+            min=1, max=1024, help="Pictures encoded together; default: found out by the run."
+        ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K/N", help="Only the K-th of N shares of the pictures, for N workers."
+        ),
+    ] = None,
+    prune: Annotated[
+        bool,
+        typer.Option("--prune", help="Remove pictures below PATH whose files are gone."),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="With --prune: only list what would be removed."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Bring pictures with their metadata into a library; run it again to continue or refresh.
 
     Unchanged pictures are skipped, changed ones replaced, broken ones listed with their reason.
     """
+    from ingest.shards import WHOLE, Shard
     from ingest.sources import Roots, find_sources
 
     settings = read_settings()
     name = library_name(library or settings.library)
     if not paths and manifest is None:
         fail("nothing to ingest: give a folder, a picture or a manifest")
+    if dry_run and not prune:
+        fail("--dry-run goes with --prune: it lists what would be removed")
+    options = ingest_options(
+        settings,
+        workers=workers,
+        batch_size=batch_size,
+        shard=Shard.parse(shard) if shard else WHOLE,
+        prune=prune,
+        dry_run=dry_run,
+    )
     roots = Roots(settings.library_dir(name) / "sources.json")
     sources = find_sources(paths or [], roots=roots, manifest=manifest)
     with open_store(settings) as store:
@@ -72,8 +101,7 @@ def ingest(
             library_encoder(settings, encoder, store, name, verify=True),
             store,
             settings,
-            workers=workers,
-            batch_size=batch_size,
+            options=options,
         )
     if as_json:
         print_json(report.to_json())
@@ -90,19 +118,16 @@ def run_ingest(
     store: "VectorStore",
     settings: "Settings",
     *,
-    workers: int | None = None,
-    batch_size: int | None = None,
+    options: "IngestOptions | None" = None,
     keep_thumbnails: bool = True,
-    retry_rejects: bool = False,
 ) -> "IngestReport":
     """Ingest with a progress bar on stderr; without thumbnails, rejects are not kept either."""
-    from ingest.pipeline import IngestOptions
     from ingest.pipeline import ingest as start
     from scenesearch.encoder.known import remember_encoder
-    from scenesearch.encoder.onnx import usable_cores
     from scenesearch.rejects import FILE_NAME, Rejects
 
-    total = sum(source.count for source in sources)
+    options = options or ingest_options(settings)
+    total = sum(source.count for source in sources) // options.shard.of
     own = settings.library_dir(library) if keep_thumbnails else None
     if own:  # of a library that stays
         remember_encoder(settings.known_encoders, encoder.info)
@@ -116,27 +141,48 @@ def run_ingest(
             store=store,
             thumbnails_dir=own / "thumbnails" if own else None,
             rejects=table,
-            options=IngestOptions(
-                workers=workers or settings.threads or usable_cores(),
-                batch_size=batch_size or settings.batch_size,
-                max_megapixels=settings.max_megapixels,
-                retry_rejects=retry_rejects,
-            ),
+            options=options,
             on_progress=lambda report: progress.update(task, completed=report.seen),
         )
 
 
+def ingest_options(
+    settings: "Settings",
+    *,
+    workers: int | None = None,
+    batch_size: int | None = None,
+    **chosen: Any,
+) -> "IngestOptions":
+    """What the settings say, unless the command was told otherwise."""
+    from ingest.pipeline import IngestOptions
+    from scenesearch.encoder.onnx import usable_cores
+
+    return IngestOptions(
+        workers=workers or settings.threads or usable_cores(),
+        batch_size=batch_size or settings.batch_size,
+        max_megapixels=settings.max_megapixels,
+        **chosen,
+    )
+
+
 def print_ingest_report(report: "IngestReport") -> None:
+    for image_id in report.removals:
+        say(f"{'would remove' if report.dry_run else 'removed'}: {image_id}")
+    for sentence in report.kept:
+        say(sentence)
+    if report.dry_run:
+        typer.echo(f"{report.library}: {report.removed} would be removed; nothing was changed")
+        return
     new = [reject for reject in report.rejects if not reject.tries]
     for reject in new:
         say(f"rejected: {reject.path}: {reject.reason}")
-    if len(new) < len(report.rejects):
+    if len(new) < report.rejected:
         say(
-            f"{len(report.rejects) - len(new)} rejected before and unchanged since; "
-            f"`scenesearch library rejects --library {report.library}` lists them"
+            f"{report.rejected - len(new)} more; "
+            f"`scenesearch library rejects --library {report.library}` lists all"
         )
     typer.echo(
         f"{report.library}: {report.seen} seen, {report.written} written, "
-        f"{report.skipped} skipped, {len(report.rejects)} rejected, "
+        f"{report.skipped} skipped, {report.rejected} rejected, {report.removed} removed, "
         f"{report.images_per_s:.0f} pictures/s"
     )

@@ -15,7 +15,7 @@ from scenesearch.commands.common import (
     library_name,
     open_store,
 )
-from scenesearch.commands.ingest import print_ingest_report, run_ingest
+from scenesearch.commands.ingest import ingest_options, print_ingest_report, run_ingest
 from scenesearch.console import (
     INTERRUPTED,
     JsonOption,
@@ -102,7 +102,7 @@ def _retry(
             library_encoder(settings, encoder, store, library, verify=True),
             store,
             settings,
-            retry_rejects=True,
+            options=ingest_options(settings, retry_rejects=True),
         )
     if as_json:
         print_json(report.to_json())

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from ingest.pipeline import IngestOptions, IngestReport, ingest
+from ingest.pipeline import IngestOptions, ingest
+from ingest.report import IngestReport
 from ingest.sources import Roots, SourceError, find_sources
 from scenesearch.images import thumbnail_path
 from scenesearch.library import LibraryNameError

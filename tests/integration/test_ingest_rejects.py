@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-import ingest.pipeline as pipeline
-from ingest.pipeline import IngestOptions, IngestReport, ingest
+import ingest.prepare as prepare
+from ingest.pipeline import IngestOptions, ingest
+from ingest.report import IngestReport
 from ingest.sources import Roots, find_sources, rejected_source
 from scenesearch.cli import app
 from scenesearch.rejects import Rejects, read_rejects
@@ -30,13 +31,13 @@ def rejects(tmp_path: Path) -> Iterator[Rejects]:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the pictures that are opened, as they are."""
     names: list[str] = []
-    real = pipeline.open_image
+    real = prepare.open_image
 
     def counting(path: Path, **options: object) -> object:
         names.append(path.name)
         return real(path, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(pipeline, "open_image", counting)
+    monkeypatch.setattr(prepare, "open_image", counting)
     return names
 
 

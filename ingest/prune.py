@@ -1,0 +1,125 @@
+"""Points whose pictures are gone, found below the roots that were given and nowhere else.
+
+A picture is gone when its folder can be read and does not hold it. Where that folder, or what is
+left of the way to it, is empty, a disk is more likely missing than every picture: those stay.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+
+from ingest.shards import Shard
+from scenesearch.images import thumbnail_path
+from scenesearch.originals import LocalFile, OriginalError, original_of
+from scenesearch.rejects import Rejects
+from scenesearch.store.base import Point, VectorStore
+from scenesearch.store.filters import OneOf
+
+_DELETE = 1000
+
+
+@dataclass(frozen=True)
+class Gone:
+    """Points to be removed, and sentences on those that better stay."""
+
+    points: tuple[Point, ...]
+    kept: tuple[str, ...]
+
+
+def find_gone(store: VectorStore, collection: str, roots: Sequence[str], shard: Shard) -> Gone:
+    """What below the roots (beginnings of `payload["path"]`) is not there any more."""
+    gone: list[Point] = []
+    empty: Counter[Path] = Counter()
+    is_empty = lru_cache(maxsize=4096)(_is_empty)
+    for point in store.scroll(collection, payload=("path", "sha256")):
+        path = str(point.payload["path"])
+        if not path.startswith(tuple(roots)) or not shard.holds(point.image_id):
+            continue
+        if not is_gone(path):
+            continue
+        left = _nearest_folder(path)
+        if left is not None and is_empty(left):
+            empty[left] += 1
+        else:
+            gone.append(point)
+    kept = (
+        f"{folder} is empty: its {count} pictures stay in the library; "
+        "is a disk not mounted? Remove the folder if they are meant to go"
+        for folder, count in empty.items()
+    )
+    return Gone(tuple(gone), tuple(kept))
+
+
+def remove(
+    store: VectorStore,
+    collection: str,
+    points: Sequence[Point],
+    *,
+    thumbnails_dir: Path | None = None,
+    rejects: Rejects | None = None,
+) -> None:
+    """Delete the points, with thumbnails that no other picture shares."""
+    remaining = iter(points)
+    while part := list(islice(remaining, _DELETE)):
+        store.delete(collection, [point.image_id for point in part])
+        if rejects is not None:
+            rejects.forget(str(point.payload["path"]) for point in part)
+        if thumbnails_dir is not None:
+            hashes = {str(point.payload["sha256"]) for point in part}
+            where = (OneOf("sha256", tuple(hashes)),)
+            shared = store.scroll(collection, where=where, payload=("sha256",))
+            for sha256 in hashes - {point.payload["sha256"] for point in shared}:
+                thumbnail_path(thumbnails_dir, sha256).unlink(missing_ok=True)
+    store.flush(collection)
+
+
+def forget_gone(rejects: Rejects, roots: Sequence[str]) -> None:
+    """Take rejects out whose files below the roots are not there any more."""
+    rejects.forget(
+        [
+            reject.path
+            for reject in rejects.all()
+            if reject.image_id is not None
+            and reject.path.startswith(tuple(roots))
+            and is_gone(reject.path)
+        ]
+    )
+
+
+def is_gone(path: str) -> bool:
+    """Whether the original is certainly not there; what cannot be asked may be."""
+    original = original_of(path)
+    if isinstance(original, LocalFile):
+        try:
+            # A link counts, whether or not what it leads to is there.
+            os.lstat(original.path)
+        except (FileNotFoundError, NotADirectoryError):
+            return True
+        except OSError:
+            return False
+        return False
+    try:
+        original.state()
+    except OriginalError as error:
+        return error.missing
+    return False
+
+
+def _nearest_folder(path: str) -> Path | None:
+    """The innermost folder of a local path that is still there."""
+    original = original_of(path)
+    if not isinstance(original, LocalFile):
+        return None
+    return next((folder for folder in original.path.parents if folder.is_dir()), None)
+
+
+def _is_empty(folder: Path) -> bool:
+    try:
+        with os.scandir(folder) as entries:
+            return next(iter(entries), None) is None
+    except OSError:
+        return True  # nothing is known of it

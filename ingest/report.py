@@ -1,0 +1,70 @@
+"""What a run of ingest tells: its counts while it goes on and at its end."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from scenesearch.rejects import Reject
+
+# So many rejects are named in a report; all of them are in the library's table.
+_NAMED = 10_000
+
+
+@dataclass
+class IngestReport:
+    """Counts of a run; `reused` are those written without encoding (renamed, copied, or only
+    newly described), `retries` the reads and requests that had to be repeated.
+
+    With `dry_run`, `removed` are those that would have been.
+    """
+
+    library: str
+    collection: str
+    seen: int = 0
+    written: int = 0
+    skipped: int = 0
+    encoded: int = 0
+    reused: int = 0
+    rejected: int = 0
+    removed: int = 0
+    retries: int = 0
+    batch_size: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+    dry_run: bool = False
+    rejects: list[Reject] = field(default_factory=list)
+    removals: list[str] = field(default_factory=list)
+    kept: list[str] = field(default_factory=list)
+
+    @property
+    def images_per_s(self) -> float:
+        return self.seen / self.seconds if self.seconds > 0 else 0.0
+
+    def reject(self, rejects: Iterable[Reject]) -> None:
+        """Count these, and name them while there is room."""
+        for reject in rejects:
+            self.rejected += 1
+            if len(self.rejects) < _NAMED:
+                self.rejects.append(reject)
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented JSON shape of `scenesearch ingest --json`."""
+        return {
+            "library": self.library,
+            "collection": self.collection,
+            "seen": self.seen,
+            "written": self.written,
+            "skipped": self.skipped,
+            "rejected": self.rejected,
+            "removed": self.removed,
+            "encoded": self.encoded,
+            "reused": self.reused,
+            "retries": self.retries,
+            "batch_size": self.batch_size,
+            "interrupted": self.interrupted,
+            "dry_run": self.dry_run,
+            "images_per_s": round(self.images_per_s, 2),
+            "rejects": [{"path": r.path, "reason": r.reason, "kind": r.kind} for r in self.rejects],
+            "removals": self.removals,
+            "kept": self.kept,
+        }

@@ -1,0 +1,138 @@
+"""The library's side of a run: what it knows of pictures, and what is written to it."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingest.prepare import Candidate, Prepared, Unchanged
+from ingest.report import IngestReport
+from scenesearch.library import ImageRecord
+from scenesearch.rejects import Reject, Rejects
+from scenesearch.store.base import Point, StoreError, VectorStore
+from scenesearch.store.filters import OneOf
+
+Vector = NDArray[np.float32]
+
+
+class Writer:
+    """One collection with its table of rejects, read and written by one thread.
+
+    Points are gathered until `write_batch` pictures would be lost with the process; every
+    `flush_every` written ones are made safe against power loss. The report is kept up to date.
+    """
+
+    def __init__(
+        self,
+        store: VectorStore,
+        collection: str,
+        rejects: Rejects | None,
+        report: IngestReport,
+        *,
+        flush_every: int,
+        write_batch: int,
+    ) -> None:
+        self._store = store
+        self._collection = collection
+        self._rejects = rejects
+        self._report = report
+        self._flush_every = flush_every
+        self._write_batch = write_batch
+        # Nothing is known of pictures that an empty collection cannot hold.
+        self._was_empty = store.count(collection) == 0
+        self._waiting: list[Point] = []
+        self._unflushed = 0
+
+    def candidates(self, records: Sequence[ImageRecord]) -> list[Candidate]:
+        """The records with what the library knows of them, in two look-ups for all."""
+        paths = [str(record.original) for record in records]
+        earlier = {} if self._rejects is None else self._rejects.of(paths)
+        known: dict[str, Point] = {}
+        if not self._was_empty:
+            known = self._store.retrieve(self._collection, [record.image_id for record in records])
+        return [
+            Candidate(
+                record,
+                known[record.image_id].payload if record.image_id in known else None,
+                earlier.get(path),
+            )
+            for record, path in zip(records, paths, strict=True)
+        ]
+
+    def vectors(self, hashes: Iterable[str]) -> dict[str, Vector]:
+        """Vectors that the collection holds, by the SHA-256 of their pictures."""
+        wanted = tuple(set(hashes))
+        if not wanted:
+            return {}
+        found = {
+            point.payload["sha256"]: point.vector
+            for point in self._waiting
+            if point.payload["sha256"] in wanted and point.vector is not None
+        }
+        twins = self._store.scroll(
+            self._collection,
+            where=(OneOf("sha256", wanted),),
+            payload=("sha256",),
+            with_vectors=True,
+        )
+        return found | {t.payload["sha256"]: t.vector for t in twins if t.vector is not None}
+
+    def skip(self, unchanged: Unchanged) -> None:
+        self._report.seen += 1
+        self._report.skipped += 1
+        if self._rejects is not None and unchanged.was_reject is not None:
+            self._rejects.forget([unchanged.was_reject])
+
+    def reject(self, reject: Reject) -> None:
+        """Count and keep it; one kept from an earlier run has not been tried again."""
+        self._report.seen += 1
+        self.note([reject])
+
+    def note(self, rejects: Iterable[Reject]) -> None:
+        """Keep what was left out before any picture was seen: rows, folders."""
+        for reject in rejects:
+            self._report.reject([reject])
+            if self._rejects is not None and not reject.tries:
+                self._rejects.add([reject])
+
+    def put(
+        self,
+        pictures: Sequence[Prepared],
+        vectors: dict[str, Vector],
+        encoded: int,
+        *,
+        at_risk: int = 0,
+    ) -> None:
+        """Take pictures with their vectors by content, `encoded` of which are new.
+
+        `at_risk` further ones are in the encoder: all of them would be encoded again after a
+        crash, so the points are written before there are more than a batch.
+        """
+        for picture in pictures:
+            vector = vectors.get(picture.sha256)
+            if vector is None:
+                raise StoreError(
+                    f"the vector of {picture.image_id} is gone: another process has changed "
+                    f"{self._collection} meanwhile; run the same command again"
+                )
+            self._waiting.append(Point(picture.image_id, vector, picture.payload))
+            self._report.retries += picture.retries
+        self._report.seen += len(pictures)
+        self._report.encoded += encoded
+        self._report.reused += len(pictures) - encoded
+        if len(self._waiting) + at_risk >= self._write_batch:
+            self.write()
+
+    def write(self) -> None:
+        """Write what has been gathered; returns when it is acknowledged."""
+        if not self._waiting:
+            return
+        self._store.upsert(self._collection, self._waiting)
+        if self._rejects is not None:
+            self._rejects.forget(str(point.payload["path"]) for point in self._waiting)
+        self._report.written += len(self._waiting)
+        self._unflushed += len(self._waiting)
+        self._waiting = []
+        if self._unflushed >= self._flush_every:
+            self._store.flush(self._collection)
+            self._unflushed = 0
