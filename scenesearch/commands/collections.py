@@ -95,7 +95,7 @@ def build(
             live_image_fingerprint=live_image_fingerprint(settings, store, name),
             options=BuildOptions(
                 workers=workers or settings.threads or usable_cores(),
-                batch_size=batch_size or settings.batch_size,
+                batch_size=batch_size or settings.batch_size or BuildOptions.batch_size,
                 max_megapixels=settings.max_megapixels,
             ),
             on_progress=lambda now: progress.update(task, total=now.total, completed=now.seen),
