@@ -86,6 +86,13 @@ def open_image(
         data = (LocalFile(original) if isinstance(original, Path) else original).read()
     except OriginalError as error:
         raise ImageError(str(error), transient=error.transient) from None
+    return decode_image(data, reduce_to=reduce_to, max_megapixels=max_megapixels)
+
+
+def decode_image(
+    data: bytes, *, reduce_to: int | None = None, max_megapixels: float = 200
+) -> OpenedImage:
+    """The same of a file's bytes, as a visitor sends them."""
     # Pillow's own bomb check warns or raises at fixed sizes; ours follows the setting.
     _register_heif()
     try:

@@ -1,221 +1,635 @@
-"""Reads `--where` expressions into filters, by the declared payload fields.
+"""Reads a request from text: `dog on a beach + like:IMG_12 - people camera:canon taken:2019..2021`.
 
-    camera=Canon EOS 5D        is              orientation!=square     is not
-    tags in sea,boat           any of these    camera=Canon*           begins with
-    taken=2019                 that year       taken=2019-05..2021     from .. to, both included
-    width>=2000                at least        captions=red boat       all these words
-    location=55.75,37.62,50km  within          a=1 and b=2             both
-    folder=2020/may            that folder and everything below it
+docs/search.md describes the grammar. Three decisions keep plain language safe:
 
-A value with ' and ', a comma or a '*' of its own goes in double quotes.
+- Only a '+' or '-' between blanks, or right before a letter or a quote at the beginning of a word,
+  is an operator; hyphens and signs inside words, longer dashes and numbers ('-5') are text.
+- Only `NAME:` of a declared field (or has, like, near) begins a filter. Everything else with a
+  colon stays words, and a notice says so.
+- A double quote opens a phrase only where it is closed again.
+
+`--where` takes the same filters; with no words around, their values may hold blanks and several
+are joined by 'and' or a blank.
 """
 
 import difflib
 import re
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
 
-from scenesearch.errors import SceneSearchError
 from scenesearch.library import GeoPoint
+from scenesearch.periods import period
+from scenesearch.request import (
+    MAX_CHARACTERS,
+    MAX_FILTERS,
+    MAX_PARTS,
+    MAX_VALUES,
+    MAX_WEIGHT,
+    FieldFilter,
+    Like,
+    Operator,
+    Part,
+    Phrase,
+    QueryError,
+    Request,
+    Words,
+)
 from scenesearch.store.fields import PayloadField, by_name
 from scenesearch.store.filters import (
+    AnyOf,
     Condition,
     Filter,
+    Has,
     HasWords,
     Near,
     Not,
     OneOf,
+    Plain,
     Prefix,
     Range,
 )
 
+__all__ = ["Lookup", "QueryError", "condition_of", "conditions_of", "parse", "parse_where"]
 
-class QueryError(SceneSearchError):
-    """The request cannot be understood; the message is one sentence for the user."""
-
-
-_CONDITION = re.compile(r"\s*(?P<field>\w+)\s*(?P<op>!=|>=|<=|=|>|<|\bin\b)\s*(?P<value>.*)", re.S)
-_AND = re.compile(r'((?:[^"]|"[^"]*")*?)(?:\s+and\s+|$)', re.IGNORECASE)
-_NEAR = re.compile(
-    r"(?P<lat>[-+\d.]+)\s*,\s*(?P<lon>[-+\d.]+)\s*,\s*(?P<radius>[\d.]+)\s*(?P<unit>km|m)"
+_QUOTED = r'"(?>(?:[^"]|"")*)"'
+_WEIGHT = r"\^(?P<weight>\d{1,4}(?:\.\d{1,4})?)"
+_SPACE = re.compile(r"\s+")
+_OPERATOR = re.compile(r"(?P<sign>[+-])(?=\s|$)")
+_FILTER = re.compile(
+    rf"(?P<sign>[+-]?)(?P<name>\w+)(?P<op>:(?:>=|<=|>|<)?|!=|>=|<=|>|<|=)(?P<raw>(?>{_QUOTED}|\S)*)"
 )
-_PARTIAL_DATE = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
+_PHRASE = re.compile(rf"(?P<sign>[+-]?)(?P<quoted>{_QUOTED})(?:{_WEIGHT})?(?=\s|$)")
+_WORD = re.compile(rf"(?P<sign>[+-](?=[^\W\d]))?(?P<text>\S+?)(?:{_WEIGHT})?(?=\s|$)")
+_LIKE = re.compile(rf"(?P<id>{_QUOTED}|\S+?)(?:{_WEIGHT})?")
+_SEGMENT = re.compile(rf"(?P<quoted>{_QUOTED})|(?P<star>\*+)|(?P<dots>\.\.+)|(?P<text>.)", re.S)
+_PLAIN_VALUE = re.compile(r'[^\s",*<>=.]+(?:\.[^\s",*<>=.]+)*')
+_SPACED = re.compile(rf"{_QUOTED}|(?<!\S)(?P<head>-?\w+)\s*(?P<op>:|!=|>=|<=|=|>|<|\s+in\s+)\s*")
+_NEAR = re.compile(
+    r"(?P<lat>[-+]?[\d.]+),(?P<lon>[-+]?[\d.]+)(?:,(?P<radius>[\d.]+)\s*(?P<unit>km|m))?"
+)
+_DEFAULT_RADIUS_M = 10_000.0
+_COMPARISONS: tuple[Operator, ...] = (">", ">=", "<", "<=")
 
 
-def parse_where(expressions: Sequence[str], fields: Sequence[PayloadField]) -> Filter:
-    """All conditions of all expressions; raises QueryError naming the part that fails."""
-    return tuple(
-        _parse_condition(part, by_name(fields))
+@dataclass(frozen=True)
+class Lookup:
+    """A keyword as a person writes it, to be found among the values that the library has.
+
+    `camera:canon` means every camera with 'canon' among its words, whatever the case; where no
+    value has the word, those that hold it inside a word; with '*', those of that shape.
+    """
+
+    field: str
+    patterns: tuple[str, ...]  # values of the grammar
+    negated: bool
+    written: str
+
+
+def parse(text: str, fields: Sequence[PayloadField], *, today: date | None = None) -> Request:
+    """The request that the text makes of a library with these fields; raises QueryError."""
+    if len(text) > MAX_CHARACTERS:
+        raise QueryError(
+            f"the request has {len(text)} characters, at most {MAX_CHARACTERS} are read"
+        )
+    reading = _Reading(fields, today or date.today())
+    position = 0
+    while position < len(text):
+        if space := _SPACE.match(text, position):
+            position = space.end()
+            continue
+        for pattern, read in reading.readers:
+            match = pattern.match(text, position)
+            if match and read(match):
+                position = match.end()
+                break
+    return reading.request()
+
+
+def parse_where(
+    expressions: Sequence[str], fields: Sequence[PayloadField], *, today: date | None = None
+) -> tuple[FieldFilter, ...]:
+    """The filters of `--where` expressions; raises QueryError naming the part that fails."""
+    filters = [
+        found
         for expression in expressions
-        for part in _split_and(expression)
-    )
+        for found in _where(expression, fields, today or date.today())
+    ]
+    _check_number(filters)
+    return tuple(filters)
 
 
-def _split_and(expression: str) -> list[str]:
-    if expression.count('"') % 2:
-        raise QueryError(f"--where {expression}: a double quote is not closed")
-    parts = [part.strip() for part in _AND.findall(expression)]
-    return [part for part in parts if part]
+def condition_of(
+    filter_: FieldFilter, fields: Mapping[str, PayloadField], today: date | None = None
+) -> Condition | Lookup:
+    """What the filter asks of the store; a Lookup where the library's values decide.
+
+    Raises QueryError when a value does not fit its field.
+    """
+    alternatives: Condition | Lookup
+    if filter_.operator == "has":
+        alternatives = _any_of([Has(name) for name in filter_.values])
+    else:
+        field_ = fields[filter_.field]
+        if field_.type == "keyword" and filter_.operator == ":":
+            return Lookup(field_.name, filter_.values, filter_.negated, str(filter_))
+        reader = _ValueReader(str(filter_), field_, today or date.today())
+        alternatives = reader.condition(filter_.operator, filter_.values)
+    return Not(alternatives) if filter_.negated else alternatives
 
 
-def _parse_condition(text: str, fields: dict[str, PayloadField]) -> Condition:
-    match = _CONDITION.fullmatch(text)
-    if match is None:
-        raise QueryError(f"--where {text}: expected FIELD=VALUE, see `scenesearch search --help`")
-    name, op, value = match["field"], match["op"], match["value"].strip()
-    field = fields.get(name)
-    if field is None:
-        near = difflib.get_close_matches(name, fields, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"fields are {', '.join(sorted(fields))}"
-        raise QueryError(f"--where {text}: this library has no field {name!r}; {hint}")
-    if not value:
-        raise QueryError(f"--where {text}: the value is missing")
-    if op == "!=":
-        return Not(_is(text, field, value))
-    if op == "in":
-        return _one_of(text, field, [_unquote(part) for part in _split_commas(value)])
-    if op == "=":
-        return _is(text, field, value)
-    return _compare(text, field, op, value)
+def conditions_of(
+    filters: Sequence[FieldFilter],
+    fields: Sequence[PayloadField],
+    values_of: Callable[[str], Sequence[str]],
+    *,
+    today: date | None = None,
+) -> tuple[Filter, tuple[str, ...]]:
+    """All the filters ask of the store, and notices; `values_of` a keyword field are looked up."""
+    known = by_name(fields)
+    conditions: list[Condition] = []
+    notices: list[str] = []
+    for filter_ in filters:
+        condition = condition_of(filter_, known, today)
+        if isinstance(condition, Lookup):
+            condition, told = resolve(condition, values_of(condition.field))
+            notices += told
+        conditions.append(condition)
+    return tuple(conditions), tuple(notices)
 
 
-def _is(text: str, field: PayloadField, value: str) -> OneOf | Range | Prefix | HasWords | Near:
-    """What '=' means for the field's type."""
-    quoted = value.startswith('"')
-    if field.type == "text":
-        return HasWords(field.name, _unquote(value))
-    if field.type == "geo":
-        return _near(text, field, value)
-    if field.type == "datetime":
-        start, end = _split_range(value)
-        return Range(field.name, at_least=_earliest(text, start), below=_after(text, end))
-    if field.type in ("integer", "float") and (".." in value or field.type == "float"):
-        start, end = _split_range(value)
-        return Range(field.name, at_least=_number(text, start), at_most=_number(text, end))
-    if field.hierarchical and not quoted:
-        return _one_of(text, field, [value.removesuffix("*").rstrip("/") or "."])
-    if field.type == "keyword" and value.endswith("*") and not quoted:
-        return Prefix(field.name, value[:-1])
-    return _one_of(text, field, [_unquote(value)])
+def resolve(lookup: Lookup, values: Sequence[str]) -> tuple[Condition, tuple[str, ...]]:
+    """The lookup among a field's values, and notices: what it meant, or what was near it."""
+    meant: dict[str, None] = {}
+    notices: list[str] = []
+    for pattern in lookup.patterns:
+        found = _matching(pattern, values)
+        meant.update(dict.fromkeys(found))
+        if not found:
+            near = _nearest(_text(pattern), values)
+            hint = f"; did you mean {lookup.field}:{_written(near)}?" if near else ""
+            notices.append(f"{lookup.written}: no picture has such a value{hint}")
+    if len(meant) > 1:
+        listed = ", ".join(list(meant)[:4]) + (" …" if len(meant) > 4 else "")
+        notices.append(f"{lookup.written} means {len(meant)} values: {listed}")
+    condition = OneOf(lookup.field, tuple(meant))
+    return (Not(condition) if lookup.negated else condition), tuple(notices)
 
 
-def _one_of(text: str, field: PayloadField, values: list[str]) -> OneOf:
-    if field.type == "keyword":
-        return OneOf(field.name, tuple(values))
-    if field.type == "boolean":
-        return OneOf(field.name, tuple(_boolean(text, value) for value in values))
-    if field.type == "integer":
-        return OneOf(field.name, tuple(_integer(text, value) for value in values))
-    raise QueryError(
-        f"--where {text}: {field.name} is a {field.type} field, a list does not fit it"
-    )
+# --- the box ---------------------------------------------------------------------------------
 
 
-def _compare(text: str, field: PayloadField, op: str, value: str) -> Range:
-    if field.type == "datetime":
-        # 'taken>2019' is after that year, 'taken>=2019' from its first moment.
-        if op in (">", "<="):
-            moment = _after(text, value)
-            return (
-                Range(field.name, at_least=moment) if op == ">" else Range(field.name, below=moment)
+@dataclass
+class _Term:
+    """Words between two operators, in the place of the part they will be."""
+
+    excluded: bool
+    phrases: list[Phrase] = field(default_factory=list)
+
+    def add(self, text: str, weight: float) -> None:
+        if weight == 1 and self.phrases and self.phrases[-1].weight == 1:
+            text = f"{self.phrases.pop().text} {text}"
+        self.phrases.append(Phrase(text, weight))
+
+
+class _Reading:
+    """What has been read of a text so far."""
+
+    def __init__(self, fields: Sequence[PayloadField], today: date) -> None:
+        self.fields = by_name(fields)
+        self.today = today
+        self.running = _Term(excluded=False)
+        self.terms: list[_Term | Like] = [self.running]
+        self.filters: list[FieldFilter] = []
+        self.notices: list[str] = []
+        self.readers = (
+            (_OPERATOR, self.operator),
+            (_FILTER, self.filter),
+            (_PHRASE, self.phrase),
+            (_WORD, self.word),
+        )
+
+    def operator(self, match: re.Match[str]) -> bool:
+        self.running = _Term(excluded=match["sign"] == "-")
+        self.terms.append(self.running)
+        return True
+
+    def filter(self, match: re.Match[str]) -> bool:
+        name, op, raw = match["name"], match["op"], match["raw"]
+        if name.lower() == "like" and op == ":" and raw:
+            return self.like(match["sign"], raw)
+        found = _filter_of(name, op, raw, self.fields, minus=match["sign"] == "-")
+        if isinstance(found, FieldFilter):
+            condition_of(found, self.fields, self.today)
+            self.filters.append(found)
+            return True
+        if found:
+            self.notices.append(f"{_short(match[0])} was read as words: {found}")
+        return False
+
+    def like(self, sign: str, raw: str) -> bool:
+        match = _LIKE.fullmatch(raw)
+        image_id = _unquoted(match["id"]) if match else ""
+        if match is None or not image_id.strip():
+            return False
+        excluded = sign == "-" or (not sign and self.running.excluded)
+        self.terms.append(Like(image_id, _weight(match), excluded))
+        return True
+
+    def phrase(self, match: re.Match[str]) -> bool:
+        text = " ".join(_unquoted(match["quoted"]).split())
+        if text:
+            self.add(text, match["sign"], _weight(match))
+        return True
+
+    def word(self, match: re.Match[str]) -> bool:
+        self.add(match["text"], match["sign"] or "", _weight(match))
+        return True
+
+    def add(self, text: str, sign: str, weight: float) -> None:
+        if sign:  # a part of its own; the words around it go on
+            term = _Term(excluded=sign == "-")
+            self.terms.append(term)
+        else:
+            term = self.running
+        term.add(text, weight)
+
+    def request(self) -> Request:
+        parts: list[Part] = []
+        for term in self.terms:
+            if isinstance(term, Like):
+                parts.append(term)
+            elif term.phrases:
+                parts.append(Words(tuple(term.phrases), term.excluded))
+        if len(parts) > MAX_PARTS:
+            raise QueryError(f"the request has {len(parts)} parts, at most {MAX_PARTS} are taken")
+        _check_number(self.filters)
+        return Request(tuple(parts), tuple(self.filters), notices=tuple(self.notices))
+
+
+def _weight(match: re.Match[str]) -> float:
+    if match["weight"] is None:
+        return 1.0
+    weight = float(match["weight"])
+    if not 0 < weight <= MAX_WEIGHT:
+        raise QueryError(f"{_short(match[0])}: a weight is above 0 and at most {MAX_WEIGHT:g}")
+    return weight
+
+
+# --- --where ---------------------------------------------------------------------------------
+
+
+def _where(text: str, fields: Sequence[PayloadField], today: date) -> Iterator[FieldFilter]:
+    if len(text) > MAX_CHARACTERS:
+        raise QueryError(f"--where has {len(text)} characters, at most {MAX_CHARACTERS} are read")
+    if text.count('"') % 2:
+        raise QueryError(f"--where {_short(text)}: a double quote is not closed")
+    known = by_name(fields)
+    for name, op, raw in _where_parts(text, known):
+        minus, plain = name.startswith("-"), name.removeprefix("-")
+        written = f"--where {_short(f'{name}{op}{raw}')}"
+        if not raw:
+            raise QueryError(f"{written}: the value is missing")
+        found = _filter_of(plain, op, raw, known, minus=minus)
+        if not isinstance(found, FieldFilter):
+            raise QueryError(f"{written}: {found or 'expected FIELD:VALUE'}")
+        try:
+            condition_of(found, known, today)
+        except QueryError as error:
+            raise QueryError(f"--where {error}") from None
+        yield found
+
+
+def _begins_filter(match: re.Match[str], known: Mapping[str, PayloadField]) -> bool:
+    name = (match["head"] or "").removeprefix("-")
+    if _field_named(name, known):
+        return True
+    # '10:30' and 'boat in harbour' go on a value; a name that is none is a mistake to be told.
+    return name[:1].isalpha() and match["op"].strip() != "in"
+
+
+def _where_parts(text: str, known: Mapping[str, PayloadField]) -> Iterator[tuple[str, str, str]]:
+    """(name, operator, value) of each filter: a value goes on until the next one begins."""
+    matches = [match for match in _SPACED.finditer(text) if _begins_filter(match, known)]
+    before = text[: matches[0].start()] if matches else text
+    if before.strip():
+        raise QueryError(
+            f"--where {_short(text)}: expected FIELD:VALUE, see `scenesearch search --help`"
+        )
+    ends = [*(match.start() for match in matches[1:]), len(text)][: len(matches)]
+    for number, (match, end) in enumerate(zip(matches, ends, strict=True)):
+        raw = text[match.end() : end].strip()
+        if number + 1 < len(matches):
+            raw = re.sub(r"(^|\s+)and$", "", raw, flags=re.IGNORECASE)
+        yield match["head"], "=" if match["op"].strip() == "in" else match["op"], raw
+
+
+# --- one filter ------------------------------------------------------------------------------
+
+
+def _filter_of(
+    name: str, op: str, raw: str, fields: Mapping[str, PayloadField], *, minus: bool
+) -> FieldFilter | str:
+    """The filter, or why it is none ('' when that needs no saying)."""
+    if name.lower() in ("has", "like", "near") and not raw:
+        return ""
+    if name.lower() == "has" and op == ":" and raw:
+        names = [_field_named(part.strip(), fields) for part in raw.split(",")]
+        if all(names):
+            return FieldFilter("has", "has", tuple(found for found in names if found), minus)
+        wrong = next(p for p, found in zip(raw.split(","), names, strict=True) if not found)
+        return _no_field(wrong.strip(), "", fields)
+    field_name = _field_named(name, fields)
+    if field_name is None and name.lower() == "near":
+        field_name = next((f.name for f in fields.values() if f.type == "geo"), None)
+        if field_name is None:
+            return "this library has no places"
+    if field_name is None:
+        return _no_field(name, raw, fields) if name[0].isalpha() else ""
+    values = _values(raw)
+    if not values:
+        return f"no value stands right after it, as in {field_name}:VALUE"
+    negated = minus != (op == "!=")
+    operator = _OPERATORS[op]
+    if operator == "=" and fields[field_name].type != "keyword":
+        operator = ":"  # only names can be meant exactly or about
+    return FieldFilter(field_name, operator, values, negated)
+
+
+_OPERATORS: dict[str, Operator] = {
+    ":": ":",
+    "=": "=",
+    "!=": "=",
+    **{prefix + operator: operator for operator in _COMPARISONS for prefix in ("", ":")},
+}
+
+
+def _field_named(name: str, fields: Mapping[str, PayloadField]) -> str | None:
+    """The declared field: as written, in another case, or singular for plural."""
+    if name in fields:
+        return name
+    lower = {known.lower(): known for known in fields}
+    for candidate in (name.lower(), f"{name.lower()}s", name.lower().removesuffix("s")):
+        if candidate in lower:
+            return lower[candidate]
+    return None
+
+
+def _no_field(name: str, raw: str, fields: Mapping[str, PayloadField]) -> str:
+    near = difflib.get_close_matches(name.lower(), [*fields, "has", "like", "near"], n=1)
+    hint = f"; did you mean {near[0]}:{_short(raw) if raw else 'VALUE'}?" if near else ""
+    return f"this library has no field {name!r}{hint or f' ({_listed(fields)})'}"
+
+
+def _listed(fields: Iterable[str]) -> str:
+    names = sorted(fields)
+    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    return f"fields are {', '.join(names[:12])}{more}"
+
+
+def _check_number(filters: Sequence[FieldFilter]) -> None:
+    if len(filters) > MAX_FILTERS:
+        raise QueryError(f"{len(filters)} filters are given, at most {MAX_FILTERS} are taken")
+    for found in filters:
+        if len(found.values) > MAX_VALUES:
+            raise QueryError(
+                f"{found.field} has {len(found.values)} alternatives, "
+                f"at most {MAX_VALUES} are taken"
             )
-        moment = _earliest(text, value)
-        return Range(field.name, at_least=moment) if op == ">=" else Range(field.name, below=moment)
-    if field.type in ("integer", "float"):
-        number = _number(text, value)
-        bound = {">": "above", ">=": "at_least", "<": "below", "<=": "at_most"}[op]
-        return Range(field.name, **{bound: number})
-    raise QueryError(f"--where {text}: {field.name} is a {field.type} field, it has no order")
 
 
-def _near(text: str, field: PayloadField, value: str) -> Near:
-    match = _NEAR.fullmatch(value)
-    try:
-        if match is None:
-            raise ValueError
-        latitude, longitude = float(match["lat"]), float(match["lon"])
-        radius_m = float(match["radius"]) * (1000 if match["unit"] == "km" else 1)
-    except ValueError:
-        raise QueryError(
-            f"--where {text}: expected {field.name}=LATITUDE,LONGITUDE,RADIUS, "
-            "like 55.75,37.62,50km"
-        ) from None
-    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
-        raise QueryError(f"--where {text}: latitude is -90..90 and longitude -180..180")
-    return Near(field.name, GeoPoint(latitude, longitude), radius_m)
+# --- values ----------------------------------------------------------------------------------
 
 
-def _split_range(value: str) -> tuple[str, str]:
-    """'a..b' -> (a, b), 'a' -> (a, a); an end may be empty, '2019..' is open."""
-    start, dots, end = value.partition("..")
-    return (start.strip(), end.strip()) if dots else (value, value)
+def _values(raw: str) -> tuple[str, ...]:
+    """Alternatives between commas, each in its plainest written form; empty ones are dropped."""
+    parts, start, quoted = [], 0, False
+    for position, character in enumerate(raw):
+        if character == '"':
+            quoted = not quoted
+        elif character == "," and not quoted:
+            parts.append(raw[start:position])
+            start = position + 1
+    parts.append(raw[start:])
+    return tuple(filter(None, (_canonical(part.strip()) for part in parts)))
 
 
-def _earliest(text: str, value: str) -> datetime | None:
-    return _period(text, value)[0] if value else None
+def _segments(value: str) -> list[tuple[str, str]]:
+    """('text' | 'star' | 'dots', text) of a value; text outside and inside quotes is alike."""
+    found: list[tuple[str, str]] = []
+    for match in _SEGMENT.finditer(value):
+        kind = match.lastgroup or "text"
+        text = _unquoted(match[0]) if kind == "quoted" else match[0]
+        kind = "text" if kind == "quoted" else kind
+        if kind == "text" and found and found[-1][0] == "text":
+            text = found.pop()[1] + text
+        found.append((kind, text))
+    return found
 
 
-def _after(text: str, value: str) -> datetime | None:
-    return _period(text, value)[1] if value else None
+def _canonical(value: str) -> str:
+    parts: list[tuple[str, str]] = []
+    for kind, text in _segments(value):
+        if text.strip() and (kind == "text" or kind not in (part for part, _ in parts[-1:])):
+            parts.append((kind, text))
+    marks = {"star": "*", "dots": ".."}
+    return "".join(marks.get(kind) or _written(text) for kind, text in parts)
 
 
-def _period(text: str, value: str) -> tuple[datetime, datetime]:
-    """First moment of a year, month, day or instant, and the first moment after it (UTC)."""
-    value = _unquote(value)
-    match = _PARTIAL_DATE.fullmatch(value)
-    try:
-        if match is None:
-            moment = datetime.fromisoformat(value)
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            return moment, moment + timedelta(seconds=1)
-        year, month, day = (int(part) if part else None for part in match.groups())
-        start = datetime(year or 0, month or 1, day or 1, tzinfo=UTC)
-        if day:
-            return start, start + timedelta(days=1)
-        if month:
-            return start, start.replace(year=start.year + month // 12, month=month % 12 + 1)
-        return start, start.replace(year=start.year + 1)
-    except (ValueError, OverflowError):
-        raise QueryError(
-            f"--where {text}: {value!r} is not a date; write 2019, 2019-05, 2019-05-31 "
-            "or 2019-05-31T18:00"
-        ) from None
+def _written(text: str) -> str:
+    """The text as a value, quoted where it would be read as something else."""
+    text = text.strip()
+    if _PLAIN_VALUE.fullmatch(text):
+        return text
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
 
 
-def _number(text: str, value: str) -> int | float | None:
-    if not value:
-        return None
-    try:
-        return int(value)
-    except ValueError:
-        pass
-    try:
-        number = float(value)
-    except ValueError:
-        number = float("nan")
-    if number != number or number in (float("inf"), float("-inf")):
-        raise QueryError(f"--where {text}: {value!r} is not a number")
-    return number
+def _text(value: str) -> str:
+    return "".join(text for _, text in _segments(value))
 
 
-def _integer(text: str, value: str) -> int:
-    try:
-        return int(value)
-    except ValueError:
-        raise QueryError(f"--where {text}: {value!r} is not a whole number") from None
+def _unquoted(text: str) -> str:
+    if len(text) >= 2 and text[0] == text[-1] == '"':
+        return text[1:-1].replace('""', '"')
+    return text
 
 
-def _boolean(text: str, value: str) -> bool:
-    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-    if value.lower() not in known:
-        raise QueryError(f"--where {text}: {value!r} is neither true nor false")
-    return known[value.lower()]
+class _ValueReader:
+    """Reads the values of one filter by its field's type; `written` is for messages."""
+
+    def __init__(self, written: str, field_: PayloadField, today: date) -> None:
+        self.written, self.field, self.today = written, field_, today
+
+    def condition(self, operator: Operator, values: Sequence[str]) -> Plain | AnyOf:
+        kind = self.field.type
+        if kind == "geo":
+            return self.near(",".join(map(_text, values)))
+        if operator not in (":", "="):
+            if len(values) > 1:
+                raise self.error(f"only one value can follow {operator}")
+            return self.compare(operator, _text(values[0]))
+        alternatives: list[Plain] = []
+        for value in values:
+            alternatives.append(self.one(value))
+        return _any_of(alternatives)
+
+    def one(self, value: str) -> Plain:
+        field_, name = self.field, self.field.name
+        kinds = [kind for kind, _ in _segments(value)]
+        text = _text(value)
+        match field_.type:
+            case "text":
+                return HasWords(name, text.replace("*", " "))
+            case "boolean":
+                return OneOf(name, (self.boolean(text),))
+            case "datetime":
+                start, end = self.ends(value)
+                return Range(name, at_least=self.earliest(start), below=self.after(end))
+            case "integer" if "dots" not in kinds:
+                return OneOf(name, (self.integer(text),))
+            case "integer" | "float":
+                start, end = self.ends(value)
+                return Range(name, at_least=self.number(start), at_most=self.number(end))
+        if field_.hierarchical:
+            stars = kinds and kinds[-1] == "star"
+            return OneOf(name, ((text[:-1] if stars else text).rstrip("/") or ".",))
+        if kinds[-1:] == ["star"] and kinds.count("star") == 1:
+            return Prefix(name, text[: -len(_segments(value)[-1][1])])
+        return OneOf(name, (text,))
+
+    def ends(self, value: str) -> tuple[str, str]:
+        """'a..b' -> (a, b), 'a' -> (a, a); an end may be empty, '2019..' is open."""
+        segments = _segments(value)
+        marks = [number for number, (kind, _) in enumerate(segments) if kind == "dots"]
+        if not marks:
+            text = _text(value)
+            return text, text
+        if len(marks) > 1:
+            raise self.error("a range is written FROM..TO")
+        start = "".join(text for _, text in segments[: marks[0]])
+        end = "".join(text for _, text in segments[marks[0] + 1 :])
+        if not (start or end):
+            raise self.error("a range is written FROM..TO, FROM.. or ..TO")
+        return start, end
+
+    def compare(self, operator: Operator, text: str) -> Range:
+        field_ = self.field
+        if field_.type == "datetime":
+            # 'taken:>2019' is after that year, 'taken:>=2019' from its first moment.
+            moment = self.after(text) if operator in (">", "<=") else self.earliest(text)
+            if operator in (">", ">="):
+                return Range(field_.name, at_least=moment)
+            return Range(field_.name, below=moment)
+        if field_.type in ("integer", "float"):
+            bound = {">": "above", ">=": "at_least", "<": "below", "<=": "at_most"}[operator]
+            return Range(field_.name, **{bound: self.number(text)})
+        raise self.error(f"{field_.name} is a {field_.type} field, it has no order")
+
+    def near(self, text: str) -> Near:
+        match = _NEAR.fullmatch("".join(text.split()))
+        try:
+            if match is None:
+                raise ValueError
+            latitude, longitude = float(match["lat"]), float(match["lon"])
+            radius_m = _DEFAULT_RADIUS_M
+            if match["radius"]:
+                radius_m = float(match["radius"]) * (1000 if match["unit"] == "km" else 1)
+        except ValueError:
+            raise self.error(
+                "expected near:LATITUDE,LONGITUDE,RADIUS, like near:55.75,37.62,50km"
+            ) from None
+        if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+            raise self.error("latitude is -90..90 and longitude -180..180")
+        if radius_m <= 0:
+            raise self.error("the radius is above 0")
+        return Near(self.field.name, GeoPoint(latitude, longitude), radius_m)
+
+    def earliest(self, text: str) -> datetime | None:
+        return self.period(text)[0] if text else None
+
+    def after(self, text: str) -> datetime | None:
+        return self.period(text)[1] if text else None
+
+    def period(self, text: str) -> tuple[datetime, datetime]:
+        try:
+            return period(text, self.today)
+        except ValueError:
+            raise self.error(
+                f"{text!r} is not a date; write 2019, 2019-05, 2019-05-31, may-2019, "
+                "summer-2020 or last-year"
+            ) from None
+
+    def number(self, text: str) -> int | float | None:
+        if not text:
+            return None
+        try:
+            return int(text)
+        except ValueError:
+            pass
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if number != number or number in (float("inf"), float("-inf")):
+            raise self.error(f"{text!r} is not a number")
+        return number
+
+    def integer(self, text: str) -> int:
+        try:
+            return int(text)
+        except ValueError:
+            raise self.error(f"{text!r} is not a whole number") from None
+
+    def boolean(self, text: str) -> bool:
+        known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if text.lower() not in known:
+            raise self.error(f"{text!r} is neither true nor false")
+        return known[text.lower()]
+
+    def error(self, what: str) -> QueryError:
+        return QueryError(f"{_short(self.written)}: {what}")
 
 
-def _split_commas(value: str) -> list[str]:
-    parts = [part.strip() for part in re.findall(r'\s*("[^"]*"|[^,]+)', value)]
-    return [part for part in parts if part]
+def _any_of(alternatives: Sequence[Plain]) -> Plain | AnyOf:
+    """One condition for all of them; values of one field are asked for together."""
+    if len(alternatives) == 1:
+        return alternatives[0]
+    named = [alternative for alternative in alternatives if isinstance(alternative, OneOf)]
+    if len(named) < len(alternatives):
+        return AnyOf(tuple(alternatives))
+    return OneOf(named[0].field, tuple(value for one in named for value in one.values))
 
 
-def _unquote(value: str) -> str:
-    return value[1:-1] if len(value) >= 2 and value[0] == value[-1] == '"' else value
+# --- values that the library has ---------------------------------------------------------------
+
+
+def _matching(pattern: str, values: Sequence[str]) -> list[str]:
+    segments = [(kind, text.casefold()) for kind, text in _segments(pattern)]
+    if any(kind == "star" for kind, _ in segments):
+        # 'folder:2020/*' is the folder and all below it, as 'folder:2020' is.
+        expression = "".join(
+            ".*" if kind == "star" else re.escape(text) for kind, text in segments
+        ).removesuffix("/.*")
+        shape = re.compile(f"{expression}(/.*)?" if pattern.endswith("/*") else expression, re.S)
+        return [value for value in values if shape.fullmatch(value.casefold())]
+    wanted = "".join(text for _, text in segments)
+    whole = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
+    words = [value for value in values if whole.search(value.casefold())]
+    return words or [value for value in values if wanted in value.casefold()]
+
+
+def _nearest(text: str, values: Sequence[str]) -> str:
+    """The value most like the text, or one with a word most like it; '' when none is."""
+    by_word: dict[str, str] = {}
+    for value in values:
+        for word in (value.casefold(), *re.findall(r"\w+", value.casefold())):
+            by_word.setdefault(word, word if word != value.casefold() else value)
+    near = difflib.get_close_matches(text.casefold(), by_word, n=1)
+    return by_word[near[0]] if near else ""
+
+
+def _short(text: str) -> str:
+    """At most 60 characters on one line, for messages."""
+    line = " ".join(text.split())
+    return line if len(line) <= 60 else f"{line[:57]}..."

@@ -9,7 +9,7 @@ on picture and query alone, not on the library's size or on how many hits were a
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,20 +38,51 @@ class Calibration:
     query_mean: float = 0.0
     mean_picture: NDArray[np.float64] | None = None  # (dimension,), not of unit length
 
+    def line(self, query: NDArray[np.float32]) -> tuple[float, float]:
+        """The intercept and slope of log odds against the cosine, for the query."""
+        mean = 0.0 if self.mean_picture is None else float(self.mean_picture @ query)
+        return self.intercept + self.query_mean * mean, self.cosine
+
+    def average(self, query: NDArray[np.float32]) -> float:
+        """The cosine of an average picture with the query; without one declared, that of a
+        picture of 5 % relevance."""
+        if self.mean_picture is not None:
+            return float(self.mean_picture @ query)
+        return (math.log(0.05 / 0.95) - self.intercept) / self.cosine
+
     def relevance(
         self, scores: NDArray[np.float32], query: NDArray[np.float32]
     ) -> NDArray[np.float64]:
         """Probabilities 0-1 for one query's cosines (any shape); `query` is its embedding."""
-        mean = 0.0 if self.mean_picture is None else float(self.mean_picture @ query)
-        logits = self.intercept + self.cosine * scores.astype(np.float64) + self.query_mean * mean
-        # Beyond 30 the sigmoid would round to exactly 0 or 1: no hit is ever certain.
-        return 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
+        intercept, slope = self.line(query)
+        return probability(intercept + slope * scores.astype(np.float64))
+
+
+def probability(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sigmoid; never exactly 0 or 1, for no hit is ever certain."""
+    return 1 / (1 + np.exp(-np.clip(log_odds, -30, 30)))
+
+
+Band = Literal["strong", "partial", "weak"]
+
+# Where a hit's relevance begins to be called so: people who judge would rather say yes than no;
+# one in five would say yes.
+STRONG, PARTIAL = 0.5, 0.2
+
+
+def band(relevance: float) -> Band:
+    """The word for a relevance."""
+    return "strong" if relevance >= STRONG else "partial" if relevance >= PARTIAL else "weak"
 
 
 # For encoder folders without a calibration: CLIP-like cosines of matching pairs lie around
 # 0.25-0.35 and of others below 0.2, so 0.2 becomes an even chance. A guess that
 # training.calibrate replaces.
 UNCALIBRATED = Calibration(intercept=-6.0, cosine=30.0)
+
+# The same for pictures as queries: cosines of CLIP-like encoders between photographs of different
+# things lie around 0.5, between those of one thing above 0.8.
+UNCALIBRATED_PICTURES = Calibration(intercept=-12.0, cosine=15.0)
 
 
 def read_calibration(declared: Mapping[str, Any], dimension: int) -> Calibration:
@@ -83,6 +114,24 @@ def read_calibration(declared: Mapping[str, Any], dimension: int) -> Calibration
         raise CalibrationError(f"calibration needs {dimension} finite numbers 'mean_picture'")
     mean = np.array(mean_picture, np.float64)
     return Calibration(intercept, cosine, float(declared["query_mean"]), mean)
+
+
+def read_picture_calibration(declared: Mapping[str, Any]) -> Calibration:
+    """What a cosine between two pictures means: whether people would say that a description of
+    the one fits the other. The documented guess where `pictures` is not declared.
+
+    Raises CalibrationError for numbers this version cannot use.
+    """
+    pictures = declared.get("pictures")
+    if pictures is None:
+        return UNCALIBRATED_PICTURES
+    if not isinstance(pictures, Mapping) or not all(
+        _finite(pictures.get(key)) for key in ("intercept", "cosine")
+    ):
+        raise CalibrationError("calibration of 'pictures' needs finite 'intercept' and 'cosine'")
+    if pictures["cosine"] <= 0:
+        raise CalibrationError("calibration of 'pictures' needs 'cosine' above 0")
+    return Calibration(float(pictures["intercept"]), float(pictures["cosine"]))
 
 
 def _finite(value: object) -> bool:

@@ -1,84 +1,127 @@
-"""Words in, hits out: encode the text, ask the store, judge the relevance."""
+"""A request in, an answer out: what page, command line, notebooks and evaluation ask alike.
 
+The way of a request: its parts become vectors and one aim (`scenesearch.aim`), its filters
+conditions; the store ranks; relevance cuts; copies are collapsed; a page is taken.
+"""
+
+import base64
+import hashlib
+import json
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
+from numpy.typing import NDArray
 
+from scenesearch.aim import Aim, AimPart, aim_of, mixed
+from scenesearch.answer import Hit, SearchResult
+from scenesearch.copies import Copies
 from scenesearch.encoder.base import Encoder
-from scenesearch.query import QueryError
-from scenesearch.relevance import read_calibration
-from scenesearch.store.base import VectorStore, check_encoder
-from scenesearch.store.fields import PayloadField
-from scenesearch.store.filters import Filter
+from scenesearch.encoder.vectors import TextVectors
+from scenesearch.images import ImageError, decode_image
+from scenesearch.query import conditions_of, parse
+from scenesearch.relevance import STRONG, read_calibration, read_picture_calibration
+from scenesearch.request import (
+    MAX_HITS,
+    FieldFilter,
+    Like,
+    Order,
+    Part,
+    QueryError,
+    Request,
+    Upload,
+    Words,
+)
+from scenesearch.store.base import ScoredPoint, StoreError, VectorStore, check_encoder
+from scenesearch.store.conditions import declared_field, facet_field
+from scenesearch.store.fields import PayloadField, by_name
+from scenesearch.store.filters import Filter, Not, OneOf
 
-# Longer texts would cost memory and time for words the context length cuts anyway.
-MAX_QUERY_CHARACTERS = 10_000
+__all__ = ["Hit", "SearchResult", "Searcher", "conditions_in"]
+
+MAX_UPLOAD_BYTES = 20 * 1024 * 1024
+
+# So many pictures at most are sorted, counted by facets or left out as showing what is subtracted.
+MAX_RELEVANT = 10_000
+
+# Values of a keyword field that a filter like 'camera:canon' is looked up among.
+MAX_VALUES_LOOKED_UP = 50_000
+
+# Fused and diverse rankings arrange so many of the nearest; behind them cosines fall.
+_ARRANGED = 512
+
+# More than the page, so that copies and a next page are seen without asking twice.
+_SPARE = 16
+_PARTIAL_SHOWN = 3
+
+# Beyond so many hits, whole payloads are fetched for the page alone.
+_FEW = 256
+
+
+class Options(TypedDict, total=False):
+    """What may be said of a request beside its text; see `Request`."""
+
+    where: Filter
+    k: int
+    offset: int
+    after: str | None
+    min_relevance: float
+    sort: Order | None
+    collapse: bool
+    diversity: float | None
+    hybrid: bool
+    facets: tuple[str, ...]
+    exact: bool
 
 
 @dataclass(frozen=True)
-class Hit:
-    """One picture of an answer; `score` is a cosine, `relevance` a probability."""
+class _Candidate:
+    """A point on its way to be a hit; `key` orders the ranking, where cosines do not."""
 
-    rank: int
-    image_id: str
-    path: str
-    score: float
+    point: ScoredPoint
     relevance: float
-    payload: Mapping[str, Any]
+    key: tuple[Any, ...]
 
 
-@dataclass(frozen=True)
-class SearchResult:
-    """Hits in order, with what was asked and how long each part took.
+# The n first of a ranking.
+_Fetch = Callable[[int], list[_Candidate]]
 
-    `nearest` is the best hit below the relevance asked for: what there is when `hits` is empty.
-    """
+# A candidate and the ids of its near-duplicates.
+_Group = tuple[_Candidate, tuple[str, ...]]
 
-    query: str
-    encoder: str
-    library: str
-    hits: tuple[Hit, ...]
-    nearest: Hit | None
-    encode_ms: float
-    search_ms: float
-    total_ms: float
 
-    def to_json(self) -> dict[str, Any]:
-        """The documented JSON shape of `scenesearch search --json`."""
-        return {
-            "query": self.query,
-            "encoder": self.encoder,
-            "library": self.library,
-            "hits": [
-                {
-                    "rank": hit.rank,
-                    "image_id": hit.image_id,
-                    "path": hit.path,
-                    "score": hit.score,
-                    "relevance": hit.relevance,
-                    "payload": dict(hit.payload),
-                }
-                for hit in self.hits
-            ],
-            "timing_ms": {
-                "encode": self.encode_ms,
-                "search": self.search_ms,
-                "total": self.total_ms,
-            },
-        }
+def conditions_in(
+    store: VectorStore, library: str, filters: Sequence[FieldFilter]
+) -> tuple[Filter, tuple[str, ...]]:
+    """The filters as conditions, with keywords looked up among the library's values; notices."""
+
+    def values_of(field: str) -> list[str]:
+        values = store.facet(library, field, limit=MAX_VALUES_LOOKED_UP)
+        return [str(value) for value, _ in values]
+
+    return conditions_of(filters, store.describe(library).fields, values_of)
 
 
 class Searcher:
     """Searches one library; checks once that the encoder is the collection's own.
 
-    Raises CollectionMissing or EncoderMismatch when made, so that a page or a command fails
-    before the first question.
+    `texts` keeps embeddings of texts beyond this searcher's life; uploads of more than
+    `max_megapixels` are refused. Safe for threads. Raises CollectionMissing or EncoderMismatch
+    when made, so that a page or a command fails before the first question.
     """
 
-    def __init__(self, encoder: Encoder, store: VectorStore, library: str) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        store: VectorStore,
+        library: str,
+        *,
+        texts: TextVectors | None = None,
+        max_megapixels: float = 100,
+    ) -> None:
         spec = store.describe(library)
         check_encoder(
             spec,
@@ -86,64 +129,426 @@ class Searcher:
             fingerprint=encoder.info.fingerprint,
             dimension=encoder.info.dimension,
         )
+        if texts is not None and texts.fingerprint != encoder.info.fingerprint:
+            raise ValueError("the text vectors kept are another encoder's")
         self.library = library
         self.fields: tuple[PayloadField, ...] = spec.fields
+        self._spec = spec
         self._encoder = encoder
+        self._texts = texts or TextVectors(encoder)
         self._store = store
+        self._max_megapixels = max_megapixels
         self._calibration = read_calibration(encoder.info.calibration, encoder.info.dimension)
+        self._pictures = read_picture_calibration(encoder.info.calibration)
 
-    def search(
-        self,
-        text: str,
-        *,
-        k: int = 10,
-        offset: int = 0,
-        where: Filter = (),
-        min_relevance: float = 0.0,
-        exact: bool = False,
-    ) -> SearchResult:
-        """The k best pictures after `offset` that fit the filter and are relevant enough.
+    def parse(self, text: str, **options: Unpack[Options]) -> Request:
+        """The request of a text, by the fields of this library; raises QueryError."""
+        return replace(parse(text, self.fields), **options)
 
-        Raises QueryError for an empty or absurdly long text.
+    def search(self, request: Request | str, **options: Unpack[Options]) -> SearchResult:
+        """The page of the answer that the request asks for; a text is parsed first.
+
+        Raises QueryError for what cannot be asked, StoreError for what the store cannot do.
         """
-        text = text.strip()
-        if not text:
-            raise QueryError("the query is empty: describe a scene in words")
-        if len(text) > MAX_QUERY_CHARACTERS:
-            raise QueryError(
-                f"the query has {len(text)} characters, at most {MAX_QUERY_CHARACTERS} are read"
-            )
         started = time.perf_counter()
-        (vector,) = self._encoder.encode_texts([text])
+        text = request.strip() if isinstance(request, str) else str(request)
+        request = parse(text, self.fields) if isinstance(request, str) else request
+        request = replace(request, **options)
+        self._check(request)
+        where, told = conditions_of(request.filters, self.fields, self._values)
+        notices = [*request.notices, *told]
+        parts = [self._part(part) for part in request.parts]
         encoded = time.perf_counter()
-        points = self._store.search(
-            self.library, vector, k=k, offset=offset, where=where, exact=exact
-        )
-        searched = time.perf_counter()
-        scores = np.array([point.score for point in points], np.float32)
-        candidates = [
-            Hit(
-                rank=offset + position,
-                image_id=point.image_id,
-                path=str(point.payload.get("path", "")),
-                score=point.score,
-                relevance=float(relevance),
-                payload=point.payload,
-            )
-            for position, (point, relevance) in enumerate(
-                zip(points, self._calibration.relevance(scores, vector), strict=True), start=1
-            )
-        ]
-        hits = tuple(hit for hit in candidates if hit.relevance >= min_relevance)
-        below = candidates[len(hits) :]
+        where, excluded = self._without_excluded(request, parts, (*request.where, *where), notices)
+        aim = aim_of(parts) if parts else None
+        fetch = self._ranking(request, aim, where, notices)
+        page, start, partial, more = _page(fetch, request, self._cursor(request))
+        hits = self._hits(page, start)
+        facets = {name: self._counts(name, request, aim, where, notices) for name in request.facets}
         finished = time.perf_counter()
         return SearchResult(
             query=text,
             encoder=self._encoder.info.name,
             library=self.library,
             hits=hits,
-            nearest=below[0] if below else None,
+            partial=self._hits([(found, ()) for found in partial], 0),
+            next=_written_cursor(request, start + len(page), page[-1][0]) if more else None,
+            notices=tuple(notices),
+            facets=facets,
+            excluded=excluded,
             encode_ms=(encoded - started) * 1000,
-            search_ms=(searched - encoded) * 1000,
+            search_ms=(finished - encoded) * 1000,
             total_ms=(finished - started) * 1000,
         )
+
+    def aim(self, request: Request) -> Aim:
+        """Where a request with parts looks, and what its cosines mean."""
+        return aim_of([self._part(part) for part in request.parts])
+
+    # What is asked
+
+    def _check(self, request: Request) -> None:
+        if not (request.parts or request.filters or request.where):
+            raise QueryError("the query is empty: describe a scene in words")
+        if not 1 <= request.k <= MAX_HITS:
+            raise QueryError(f"{request.k} pictures are asked for; 1 to {MAX_HITS} can be")
+        if not 0 <= request.offset <= MAX_HITS:
+            raise QueryError(
+                f"offset {request.offset}: 0 to {MAX_HITS} pictures can be passed over"
+            )
+        if request.offset and request.after is not None:
+            raise QueryError("a page begins at an offset or after a cursor, not both")
+        if not 0 <= request.min_relevance <= 1:
+            raise QueryError(f"min_relevance {request.min_relevance} is not between 0 and 1")
+        if request.diversity is not None and not 0 <= request.diversity <= 1:
+            raise QueryError(f"diversity {request.diversity} is not between 0 and 1")
+        if request.sort is not None and (request.diversity is not None or request.hybrid):
+            raise QueryError("an answer is sorted by a field, diverse or hybrid: one of them")
+        try:
+            if request.sort and declared_field(request.sort.field, self._spec).type == "geo":
+                raise QueryError(f"{request.sort.field} is a place and has no order to sort by")
+            for name in request.facets:
+                facet_field(name, self._spec)
+        except StoreError as error:
+            raise QueryError(str(error)) from None
+
+    def _values(self, field: str) -> list[str]:
+        values = self._store.facet(self.library, field, limit=MAX_VALUES_LOOKED_UP)
+        return [str(value) for value, _ in values]
+
+    def _part(self, part: Part) -> AimPart:
+        match part:
+            case Words():
+                vector, calibration = self.words_vector(part), self._calibration
+            case Like():
+                vector, calibration = self._picture_of(part.image_id), self._pictures
+            case Upload():
+                vector, calibration = self._uploaded(part), self._pictures
+        weight = 1.0 if isinstance(part, Words) else part.weight
+        return AimPart(vector, calibration, weight, part.excluded)
+
+    def words_vector(self, words: Words) -> NDArray[np.float32]:
+        """The embedding of the description, with what its weighted phrases add or take away."""
+        whole = self._texts.of(words.text)
+        weighted = [phrase for phrase in words.phrases if phrase.weight != 1]
+        if not weighted:
+            return whole
+        vectors = [whole, *(self._texts.of(phrase.text) for phrase in weighted)]
+        return mixed(vectors, [1.0, *(phrase.weight - 1 for phrase in weighted)])
+
+    def _picture_of(self, name: str) -> NDArray[np.float32]:
+        image_id = self.image_id(name)
+        point = self._store.retrieve(self.library, [image_id], with_vectors=True).get(image_id)
+        if point is None or point.vector is None:
+            raise QueryError(f"like:{name}: the picture has just been removed")
+        return point.vector
+
+    def image_id(self, name: str) -> str:
+        """The id that is this name, or the one that ends with it, with or without its suffix.
+
+        Raises QueryError when no id or several do.
+        """
+        try:
+            if name in self._store.retrieve(self.library, [name]):
+                return name
+        except StoreError:  # no id at all, as half a character is
+            raise QueryError(f"like:{name!r} cannot name a picture") from None
+        wanted = f"/{name.casefold().lstrip('/')}"
+        found = [
+            point.image_id
+            for point in self._store.scroll(self.library, payload=(), batch_size=10_000)
+            if _ends_with(point.image_id, wanted)
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ", ".join(sorted(found)[:3])
+            raise QueryError(
+                f"like:{name} may be {len(found)} pictures: {listed}; write more of it"
+            )
+        raise QueryError(f"like:{name}: library {self.library} has no such picture")
+
+    def _uploaded(self, upload: Upload) -> NDArray[np.float32]:
+        if len(upload.data) > MAX_UPLOAD_BYTES:
+            raise QueryError(
+                f"{upload.name} has {len(upload.data) / 2**20:.0f} MiB, "
+                f"a query picture at most {MAX_UPLOAD_BYTES // 2**20}"
+            )
+        try:
+            picture = decode_image(
+                upload.data,
+                reduce_to=max(self._encoder.info.image_size),
+                max_megapixels=self._max_megapixels,
+            )
+        except ImageError as error:
+            raise QueryError(f"{upload.name}: {error}") from None
+        vector: NDArray[np.float32] = self._encoder.encode_images([picture.image])[0]
+        return vector
+
+    def _without_excluded(
+        self, request: Request, parts: Sequence[AimPart], where: Filter, notices: list[str]
+    ) -> tuple[Filter, int]:
+        """The filter that also leaves out what confidently shows a subtracted part, and how many.
+
+        Pictures of the library that the request names are left out too: they are known.
+        """
+        known = {self.image_id(part.image_id) for part in request.parts if isinstance(part, Like)}
+        showing: set[str] = set()
+        for part in parts:
+            if part.excluded:
+                aim = aim_of([replace(part, excluded=False)])
+                found, complete = self._relevant(aim, where, STRONG, payload=())
+                showing.update(candidate.point.image_id for candidate in found)
+                if not complete:
+                    notices.append(
+                        f"only the {MAX_RELEVANT} pictures that most show what is subtracted "
+                        "are left out"
+                    )
+        left_out = showing | known
+        if not left_out:
+            return where, 0
+        return (*where, Not(OneOf("image_id", tuple(sorted(left_out))))), len(showing - known)
+
+    # Rankings
+
+    def _ranking(
+        self, request: Request, aim: Aim | None, where: Filter, notices: list[str]
+    ) -> _Fetch:
+        if aim is None:
+            return _of_list(self._browsed(request.sort, where))
+        if request.sort is not None:
+            payload = (request.sort.field, "sha256", "phash")
+            found, complete = self._relevant(aim, where, request.min_relevance, payload=payload)
+            if not complete:
+                notices.append(f"sorted are the {MAX_RELEVANT} most relevant pictures")
+            field = by_name(self.fields)[request.sort.field]
+            keyed = [
+                replace(candidate, key=_sort_key(candidate.point, field, request.sort))
+                for candidate in found
+            ]
+            return _of_list(sorted(keyed, key=lambda candidate: candidate.key))
+        return lambda n: _candidates(self._nearest(request, aim, where, n), aim)
+
+    def _nearest(self, request: Request, aim: Aim, where: Filter, n: int) -> list[ScoredPoint]:
+        payload = None if n <= _FEW else ("sha256", "phash")
+        if request.diversity:
+            return self._store.search_diverse(
+                self.library,
+                aim.vector,
+                k=n,
+                where=where,
+                payload=payload,
+                diversity=request.diversity,
+            )
+        words = " ".join(
+            part.text for part in request.parts if isinstance(part, Words) and not part.excluded
+        )
+        if request.hybrid and words:
+            return self._store.search_hybrid(
+                self.library,
+                aim.vector,
+                words,
+                k=n,
+                where=where,
+                payload=payload,
+                exact=request.exact,
+            )
+        return self._store.search(
+            self.library, aim.vector, k=n, where=where, payload=payload, exact=request.exact
+        )
+
+    def _relevant(
+        self, aim: Aim, where: Filter, at_least: float, *, payload: Sequence[str]
+    ) -> tuple[list[_Candidate], bool]:
+        """All at least so relevant, best first, and whether these are all there are."""
+        n = _FEW
+        while True:
+            points = self._store.search(self.library, aim.vector, k=n, where=where, payload=payload)
+            found = _candidates(points, aim)
+            below = bool(found) and found[-1].relevance < at_least
+            if below or len(found) < n or n >= MAX_RELEVANT:
+                kept = [candidate for candidate in found if candidate.relevance >= at_least]
+                return kept, below or len(found) < n
+            n = min(4 * n, MAX_RELEVANT)
+
+    def _browsed(self, sort: Order | None, where: Filter) -> list[_Candidate]:
+        """All that passes the filters, by the field or by image id."""
+        field = by_name(self.fields)[sort.field] if sort else None
+        keys = (*((field.name,) if field else ()), "sha256", "phash")
+        found = []
+        for point in self._store.scroll(self.library, where=where, payload=keys):
+            scored = ScoredPoint(point.image_id, 0.0, point.payload)
+            key = _sort_key(scored, field, sort) if field and sort else (point.image_id,)
+            found.append(_Candidate(scored, 1.0, key))
+        return sorted(found, key=lambda candidate: candidate.key)
+
+    def _counts(
+        self, name: str, request: Request, aim: Aim | None, where: Filter, notices: list[str]
+    ) -> tuple[tuple[str | int | bool, int], ...]:
+        """Values of the field among the pictures of the answer, most frequent first."""
+        if aim is not None and request.min_relevance > 0:
+            found, complete = self._relevant(aim, where, request.min_relevance, payload=())
+            if not complete:
+                notices.append(f"{name} is counted in the {MAX_RELEVANT} most relevant pictures")
+            answer = tuple(candidate.point.image_id for candidate in found)
+            where = (*where, OneOf("image_id", answer))
+        return tuple(self._store.facet(self.library, name, where=where))
+
+    # Hits
+
+    def _cursor(self, request: Request) -> "_Cursor | None":
+        return None if request.after is None else _read_cursor(request)
+
+    def _hits(self, page: Sequence[_Group], start: int) -> tuple[Hit, ...]:
+        payloads: dict[str, Mapping[str, Any]] = {
+            found.point.image_id: found.point.payload for found, _ in page
+        }
+        bare = [image_id for image_id, payload in payloads.items() if "path" not in payload]
+        if bare:
+            whole = self._store.retrieve(self.library, bare)
+            payloads |= {image_id: point.payload for image_id, point in whole.items()}
+        return tuple(
+            Hit(
+                rank=rank,
+                image_id=found.point.image_id,
+                path=str(payloads[found.point.image_id].get("path", "")),
+                score=found.point.score,
+                relevance=found.relevance,
+                payload=payloads[found.point.image_id],
+                copies=copies,
+            )
+            for rank, (found, copies) in enumerate(page, start=start + 1)
+        )
+
+
+# --- rankings --------------------------------------------------------------------------------
+
+
+def _candidates(points: Sequence[ScoredPoint], aim: Aim) -> list[_Candidate]:
+    relevance = aim.relevance(np.array([point.score for point in points], np.float32))
+    return [
+        _Candidate(point, float(probability), (-point.score, point.image_id))
+        for point, probability in zip(points, relevance, strict=True)
+    ]
+
+
+def _of_list(candidates: list[_Candidate]) -> _Fetch:
+    return lambda n: candidates[:n]
+
+
+def _sort_key(point: ScoredPoint, field: PayloadField, order: Order) -> tuple[Any, ...]:
+    """Orders by the field's value, those without one last, ties by image id; plain JSON values."""
+    value = point.payload.get(field.name)
+    value = (value[0] if value else None) if isinstance(value, list) else value
+    if field.type == "datetime" and value is not None:
+        try:
+            value = datetime.fromisoformat(str(value)).timestamp()
+        except ValueError:
+            value = None
+    if value is None:
+        return (1, 0, point.image_id)
+    if isinstance(value, str):
+        # Descending, letters count backwards and an end comes after them.
+        letters = [ord(letter) for letter in value.casefold()]
+        text = [-letter for letter in letters] + [1] if order.descending else letters
+        return (0, text, point.image_id)
+    return (0, -value if order.descending else value, point.image_id)
+
+
+def _page(
+    fetch: _Fetch, request: Request, cursor: "_Cursor | None"
+) -> tuple[list[_Group], int, list[_Candidate], bool]:
+    """Hits of the page with their copies, how many come before them, what is partial, and whether
+    there are more."""
+    arranged = bool(request.diversity or request.hybrid)
+    start = cursor.seen if cursor else request.offset
+    n = start + request.k + _SPARE
+    while True:
+        found = fetch(n)
+        kept = [candidate for candidate in found if candidate.relevance >= request.min_relevance]
+        groups = _collapsed(kept) if request.collapse else _alone(kept)
+        first = _first_after(groups, cursor, arranged) if cursor else request.offset
+        page = groups[first : first + request.k]
+        more = len(groups) > first + request.k
+        falling = not arranged or len(found) >= _ARRANGED
+        below = bool(found) and falling and found[-1].relevance < request.min_relevance
+        if more or below or len(found) < n:
+            partial = [] if groups or start else found[:_PARTIAL_SHOWN]
+            return page, start, partial, more
+        n *= 4
+
+
+def _alone(candidates: Sequence[_Candidate]) -> list[_Group]:
+    return [(candidate, ()) for candidate in candidates]
+
+
+def _collapsed(candidates: Sequence[_Candidate]) -> list[_Group]:
+    copies = Copies()
+    groups: dict[int, list[str]] = {}
+    for position, candidate in enumerate(candidates):
+        point = candidate.point
+        first = copies.first_of(position, point.payload, point.score)
+        if first == position:
+            groups[position] = []
+        else:
+            groups[first].append(point.image_id)
+    return [(candidates[first], tuple(others)) for first, others in groups.items()]
+
+
+# --- cursors ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Cursor:
+    """The last hit of the page before: how many there were, and its place in the ranking."""
+
+    seen: int
+    key: tuple[Any, ...]
+
+
+def _first_after(groups: Sequence[_Group], cursor: _Cursor, arranged: bool) -> int:
+    """Where the next page begins. Pictures that came since and rank before it stay out of it."""
+    if arranged:  # its order is no order of keys: look for the last hit itself
+        last = cursor.key[-1]
+        for position, (candidate, _) in enumerate(groups):
+            if candidate.point.image_id == last:
+                return position + 1
+        return cursor.seen
+    keys = (position for position, (found, _) in enumerate(groups) if found.key > cursor.key)
+    return next(keys, len(groups))
+
+
+def _written_cursor(request: Request, seen: int, last: _Candidate) -> str:
+    document = [_identity(request), seen, *last.key]
+    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode()
+
+
+def _read_cursor(request: Request) -> _Cursor:
+    try:
+        identity, seen, *key = json.loads(base64.urlsafe_b64decode(request.after or ""))
+        if not isinstance(seen, int) or not 0 <= seen <= 10 * MAX_HITS or not key:
+            raise ValueError
+    except (ValueError, TypeError):
+        raise QueryError(
+            "the cursor of the next page is damaged; ask again from the start"
+        ) from None
+    if identity != _identity(request):
+        raise QueryError("the cursor belongs to another request; ask again from the start")
+    return _Cursor(seen, tuple(key))
+
+
+def _identity(request: Request) -> str:
+    """The same for all pages of an answer, another for another request."""
+    uploads = [part.data for part in request.parts if isinstance(part, Upload)]
+    order = (request.where, request.sort, request.diversity, request.hybrid, request.collapse)
+    digest = hashlib.sha256(f"{request}\n{order}\n{request.min_relevance}".encode())
+    for data in uploads:
+        digest.update(data)
+    return digest.hexdigest()[:12]
+
+
+def _ends_with(image_id: str, wanted: str) -> bool:
+    """Whether the id, or it without its suffix, ends with the wanted parts of a path."""
+    path = f"/{image_id.casefold()}"
+    stem, dot, _ = path.rpartition(".")
+    return path.endswith(wanted) or bool(dot and stem.endswith(wanted))

@@ -102,6 +102,7 @@ def evaluate(
     if context.invoked_subcommand is not None:
         return
     from scenesearch.query import parse_where
+    from scenesearch.searcher import conditions_in
 
     judged = [file for file in (expert, crowd) if file is not None]
     if queries is None and not judged:
@@ -115,7 +116,10 @@ def evaluate(
     missed: list[str] = []
     with _gallery(settings, encoder, images, library) as (store, name, loaded):
         if queries is not None:
-            conditions = parse_where(where or [], store.describe(name).fields)
+            filters = parse_where(where or [], store.describe(name).fields)
+            conditions, notices = conditions_in(store, name, filters)
+            for notice in notices:
+                say(notice)
             evaluation = run_evaluation(
                 read_queries(queries), loaded, store, name, where=conditions
             )

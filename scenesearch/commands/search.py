@@ -45,16 +45,18 @@ def search(
 ) -> None:
     """Find the pictures that show the scene. Exits 0 when found, 1 when nothing matches."""
     from scenesearch.query import parse_where
-    from scenesearch.searcher import Searcher
+    from scenesearch.searcher import Searcher, conditions_in
 
     settings = read_settings()
     name = library_name(library or settings.library)
     with open_store(settings) as store:
         searcher = Searcher(library_encoder(settings, encoder, store, name), store, name)
+        filters = parse_where(where or [], searcher.fields)
+        conditions, _ = conditions_in(store, name, filters)
         result = searcher.search(
             text,
             k=k,
-            where=parse_where(where or [], searcher.fields),
+            where=conditions,
             min_relevance=settings.min_relevance if min_relevance is None else min_relevance,
         )
     if sheet is not None and result.hits:

@@ -68,4 +68,5 @@ class Encoder(Protocol):
         """Embeddings of upright RGB pictures, `(n, dimension)`."""
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embeddings of texts, `(n, dimension)`; words beyond the context length are cut."""
+        """Embeddings of texts, `(n, dimension)`; one beyond the context length is the mean of its
+        parts."""

@@ -70,10 +70,10 @@ def test_ingest_then_search_finds_the_picture(run: Run, photos: Path) -> None:
         "removed": 0,
     }
     found = document(run("search", "green", "--json", "-k", 2, "--min-relevance", 0))
-    assert set(found) == {"query", "encoder", "library", "hits", "timing_ms"}
+    assert set(found) >= {"query", "encoder", "library", "hits", "timing_ms"}
     assert (found["encoder"], found["library"], len(found["hits"])) == ("tiny", "photos", 2)
     first = found["hits"][0]
-    assert set(first) == {"rank", "image_id", "path", "score", "relevance", "payload"}
+    assert set(first) >= {"rank", "image_id", "path", "score", "relevance", "payload"}
     assert (first["rank"], first["image_id"]) == (1, "green.jpg")
     assert first["path"] == str(photos / "green.jpg")
 

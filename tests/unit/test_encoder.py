@@ -36,9 +36,21 @@ def test_padding_in_a_batch_does_not_change_a_vector(folder: Path) -> None:
     np.testing.assert_array_equal(together[0], encoder.encode_texts(["red"])[0])
 
 
-def test_words_beyond_the_context_length_are_cut(folder: Path) -> None:
+def test_sentences_beyond_the_context_length_count_alike(folder: Path) -> None:
+    (vector,) = OnnxEncoder(folder).encode_texts(["red red. blue blue. red"])
+    np.testing.assert_allclose(vector, [2 / 5**0.5, 0, 1 / 5**0.5], atol=1e-6)
+
+
+def test_a_sentence_beyond_the_context_length_is_split_between_words(folder: Path) -> None:
     (vector,) = OnnxEncoder(folder).encode_texts(["red red red red blue blue blue"])
-    np.testing.assert_allclose(vector, [1, 0, 0])
+    np.testing.assert_allclose(vector, [0.5**0.5, 0, 0.5**0.5], atol=1e-6)
+
+
+def test_a_long_text_does_not_change_its_neighbours_in_a_batch(folder: Path) -> None:
+    encoder = OnnxEncoder(folder)
+    together = encoder.encode_texts(["red green", "blue " * 20, "green"])
+    np.testing.assert_allclose(together[0], encoder.encode_texts(["red green"])[0], atol=1e-6)
+    np.testing.assert_allclose(together[1:], [[0, 0, 1], [0, 1, 0]], atol=1e-6)
 
 
 def test_nothing_encodes_to_no_rows(folder: Path) -> None:

@@ -1,84 +1,328 @@
-"""--where expressions."""
+"""The grammar of requests: words, pictures, subtraction, filters; and of --where."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scenesearch.library import GeoPoint
-from scenesearch.query import QueryError, parse_where
+from scenesearch.query import QueryError, conditions_of, parse, parse_where
+from scenesearch.request import FieldFilter, Like, Phrase, Request, Words
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
-from scenesearch.store.filters import Condition, HasWords, Near, Not, OneOf, Prefix, Range
+from scenesearch.store.filters import (
+    AnyOf,
+    Condition,
+    Has,
+    HasWords,
+    Near,
+    Not,
+    OneOf,
+    Prefix,
+    Range,
+)
 
 FIELDS = (
     *BUILTIN_FIELDS,
     PayloadField("price", "float", "Price"),
     PayloadField("print", "boolean", "Print"),
 )
+TODAY = date(2026, 11, 25)
+VALUES = {
+    "camera": ["Canon EOS 5D", "Nikon D90", "Canon PowerShot", "CanonFlex"],
+    "tags": ["sea", "sea lion", "seagull", "holiday"],
+    "orientation": ["landscape", "portrait"],
+    "folder": [".", "2020", "2020/may", "2021", "2021/may"],
+}
 
 
 def moment(*parts: int) -> datetime:
     return datetime(*parts, tzinfo=UTC)
 
 
+def asked(text: str) -> Request:
+    return parse(text, FIELDS, today=TODAY)
+
+
+def words(text: str, *, excluded: bool = False) -> Words:
+    return Words((Phrase(text),), excluded)
+
+
+def conditions(request: Request | tuple[FieldFilter, ...]) -> tuple[Condition, ...]:
+    filters = request.filters if isinstance(request, Request) else request
+    return conditions_of(filters, FIELDS, VALUES.__getitem__, today=TODAY)[0]
+
+
+# Words, pictures, mixtures
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("two boats at sunset", (words("two boats at sunset"),)),
+        (
+            "dog on a beach + like:IMG_12 - people",
+            (words("dog on a beach"), Like("IMG_12"), words("people", excluded=True)),
+        ),
+        ("dog on a beach -people", (words("dog on a beach"), words("people", excluded=True))),
+        ("dog -people on a beach", (words("dog on a beach"), words("people", excluded=True))),
+        ('dog -"red car"', (words("dog"), words("red car", excluded=True))),
+        ("dog - people in hats", (words("dog"), words("people in hats", excluded=True))),
+        ("dog +snow", (words("dog"), words("snow"))),
+        ("-people", (words("people", excluded=True),)),
+        ("dog^2", (Words((Phrase("dog", 2.0),)),)),
+        ("dog^2 on a beach", (Words((Phrase("dog", 2.0), Phrase("on a beach"))),)),
+        ('"red dog"^0.5 here', (Words((Phrase("red dog", 0.5), Phrase("here"))),)),
+        ("like:2019/a.jpg^0.5", (Like("2019/a.jpg", 0.5),)),
+        ('like:"my dog.jpg"', (Like("my dog.jpg"),)),
+        ("dog - like:a.jpg", (words("dog"), Like("a.jpg", excluded=True))),
+        ("dog -like:a.jpg", (words("dog"), Like("a.jpg", excluded=True))),
+        ("", ()),
+        ("  +  - ", ()),
+    ],
+)
+def test_text_becomes_parts(text: str, parts: tuple[object, ...]) -> None:
+    assert asked(text).parts == parts
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a black-and-white t-shirt",
+        "a man – smiling",
+        "a man — smiling",
+        "pre- and post-war houses",
+        "snow at -5 degrees",
+        "c++ code",
+        '5" wheel',
+        'an unclosed "quote',
+        "10:30 in the morning",
+        "a smile :-)",
+        "2 + 2".replace(" + ", "+"),
+        "x^y",
+        "a -- b",
+    ],
+)
+def test_marks_inside_words_are_words_and_need_no_notice(text: str) -> None:
+    assert asked(text) == Request((words(text),))
+    assert asked(text).notices == ()
+
+
+def test_a_quoted_sentence_keeps_its_dash() -> None:
+    assert asked('"a man - smiling"').parts == (words("a man - smiling"),)
+
+
+@pytest.mark.parametrize("text", ["dog^0", "dog^11", "like:a^99"])
+def test_a_weight_out_of_bounds_is_refused(text: str) -> None:
+    with pytest.raises(QueryError, match="a weight is above 0 and at most 10"):
+        asked(text)
+
+
+# What is no field
+
+
+@pytest.mark.parametrize(
+    ("text", "kept", "notice"),
+    [
+        ("time: 10:30", "time: 10:30", "no field 'time'"),
+        ("note: x", "note: x", "no field 'note'"),
+        ("a dog camra:canon", "a dog camra:canon", "did you mean camera:canon"),
+        ("see http://example.org/a.jpg", "see http://example.org/a.jpg", "no field 'http'"),
+        ("camera: canon", "camera: canon", "no value stands right after it, as in camera:VALUE"),
+        ("has:legs", "has:legs", "no field 'legs'"),
+        ("tags:", "tags:", "as in tags:VALUE"),
+    ],
+)
+def test_what_is_no_filter_is_words_and_said_to_be(text: str, kept: str, notice: str) -> None:
+    request = asked(text)
+    assert request == Request((words(kept),))
+    assert len(request.notices) == 1
+    assert "was read as words" in request.notices[0]
+    assert notice in request.notices[0]
+
+
+# Filters
+
+
+@pytest.mark.parametrize(
+    ("text", "condition"),
+    [
+        ("camera:canon", OneOf("camera", ("Canon EOS 5D", "Canon PowerShot"))),
+        ("camera:nonf", OneOf("camera", ("CanonFlex",))),
+        ("Camera:d90", OneOf("camera", ("Nikon D90",))),
+        ("-camera:nikon", Not(OneOf("camera", ("Nikon D90",)))),
+        ("camera:nikon,flex", OneOf("camera", ("Nikon D90", "CanonFlex"))),
+        ('camera:"canon eos"', OneOf("camera", ("Canon EOS 5D",))),
+        ("camera:canon*shot", OneOf("camera", ("Canon PowerShot",))),
+        ("camera:leica", OneOf("camera", ())),
+        ("camera=canon", OneOf("camera", ("canon",))),
+        ("camera!=Nikon", Not(OneOf("camera", ("Nikon",)))),
+        ("tag:sea", OneOf("tags", ("sea", "sea lion"))),
+        ("tag=sea,holiday", OneOf("tags", ("sea", "holiday"))),
+        ("orientation:landscape", OneOf("orientation", ("landscape",))),
+        ("folder:2020/*", OneOf("folder", ("2020", "2020/may"))),
+        ("folder=2020/may/", OneOf("folder", ("2020/may",))),
+        ("width:>2000", Range("width", above=2000)),
+        ("width>=2000", Range("width", at_least=2000)),
+        ("width:800..1200", Range("width", at_least=800, at_most=1200)),
+        ("width:640,800", OneOf("width", (640, 800))),
+        ("price:2.5..", Range("price", at_least=2.5)),
+        ("price:1,2..3", AnyOf((Range("price", 1, 1), Range("price", 2, 3)))),
+        ("print:yes", OneOf("print", (True,))),
+        ("caption:boat", HasWords("captions", "boat")),
+        ("caption:red,ship", AnyOf((HasWords("captions", "red"), HasWords("captions", "ship")))),
+        ('caption:"red boat"', HasWords("captions", "red boat")),
+        ("has:caption", Has("captions")),
+        ("-has:tag", Not(Has("tags"))),
+        ("has:tag,caption", AnyOf((Has("tags"), Has("captions")))),
+        ("near:55.75,37.62,50km", Near("location", GeoPoint(55.75, 37.62), 50_000)),
+        ("near:-1.5,2,300m", Near("location", GeoPoint(-1.5, 2), 300)),
+        ("near:55.75,37.62", Near("location", GeoPoint(55.75, 37.62), 10_000)),
+        ("taken:2019..2021", Range("taken", moment(2019, 1, 1), below=moment(2022, 1, 1))),
+        ("taken:>2019", Range("taken", at_least=moment(2020, 1, 1))),
+        ("taken:last-year", Range("taken", moment(2025, 1, 1), below=moment(2026, 1, 1))),
+        ('taken:"summer 2020"', Range("taken", moment(2020, 6, 1), below=moment(2020, 9, 1))),
+        ("taken:may-2019..july-2019", Range("taken", moment(2019, 5, 1), below=moment(2019, 8, 1))),
+        (
+            "taken:2019,2021",
+            AnyOf(
+                (
+                    Range("taken", moment(2019, 1, 1), below=moment(2020, 1, 1)),
+                    Range("taken", moment(2021, 1, 1), below=moment(2022, 1, 1)),
+                )
+            ),
+        ),
+    ],
+)  # fmt: skip
+def test_a_filter_stands_anywhere_in_the_words(text: str, condition: Condition) -> None:
+    request = asked(f"a dog {text} on a beach")
+    assert request.parts == (words("a dog on a beach"),)
+    assert conditions(request) == (condition,)
+
+
+def test_values_that_are_not_there_get_the_nearest_suggested() -> None:
+    _, notices = conditions_of(asked("camera:cannon").filters, FIELDS, VALUES.__getitem__)
+    assert notices == ("camera:cannon: no picture has such a value; did you mean camera:canon?",)
+
+
+def test_several_values_that_are_meant_are_told() -> None:
+    _, notices = conditions_of(asked("camera:canon").filters, FIELDS, VALUES.__getitem__)
+    assert notices == ("camera:canon means 2 values: Canon EOS 5D, Canon PowerShot",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("width:wide", "width:wide: 'wide' is not a whole number"),
+        ("width:>nan", "not a number"),
+        ("width:1..2..3", "a range is written"),
+        ("width:>1,2", "only one value can follow >"),
+        ("taken:2019-13", "not a date"),
+        ("taken:9999", "not a date"),
+        ("taken:tomorrowish", "not a date; write 2019"),
+        ("print:maybe", "neither true nor false"),
+        ("camera:>Canon", "has no order"),
+        ("near:north", "near:LATITUDE,LONGITUDE,RADIUS"),
+        ("near:91,0,5km", "latitude is -90..90"),
+        ("near:1,0,0km", "radius is above 0"),
+        ("x" * 10_001, "at most 10000 are read"),
+        (" + ".join("abcdefghijklmnopq"), "17 parts, at most 16"),
+        ("width:1 " * 33, "33 filters are given, at most 32"),
+        ("width:" + ",".join("1" * 101), "101 alternatives, at most 100"),
+    ],
+)
+def test_a_mistake_is_named_in_the_box(text: str, message: str) -> None:
+    with pytest.raises(QueryError, match=message):
+        asked(text)
+
+
+# --where
+
+
 @pytest.mark.parametrize(
     ("text", "condition"),
     [
         ("camera=Canon EOS 5D", OneOf("camera", ("Canon EOS 5D",))),
+        ("camera:canon eos", OneOf("camera", ("Canon EOS 5D",))),
         ("camera!=Nikon", Not(OneOf("camera", ("Nikon",)))),
+        ("-camera:nikon", Not(OneOf("camera", ("Nikon D90",)))),
         ('camera="Canon*"', OneOf("camera", ("Canon*",))),
         ("camera=Canon*", Prefix("camera", "Canon")),
         ('tags in sea, "red, old", boat', OneOf("tags", ("sea", "red, old", "boat"))),
         ("folder=2020/*", OneOf("folder", ("2020",))),
-        ("folder=2020/may/", OneOf("folder", ("2020/may",))),
-        ("width>=2000", Range("width", at_least=2000)),
         ("width < 10", Range("width", below=10)),
         ("width=10..20", Range("width", at_least=10, at_most=20)),
         ("width=640", OneOf("width", (640,))),
-        ("price=2.5..", Range("price", at_least=2.5)),
         ("print=yes", OneOf("print", (True,))),
-        ("taken=2019", Range("taken", at_least=moment(2019, 1, 1), below=moment(2020, 1, 1))),
         ("taken=2019-12", Range("taken", at_least=moment(2019, 12, 1), below=moment(2020, 1, 1))),
         ("taken=2019-05-31", Range("taken", moment(2019, 5, 31), below=moment(2019, 6, 1))),
-        ("taken=2019..2021", Range("taken", moment(2019, 1, 1), below=moment(2022, 1, 1))),
-        ("taken>2019", Range("taken", at_least=moment(2020, 1, 1))),
         ("taken<=2019", Range("taken", below=moment(2020, 1, 1))),
         ("taken>=2019-05-31T18:00", Range("taken", at_least=moment(2019, 5, 31, 18))),
-        ("captions=red boat", HasWords("captions", "red boat")),
-        ("location=55.75,37.62,50km", Near("location", GeoPoint(55.75, 37.62), 50_000)),
+        ("taken = last year", Range("taken", moment(2025, 1, 1), below=moment(2026, 1, 1))),
+        ("captions=red boat in harbour", HasWords("captions", "red boat in harbour")),
+        ("location=55.75, 37.62, 50 km", Near("location", GeoPoint(55.75, 37.62), 50_000)),
     ],
 )
-def test_expression_becomes_condition(text: str, condition: Condition) -> None:
-    assert parse_where([text], FIELDS) == (condition,)
+def test_where_takes_the_same_filters_with_blanks(text: str, condition: Condition) -> None:
+    assert conditions(parse_where([text], FIELDS, today=TODAY)) == (condition,)
 
 
-def test_conditions_join_with_and_outside_quotes() -> None:
-    assert parse_where(['width>=10 AND tags="salt and pepper"', "height<5"], FIELDS) == (
+def test_filters_of_where_are_joined_by_and_or_a_blank() -> None:
+    parsed = parse_where(['width>=10 AND tags="salt and pepper"', "height<5 print:no"], FIELDS)
+    assert conditions(parsed) == (
         Range("width", at_least=10),
         OneOf("tags", ("salt and pepper",)),
         Range("height", below=5),
+        OneOf("print", (False,)),
     )
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("camra=Canon", "did you mean 'camera'"),
+        ("camra=Canon", "--where camra=Canon: .*no field 'camra'; did you mean camera:Canon"),
+        ("camera=Canon widht>5", "no field 'widht'; did you mean width"),
         ("zzz=1", "fields are camera"),
-        ("sunset", "expected FIELD=VALUE"),
+        ("sunset", "--where sunset: expected FIELD:VALUE"),
+        ("sunset width>5", "expected FIELD:VALUE"),
         ("camera=", "value is missing"),
-        ("width=wide", "not a whole number"),
-        ("width>nan", "not a number"),
-        ("taken=last week", "not a date"),
-        ("taken=2019-13", "not a date"),
-        ("taken=9999", "not a date"),
-        ("print=maybe", "neither true nor false"),
+        ("width=wide", "--where width:wide: 'wide' is not a whole number"),
         ("camera>Canon", "has no order"),
-        ("taken in 2019,2020", "a list does not fit"),
-        ("location=north", "LATITUDE,LONGITUDE,RADIUS"),
-        ("location=91,0,5km", "latitude is -90..90"),
         ('tags="sea', "quote is not closed"),
     ],
 )
-def test_mistake_is_named(text: str, message: str) -> None:
+def test_a_mistake_in_where_is_named(text: str, message: str) -> None:
     with pytest.raises(QueryError, match=message):
         parse_where([text], FIELDS)
+
+
+# Any text at all
+
+MARKS = st.sampled_from(
+    [
+        *'+-"^:=,.*<>!/ \n\t\0é',
+        *("..", "^2", " - ", " + ", '"a b"', "dog", "Canon", "2019", "caption", "and", "in"),
+        *("like:", "has:", "camera:", "tag:", "taken:", "width:", "near:", "folder:"),
+    ]
+)
+TEXTS = st.one_of(st.text(max_size=60), st.lists(MARKS, max_size=25).map("".join))
+
+
+@given(TEXTS)
+def test_any_text_reads_back_from_its_written_form_or_is_refused_in_words(text: str) -> None:
+    try:
+        request = asked(text)
+    except QueryError:
+        return
+    assert asked(str(request)) == request
+    conditions(request)
+
+
+@given(TEXTS)
+def test_any_where_is_filters_that_the_box_reads_too_or_is_refused_in_words(text: str) -> None:
+    try:
+        filters = parse_where([text], FIELDS, today=TODAY)
+    except QueryError:
+        return
+    assert asked(" ".join(map(str, filters))).filters == filters
+    conditions(filters)

@@ -1,0 +1,88 @@
+"""From the parts of a request to one vector, and from a cosine with it to a relevance.
+
+Each part has a vector v and a line that says what a cosine c with it means: log odds a + b c of
+being relevant (`scenesearch.relevance`). A mixture takes the weighted mean of its parts' log odds,
+a logarithmic opinion pool (C. Genest, J. Zidek 1986, Combining Probability Distributions). That is
+linear in the cosines, so one vector, the weighted sum of b v, ranks by it exactly: a picture's
+cosines, which are always higher than a text's, do not drown the words beside it.
+
+A subtracted part takes away its log odds above those of an average picture. Pictures that
+confidently show it are left out besides: see `Searcher`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenesearch.relevance import Calibration, probability
+from scenesearch.request import QueryError
+
+# How much of a subtracted part's log odds is taken away.
+SUBTRACTION = 0.5
+
+
+@dataclass(frozen=True)
+class AimPart:
+    """A part of a request as a vector of unit length, `(dimension,)`."""
+
+    vector: NDArray[np.float32]
+    calibration: Calibration
+    weight: float = 1.0
+    excluded: bool = False
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Where to look: a vector of unit length, and the line from cosine to log odds."""
+
+    vector: NDArray[np.float32]
+    intercept: float
+    slope: float
+
+    def relevance(self, cosines: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Probabilities of being relevant, of any shape."""
+        return probability(self.log_odds(cosines))
+
+    def log_odds(self, cosines: NDArray[np.float32]) -> NDArray[np.float64]:
+        return self.intercept + self.slope * cosines.astype(np.float64)
+
+
+def aim_of(parts: Sequence[AimPart]) -> Aim:
+    """The aim of all parts together; only subtracted ones aim away from what they show.
+
+    Raises QueryError when the parts cancel each other out.
+    """
+    wanted = [part for part in parts if not part.excluded]
+    unwanted = [part for part in parts if part.excluded]
+    direction = np.zeros_like(parts[0].vector, dtype=np.float64)
+    intercept = 0.0
+    for part in wanted:
+        share = part.weight / sum(part.weight for part in wanted)
+        offset, slope = part.calibration.line(part.vector)
+        direction += share * slope * part.vector
+        intercept += share * offset
+    for part in unwanted:
+        offset, slope = part.calibration.line(part.vector)
+        if wanted:
+            share = SUBTRACTION * part.weight
+            intercept += share * slope * part.calibration.average(part.vector)
+        else:
+            share = part.weight / sum(part.weight for part in unwanted)
+            intercept -= share * offset
+        direction -= share * slope * part.vector
+    slope = float(np.linalg.norm(direction))
+    if slope < 1e-6:
+        raise QueryError("the request takes away all that it asks for")
+    return Aim((direction / slope).astype(np.float32), intercept, slope)
+
+
+def mixed(vectors: Sequence[NDArray[np.float32]], weights: Sequence[float]) -> NDArray[np.float32]:
+    """The weighted sum of vectors, of unit length again; raises QueryError when it vanishes."""
+    total = np.asarray(weights, np.float64) @ np.stack(vectors)  # (dimension,)
+    length = float(np.linalg.norm(total))
+    if length < 1e-6:
+        raise QueryError("the words' weights cancel each other out")
+    unit: NDArray[np.float32] = (total / length).astype(np.float32)
+    return unit

@@ -1,0 +1,126 @@
+"""Dates as people write them: 2019, 2019-05-31, 'may 2019', 'summer 2020', 'last year'.
+
+Blanks may be written as '-' or '_', so that 'taken:last-year' needs no quotes. Seasons are the
+meteorological ones of the northern half: summer is June to August, winter 2020 begins in
+December 2020.
+"""
+
+import calendar
+import re
+from datetime import UTC, date, datetime, timedelta
+
+_ISO = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
+_DECADE = re.compile(r"(\d{3}0)s")
+_LAST_DAYS = re.compile(r"last ([1-9]\d{0,3}) (day|week|month|year)s?")
+_DAYS_OF = {"day": 1, "week": 7}
+_MONTHS = {
+    name.lower(): number
+    for names in (calendar.month_name, calendar.month_abbr)
+    for number, name in enumerate(names)
+    if name
+} | {"sept": 9}
+_SEASONS = {"spring": 3, "summer": 6, "autumn": 9, "fall": 9, "winter": 12}  # first month
+
+
+def period(text: str, today: date) -> tuple[datetime, datetime]:
+    """First moment of what the text names and the first moment after it, in UTC.
+
+    `today` is what 'yesterday' and 'last summer' count from. Raises ValueError.
+    """
+    try:
+        return _period(text.strip(), today)
+    except OverflowError:
+        raise ValueError(f"{text!r} is out of the calendar") from None
+
+
+def _period(text: str, today: date) -> tuple[datetime, datetime]:
+    if iso := _ISO.fullmatch(text):
+        year, month, day = (int(part) if part else None for part in iso.groups())
+        return _of(year or 0, month, day)
+    words = " ".join(re.split(r"[\s_,-]+", text.lower()))
+    if words in ("today", "yesterday"):
+        day_of = today - timedelta(days=words == "yesterday")
+        return _of(day_of.year, day_of.month, day_of.day)
+    if decade := _DECADE.fullmatch(words):
+        first = int(decade[1])
+        return _of(first)[0], _of(first + 9)[1]
+    if counted := _LAST_DAYS.fullmatch(words):
+        return _back(today, int(counted[1]), counted[2]), _after_day(today)
+    if words.startswith(("this ", "last ")):
+        which, _, unit = words.partition(" ")
+        return _relative(which == "last", unit, today)
+    *before, last = words.split() or [""]
+    if re.fullmatch(r"\d{4}", last) and before:
+        return _named(before, int(last))
+    moment = datetime.fromisoformat(text)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment, moment + timedelta(seconds=1)
+
+
+def _named(words: list[str], year: int) -> tuple[datetime, datetime]:
+    """'may' 2019, '31 may' 2019, 'may 31' 2019, 'summer' 2019."""
+    match words:
+        case [name] if name in _SEASONS:
+            return _season(name, year)
+        case [name] if name in _MONTHS:
+            return _of(year, _MONTHS[name])
+        case [day, name] if name in _MONTHS and re.fullmatch(r"\d{1,2}", day):
+            return _of(year, _MONTHS[name], int(day))
+        case [name, day] if name in _MONTHS and re.fullmatch(r"\d{1,2}", day):
+            return _of(year, _MONTHS[name], int(day))
+    raise ValueError(f"{' '.join(words)} {year} is no date")
+
+
+def _relative(last: bool, unit: str, today: date) -> tuple[datetime, datetime]:
+    """The period of this kind that holds today, or with `last` the latest that is over."""
+    if unit == "week":
+        monday = today - timedelta(days=today.weekday() + 7 * last)
+        return _midnight(monday), _midnight(monday + timedelta(days=7))
+    if unit == "month":
+        first = today.replace(day=1)
+        first = (first - timedelta(days=1)).replace(day=1) if last else first
+        return _of(first.year, first.month)
+    if unit == "year":
+        return _of(today.year - last)
+    if unit not in _SEASONS and unit not in _MONTHS:
+        raise ValueError(f"{unit} is no period")
+    years = range(today.year, today.year - 3, -1)
+    candidates = [_named([unit], year) for year in years]
+    if not last:
+        held = [found for found in candidates if found[0] <= _midnight(today) < found[1]]
+        return held[0] if held else candidates[0]
+    return next(found for found in candidates if found[1] <= _midnight(today))
+
+
+def _season(name: str, year: int) -> tuple[datetime, datetime]:
+    first = _SEASONS[name]
+    end = (year + 1, 3) if first == 12 else (year, first + 3)
+    return _of(year, first)[0], _of(*end)[0]
+
+
+def _back(today: date, count: int, unit: str) -> datetime:
+    if unit in _DAYS_OF:
+        return _midnight(today - timedelta(days=count * _DAYS_OF[unit] - 1))
+    months = today.year * 12 + today.month - 1 - count * (12 if unit == "year" else 1)
+    year, month = divmod(months, 12)
+    if year < 1:
+        raise ValueError("before the calendar")
+    day = min(today.day, calendar.monthrange(year, month + 1)[1])
+    return _of(year, month + 1, day)[0]
+
+
+def _of(year: int, month: int | None = None, day: int | None = None) -> tuple[datetime, datetime]:
+    start = datetime(year, month or 1, day or 1, tzinfo=UTC)
+    if day:
+        return start, start + timedelta(days=1)
+    if month:
+        return start, start.replace(year=start.year + month // 12, month=month % 12 + 1)
+    return start, start.replace(year=start.year + 1)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+
+
+def _after_day(day: date) -> datetime:
+    return _midnight(day) + timedelta(days=1)
