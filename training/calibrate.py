@@ -25,6 +25,7 @@ from scenesearch.datasets.task import (
     CAPTIONS,
     CROWD,
     EXPERT,
+    MATCHING_GRADE,
     TEST_FOLDER,
     TRAIN_PAIRS,
     image_of,
@@ -48,7 +49,6 @@ from scenesearch.relevance import METHOD, Calibration
 from training.export import write_manifest
 from training.recipe import TrainingError
 
-MATCHING_GRADE = 3  # an expert's grade from which it is a vote of yes
 # Captions say nothing of how often people would call a picture relevant. Of the shares tried this
 # one came nearest to the task's judgments (docs/evaluation.md): pictures drawn at random are easier
 # to tell apart than the judged ones, which makes up for a share of yes below the judged 8 %.

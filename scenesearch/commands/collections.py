@@ -13,7 +13,12 @@ from scenesearch.commands.common import (
     library_name,
     open_store,
 )
-from scenesearch.commands.evaluate import check_requirements, read_queries, run_evaluation
+from scenesearch.commands.evaluate import (
+    check_requirements,
+    read_queries,
+    run_evaluation,
+    say_some,
+)
 from scenesearch.console import (
     INTERRUPTED,
     NOTHING,
@@ -295,21 +300,32 @@ def _evaluated(
     from scenesearch.evaluation.compare import ComparisonError, read_saved
     from scenesearch.evaluation.evaluate import gallery_fingerprint
     from scenesearch.evaluation.promotion import saved_evaluations
+    from scenesearch.evaluation.saving import document_of, save
     from scenesearch.store.pages import pages
 
     folder = saved_evaluations(settings.library_dir(held.spec.library)) / held.name
     if queries is not None:
         encoder = library_encoder(settings, None, store, held.name)
         # Let go after each batch, so that a search in another process waits no longer than that.
+        notes: list[str] = []
         evaluation = run_evaluation(
-            read_queries(queries),
+            read_queries(queries, notes),
             encoder,
             store,
             held.name,
             where=where,
             on_batch=lambda: store.release(held.name),
         )
-        evaluation.save(folder)
+        say_some(notes)
+        save(
+            folder,
+            document_of(evaluation, None, None) | {"notes": notes},
+            title=f"{encoder.info.name} on {held.name}",
+            evaluation=evaluation,
+            details=None,
+            agreement=None,
+            notes=notes,
+        )
         return read_saved(folder)
     advice = "give --queries FILE to evaluate both now, or --force to do without"
     try:

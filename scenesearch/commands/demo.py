@@ -50,7 +50,7 @@ def demo(
         print_ingest_report(report)
         if report.interrupted:
             fail("interrupted; run the same command again to continue", INTERRUPTED)
-        queries = read_queries(drawn.test_queries)
+        queries = read_queries(drawn.test_queries, [])
         evaluation = run_evaluation(queries, loaded, store, "demo")
         print_evaluation(evaluation)
         example = drawn.example_query

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,13 +41,14 @@ if TYPE_CHECKING:
     from scenesearch.datasets.queries import Query
     from scenesearch.encoder.base import Encoder
     from scenesearch.evaluation.agreement import Agreement
+    from scenesearch.evaluation.details import Details
     from scenesearch.evaluation.evaluate import Evaluation
     from scenesearch.settings import Settings
     from scenesearch.store.base import VectorStore
 
 evaluate_app = typer.Typer(invoke_without_command=True, no_args_is_help=True)
 
-MOST_OMISSIONS = 10
+MOST_NOTES = 10
 
 _REQUIREMENT = re.compile(r"\s*([a-z@0-9_]+)\s*(>=|<=|>|<)\s*([0-9.]+)\s*(%?)\s*")
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
@@ -71,7 +73,9 @@ def evaluate(
     encoder: EncoderOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for run.trec, qrels.trec, per_query.parquet, summary."),
+        typer.Option(
+            help="Folder for report.html, summary.json, run.trec, qrels.trec, per_query.parquet."
+        ),
     ] = None,
     expert: Annotated[
         Path | None, typer.Option(help="ExpertAnnotations.tsv: agreement with its grades, tau-c.")
@@ -87,13 +91,21 @@ def evaluate(
         ),
     ] = None,
     by_slice: Annotated[
-        bool, typer.Option("--slices", help="Also by length and by what the queries name.")
+        bool, typer.Option("--slices", help="Print figures by length and by what queries name.")
     ] = False,
+    slice_by: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FIELD",
+            help="Figures by a payload field of the pictures asked for; may be repeated.",
+        ),
+    ] = None,
     require: Annotated[
         list[str] | None,
         typer.Option(
             metavar="METRIC>=NUMBER",
-            help='Exit with 1 unless it holds, e.g. "recall@10>=0.9"; may be repeated.',
+            help='Exit with 1 unless it holds, e.g. "recall@10>=0.9" or "expert_tau_c>=0.45"; may '
+            "be repeated.",
         ),
     ] = None,
     as_json: JsonOption = False,
@@ -101,40 +113,70 @@ def evaluate(
     """Measure search: ask every query of a folder's pictures or a library, compare the answers."""
     if context.invoked_subcommand is not None:
         return
+    from scenesearch.evaluation.details import look_closer
+    from scenesearch.evaluation.saving import REPORT, document_of, save
     from scenesearch.query import parse_where
     from scenesearch.searcher import conditions_in
 
     judged = [file for file in (expert, crowd) if file is not None]
     if queries is None and not judged:
         fail("evaluate needs --queries FILE; `scenesearch evaluate template` makes one to fill")
-    if queries is None and (require or out or by_slice or where):
-        fail("--require, --out, --slices and --where are about queries: give --queries FILE too")
+    if queries is None and (by_slice or slice_by or where):
+        fail("--slices, --slice-by and --where are about queries: give --queries FILE too")
     if (images is None) == (library is None):
         fail("evaluate needs the gallery: --images FOLDER or --library NAME, one of them")
     settings = read_settings()
-    document: dict[str, Any] = {}
-    missed: list[str] = []
-    with _gallery(settings, encoder, images, library) as (store, name, loaded):
+    evaluation, details, agreement, notes = None, None, None, list[str]()
+    with _gallery(settings, encoder, images, library, notes) as (store, name, loaded):
         if queries is not None:
             filters = parse_where(where or [], store.describe(name).fields)
             conditions, notices = conditions_in(store, name, filters)
             for notice in notices:
                 say(notice)
             evaluation = run_evaluation(
-                read_queries(queries), loaded, store, name, where=conditions
+                read_queries(queries, notes), loaded, store, name, where=conditions
             )
-            document = evaluation.to_json()
-            missed = check_requirements(require or [], evaluation.metrics)
-            if out is not None:
-                evaluation.save(out)
-                say(f"run, per-query table and summary: {out}")
-            if not as_json:
-                print_evaluation(evaluation, by_slice=by_slice)
+            notes += [
+                f"{queries}:{omission.line}: {omission.sentence()}"
+                if omission.line
+                else omission.sentence()
+                for omission in evaluation.omissions
+            ]
+            details = look_closer(
+                evaluation,
+                store=store,
+                load_encoder=lambda: load_encoder(settings, str(loaded.info.folder)),
+                slice_by=slice_by or (),
+            )
         if judged:
-            agreement = measure(loaded, store, name, expert, crowd, captions or [])
-            document["agreement"] = agreement.to_json()
-            if not as_json:
-                print_agreement(agreement)
+            agreement = measure(loaded, store, name, expert, crowd, captions or [], notes)
+    figures = {
+        **(evaluation.metrics if evaluation else {}),
+        **(agreement.figures if agreement else {}),
+    }
+    missed = check_requirements(require or [], figures)
+    document = document_of(evaluation, details, agreement) | {"notes": notes}
+    say_some(notes)
+    if out is not None:
+        gallery = f"library {library}" if library else str(images)
+        save(
+            out,
+            document,
+            title=f"{loaded.info.name} on {gallery}",
+            evaluation=evaluation,
+            details=details,
+            agreement=agreement,
+            notes=notes,
+        )
+    if not as_json:
+        if evaluation is not None:
+            print_evaluation(evaluation, by_slice=by_slice)
+        if details is not None:
+            print_details(details)
+        if agreement is not None:
+            print_agreement(agreement)
+    if out is not None:
+        say(f"report: {out / REPORT}")
     if as_json:
         print_json(document)
     for sentence in missed:
@@ -219,20 +261,22 @@ def measure(
     expert: Path | None,
     crowd: Path | None,
     captions: list[Path],
+    notes: list[str],
 ) -> "Agreement":
-    """Agreement with the judgments of the files; rows that cannot be used are said on stderr."""
+    """Agreement with the judgments of the files; rows that cannot be used are added to notes."""
     from scenesearch.datasets.task import CAPTIONS, TRAIN_PAIRS, read_crowd, read_expert, texts_of
     from scenesearch.evaluation.agreement import measure_agreement
 
     folders = dict.fromkeys(file.parent for file in (expert, crowd) if file is not None)
     beside = [folder / name for folder in folders for name in (TRAIN_PAIRS, CAPTIONS)]
     texts = texts_of(*captions, *(file for file in beside if file.is_file()))
-    grades = read_expert(expert) if expert else None
-    votes = read_crowd(crowd) if crowd else None
-    for table in (grades, votes):
-        for problem in table.problems if table else ():
-            say(f"left out: {problem.file}:{problem.line}: {problem.reason}")
-    return measure_agreement(
+    # Judgments name files, ids are paths inside the library.
+    names = {point.image_id.rpartition("/")[2] for point in store.scroll(library, payload=())}
+    grades = read_expert(expert, images=names, texts=texts) if expert else None
+    votes = read_crowd(crowd, images=names, texts=texts) if crowd else None
+    problems = [problem for table in (grades, votes) if table for problem in table.problems]
+    notes += [f"{problem.file}:{problem.line}: {problem.reason}" for problem in problems]
+    found = measure_agreement(
         store=store,
         library=library,
         encoder=encoder,
@@ -240,24 +284,40 @@ def measure(
         expert=grades.rows if grades else (),
         crowd=votes.rows if votes else (),
     )
+    return replace(found, left_out=found.left_out + len(problems))
 
 
 def print_agreement(found: "Agreement") -> None:
+    from scenesearch.evaluation.report import agreement_rows
+
     left_out = f" ({found.left_out} judgments left out)" if found.left_out else ""
     typer.echo(
         f"\nencoder {found.encoder} and human judgments, gallery of {found.gallery}{left_out}"
     )
-    if found.expert_tau_c is not None:
+    for label, value, interval, counted in agreement_rows(found):
+        typer.echo(f"  {label:<40} {value:>6}   {interval:<15} {counted}")
+
+
+def print_details(details: "Details") -> None:
+    """The way back, the index and the speed, a line each."""
+    back, latency = details.image_to_text, details.latency
+    recall = ", ".join(f"{100 * back.metrics[f'success@{k}']:.1f} %" for k in (1, 5, 10))
+    typer.echo(f"\n  image to text, Success@1, 5, 10   {recall}   ({back.queries} pictures)")
+    index = ", ".join(f"{100 * value:.2f} % of {k}" for k, value in details.index.at.items())
+    typer.echo(f"  index against exact search        {index}   ({details.index.queries} queries)")
+    total, encode = latency.warm["total"], latency.warm["encode"]
+    typer.echo(
+        f"  a request, p50, p95, p99          {total['p50']:.1f}, {total['p95']:.1f}, "
+        f"{total['p99']:.1f} ms, of it encoding {encode['p50']:.1f}; "
+        f"cold {latency.cold['total']:.0f} ms"
+    )
+    failures = details.failures
+    typer.echo(f"  misses with a look-alike first    {failures.alike} of {failures.misses}")
+    for part in details.field_slices:
+        low, high = (100 * end for end in part.ci95["recall@10"])
         typer.echo(
-            f"  Expert tau-c  {100 * found.expert_tau_c:>6.1f}   {found.expert_pairs:,} pairs, "
-            "each grade a point"
-        )
-    if found.crowd_tau_b is not None:
-        typer.echo(f"  Crowd tau-b   {100 * found.crowd_tau_b:>6.1f}   {found.crowd_pairs:,} pairs")
-    if found.mae is not None and found.rmse is not None:
-        typer.echo(
-            f"  relevance against the crowd's share of yes: MAE {found.mae:.3f}, "
-            f"RMSE {found.rmse:.3f}"
+            f"  {printable(part.name):<33} {part.queries:>6} queries, Recall@10 "
+            f"{100 * part.metrics['recall@10']:.1f} %, {low:.1f} % – {high:.1f} %"
         )
 
 
@@ -278,19 +338,24 @@ def check_requirements(required: list[str], metrics: Mapping[str, float]) -> lis
     return missed
 
 
-def read_queries(file: Path) -> "Sequence[Query]":
-    """The file's queries; rows that cannot be used are said on stderr."""
-    from scenesearch.datasets.queries import read_queries
+def read_queries(file: Path, notes: list[str]) -> "Sequence[Query]":
+    """The file's queries; rows that cannot be used and unread columns are added to notes."""
+    from scenesearch.datasets.queries import read_queries as read_file
 
-    read = read_queries(file)
-    for problem in read.problems:
-        say(f"left out: {problem.file}:{problem.line}: {problem.reason}")
+    read = read_file(file)
+    notes += [f"{problem.file}:{problem.line}: {problem.reason}" for problem in read.problems]
+    if read.unused:
+        notes.append(f"{file}: nothing is read from the columns {', '.join(read.unused)}")
     return read.queries
 
 
 @contextmanager
 def _gallery(
-    settings: "Settings", encoder: str | None, images: Path | None, library: str | None
+    settings: "Settings",
+    encoder: str | None,
+    images: Path | None,
+    library: str | None,
+    notes: list[str],
 ) -> Iterator[tuple["VectorStore", str, "Encoder"]]:
     """The store, the collection to ask and its encoder: a library, or a folder for the moment."""
     from ingest.sources import Roots, find_sources
@@ -310,8 +375,9 @@ def _gallery(
         report = run_ingest(sources, "evaluation", loaded, store, settings, keep_thumbnails=False)
         if report.interrupted:
             fail("interrupted", INTERRUPTED)
-        for reject in report.rejects:
-            say(f"not in the gallery: {reject.path}: {reject.reason}")
+        notes += [
+            f"not in the gallery: {reject.path}: {reject.reason}" for reject in report.rejects
+        ]
         yield store, "evaluation", loaded
 
 
@@ -344,11 +410,15 @@ def run_evaluation(
         )
 
 
+def say_some(notes: "Sequence[str]") -> None:
+    """The first notes on stderr; a filter can leave out hundreds of queries."""
+    for note in notes[:MOST_NOTES]:
+        say(note)
+    if len(notes) > MOST_NOTES:
+        say(f"and {len(notes) - MOST_NOTES} more; --json and the report list them")
+
+
 def print_evaluation(evaluation: "Evaluation", *, by_slice: bool = False) -> None:
-    for omission in evaluation.omissions[:MOST_OMISSIONS]:
-        say(omission.sentence())
-    if len(evaluation.omissions) > MOST_OMISSIONS:
-        say(f"and {len(evaluation.omissions) - MOST_OMISSIONS} more; --json lists all")
     left_out = f" ({evaluation.left_out} left out)" if evaluation.left_out else ""
     typer.echo(
         f"\nencoder {evaluation.encoder}, gallery of {evaluation.gallery} pictures, "

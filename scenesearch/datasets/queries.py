@@ -1,12 +1,13 @@
 """Query files for evaluation: texts, and the pictures that should be found for them.
 
 The task's `test_queries.csv`, and any table with a header that has `query_text` and `images`
-(one picture, or several between commas) and perhaps `query_id`; separated by commas, semicolons,
-tabs or `|`.
+(one picture, or several between commas) and perhaps `query_id` and `grade`; separated by commas,
+semicolons, tabs or `|`. A file of captions (`captions.tsv`, `<image>#<n>`, a tab and the caption)
+is a query file too: each caption asks for its own picture.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from scenesearch.datasets.tables import (
@@ -19,26 +20,39 @@ from scenesearch.datasets.tables import (
     shorten,
     split_cells,
 )
+from scenesearch.datasets.task import is_query_id, read_captions
 from scenesearch.images import SUFFIXES
 
 _ID, _TEXT, _IMAGES = ("query_id",), ("query_text", "query", "text"), ("images", "image")
+_GRADE = ("grade", "relevance")
+MAX_GRADE = 100
 
 
 @dataclass(frozen=True)
 class Query:
-    """A text and the pictures that are relevant to it."""
+    """A text and the pictures that are relevant to it.
+
+    `grades` say how relevant, from 0 (judged, and not relevant); 1 where they say nothing. `line`
+    is where the file first names the query, 0 for one of no file.
+    """
 
     query_id: str
     text: str
     relevant: tuple[str, ...]
+    grades: Mapping[str, int] = field(default_factory=dict)
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True)
 class QueryFile:
-    """The queries of a file in its order, and the rows that were left out."""
+    """The queries of a file in its order, and the rows that were left out.
+
+    `unused` are the columns that nothing was read from.
+    """
 
     queries: tuple[Query, ...]
     problems: tuple[RowProblem, ...]
+    unused: tuple[str, ...] = ()
 
 
 def read_queries(path: Path) -> QueryFile:
@@ -47,13 +61,20 @@ def read_queries(path: Path) -> QueryFile:
     Rows belong together by `query_id`, or without that column by their text; queries without an
     id are numbered q1, q2 ... Raises DatasetError when the file is no query file.
     """
+    if _holds_captions(path):
+        captions = read_captions(path)
+        return QueryFile(
+            tuple(Query(row.query_id, row.text, (row.image,)) for row in captions.rows),
+            captions.problems,
+        )
     delimiter, names = _header(path)
     table = TableFile(path, delimiter, columns=len(names))
     by_key: dict[str, Query] = {}
-    first_line: dict[str, int] = {}
     lines = table.rows()
     next(lines, None)
-    id_at, text_at, images_at = (_column(names, known) for known in (_ID, _TEXT, _IMAGES))
+    id_at, text_at, images_at, grade_at = (
+        _column(names, known) for known in (_ID, _TEXT, _IMAGES, _GRADE)
+    )
     if text_at is None or images_at is None:
         raise DatasetError(
             f"{path} is no query file: expected a header with query_text and images, "
@@ -74,22 +95,50 @@ def read_queries(path: Path) -> QueryFile:
         if not text or not relevant:
             table.report(row.line, "names no image" if text else "has no query_text")
             continue
+        grades: dict[str, int] = {}
+        if grade_at is not None:
+            grade = _grade(cells[grade_at])
+            if grade is None:
+                table.report(
+                    row.line, f"{shorten(cells[grade_at])} is no whole grade from 0 to {MAX_GRADE}"
+                )
+                continue
+            grades = dict.fromkeys(relevant, grade)
         key = given_id or text
         known = by_key.get(key)
         if known is None:
-            by_key[key] = Query(given_id or f"q{len(by_key) + 1}", text, relevant)
-            first_line[key] = row.line
+            by_key[key] = Query(
+                given_id or f"q{len(by_key) + 1}", text, relevant, grades, line=row.line
+            )
         elif known.text != text:
-            table.report(row.line, f"{given_id} has another text than on line {first_line[key]}")
+            table.report(row.line, f"{given_id} has another text than on line {known.line}")
         elif set(relevant) <= set(known.relevant):
-            table.report(row.line, f"repeats line {first_line[key]}")
+            table.report(row.line, f"repeats line {known.line}")
         else:
             merged = dict.fromkeys(known.relevant + relevant)
-            by_key[key] = replace(known, relevant=tuple(merged))
+            by_key[key] = replace(known, relevant=tuple(merged), grades={**grades, **known.grades})
     if not by_key:
         why = f" (line {p.line}: {p.reason})" if (p := next(iter(table.problems), None)) else ""
         raise DatasetError(f"{path} holds no usable query{why}")
-    return QueryFile(tuple(by_key.values()), tuple(table.problems))
+    used = {id_at, text_at, images_at, grade_at}
+    unused = (name for at, name in enumerate(names) if at not in used and name)
+    return QueryFile(tuple(by_key.values()), tuple(table.problems), tuple(unused))
+
+
+def _holds_captions(path: Path) -> bool:
+    """Whether the first line is a caption with its id, which no header is."""
+    with open_text(path) as file:
+        first = next((text for _, text in numbered_lines(file, path) if text.strip()), "")
+    query_id, tab, caption = first.partition("\t")
+    return bool(tab and caption.strip() and is_query_id(query_id.strip()))
+
+
+def _grade(text: str) -> int | None:
+    try:
+        grade = float(text)
+    except ValueError:
+        return None
+    return int(grade) if grade.is_integer() and 0 <= grade <= MAX_GRADE else None
 
 
 def _header(path: Path) -> tuple[str, list[str]]:

@@ -41,6 +41,7 @@ TEST_QUERIES = "test_queries.csv"
 TEST_IMAGES = "test_images.csv"
 CAPTIONS = "captions.tsv"
 TRAIN_FOLDER, TEST_FOLDER = "train_images", "test_images"
+MATCHING_GRADE = 3  # an expert's grade from which it is a vote of yes
 
 _QUERY_ID = re.compile(r"(?P<image>[^/\\#\0]+)#(?P<number>\d{1,6})")
 # Shares are written with 15 decimals, or rounded by whoever saved the file again.
@@ -112,6 +113,11 @@ class TaskFolder:
 def image_of(query_id: str) -> str:
     """The picture a query was written for: the part of its id before `#`."""
     return query_id.rpartition("#")[0]
+
+
+def is_query_id(text: str) -> bool:
+    """Whether this is `<image file name>#<n>`."""
+    return _QUERY_ID.fullmatch(text) is not None
 
 
 # --- readers ---------------------------------------------------------------------------------

@@ -29,18 +29,22 @@ def bootstrap_ci95(
     sizes = np.bincount(group, minlength=group_count)
     by_rank = np.argsort(scores.first_rank, kind="stable")
     ranks, rank_group = scores.first_rank[by_rank], group[by_rank]
+    found = np.isfinite(scores.first_rank)
+    rank_sums = np.bincount(group, np.where(found, scores.first_rank, 0), group_count)
+    unfound = np.bincount(group, ~found, group_count)
 
     generator = np.random.default_rng(seed)
-    figures = np.empty((resamples, values.shape[1] + 1))
+    figures = np.empty((resamples, values.shape[1] + 2))
     for start in range(0, resamples, _BLOCK):
         count = min(_BLOCK, resamples - start)
         drawn = _draw(generator, count, group_count)  # (resamples, groups): times each was drawn
         block = figures[start : start + count]
-        block[:, :-1] = (drawn @ sums) / (drawn @ sizes)[:, None]
-        block[:, -1] = _weighted_medians(ranks, drawn[:, rank_group])
-    # No interpolation between resamples: a median rank may be infinite.
+        block[:, :-2] = (drawn @ sums) / (drawn @ sizes)[:, None]
+        block[:, -2] = _weighted_medians(ranks, drawn[:, rank_group])
+        block[:, -1] = np.where(drawn @ unfound > 0, np.inf, (drawn @ rank_sums) / (drawn @ sizes))
+    # No interpolation between resamples: a rank may be infinite.
     low, high = np.quantile(figures, [0.025, 0.975], axis=0, method="inverted_cdf")
-    names = [*scores.per_query, "median_rank"]
+    names = [*scores.per_query, "median_rank", "mean_rank"]
     return {name: (float(low[i]), float(high[i])) for i, name in enumerate(names)}
 
 

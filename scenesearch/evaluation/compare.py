@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scenesearch.errors import SceneSearchError
 from scenesearch.evaluation.bootstrap import bootstrap_ci95
 from scenesearch.evaluation.metrics import Scores, score_queries
-from scenesearch.evaluation.runs import read_qrels, read_run
+from scenesearch.evaluation.runs import read_qrels, read_run, run_tag
 
 PERMUTATIONS = 9_999  # the least p that they can show is .0001
 SIGNIFICANT = 0.05
@@ -116,7 +116,18 @@ def read_saved(folder: Path) -> SavedRun:
     qrels = read_qrels(folder / "qrels.trec")
     if not qrels:
         raise ComparisonError(f"{folder / 'qrels.trec'} judges no query")
-    scores = score_queries(qrels, read_run(folder / "run.trec"))
+    run = read_run(folder / "run.trec")
+    if unknown := next((query_id for query_id in run if query_id not in qrels), None):
+        raise ComparisonError(
+            f"{folder / 'run.trec'} answers query {unknown}, which {folder / 'qrels.trec'} does "
+            "not judge: the files are of two evaluations"
+        )
+    if (tag := run_tag(folder / "run.trec")) not in (None, encoder):
+        raise ComparisonError(
+            f"{folder / 'run.trec'} is a run of encoder {tag}, {folder / 'summary.json'} is about "
+            f"{encoder}: the files are of two evaluations"
+        )
+    scores = score_queries(qrels, run)
     return SavedRun(folder, encoder, gallery, fingerprint, scores, qrels)
 
 

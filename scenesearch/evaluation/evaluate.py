@@ -7,17 +7,17 @@ left out of the figures and listed, never counted silently as a hit or a miss.
 
 import hashlib
 import itertools
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scenesearch.datasets.queries import Query
 from scenesearch.encoder.base import Encoder
 from scenesearch.errors import SceneSearchError
 from scenesearch.evaluation.bootstrap import bootstrap_ci95
-from scenesearch.evaluation.metrics import score_queries
-from scenesearch.evaluation.outcome import Evaluation, Omission, Reason, Timing
+from scenesearch.evaluation.metrics import RankedRun, score_queries
+from scenesearch.evaluation.outcome import Evaluation, Omission, Reason
 from scenesearch.store.base import VectorStore, check_encoder
 from scenesearch.store.filters import Filter
 
@@ -78,17 +78,14 @@ def evaluate(
     texts = {query.query_id: query.text.strip() for query in queries if query.query_id in qrels}
     depth = min(len(gallery), depth or MAX_DEPTH)
 
-    run: dict[str, dict[str, float]] = {}
-    encode_s, search_s = 0.0, []
+    run = RankedRun({image_id: image_id for image_id in gallery})
+    embeddings: list[NDArray[np.float32]] = []
     for batch in _batches(texts.items(), TEXT_BATCH_SIZE):
-        started = time.perf_counter()
         vectors = encoder.encode_texts([text for _, text in batch])
-        encode_s += time.perf_counter() - started
+        embeddings.append(vectors)
         for (query_id, _), vector in zip(batch, vectors, strict=True):
-            started = time.perf_counter()
             points = store.search(library, vector, k=depth, where=where, payload=(), exact=exact)
-            search_s.append(time.perf_counter() - started)
-            run[query_id] = {point.image_id: point.score for point in points}
+            run.add(query_id, [p.image_id for p in points], [p.score for p in points])
         if on_progress:
             on_progress(len(queries) - len(texts) + len(run))
 
@@ -107,11 +104,8 @@ def evaluate(
         metrics=scores.means(),
         ci95=bootstrap_ci95(scores, resamples=resamples, seed=seed),
         omissions=tuple(omissions),
-        timing=Timing(
-            encode_ms=1000 * encode_s / len(texts),
-            search_p50_ms=1000 * float(np.percentile(search_s, 50)),
-            search_p95_ms=1000 * float(np.percentile(search_s, 95)),
-        ),
+        embeddings=np.concatenate(embeddings),
+        where=where,
     )
 
 
@@ -145,7 +139,7 @@ def judge(
             absent["empty text"] = []
         elif not query.relevant:
             absent["names no image"] = []
-        present: dict[str, None] = {}
+        present: dict[str, int] = {}
         for name in query.relevant:
             candidates = [name] if name in everything else ending_with.get(name, [name])
             image_id = candidates[0] if len(candidates) == 1 else name
@@ -156,14 +150,16 @@ def judge(
             elif image_id not in gallery:
                 absent.setdefault("excluded by the filter", []).append(image_id)
             else:
-                present[image_id] = None
-        left_out = not present or not query.text.strip()
+                present[image_id] = query.grades.get(name, 1)
+        if present and not any(present.values()):
+            absent["no picture judged relevant"] = []
+        left_out = not any(present.values()) or not query.text.strip()
         omissions += [
-            Omission(query.query_id, reason, tuple(image_ids), left_out)
+            Omission(query.query_id, reason, tuple(image_ids), left_out, query.line)
             for reason, image_ids in absent.items()
         ]
         if not left_out:
-            qrels[query.query_id] = dict.fromkeys(present, 1)
+            qrels[query.query_id] = present
     return qrels, omissions
 
 

@@ -6,7 +6,7 @@ so that a figure is the same on every machine. An image is relevant when its gra
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,33 @@ Qrels = Mapping[str, Mapping[str, int]]
 Run = Mapping[str, Mapping[str, float]]
 
 CUTOFFS = (1, 5, 10)
+
+
+class RankedRun(Mapping[str, Mapping[str, float]]):
+    """A run in a tenth of the memory of dictionaries: 5,000 queries of 1,000 hits in 80 MB.
+
+    Image ids are shared with `image_ids`, the gallery's; scores lie in one array a query.
+    """
+
+    def __init__(self, image_ids: Mapping[str, str]) -> None:
+        """`image_ids` maps every id to the one object that stands for it."""
+        self._shared = image_ids
+        self._hits: dict[str, tuple[tuple[str, ...], NDArray[np.float64]]] = {}
+
+    def add(self, query_id: str, image_ids: Sequence[str], scores: Sequence[float]) -> None:
+        """The hits of one query, in any order."""
+        ids = tuple(self._shared.get(image_id, image_id) for image_id in image_ids)
+        self._hits[query_id] = ids, np.array(scores, np.float64)
+
+    def __getitem__(self, query_id: str) -> dict[str, float]:
+        ids, scores = self._hits[query_id]
+        return dict(zip(ids, scores.tolist(), strict=True))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._hits)
+
+    def __len__(self) -> int:
+        return len(self._hits)
 
 
 @dataclass(frozen=True)
@@ -111,12 +138,16 @@ class Scores:
     first_rank: NDArray[np.float64]
 
     def means(self) -> dict[str, float]:
-        """The figures: each metric's mean over the queries, and `median_rank`.
+        """The figures: each metric's mean over the queries, `median_rank` and `mean_rank`.
 
-        `median_rank` is infinite when the run holds nothing relevant for half of the queries.
+        `median_rank` is infinite when the run holds nothing relevant for half of the queries,
+        `mean_rank` when it holds nothing relevant for one.
         """
         figures = {name: float(values.mean()) for name, values in self.per_query.items()}
-        return figures | {"median_rank": float(np.median(self.first_rank))}
+        return figures | {
+            "median_rank": float(np.median(self.first_rank)),
+            "mean_rank": float(self.first_rank.mean()),
+        }
 
 
 def score_queries(qrels: Qrels, run: Run) -> Scores:
@@ -127,6 +158,17 @@ def score_queries(qrels: Qrels, run: Run) -> Scores:
     if not qrels:
         raise ValueError("there is no query to score")
     placements = [place(grades, run.get(query_id, {})) for query_id, grades in qrels.items()]
+    groups = tuple(
+        next(image_id for image_id, grade in grades.items() if grade > 0)
+        for grades in qrels.values()
+    )
+    return score_placements(tuple(qrels), groups, placements)
+
+
+def score_placements(
+    query_ids: tuple[str, ...], groups: tuple[str, ...], placements: Sequence[Placement]
+) -> Scores:
+    """All metrics of queries whose relevant images have been placed, see `place`."""
     columns = {
         **{f"recall@{k}": [recall_at_k(each, k) for each in placements] for k in CUTOFFS},
         **{f"success@{k}": [success_at_k(each, k) for each in placements] for k in CUTOFFS},
@@ -135,11 +177,8 @@ def score_queries(qrels: Qrels, run: Run) -> Scores:
         "map": [average_precision(each) for each in placements],
     }
     return Scores(
-        query_ids=tuple(qrels),
-        groups=tuple(
-            next(image_id for image_id, grade in grades.items() if grade > 0)
-            for grades in qrels.values()
-        ),
+        query_ids=query_ids,
+        groups=groups,
         per_query={name: np.array(values, np.float64) for name, values in columns.items()},
         first_rank=np.array([first_relevant_rank(each) for each in placements], np.float64),
     )

@@ -1,15 +1,19 @@
 """What an evaluation found: figures with intervals, what was left out, and the files it leaves."""
 
-import json
 import math
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
+from scenesearch.evaluation.figures import figure_rows, figures_json
 from scenesearch.evaluation.metrics import Qrels, Run, Scores, ranking
 from scenesearch.evaluation.runs import write_qrels, write_run
 from scenesearch.evaluation.slices import Slice, slices
+from scenesearch.store.filters import Filter
 
 Reason = Literal[
     "empty text",
@@ -17,6 +21,7 @@ Reason = Literal[
     "not in the library",
     "in the library under several folders",
     "excluded by the filter",
+    "no picture judged relevant",
 ]
 
 
@@ -25,12 +30,14 @@ class Omission:
     """Relevant images (`image_ids`) that a query was not judged by, and why.
 
     With `left_out` none remained, or there was no text, and the query is not in the figures.
+    `line` is the query's in its file, 0 where there is none.
     """
 
     query_id: str
     reason: Reason
     image_ids: tuple[str, ...]
     left_out: bool
+    line: int = 0
 
     def sentence(self) -> str:
         """The case in words, for a log."""
@@ -40,20 +47,13 @@ class Omission:
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Milliseconds: encoding per query in batches, and one search of `depth` hits each."""
-
-    encode_ms: float
-    search_p50_ms: float
-    search_p95_ms: float
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """A run, the qrels it was judged by, and the figures; `run` and `qrels` are worth keeping.
 
     `gallery` counts the images searched among (with a filter: those that fit it). `ci95` has the
-    keys of `metrics`. `median_rank` is infinite when it lies beyond `depth`.
+    keys of `metrics`. `median_rank` is infinite when it lies beyond `depth`, `mean_rank` when any
+    query's first relevant image does. `embeddings` `(queries, dim)` are the texts', in the order of
+    `scores.query_ids`.
     """
 
     encoder: str
@@ -69,7 +69,8 @@ class Evaluation:
     metrics: dict[str, float]
     ci95: dict[str, tuple[float, float]]
     omissions: tuple[Omission, ...]
-    timing: Timing
+    embeddings: NDArray[np.float32]
+    where: Filter = ()
 
     @property
     def query_count(self) -> int:
@@ -88,14 +89,7 @@ class Evaluation:
 
     def rows(self) -> list[tuple[str, str, str]]:
         """Metric, value and 95 % interval as words for a table."""
-        return [
-            (
-                _LABELS[name],
-                _format(name, value, self.depth),
-                " – ".join(_format(name, end, self.depth) for end in self.ci95[name]),
-            )
-            for name, value in self.metrics.items()
-        ]
+        return figure_rows(self.metrics, self.ci95, self.depth)
 
     @cached_property
     def slices(self) -> list[Slice]:
@@ -108,62 +102,31 @@ class Evaluation:
             "encoder": self.encoder,
             "gallery": self.gallery,
             "queries": self.query_count,
-            "metrics": {name: _json_number(value) for name, value in self.metrics.items()},
-            "ci95": {
-                name: [_json_number(end) for end in interval]
-                for name, interval in self.ci95.items()
-            },
+            **figures_json(self.metrics, self.ci95),
             "fingerprint": self.fingerprint,
             "library": self.library,
             "gallery_fingerprint": self.gallery_fingerprint,
             "depth": self.depth,
             "images_asked_for": self.images_asked_for,
             "left_out": self.left_out,
-            "slices": {
-                part.name: {
-                    "queries": part.queries,
-                    "images_asked_for": part.images,
-                    "metrics": {k: _json_number(value) for k, value in part.metrics.items()},
-                    "ci95": {
-                        k: [_json_number(end) for end in ends] for k, ends in part.ci95.items()
-                    },
-                }
-                for part in self.slices
-            },
+            "slices": {part.name: part.to_json() for part in self.slices},
             "omissions": [
                 {
                     "query_id": omission.query_id,
                     "reason": omission.reason,
                     "images": list(omission.image_ids),
                     "left_out": omission.left_out,
+                    "line": omission.line,
                 }
                 for omission in self.omissions
             ],
-            "timing_ms": {
-                "encode": self.timing.encode_ms,
-                "search_p50": self.timing.search_p50_ms,
-                "search_p95": self.timing.search_p95_ms,
-            },
         }
 
-    def save(self, folder: Path) -> list[Path]:
-        """Write `run.trec`, `qrels.trec`, `per_query.parquet` and `summary.json`; the paths.
-
-        The folder is made when missing; files of an earlier evaluation are replaced. The summary
-        comes last: where it stands, the others are complete.
-        """
-        folder.mkdir(parents=True, exist_ok=True)
-        run, qrels, table, summary = (
-            folder / name
-            for name in ("run.trec", "qrels.trec", "per_query.parquet", "summary.json")
-        )
-        summary.unlink(missing_ok=True)
-        write_run(run, self.run, tag=self.encoder)
-        write_qrels(qrels, self.qrels)
-        self._write_per_query(table)
-        document = json.dumps(self.to_json(), ensure_ascii=False, indent=2, allow_nan=False)
-        summary.write_text(document + "\n", encoding="utf-8")
-        return [run, qrels, table, summary]
+    def save(self, folder: Path) -> None:
+        """Write `run.trec`, `qrels.trec` and `per_query.parquet` into the folder."""
+        write_run(folder / "run.trec", self.run, tag=self.encoder)
+        write_qrels(folder / "qrels.trec", self.qrels)
+        self._write_per_query(folder / "per_query.parquet")
 
     def _write_per_query(self, path: Path) -> None:
         import pandas  # takes longer to import than many an evaluation takes to run
@@ -183,25 +146,3 @@ class Evaluation:
             }
         )
         table.to_parquet(path, index=False)
-
-
-_LABELS = {
-    **{f"recall@{k}": f"Recall@{k}" for k in (1, 5, 10)},
-    **{f"success@{k}": f"Success@{k}" for k in (1, 5, 10)},
-    "mrr": "MRR",
-    "ndcg@10": "nDCG@10",
-    "map": "mAP",
-    "median_rank": "Median rank",
-}
-
-
-def _format(name: str, value: float, depth: int) -> str:
-    if name == "median_rank":
-        return f"{value:g}" if math.isfinite(value) else f"> {depth}"
-    if name.startswith(("recall", "success")):
-        return f"{100 * value:.1f} %"
-    return f"{value:.3f}"
-
-
-def _json_number(value: float) -> float | None:
-    return value if math.isfinite(value) else None

@@ -37,12 +37,14 @@ def write_run(path: Path, run: Run, *, tag: str) -> None:
     Scores are written to the last digit, so that reading them back ranks alike. Tools that break
     ties their own way (trec_eval: by id, descending) may rank tied images differently.
     """
+    word = encode_id(tag)
+    words: dict[str, str] = {}  # each image is written for thousands of queries
     with path.open("w", encoding="ascii", newline="\n") as file:
         for query_id, scores in run.items():
             query = encode_id(query_id)
             for rank, image_id in enumerate(ranking(scores), start=1):
-                score = float(scores[image_id])
-                file.write(f"{query} Q0 {encode_id(image_id)} {rank} {score!r} {encode_id(tag)}\n")
+                image = words.get(image_id) or words.setdefault(image_id, encode_id(image_id))
+                file.write(f"{query} Q0 {image} {rank} {float(scores[image_id])!r} {word}\n")
 
 
 def write_qrels(path: Path, qrels: Qrels) -> None:
@@ -68,6 +70,11 @@ def read_run(path: Path) -> dict[str, dict[str, float]]:
             raise RunFileError(f"{where}: image {image} is ranked twice for query {query}")
         scores[decode_id(image)] = score
     return run
+
+
+def run_tag(path: Path) -> str | None:
+    """The name that a run file gives itself in its first line; None when it is empty."""
+    return next((decode_id(words[5]) for _, words in _rows(path, columns=6)), None)
 
 
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:

@@ -103,7 +103,7 @@ def test_a_filled_template_is_read_back(world: Path) -> None:
         (["--images", "pictures"], "evaluate needs --queries FILE"),
         (["--queries", "queries.csv"], "--images FOLDER or --library NAME"),
         (
-            ["--images", "pictures", "--crowd", "votes.tsv", "--require", "mrr>=1"],
+            ["--images", "pictures", "--crowd", "votes.tsv", "--slice-by", "width"],
             "are about queries: give --queries FILE too",
         ),
         (
@@ -128,10 +128,56 @@ def test_agreement_with_votes_is_printed_beside_the_figures(world: Path) -> None
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["queries"] == 2
-    assert found["agreement"]["crowd_pairs"] == 2
+    assert found["agreement"]["pairs"] == {"expert": 0, "crowd": 2}
     assert found["agreement"]["crowd_tau_b"] == pytest.approx(1.0)
-    alone = scenesearch(world, *asked[:-1])
-    assert "Crowd tau-b    100.0   2 pairs" in alone.stdout
+    alone = scenesearch(
+        world, *asked[:-1], "--out", "judged", "--require", "crowd_tau_b>=0.5", "--require", "mae<0"
+    )
+    assert " 100.0   100.0 – 100.0   2 pairs" in alone.stdout
+    assert alone.returncode == 1
+    assert "mae is" in alone.stderr
+    assert "Crowd tau-b" in (world / "judged" / "report.html").read_text()
+
+
+def test_judgments_of_pictures_outside_the_gallery_are_counted_and_listed(world: Path) -> None:
+    (world / "captions.tsv").write_text("red.png#0\tred\nblue.png#0\tblue\n")
+    (world / "CrowdAnnotations.tsv").write_text(
+        "red.png\tred.png#0\t1\t3\t0\ngone.png\tred.png#0\t0\t0\t3\n"
+        "blue.png\tgone.png#0\t0\t0\t3\nblue.png\tred.png#0\t0\t0\t3\n"
+    )
+    asked = ("evaluate", "--images", "pictures", "--crowd", "CrowdAnnotations.tsv", "--json")
+    done = scenesearch(world, *asked)
+    assert "CrowdAnnotations.tsv:2: the picture 'gone.png' is missing" in done.stderr
+    assert "CrowdAnnotations.tsv:3: query gone.png#0 has no text" in done.stderr
+    found = json.loads(done.stdout)
+    assert found["agreement"]["left_out"] == 2
+    assert len(found["notes"]) == 2
+
+
+def test_queries_that_cannot_be_measured_are_said_with_their_line(world: Path) -> None:
+    (world / "odd.csv").write_text("query_text,images,mood\nred,red.png,\nblue,gone.png,good\n")
+    asked = ("evaluate", "--queries", "odd.csv", "--images", "pictures", "--json")
+    done = scenesearch(world, *asked)
+    assert "odd.csv: nothing is read from the columns mood" in done.stderr
+    assert "odd.csv:3: query q2 left out (not in the library: gone.png)" in done.stderr
+    assert json.loads(done.stdout)["queries"] == 1
+
+
+def test_the_report_stands_alone_and_escapes_what_files_say(world: Path) -> None:
+    (world / "queries.csv").write_text(
+        "query_text,images\n<script>alert(1)</script> red,green.png\nblue,red.png\n"
+    )
+    done = scenesearch(
+        world, "evaluate", "--queries", "queries.csv", "--images", "pictures", "--out", "out"
+    )
+    assert done.returncode == 0, done.stderr
+    page = (world / "out" / "report.html").read_text()
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "gallery of 3 pictures" in page
+    assert page.count("data:image/jpeg;base64,") >= 4  # what was asked for, what came instead
+    assert "http://" not in page.replace("http://www.w3.org/", "")
+    assert "https://" not in page
 
 
 @pytest.mark.shared
@@ -148,7 +194,11 @@ def test_the_tasks_judgments_give_the_model_cards_taus(shared_data: Path, world:
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)["agreement"]
-    assert (found["expert_pairs"], found["crowd_pairs"]) == (5_664, 47_830)
+    assert found["pairs"] == {"expert": 5_664, "crowd": 47_830}
+    # fitted on other pictures and queries, it keeps its word nearly as well
+    assert found["calibration"]["auroc"] == pytest.approx(
+        found["calibration_shipped"]["auroc"], abs=0.01
+    )
     shown = scenesearch(world, "models", "show", "lite", "--json")
     scores = json.loads(shown.stdout)["scores"]
     assert round(100 * found["expert_tau_c"], 1) == scores["expert_tau_c"]

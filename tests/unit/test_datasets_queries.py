@@ -75,6 +75,31 @@ def test_what_is_left_out_is_reported_with_its_line(file: Path) -> None:
     ]
 
 
+def test_grades_say_how_relevant_a_picture_is(file: Path) -> None:
+    text = (
+        "query_text,image,grade,note\na dog,a.jpg,3,x\na dog,b.jpg,0,\na dog,c.jpg,good,\n"
+        "a dog,d.jpg,-1,\n"
+    )
+    found = read(file, text)
+    (query,) = found.queries
+    assert (query.relevant, query.grades) == (("a.jpg", "b.jpg"), {"a.jpg": 3, "b.jpg": 0})
+    assert query.line == 2
+    assert found.unused == ("note",)
+    assert [(p.line, p.reason) for p in found.problems] == [
+        (4, "'good' is no whole grade from 0 to 100"),
+        (5, "'-1' is no whole grade from 0 to 100"),
+    ]
+
+
+def test_a_file_of_captions_asks_each_for_its_own_picture(file: Path) -> None:
+    text = "a.jpg#0\tA dog , running\na.jpg#1\tA dog\nb.jpg#0\tA boat\n"
+    assert read(file, text).queries == (
+        Query("a.jpg#0", "A dog , running", ("a.jpg",)),
+        Query("a.jpg#1", "A dog", ("a.jpg",)),
+        Query("b.jpg#0", "A boat", ("b.jpg",)),
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [

@@ -1,5 +1,6 @@
 """Agreement with human judgments, on colours whose cosines order themselves."""
 
+import math
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -53,10 +54,15 @@ def test_votes_that_rise_with_the_cosine_agree_perfectly(
     found = measure_agreement(
         store=store, library="colours", encoder=colour_encoder, texts=TEXTS, crowd=crowd
     )
-    assert (found.crowd_tau_b, found.crowd_pairs, found.left_out) == (pytest.approx(1.0), 2, 2)
-    assert (found.expert_tau_c, found.expert_pairs) == (None, 0)
+    assert (found.crowd_pairs, found.left_out) == (2, 2)
+    assert found.figures["crowd_tau_b"] == pytest.approx(1.0)
+    assert found.expert_pairs == 0
+    assert "expert_tau_c" not in found.figures
     # sigmoid(12 cos - 9): at cosine 1 it promises .953, its share is 1; far off it promises 0
-    assert found.mae == pytest.approx(1 / 2 * (1 - 1 / (1 + np.exp(-3))), abs=1e-3)
+    off = 1 - 1 / (1 + np.exp(-3))
+    assert found.figures["mae"] == pytest.approx(off / 2, abs=1e-3)
+    assert found.figures["shipped_brier"] == pytest.approx(off**2 / 2, abs=1e-3)
+    assert found.figures["shipped_auroc"] == 1
 
 
 def test_experts_on_a_pictures_own_caption_are_left_out_and_each_grade_is_a_point(
@@ -71,8 +77,30 @@ def test_experts_on_a_pictures_own_caption_are_left_out_and_each_grade_is_a_poin
     found = measure_agreement(
         store=store, library="colours", encoder=colour_encoder, texts=texts, expert=expert
     )
-    assert (found.expert_pairs, found.expert_tau_c) == (2, pytest.approx(1.0))
-    assert found.mae is None
+    assert found.expert_pairs == 2
+    assert found.figures["expert_tau_c"] == pytest.approx(1.0)
+    assert "mae" not in found.figures
+    document = found.to_json()
+    assert document["pairs"] == {"expert": 2, "crowd": 0}
+    assert document["crowd_tau_b"] is None
+    # its own caption, graded 1, is nearer than the text graded 4; the third pair is not
+    assert document["calibration"]["auroc"] == 0.5
+
+
+def test_condensed_ndcg_judges_the_order_of_judged_pictures_alone(
+    store: EdgeStore, colour_encoder: ColourEncoder
+) -> None:
+    expert = [  # "red" is nearest to red, then blue or green; the graders prefer the second
+        ExpertJudgment("red.jpg", "red.jpg#0", (2, 2, 2)),
+        ExpertJudgment("green.jpg", "red.jpg#0", (4, 4, 4)),
+        ExpertJudgment("blue.jpg", "blue.jpg#0", (4, 4, 4)),  # alone: no order to get wrong
+    ]
+    found = measure_agreement(
+        store=store, library="colours", encoder=colour_encoder, texts=TEXTS, expert=expert
+    )
+    second = 1 / math.log2(3)
+    assert found.ndcg_queries == 1
+    assert found.figures["expert_ndcg@10"] == pytest.approx((1 + 3 * second) / (3 + 1 * second))
 
 
 def test_judgments_of_other_pictures_are_refused(

@@ -91,8 +91,10 @@ def test_other_galleries_and_queries_are_refused(tmp_path: Path, similarity: np.
     with pytest.raises(ComparisonError, match="searched different galleries"):
         compare(a, other)
     fewer = save(tmp_path / "fewer", similarity)
-    lines = (fewer / "qrels.trec").read_text().splitlines()
-    (fewer / "qrels.trec").write_text("\n".join(lines[1:]) + "\n")
+    for name in ("qrels.trec", "run.trec"):
+        lines = (fewer / name).read_text().splitlines()
+        kept = [line for line in lines if not line.startswith("0.jpg#0 ")]
+        (fewer / name).write_text("\n".join(kept) + "\n")
     with pytest.raises(ComparisonError, match=r"different queries: query 0\.jpg#0 is in one"):
         compare(a, read_saved(fewer))
 
@@ -103,3 +105,17 @@ def test_a_folder_without_an_evaluation_is_named(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text('{"encoder": "e"}')
     with pytest.raises(ComparisonError, match=r"summary\.json is no summary"):
         read_saved(tmp_path)
+
+
+def test_files_of_two_evaluations_in_one_folder_are_refused(
+    tmp_path: Path, similarity: np.ndarray
+) -> None:
+    mixed = save(tmp_path / "mixed", similarity, encoder="one")
+    other = save(tmp_path / "other", similarity, encoder="two")
+    (mixed / "run.trec").write_bytes((other / "run.trec").read_bytes())
+    with pytest.raises(ComparisonError, match=r"run\.trec is a run of encoder two"):
+        read_saved(mixed)
+    lines = (other / "qrels.trec").read_text().splitlines()
+    (other / "qrels.trec").write_text("\n".join(lines[1:]) + "\n")
+    with pytest.raises(ComparisonError, match=r"answers query 0\.jpg#0, which .* does not judge"):
+        read_saved(other)

@@ -17,6 +17,7 @@ from scenesearch.evaluation.evaluate import Evaluation, EvaluationError, evaluat
 from scenesearch.evaluation.metrics import score_queries
 from scenesearch.evaluation.outcome import Omission
 from scenesearch.evaluation.runs import read_qrels, read_run
+from scenesearch.evaluation.saving import document_of, save
 from scenesearch.store.base import CollectionSpec, EncoderMismatch, Point, VectorStore
 from scenesearch.store.fields import BUILTIN_FIELDS, by_name
 from scenesearch.store.filters import OneOf
@@ -92,6 +93,7 @@ def test_figures_follow_from_the_ranks_in_the_store(run_evaluation: Run) -> None
             "ndcg@10": (1 + 1 / math.log2(3) + (1 + 1 / 2) / (1 + 1 / math.log2(3))) / 3,
             "map": (1 + 1 / 2 + (1 + 2 / 3) / 2) / 3,
             "median_rank": 1,
+            "mean_rank": 4 / 3,
         }
     )
     assert evaluation.ci95.keys() == evaluation.metrics.keys()
@@ -114,6 +116,7 @@ def test_json_has_the_documented_shape(run_evaluation: Run) -> None:
         "ndcg@10",
         "map",
         "median_rank",
+        "mean_rank",
     ]
     assert {key: document[key] for key in ("encoder", "gallery", "queries", "metrics", "ci95")} == {
         "encoder": "colour",
@@ -193,6 +196,17 @@ def test_a_query_that_asks_for_nothing_is_left_out(
     assert [(o.query_id, o.reason) for o in evaluation.omissions] == [("bad", reason)]
 
 
+def test_grades_weigh_the_gain_and_grade_0_is_not_relevant(run_evaluation: Run) -> None:
+    evaluation = run_evaluation(
+        # yellow, green, red, blue is the ranking
+        Query("graded", "yellow", ("red.jpg", "blue.jpg"), {"red.jpg": 3, "blue.jpg": 1}),
+        Query("judged", "red", ("blue.jpg",), {"blue.jpg": 0}, line=7),
+    )
+    third, fourth, second = 1 / math.log2(4), 1 / math.log2(5), 1 / math.log2(3)
+    assert evaluation.metrics["ndcg@10"] == pytest.approx((3 * third + fourth) / (3 + second))
+    assert evaluation.omissions == (Omission("judged", "no picture judged relevant", (), True, 7),)
+
+
 def test_nothing_to_measure_is_one_sentence_naming_a_case(run_evaluation: Run) -> None:
     with pytest.raises(EvaluationError) as caught:
         run_evaluation(Query("a", "red", ("lost.jpg",)), Query("b", "red", ("gone.jpg",)))
@@ -249,6 +263,7 @@ def test_a_picture_beyond_the_depth_counts_as_not_found(store: VectorStore) -> N
     assert evaluation.to_json()["metrics"]["median_rank"] is None
     assert evaluation.to_json()["ci95"]["median_rank"] == [None, None]
     assert ("Median rank", "> 10", "> 10 – > 10") in evaluation.rows()
+    assert ("Mean rank", "unknown", "unknown – unknown") in evaluation.rows()
 
 
 def test_a_depth_too_shallow_for_the_metrics_is_refused(run_evaluation: Run) -> None:
@@ -287,6 +302,7 @@ def test_table_rows_carry_percent_and_interval(run_evaluation: Run) -> None:
         ("nDCG@10", "1.000", "1.000 – 1.000"),
         ("mAP", "1.000", "1.000 – 1.000"),
         ("Median rank", "1", "1 – 1"),
+        ("Mean rank", "1.0", "1.0 – 1.0"),
     ]
 
 
@@ -324,12 +340,15 @@ def test_files_hold_the_run_the_judgments_the_queries_and_the_summary(
         Query("q 1", "red", ("red.jpg",)), Query("q2", "yellow", ("green.jpg", "red.jpg"))
     )
     folder = tmp_path / "out" / "colours"
-    run_evaluation(Query("old", "red", ("red.jpg",))).save(folder)
-    paths = evaluation.save(folder)
-    assert [path.name for path in paths] == [
-        "run.trec",
-        "qrels.trec",
+    nothing = {"details": None, "agreement": None, "title": "t"}
+    old = run_evaluation(Query("old", "red", ("red.jpg",)))
+    for one in (old, evaluation):
+        save(folder, document_of(one, None, None), evaluation=one, **nothing)
+    assert sorted(path.name for path in folder.iterdir()) == [
         "per_query.parquet",
+        "qrels.trec",
+        "report.html",
+        "run.trec",
         "summary.json",
     ]
     assert json.loads((folder / "summary.json").read_text("utf-8")) == evaluation.to_json()

@@ -3,7 +3,8 @@
 import numpy as np
 
 from scenesearch.evaluation.metrics import score_queries
-from scenesearch.evaluation.slices import slices
+from scenesearch.evaluation.slices import field_slices, slices
+from scenesearch.store.fields import PayloadField
 
 
 def world(texts: list[str], found: list[bool]):
@@ -33,3 +34,28 @@ def test_words_are_whole_words() -> None:
     scores, named = world(["catwalk, hotdog; redo"] * 12, [True] * 12)
     assert [part.name for part in slices(scores, named)] == ["up to 7 words"]
     assert np.isfinite(scores.first_rank).all()
+
+
+def by_field(kind: str, values: list) -> dict[str, int]:
+    """Queries in each slice by a field of this type, whose value for picture n is given."""
+    scores, _ = world(["x"] * len(values), [True] * len(values))
+    payloads = {f"{n}.jpg": {"f": value} for n, value in enumerate(values) if value is not None}
+    found = field_slices(scores, payloads, PayloadField("f", kind, "F"))
+    return {part.name: part.queries for part in found}
+
+
+def test_a_field_cuts_by_value_year_quarter_or_presence() -> None:
+    assert by_field("keyword", ["a", ["a", "b"]] * 10 + ["rare"] * 9) == {"f a": 20, "f b": 10}
+    assert by_field("keyword", ["a"] * 10 + [None] * 11) == {"f (no f)": 11, "f a": 10}
+    assert by_field("boolean", [True] * 12 + [False] * 10) == {"f True": 12, "f False": 10}
+    dates = ["2020-05-01T00:00:00Z"] * 11 + ["2019-01-01T00:00:00Z"] * 10
+    assert by_field("datetime", dates) == {"f 2019": 10, "f 2020": 11}
+    assert by_field("text", ["some words", "others"] * 5) == {"f (has f)": 10}
+    assert by_field("integer", list(range(41))) == {
+        "f 0 to 10": 10,
+        "f 10 to 20": 10,
+        "f 20 to 30": 10,
+        "f 30 to 40": 11,
+    }
+    assert by_field("float", [2.5] * 10) == {"f 2.5": 10}
+    assert by_field("integer", [None] * 10) == {}

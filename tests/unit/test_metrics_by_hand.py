@@ -94,6 +94,7 @@ def test_figures_are_means_over_queries_and_the_median_rank() -> None:
             "ndcg@10": np.mean(discounts),
             "map": (1 + 1 / 3 + (1 / 2 + 2 / 10) / 2 + 0) / 4,
             "median_rank": 2.5,
+            "mean_rank": math.inf,  # one was not found
         }
     )
 
@@ -102,6 +103,12 @@ def test_median_rank_is_infinite_when_half_of_the_queries_found_nothing() -> Non
     scores = score_queries({"q": {"a": 1}, "r": {"b": 1}}, {"q": {"a": 1.0}})
     assert scores.means()["median_rank"] == math.inf
     assert scores.means()["mrr"] == 0.5
+
+
+def test_the_mean_rank_is_the_mean_of_the_first_relevant_ranks() -> None:
+    run = {query_id: {"a": 2.0, "b": 1.0} for query_id in "qr"}
+    scores = score_queries({"q": {"a": 1}, "r": {"b": 1}}, run)
+    assert scores.means()["mean_rank"] == 1.5
 
 
 def test_a_group_is_the_first_relevant_image_not_the_first_judged() -> None:
