@@ -20,7 +20,7 @@ from ingest.prepare import Preparation
 from ingest.prune import find_gone, forget_gone, remove
 from ingest.report import IngestReport
 from ingest.shards import WHOLE, Shard
-from ingest.sources import Source
+from ingest.source import Source
 from ingest.writer import Writer
 from scenesearch.encoder.base import Encoder
 from scenesearch.library import check_library_name

@@ -1,123 +1,67 @@
-"""Where pictures come from: folders, single files, manifests, the task's format.
+"""Where pictures come from: folders, single files, archives, addresses, manifests, lists, the
+task's format.
 
-A source keeps nothing in memory but what its manifest says.
+A source keeps nothing in memory but what its manifest or its sidecars say.
 """
 
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
+from ingest.archives import archive_source, refuse_compressed
+from ingest.listed import listed_source
+from ingest.remote import remote_source
+from ingest.source import Problem, Roots, Source, SourceError
+from ingest.walk import ARCHIVE_SUFFIX, is_unicode, shown, walk
 from scenesearch.datasets.manifest import MANIFEST_SUFFIXES, read_manifest
 from scenesearch.datasets.task import is_task_folder, read_task_folder
-from scenesearch.errors import SceneSearchError
-from scenesearch.images import SUFFIXES, atomic_writer
-from scenesearch.library import ImageRecord, MetadataType
-from scenesearch.originals import LocalFile, original_of
+from scenesearch.formats import suffix_of
+from scenesearch.library import ImageRecord
+from scenesearch.originals import LocalFile, is_url, original_of
 from scenesearch.rejects import Reject
 
-
-class SourceError(SceneSearchError):
-    """A path that cannot be ingested from; the message is one sentence for the user."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something of a source that was left out: a row, a folder, a name."""
-
-    where: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """The `count` pictures of one path given by the user.
-
-    `fields` are the custom metadata columns; `problems` what could not be used before any
-    picture was opened; `root` how the paths of its pictures begin, also of those that are gone.
-    """
-
-    records: Callable[[], Iterator[ImageRecord]]
-    count: int
-    fields: Mapping[str, MetadataType] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
-    root: str = ""
-
-
-class Roots:
-    """The folders a library was filled from, each with the prefix its image ids carry.
-
-    The first has none, so that ids are paths relative to it. A folder inside a known one keeps
-    the known one's ids (ingesting photos/2020 after photos doubles nothing); another folder gets
-    its own name as prefix (a/IMG_1.jpg and b/IMG_1.jpg stay two pictures).
-    """
-
-    def __init__(self, file: Path | None = None) -> None:
-        """Reads the file if it exists; without one, nothing is remembered."""
-        self._file = file
-        self._prefixes: dict[Path, str] = {}
-        if file is not None and file.exists():
-            try:
-                saved = json.loads(file.read_text(encoding="utf-8"))
-                self._prefixes = {Path(root): str(prefix) for root, prefix in saved.items()}
-            except (ValueError, AttributeError):
-                raise SourceError(f"{file} is damaged: expected a JSON object") from None
-
-    def add(self, folder: Path) -> None:
-        """Make sure that pictures under this folder have image ids; remembers a new root."""
-        folder = folder.resolve()
-        if self._root_of(folder) is not None:
-            return
-        prefix, number = "", 1
-        while prefix in self._prefixes.values():
-            prefix = f"{folder.name or 'root'}{'' if number == 1 else f'-{number}'}/"
-            number += 1
-        self._prefixes[folder] = prefix
-        if self._file is not None:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(
-                {str(root): value for root, value in self._prefixes.items()}, indent=1
-            )
-            with atomic_writer(self._file) as file:
-                file.write(text.encode())
-
-    def image_id(self, path: Path) -> str:
-        """The picture's name in the library; `path` is absolute and lies under an added folder."""
-        root = self._root_of(path)
-        if root is None:
-            raise SourceError(f"{path} is outside every folder of this library")
-        return self._prefixes[root] + path.relative_to(root).as_posix()
-
-    def _root_of(self, path: Path) -> Path | None:
-        """The innermost known root that holds the path."""
-        if path in self._prefixes:
-            return path
-        return next((parent for parent in path.parents if parent in self._prefixes), None)
+# In the place of a path: the paths come on standard input, one a line.
+LISTED = "-"
 
 
 def find_sources(
-    paths: Sequence[Path], *, roots: Roots, manifest: Path | None = None
+    paths: Sequence[Path | str],
+    *,
+    roots: Roots,
+    manifest: Path | None = None,
+    listed: IO[bytes] | None = None,
+    separator: bytes = b"\n",
 ) -> list[Source]:
-    """One source for each path; a path inside another given one is left to that one.
+    """One source for each path or address; a path inside another given one is left to that one.
 
-    With `manifest`, the single path is the folder its pictures lie in. Raises SourceError for a
-    path that does not exist or holds no pictures.
+    With `manifest`, the single path is the folder its pictures lie in. `listed` is what the path
+    '-' reads its paths from. Raises SourceError for a path that does not exist or holds no
+    pictures.
     """
     if manifest is not None:
         if len(paths) > 1:
             raise SourceError("--manifest goes with one folder of pictures, several were given")
-        return [_manifest_source(manifest, paths[0] if paths else manifest.parent, roots)]
-    for path in paths:
+        return [_manifest_source(manifest, Path(paths[0]) if paths else manifest.parent, roots)]
+    urls = [path for path in paths if isinstance(path, str) and is_url(path)]
+    local = [Path(path) for path in paths if path not in urls and path != LISTED]
+    for path in local:
         if not path.exists():
             raise SourceError(f"{path} does not exist")
-    resolved = [path.resolve() for path in paths]
+    resolved = [path.resolve() for path in local]
     outer = [
         path
         for position, path in enumerate(resolved)
         if path not in resolved[:position] and not any(other in path.parents for other in resolved)
     ]
-    return [_source(path, roots) for path in outer]
+    sources = [_source(path, roots) for path in outer]
+    sources += [remote_source(url, roots) for url in dict.fromkeys(urls)]
+    if LISTED in paths:
+        if listed is None:
+            raise SourceError("there is no list to read paths from")
+        sources.append(listed_source(listed, roots, separator=separator))
+    return sources
 
 
 def rejected_source(rejects: Sequence[Reject]) -> Source:
@@ -134,54 +78,49 @@ def rejected_source(rejects: Sequence[Reject]) -> Source:
 
 
 def _source(path: Path, roots: Roots) -> Source:
+    if not is_unicode(path):
+        raise SourceError(f"{shown(path)}: the name is not valid Unicode; rename it")
     if path.is_dir():
         if is_task_folder(path):
             return _task_source(path, roots)
         return _folder_source(path, roots)
     if path.suffix.lower() in MANIFEST_SUFFIXES:
         return _manifest_source(path, path.parent, roots)
+    refuse_compressed(str(path))
     roots.add(path.parent)
+    if suffix_of(path.name) == ARCHIVE_SUFFIX:
+        return replace(archive_source([LocalFile(path)], roots), root=f"{path}!")
     record = ImageRecord(roots.image_id(path), LocalFile(path))
     return Source(lambda: iter([record]), count=1)
 
 
 def _folder_source(folder: Path, roots: Roots) -> Source:
     problems: list[Problem] = []
-    count = sum(1 for _ in walk_pictures(folder, problems.append))
-    if count == 0:
+    count, archives = 0, []
+    for path in walk(folder, problems.append):
+        if suffix_of(path.name) == ARCHIVE_SUFFIX:
+            archives.append(LocalFile(path))
+        else:
+            count += 1
+    if not count and not archives:
         why = f" ({problems[0].where}: {problems[0].reason})" if problems else ""
         raise SourceError(f"{folder} holds no pictures{why}")
     roots.add(folder)
+    packed = archive_source(archives, roots)
 
     def records() -> Iterator[ImageRecord]:
-        for path in walk_pictures(folder, lambda _: None):
-            yield ImageRecord(roots.image_id(path), LocalFile(path))
+        for path in walk(folder, lambda _: None):
+            if suffix_of(path.name) != ARCHIVE_SUFFIX:
+                yield ImageRecord(roots.image_id(path), LocalFile(path))
+        yield from packed.records()
 
-    return Source(records, count, problems=tuple(problems), root=f"{folder}{os.sep}")
-
-
-def walk_pictures(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[Path]:
-    """Files with a picture's suffix below the folder, sorted; hidden ones are passed over.
-
-    Links to folders are not followed, so that a loop cannot hold the walk.
-    """
-
-    def unreadable(error: OSError) -> None:
-        on_problem(Problem(str(error.filename), f"folder cannot be read: {error.strerror}"))
-
-    for parent, folders, names in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(parent, name)
-            if name.startswith(".") or path.suffix.lower() not in SUFFIXES:
-                continue
-            try:
-                str(path).encode("utf-8")
-            except UnicodeEncodeError:
-                shown = os.fsencode(path).decode("utf-8", "backslashreplace")
-                on_problem(Problem(shown, "the name is not valid Unicode; rename the file"))
-                continue
-            yield path
+    return Source(
+        records,
+        count + packed.count,
+        fields=packed.fields,
+        problems=(*problems, *packed.problems),
+        root=f"{folder}{os.sep}",
+    )
 
 
 def _manifest_source(path: Path, images: Path, roots: Roots) -> Source:

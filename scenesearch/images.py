@@ -15,18 +15,11 @@ import pillow_heif
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from scenesearch.errors import SceneSearchError
+from scenesearch.formats import FORMATS
 from scenesearch.library import GeoPoint
 from scenesearch.originals import LocalFile, Original, OriginalError
 
 THUMBNAIL_SIDE = 320
-
-# Formats whose decoders are asked; Pillow knows many more that no photo library needs and that
-# would only widen what a hostile file can reach.
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "AVIF", "HEIF")
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
-    | {".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif"}
-)
 
 Orientation = Literal["landscape", "portrait", "square"]
 

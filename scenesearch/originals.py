@@ -104,13 +104,17 @@ class LocalFile:
                     raise OriginalError("not a regular file")
                 if length is not None:
                     file.seek(start)
-                    return _exactly(file, length)
+                    part = _exactly(file, length)
+                    if len(part) < length:
+                        raise OriginalError("shorter than it was said to be")
+                    return part
                 _check_size(before.st_size)
                 data = _exactly(file, before.st_size)
                 after = os.fstat(file.fileno())
         except OSError as error:
             raise _unreadable(error) from None
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+        is_whole = len(data) == before.st_size == after.st_size
+        if not is_whole or before.st_mtime_ns != after.st_mtime_ns:
             raise OriginalError("changed while it was read", transient=True)
         return data
 
@@ -132,11 +136,11 @@ class RemoteFile:
     def state(self) -> OriginalState:
         if self.listed is not None:
             return self.listed
-        with _remote_faults():
+        with remote_faults():
             return remote_state(file_system(self.url).info(self.url))
 
     def read(self, start: int = 0, length: int | None = None) -> bytes:
-        with _remote_faults():
+        with remote_faults():
             if length is not None:
                 data: bytes = file_system(self.url).cat_file(
                     self.url, start=start, end=start + length
@@ -166,21 +170,16 @@ class Place:
 class TarMember:
     """A regular file inside an uncompressed tar archive, found by its name.
 
-    `place` spares looking for it; `spool` is a local copy of a remote archive, which does not
-    travel to other processes.
+    `place` and `archive_state`, where they are known already, spare looking for it.
     """
 
     archive: LocalFile | RemoteFile
     member: str
     place: Place | None = field(default=None, compare=False)
     archive_state: OriginalState | None = field(default=None, compare=False)
-    spool: IO[bytes] | None = field(default=None, compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.archive}{_MEMBER_MARK}{self.member}"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return TarMember, (self.archive, self.member, self.place, self.archive_state)
 
     @property
     def name(self) -> str:
@@ -199,8 +198,6 @@ class TarMember:
             _check_size(place.size_bytes)
             start, length = 0, place.size_bytes
         length = min(length, place.size_bytes - start)
-        if self.spool is not None:
-            return os.pread(self.spool.fileno(), length, place.offset + start)
         try:
             return self.archive.read(place.offset + start, length)
         except OriginalError as error:
@@ -261,6 +258,10 @@ def tar_members(file: IO[bytes]) -> Iterator[tuple[str, Place | str]]:
                 seen.add(name)
                 moment = _moment(int(info.mtime * 1e9)) if info.mtime else None
                 yield name, reason or Place(info.offset_data, info.size, moment)
+            # tarfile takes whatever is no header for the end; only zeros are.
+            file.seek(archive.offset)
+            if any(file.read(tarfile.BLOCKSIZE)):
+                raise OriginalError("damaged archive: a header is cut or overwritten")
     except tarfile.TarError as error:
         raise OriginalError(f"damaged or no tar archive: {error}") from None
     except (ValueError, OverflowError, IndexError) as error:
@@ -275,7 +276,7 @@ def open_archive(archive: LocalFile | RemoteFile) -> IO[bytes]:
             return archive.path.open("rb")
         except OSError as error:
             raise _unreadable(error) from None
-    with _remote_faults():
+    with remote_faults():
         opened: IO[bytes] = file_system(archive.url).open(archive.url, "rb")
         return opened
 
@@ -283,7 +284,7 @@ def open_archive(archive: LocalFile | RemoteFile) -> IO[bytes]:
 @lru_cache(maxsize=4)
 def _places(archive: LocalFile | RemoteFile, state: OriginalState) -> dict[str, Place]:
     """Members by name, for one state of the archive."""
-    with open_archive(archive) as file, _remote_faults():
+    with open_archive(archive) as file, remote_faults():
         return {name: at for name, at in tar_members(file) if isinstance(at, Place)}
 
 
@@ -385,7 +386,7 @@ def _one_request(url: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _remote_faults() -> Iterator[None]:
+def remote_faults() -> Iterator[None]:
     """What a client raises about one object, as OriginalError; anything else is a bug."""
     try:
         yield
@@ -418,12 +419,11 @@ _CLIENTS = {"aiohttp", "botocore", "aiobotocore", "google", "gcsfs", "fsspec", "
 
 
 def _exactly(file: IO[bytes], length: int) -> bytes:
+    """So many bytes, fewer only where the file ends: one unbuffered read may bring less."""
     parts = []
     while length > 0 and (part := file.read(length)):
         parts.append(part)
         length -= len(part)
-    if length > 0:
-        raise OriginalError("changed while it was read", transient=True)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

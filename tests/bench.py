@@ -22,7 +22,8 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 from ingest.pipeline import IngestOptions, ingest
-from ingest.sources import Roots, find_sources
+from ingest.source import Roots
+from ingest.sources import find_sources
 from scenesearch.datasets.drawn import write_library
 from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import find_encoder

@@ -31,7 +31,8 @@ def demo(
     ),
 ) -> None:
     """Draw a sample library, index it, search it and measure it: everything works, offline."""
-    from ingest.sources import Roots, find_sources
+    from ingest.source import Roots
+    from ingest.sources import find_sources
     from scenesearch.datasets.drawn import write_library
     from scenesearch.searcher import Searcher
 

@@ -230,7 +230,8 @@ def template(
 
     The pictures are drawn from all in the folder, the same ones each time.
     """
-    from ingest.sources import Roots, find_sources
+    from ingest.source import Roots
+    from ingest.sources import find_sources
 
     if out.exists():
         fail(f"{out} exists: give another --out")
@@ -358,7 +359,8 @@ def _gallery(
     notes: list[str],
 ) -> Iterator[tuple["VectorStore", str, "Encoder"]]:
     """The store, the collection to ask and its encoder: a library, or a folder for the moment."""
-    from ingest.sources import Roots, find_sources
+    from ingest.source import Roots
+    from ingest.sources import find_sources
     from scenesearch.store.edge import EdgeStore
 
     if images is None:

@@ -1,5 +1,6 @@
 """`scenesearch ingest`."""
 
+import sys
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from ingest.pipeline import IngestOptions
     from ingest.report import IngestReport
-    from ingest.sources import Source
+    from ingest.source import Source
     from scenesearch.encoder.base import Encoder
     from scenesearch.settings import Settings
     from scenesearch.store.base import VectorStore
@@ -36,13 +37,19 @@ if TYPE_CHECKING:
 
 def ingest(
     paths: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Folders, pictures, manifests (CSV, TSV, JSONL, Parquet)."),
+        list[str] | None,
+        typer.Argument(
+            help="Folders, pictures, tar shards, s3://, gs:// or http(s):// addresses, manifests "
+            "(CSV, TSV, JSONL, Parquet); - reads paths from standard input, one a line.",
+        ),
     ] = None,
     manifest: Annotated[
         Path | None,
         typer.Option(help="Manifest with an 'image' column; PATH is where its pictures lie."),
     ] = None,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="Paths on standard input end with NUL.")
+    ] = False,
     library: LibraryOption = None,
     encoder: EncoderOption = None,
     workers: Annotated[
@@ -76,7 +83,8 @@ def ingest(
     Unchanged pictures are skipped, changed ones replaced, broken ones listed with their reason.
     """
     from ingest.shards import WHOLE, Shard
-    from ingest.sources import Roots, find_sources
+    from ingest.source import Roots
+    from ingest.sources import find_sources
 
     settings = read_settings()
     name = library_name(library or settings.library)
@@ -93,7 +101,13 @@ def ingest(
         dry_run=dry_run,
     )
     roots = Roots(settings.library_dir(name) / "sources.json")
-    sources = find_sources(paths or [], roots=roots, manifest=manifest)
+    sources = find_sources(
+        paths or [],
+        roots=roots,
+        manifest=manifest,
+        listed=sys.stdin.buffer,
+        separator=b"\0" if null else b"\n",
+    )
     with open_store(settings) as store:
         report = run_ingest(
             sources,

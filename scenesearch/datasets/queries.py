@@ -21,7 +21,7 @@ from scenesearch.datasets.tables import (
     split_cells,
 )
 from scenesearch.datasets.task import is_query_id, read_captions
-from scenesearch.images import SUFFIXES
+from scenesearch.formats import SUFFIXES
 
 _ID, _TEXT, _IMAGES = ("query_id",), ("query_text", "query", "text"), ("images", "image")
 _GRADE = ("grade", "relevance")

@@ -30,7 +30,7 @@ from scenesearch.datasets.tables import (
     open_text,
     shorten,
 )
-from scenesearch.images import SUFFIXES
+from scenesearch.formats import SUFFIXES
 from scenesearch.library import ImageRecord, MetadataType
 from scenesearch.originals import LocalFile
 

@@ -11,7 +11,8 @@ from PIL import Image
 
 from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
-from ingest.sources import Roots, SourceError, find_sources
+from ingest.source import Roots, SourceError
+from ingest.sources import find_sources
 from scenesearch.images import thumbnail_path
 from scenesearch.library import LibraryNameError
 from scenesearch.store.base import EncoderMismatch

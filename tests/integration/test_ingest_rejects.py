@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 import ingest.prepare as prepare
 from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
-from ingest.sources import Roots, find_sources, rejected_source
+from ingest.source import Roots
+from ingest.sources import find_sources, rejected_source
 from scenesearch.cli import app
 from scenesearch.rejects import Rejects, read_rejects
 from scenesearch.store.edge import EdgeStore

@@ -18,7 +18,8 @@ from ingest.pipeline import IngestOptions, ingest
 from ingest.prune import is_gone
 from ingest.report import IngestReport
 from ingest.shards import Shard, ShardError
-from ingest.sources import Roots, find_sources
+from ingest.source import Roots
+from ingest.sources import find_sources
 from scenesearch.images import thumbnail_path
 from scenesearch.rejects import Rejects
 from scenesearch.store.edge import EdgeStore
@@ -29,7 +30,8 @@ CHILD = """
 import os, sys, time
 from pathlib import Path
 from ingest.pipeline import IngestOptions, ingest
-from ingest.sources import Roots, find_sources
+from ingest.source import Roots
+from ingest.sources import find_sources
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import ColourEncoder
 

@@ -15,7 +15,8 @@ from PIL import Image
 
 from ingest.build import BuildOptions, BuildReport, build
 from ingest.pipeline import ingest
-from ingest.sources import Roots, find_sources
+from ingest.source import Roots
+from ingest.sources import find_sources
 from scenesearch.searcher import Searcher
 from scenesearch.store import catalog
 from scenesearch.store.base import CollectionMissing, StoreError, VectorStore

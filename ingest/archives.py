@@ -1,0 +1,247 @@
+"""Pictures in tar archives, as WebDataset writes them: beside `a.jpg` a caption `a.txt` or
+`a.caption`, columns in `a.json`, a class in `a.cls`.
+"""
+
+import gzip
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ingest.source import Problem, Roots, Source, SourceError
+from scenesearch.datasets.columns import RESERVED, Description, Descriptions, LooseText, field_name
+from scenesearch.formats import (
+    HEAD_BYTES,
+    RAW_SUFFIXES,
+    SUFFIXES,
+    is_picture,
+    suffix_of,
+    without_rendered,
+)
+from scenesearch.images import atomic_writer
+from scenesearch.library import ImageRecord
+from scenesearch.originals import (
+    LocalFile,
+    OriginalError,
+    OriginalState,
+    Place,
+    RemoteFile,
+    TarMember,
+    open_archive,
+    tar_members,
+)
+
+Archive = LocalFile | RemoteFile
+
+COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
+_CAPTION_SUFFIXES = {".txt", ".caption"}
+_SIDECAR_SUFFIXES = {*_CAPTION_SUFFIXES, ".json", ".cls"}
+_MAX_SIDECAR_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What an archive holds: pictures with their places, texts beside them by member name."""
+
+    state: OriginalState
+    pictures: Sequence[tuple[str, Place]]
+    sidecars: Mapping[str, str]
+    problems: Sequence[Problem]
+
+
+def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
+    """The pictures of these archives, described by the texts beside them.
+
+    Each archive is read through once now (its bodies are skipped where it is a local file), and
+    the columns of all are typed together. Of a remote archive the contents are remembered beside
+    the library, so that an unchanged one is not read again.
+    """
+    problems: list[Problem] = []
+    names: list[str] = []
+
+    def report(line: int, reason: str) -> None:
+        problems.append(Problem(names[line], reason))
+
+    descriptions = Descriptions(report)
+    usable: list[Archive] = []
+    count = 0
+    for archive in archives:
+        try:
+            index = _read(archive, roots.folder)
+        except OriginalError as error:
+            problems.append(Problem(str(archive), str(error)))
+            continue
+        usable.append(archive)
+        problems += index.problems
+        count += len(index.pictures)
+        of_key = _by_key(name for name, _ in index.pictures)
+        for name, text in index.sidecars.items():
+            row = _row(name, text)
+            where = f"{archive}!{name}"
+            if isinstance(row, str):
+                problems.append(Problem(where, row))
+                continue
+            names.append(where)
+            for picture in of_key.get(_key(name), ()):
+                descriptions.add(f"{archive}!{picture}", len(names) - 1, row)
+    described, fields = descriptions.typed()
+
+    def records() -> Iterator[ImageRecord]:
+        for archive in usable:
+            with suppress(OriginalError):  # told above; what has changed since is for the next run
+                index = _read(archive, roots.folder)
+                yield from _records(archive, index, described, roots)
+
+    return Source(records, count, fields=fields, problems=tuple(problems))
+
+
+def _records(
+    archive: Archive, index: _Index, described: Mapping[str, Description], roots: Roots
+) -> Iterator[ImageRecord]:
+    where = archive.path if isinstance(archive, LocalFile) else archive.url
+    prefix = roots.image_id(where)
+    nothing = Description()
+    for name, place in index.pictures:
+        original = TarMember(archive, name, place, index.state)
+        said = described.get(str(original), nothing)
+        yield ImageRecord(f"{prefix}/{name}", original, said.captions, said.tags, said.metadata)
+
+
+# --- reading an archive ------------------------------------------------------------------------
+
+
+def _read(archive: Archive, folder: Path | None) -> _Index:
+    """The archive's contents; raises OriginalError when nothing of it can be read."""
+    state = archive.state()
+    if isinstance(archive, LocalFile) or folder is None:
+        return _scan(archive, state)
+    digest = hashlib.sha256(archive.url.encode()).hexdigest()
+    file = folder / "archives" / f"{digest}.json.gz"
+    with suppress(OSError, ValueError, LookupError, TypeError, EOFError):
+        saved = json.loads(gzip.decompress(file.read_bytes()))
+        if saved["state"] == _plain(state):
+            return _restored(state, saved)
+    index = _scan(archive, state)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_writer(file) as out:
+        out.write(gzip.compress(json.dumps(_saved(index)).encode(), 5))
+    return index
+
+
+def _scan(archive: Archive, state: OriginalState) -> _Index:
+    pictures: dict[str, Place] = {}
+    sidecars: dict[str, str] = {}
+    problems: list[Problem] = []
+    with open_archive(archive) as file:
+        try:
+            for name, place in tar_members(file):
+                suffix = suffix_of(name)
+                if PurePosixPath(name).name.startswith("."):
+                    continue
+                wanted = suffix in SUFFIXES or suffix in RAW_SUFFIXES
+                if isinstance(place, str):
+                    if wanted:
+                        shown = name.encode("utf-8", "backslashreplace").decode()
+                        problems.append(Problem(f"{archive}!{shown}", place))
+                elif wanted or (suffix not in _SIDECAR_SUFFIXES and is_picture(_head(file, place))):
+                    pictures[name] = place
+                elif suffix in _SIDECAR_SUFFIXES:
+                    if place.size_bytes > _MAX_SIDECAR_BYTES:
+                        problems.append(Problem(f"{archive}!{name}", "a text of more than 1 MiB"))
+                        continue
+                    file.seek(place.offset)
+                    try:
+                        sidecars[name] = file.read(place.size_bytes).decode("utf-8-sig")
+                    except UnicodeDecodeError:
+                        problems.append(Problem(f"{archive}!{name}", "is not valid UTF-8"))
+        except OriginalError as error:
+            # What comes before the damage is as good as ever.
+            problems.append(Problem(str(archive), str(error)))
+        except OSError as error:
+            raise OriginalError(f"cannot be read: {error}", transient=True) from None
+    kept = set(without_rendered(pictures))
+    return _Index(
+        state, [(name, at) for name, at in pictures.items() if name in kept], sidecars, problems
+    )
+
+
+def _head(file: Any, place: Place) -> bytes:
+    file.seek(place.offset)
+    head: bytes = file.read(min(HEAD_BYTES, place.size_bytes))
+    return head
+
+
+def _key(name: str) -> str:
+    """What WebDataset calls a sample: the path up to the first dot of the file name."""
+    folder, slash, file = name.rpartition("/")
+    return folder + slash + file.partition(".")[0]
+
+
+def _by_key(names: Iterable[str]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(_key(name), []).append(name)
+    return found
+
+
+def _row(name: str, text: str) -> dict[str, Any] | str:
+    """The text beside a picture as columns, or why it is none."""
+    suffix = suffix_of(name)
+    if suffix in _CAPTION_SUFFIXES:
+        return {"caption": text}
+    if suffix == ".cls":
+        return {"cls": LooseText(text.strip())}
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        return "is not JSON"
+    if not isinstance(row, dict):
+        return "is not a JSON object"
+    # Sizes and hashes that a downloader wrote: the picture itself says them.
+    return {
+        key: value for key, value in row.items() if (own := field_name(key)) and own not in RESERVED
+    }
+
+
+# --- the contents of remote archives, remembered -------------------------------------------------
+
+
+def _plain(state: OriginalState) -> list[Any]:
+    return [state.size_bytes, _written(state.modified), state.version]
+
+
+def _written(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None
+
+
+def _saved(index: _Index) -> dict[str, Any]:
+    return {
+        "state": _plain(index.state),
+        "pictures": [
+            [name, at.offset, at.size_bytes, _written(at.modified)] for name, at in index.pictures
+        ],
+        "sidecars": dict(index.sidecars),
+        "problems": [[problem.where, problem.reason] for problem in index.problems],
+    }
+
+
+def _restored(state: OriginalState, saved: Mapping[str, Any]) -> _Index:
+    pictures = [
+        (str(name), Place(offset, size, datetime.fromisoformat(moment) if moment else None))
+        for name, offset, size, moment in saved["pictures"]
+    ]
+    problems = [Problem(where, reason) for where, reason in saved["problems"]]
+    return _Index(state, pictures, saved["sidecars"], problems)
+
+
+def refuse_compressed(name: str) -> None:
+    """Raise SourceError for an archive whose members cannot be read one by one."""
+    if name.lower().endswith(COMPRESSED_SUFFIXES):
+        raise SourceError(
+            f"{name} is compressed, and pictures are read from tar archives one by one: "
+            "decompress it to .tar first"
+        )

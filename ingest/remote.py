@@ -1,0 +1,186 @@
+"""Pictures at addresses: s3:// and gs:// folders, http(s):// listings, single ones, archives."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote, urldefrag, urlsplit
+
+from ingest.archives import archive_source, refuse_compressed
+from ingest.source import Problem, Roots, Source, SourceError
+from ingest.walk import ARCHIVE_SUFFIX
+from scenesearch.formats import (
+    HEAD_BYTES,
+    RAW_SUFFIXES,
+    SUFFIXES,
+    is_picture,
+    suffix_of,
+    without_rendered,
+)
+from scenesearch.library import ImageRecord
+from scenesearch.originals import (
+    OriginalError,
+    OriginalState,
+    RemoteFile,
+    file_system,
+    remote_faults,
+    remote_state,
+)
+
+# A server may link in circles, each turn a longer address.
+_MAX_DEPTH = 32
+
+
+def remote_source(url: str, roots: Roots) -> Source:
+    """The picture, the archive or the folder of pictures at the address.
+
+    Raises SourceError when it cannot be reached or holds none.
+    """
+    refuse_compressed(url)
+    try:
+        if suffix_of(url) == ARCHIVE_SUFFIX:
+            roots.add(_parent(url))
+            return replace(archive_source([RemoteFile(url)], roots), root=f"{url}!")
+        if not _is_folder(url):
+            roots.add(_parent(url))
+            record = ImageRecord(image_id(url, roots), RemoteFile(url))
+            return Source(lambda: iter([record]), count=1)
+        return _folder_source(url.rstrip("/"), roots)
+    except OriginalError as error:
+        raise SourceError(f"{url}: {error}") from None
+
+
+def image_id(url: str, roots: Roots) -> str:
+    """The picture's name in the library, `%20` of a web address written as a space."""
+    name = roots.image_id(url)
+    return unquote(name) if _is_web(url) else name
+
+
+def _folder_source(url: str, roots: Roots) -> Source:
+    problems: list[Problem] = []
+    count, archives = 0, []
+    for found in _walk(url, problems):
+        if suffix_of(found.url) == ARCHIVE_SUFFIX:
+            archives.append(found)
+        else:
+            count += 1
+    if not count and not archives:
+        why = f" ({problems[0].where}: {problems[0].reason})" if problems else ""
+        raise SourceError(f"{url} holds no pictures{why}")
+    roots.add(url)
+    packed = archive_source(archives, roots)
+
+    def records() -> Iterator[ImageRecord]:
+        for found in _walk(url, []):
+            if suffix_of(found.url) != ARCHIVE_SUFFIX:
+                yield ImageRecord(image_id(found.url, roots), found)
+        yield from packed.records()
+
+    return Source(
+        records,
+        count + packed.count,
+        fields=packed.fields,
+        problems=(*problems, *packed.problems),
+        root=f"{url}/",
+    )
+
+
+def _walk(url: str, problems: list[Problem]) -> Iterator[RemoteFile]:
+    """Pictures and archives below the address, sorted within each folder.
+
+    By their suffix; one without any is asked for its first bytes.
+    """
+    folders = [(url, 0)]
+    seen = {url}
+    while folders:
+        folder, depth = folders.pop()
+        try:
+            files, below = _list(folder)
+        except OriginalError as error:
+            if folder == url:
+                raise
+            problems.append(Problem(folder, str(error)))
+            continue
+        for name in without_rendered(sorted(files)):
+            if _is_hidden(name):
+                continue
+            suffix = suffix_of(name)
+            found = RemoteFile(name, files[name])
+            if (
+                suffix in SUFFIXES
+                or suffix in RAW_SUFFIXES
+                or suffix == ARCHIVE_SUFFIX
+                or (not suffix and _begins_as_picture(found))
+            ):
+                yield found
+        if depth == _MAX_DEPTH and below:
+            problems.append(Problem(folder, f"folders more than {_MAX_DEPTH} deep are left out"))
+            continue
+        for name in sorted(below, reverse=True):
+            if name not in seen and not _is_hidden(name):
+                seen.add(name)
+                folders.append((name, depth + 1))
+
+
+def _list(folder: str) -> tuple[dict[str, OriginalState | None], list[str]]:
+    """Addresses of files, with what the listing tells of them, and of folders."""
+    files: dict[str, OriginalState | None] = {}
+    below: list[str] = []
+    scheme = folder.partition("://")[0]
+    with remote_faults():
+        listed: list[dict[str, Any]] = file_system(folder).ls(
+            folder + "/" if _is_web(folder) else folder, detail=True
+        )
+    for entry in listed:
+        name = str(entry["name"])
+        url = name if "://" in name else f"{scheme}://{name}"
+        url = urldefrag(url).url if _is_web(url) else url
+        if not _is_below(url, folder):
+            continue
+        if entry.get("type") == "directory" or url.endswith("/"):
+            below.append(url.rstrip("/"))
+        elif isinstance(entry.get("size"), int):
+            files[url] = remote_state(entry)
+        else:
+            files[url] = None  # web servers list no sizes; each is asked when its turn comes
+    return files, below
+
+
+def _is_folder(url: str) -> bool:
+    if url.endswith("/"):
+        return True
+    with remote_faults():
+        info = file_system(url).info(url)
+    if not _is_web(url):
+        return bool(info.get("type") == "directory")
+    return str(info.get("mimetype", "")) in ("text/html", "application/xhtml+xml")
+
+
+def _is_below(url: str, folder: str) -> bool:
+    """Whether a listing may name it: links from a stranger's page lead anywhere."""
+    if not url.startswith(folder + "/") or url == folder + "/":
+        return False
+    path = unquote(url[len(folder) + 1 :]) if _is_web(url) else url[len(folder) + 1 :]
+    if _is_web(url) and urlsplit(url).query:
+        return False  # other ways to sort the same listing
+    return ".." not in path.split("/") and "\\" not in path and path.isprintable()
+
+
+def _begins_as_picture(found: RemoteFile) -> bool:
+    try:
+        size = (found.listed or found.state()).size_bytes
+        return is_picture(found.read(0, min(HEAD_BYTES, size))) if size else False
+    except OriginalError:
+        return True  # its own turn will tell what is wrong with it
+
+
+def _is_hidden(url: str) -> bool:
+    return PurePosixPath(url).name.startswith(".")
+
+
+def _is_web(url: str) -> bool:
+    return url.startswith("http")
+
+
+def _parent(url: str) -> str:
+    return url.rstrip("/").rpartition("/")[0]

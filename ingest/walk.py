@@ -1,0 +1,99 @@
+"""Which files below a folder are pictures or archives of them, in a stable order."""
+
+import os
+import stat
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ingest.source import Problem
+from scenesearch.formats import (
+    HEAD_BYTES,
+    RAW_SUFFIXES,
+    SUFFIXES,
+    is_picture,
+    suffix_of,
+    without_rendered,
+)
+
+ARCHIVE_SUFFIX = ".tar"
+
+# What network storage and operating systems put beside pictures: their own thumbnails, waste.
+_NOT_WALKED = {"@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+
+
+def walk(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[Path]:
+    """Pictures and tar archives below the folder, sorted; hidden files and folders passed over.
+
+    A file of unknown suffix, or without, is a picture when its first bytes say so. Links to
+    folders are not followed: one in a folder from a stranger may lead to the whole disk, or in
+    a circle. Where one leads out of the folder, that is a problem, for its pictures are missed.
+    """
+    root = folder.resolve()
+
+    def unreadable(error: OSError) -> None:
+        where = shown(Path(str(error.filename)))
+        on_problem(Problem(where, f"folder cannot be read: {error.strerror}"))
+
+    for parent, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        for name in folders:
+            path = Path(parent, name)
+            if path.is_symlink() and not _leads_into(path, root):
+                reason = "a link to a folder is not followed; name its target beside this folder"
+                on_problem(Problem(shown(path), reason))
+        for name in without_rendered(sorted(names)):
+            path = Path(parent, name)
+            if _is_hidden(name) or not is_wanted(path):
+                continue
+            if not is_unicode(path):
+                on_problem(Problem(shown(path), "the name is not valid Unicode; rename the file"))
+                continue
+            yield path
+
+
+def is_wanted(path: Path) -> bool:
+    """Whether the file is a picture or an archive, by its suffix or else by its first bytes."""
+    suffix = suffix_of(path.name)
+    if suffix in SUFFIXES or suffix in RAW_SUFFIXES or suffix == ARCHIVE_SUFFIX:
+        return True
+    return is_picture(_head(path))
+
+
+def is_unicode(path: Path) -> bool:
+    """Whether the name can be written down: on Linux a name may be any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(path: Path) -> str:
+    """The path for a message, with bytes that are no Unicode written as `\\xff`."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in _NOT_WALKED
+
+
+def _leads_into(link: Path, root: Path) -> bool:
+    try:
+        return link.resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # a circle of links
+        return True
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a regular file, none of anything else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return b""
+    try:
+        is_file = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.read(descriptor, HEAD_BYTES) if is_file else b""
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)

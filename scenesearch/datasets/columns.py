@@ -1,0 +1,310 @@
+"""From loose values to typed metadata: what rows say of pictures, and of which type columns are.
+
+A column's type is what at least 95 % of its values are; the others are reported, never dropped
+silently. `caption`, `captions`, `caption_1` ... and `tags` are known; `taken`, `camera`, `lens`
+and `location` say more than the picture's own EXIF data and replace it.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, time
+from decimal import Decimal
+from math import isfinite, isnan
+from typing import Any, Final
+
+from scenesearch.datasets.tables import shorten
+from scenesearch.library import GeoPoint, MetadataType, Value
+
+_CAPTION_COLUMN = re.compile(r"captions?|caption_?\d+")
+RESERVED: Final = frozenset(
+    {"image_id", "path", "sha256", "width", "height", "size_bytes", "orientation", "folder"}
+    | {"modified"}
+)
+_OVERRIDES: Mapping[str, MetadataType] = {
+    "taken": "datetime",
+    "camera": "keyword",
+    "lens": "keyword",
+    "location": "geo",
+}
+_LATITUDE, _LONGITUDE = ("latitude", "lat"), ("longitude", "lon", "lng", "long")
+_FIT_SHARE = 0.95
+# A keyword is something one picks from a list; longer values are searched by their words.
+_MAX_KEYWORD_CHARS = 120
+_INT64 = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known of one picture besides what it shows."""
+
+    captions: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    metadata: Mapping[str, Value] = field(default_factory=dict)
+
+
+class LooseText(str):
+    """A cell of CSV or TSV: its type is still to be guessed, unlike a string in JSON."""
+
+    __slots__ = ()
+
+
+def field_name(column: str) -> str:
+    """The column as `--where` can write it: word characters, '_' for all others."""
+    return re.sub(r"\W+", "_", column.strip()).strip("_")[:64]
+
+
+@dataclass
+class _Picture:
+    """What the rows read so far say of one picture; values with the line that said it."""
+
+    line: int
+    captions: dict[str, None] = field(default_factory=dict)
+    tags: dict[str, None] = field(default_factory=dict)
+    raw: dict[str, tuple[int, Any]] = field(default_factory=dict)
+
+
+class Descriptions:
+    """Collects rows by picture, then types the columns over all of them.
+
+    `report` is told, with the row's line, of each value that is left out.
+    """
+
+    def __init__(self, report: Callable[[int, str], None]) -> None:
+        self.report = report
+        self._pictures: dict[str, _Picture] = {}
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def add(self, image_id: str, line: int, row: Mapping[str, Any]) -> None:
+        """Take a row about a picture; its columns may be any, other rows may be about it too."""
+        is_new = image_id not in self._pictures
+        picture = self._pictures.setdefault(image_id, _Picture(line))
+        said = len(picture.captions) + len(picture.tags) + len(picture.raw)
+        clash = False
+        for column, value in row.items():
+            if _is_missing(value):
+                continue
+            key = field_name(column)
+            if _CAPTION_COLUMN.fullmatch(key):
+                picture.captions.update(dict.fromkeys(self._texts(line, column, value)))
+            elif key == "tags":
+                picture.tags.update(dict.fromkeys(self._tags(line, value)))
+            else:
+                first_line, first = picture.raw.setdefault(key, (line, value))
+                if first != value:
+                    clash = True
+                    self.report(
+                        line,
+                        f"{key} is {shorten(str(value))}, but {shorten(str(first))} on line "
+                        f"{first_line}; the first counts",
+                    )
+        now = len(picture.captions) + len(picture.tags) + len(picture.raw)
+        if not is_new and not clash and now == said:
+            self.report(line, f"repeats line {picture.line}")
+
+    def _texts(self, line: int, column: str, value: Any) -> list[str]:
+        if isinstance(value, LooseText):
+            listed = _json_list(value)
+            value = str(value) if listed is None else listed
+        if isinstance(value, str):
+            value = [value]
+        if not isinstance(value, list):
+            self.report(line, f"{column} is {shorten(str(value))}, not a text or a list of texts")
+            return []
+        texts = []
+        for text in value:
+            if isinstance(text, str):
+                texts.append(" ".join(text.split()))
+            elif text is not None:
+                self.report(line, f"{column} holds {shorten(str(text))}, which is not a text")
+        return [text for text in texts if text]
+
+    def _tags(self, line: int, value: Any) -> list[str]:
+        if isinstance(value, str):
+            listed = _json_list(value)
+            value = re.split(r"[,;]", value) if listed is None else listed
+        return self._texts(line, "tags", value)
+
+    def typed(self) -> tuple[dict[str, Description], dict[str, MetadataType]]:
+        """Every picture's description, and the types of the columns that any value fits."""
+        self._join_coordinates()
+        columns: dict[str, list[tuple[str, int, Any]]] = {}
+        for image_id, picture in self._pictures.items():
+            for name, (line, value) in picture.raw.items():
+                columns.setdefault(name, []).append((image_id, line, value))
+        metadata: dict[str, dict[str, Value]] = {image_id: {} for image_id in self._pictures}
+        fields: dict[str, MetadataType] = {}
+        for name, values in columns.items():
+            type_ = _OVERRIDES.get(name) or _type_of([value for _, _, value in values])
+            fits = 0
+            for image_id, line, value in values:
+                converted = _CONVERTERS[type_](value)
+                if converted is None:
+                    self.report(line, f"{name} is {shorten(str(value))}, which is no {type_}")
+                else:
+                    metadata[image_id][name] = converted
+                    fits += 1
+            if fits:
+                fields[name] = type_
+        described = {
+            image_id: Description(tuple(picture.captions), tuple(picture.tags), metadata[image_id])
+            for image_id, picture in self._pictures.items()
+        }
+        return described, fields
+
+    def _join_coordinates(self) -> None:
+        """Two columns of degrees become one `location`, unless there is one already."""
+        for picture in self._pictures.values():
+            raw = picture.raw
+            latitude = next((name for name in _LATITUDE if name in raw), None)
+            longitude = next((name for name in _LONGITUDE if name in raw), None)
+            if latitude is None and longitude is None:
+                continue
+            north = raw.pop(latitude) if latitude else None
+            east = raw.pop(longitude) if longitude else None
+            if north is None or east is None:
+                line = (north or east or (picture.line,))[0]
+                self.report(line, "has one of latitude and longitude without the other")
+            elif "location" not in raw:
+                raw["location"] = (north[0], f"{north[1]},{east[1]}")
+
+
+# --- values ----------------------------------------------------------------------------------
+
+
+def _is_missing(value: Any) -> bool:
+    if isinstance(value, float):
+        return isnan(value)
+    return value is None or (isinstance(value, str) and not value.strip()) or value == []
+
+
+def _json_list(text: str) -> list[Any] | None:
+    if not text.startswith("["):
+        return None
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, list) else None
+
+
+def _type_of(values: list[Any]) -> MetadataType:
+    """The narrowest type that nearly all values have."""
+    tolerated = int(len(values) * (1 - _FIT_SHARE))
+    narrow: tuple[MetadataType, ...] = ("boolean", "integer", "float", "datetime", "geo")
+    for type_ in narrow:
+        misfits = 0
+        for value in values:
+            misfits += _CONVERTERS[type_](value) is None
+            if misfits > tolerated:
+                break
+        else:
+            return type_
+    longest = max((len(value) for value in values if isinstance(value, str)), default=0)
+    return "text" if longest > _MAX_KEYWORD_CHARS else "keyword"
+
+
+_TRUE, _FALSE = ("true", "yes"), ("false", "no")
+_INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,18})", re.ASCII)  # 007 is a name, not a number
+_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?", re.ASCII)
+_EXIF_DATE = re.compile(r"(\d{4}):(\d{2}):(\d{2}) ", re.ASCII)
+_PAIR = re.compile(r"\(?\s*([-+]?\d+(?:\.\d+)?)\s*,\s*([-+]?\d+(?:\.\d+)?)\s*\)?", re.ASCII)
+
+
+def _boolean(value: Any) -> bool | None:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, LooseText) and value.lower() in _TRUE + _FALSE:
+        return value.lower() in _TRUE
+    return None
+
+
+def _integer(value: Any) -> int | None:
+    if isinstance(value, LooseText) and _INTEGER.fullmatch(value):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value in _INT64:
+        return value
+    return None
+
+
+def _float(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, int | float | Decimal) or (
+        isinstance(value, LooseText) and _FLOAT.fullmatch(value) and _is_decimal(value)
+    ):
+        try:
+            number = float(value)
+        except OverflowError:
+            return None
+        return number if isfinite(number) else None
+    return None
+
+
+def _is_decimal(text: str) -> bool:
+    """Not 007 and not 00.5: zeros in front belong to a code."""
+    digits = text.lstrip("+-")
+    return not (len(digits) > 1 and digits[0] == "0" and digits[1].isdigit())
+
+
+def _datetime(value: Any) -> datetime | None:
+    if isinstance(value, datetime):
+        return value
+    if isinstance(value, date):
+        return datetime.combine(value, time())
+    if not isinstance(value, str):
+        return None
+    text = _EXIF_DATE.sub(r"\1-\2-\3 ", value.strip(), count=1)
+    if not _DATE.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _geo(value: Any) -> GeoPoint | None:
+    if isinstance(value, Mapping):
+        parts = [
+            next((value[name] for name in names if name in value), None)
+            for names in (_LATITUDE, _LONGITUDE)
+        ]
+        if any(isinstance(part, bool) or not isinstance(part, int | float) for part in parts):
+            return None
+        value = f"{parts[0]},{parts[1]}"
+    match = _PAIR.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        return None
+    latitude, longitude = float(match[1]), float(match[2])
+    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
+        return None
+    return GeoPoint(latitude, longitude)
+
+
+def _keyword(value: Any) -> str | tuple[str, ...] | None:
+    if isinstance(value, str):
+        return str(value).strip()
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float | Decimal):
+        return str(value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        return tuple(dict.fromkeys(part.strip() for part in value if part.strip())) or None
+    return None
+
+
+_CONVERTERS: Mapping[MetadataType, Callable[[Any], Value | None]] = {
+    "boolean": _boolean,
+    "integer": _integer,
+    "float": _float,
+    "datetime": _datetime,
+    "geo": _geo,
+    "keyword": _keyword,
+    "text": _keyword,
+}

@@ -1,0 +1,76 @@
+"""Which files are pictures: by suffix where it is known, else by their first bytes.
+
+A suffix decides only whether a file is looked at; what it is, its content says.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
+from typing import Final
+
+# Formats whose decoders are asked; Pillow knows many more that no photo library needs and that
+# would only widen what a hostile file can reach.
+FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "AVIF", "HEIF")
+SUFFIXES: Final = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+    | {".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif", ".hif"}
+)
+RAW_SUFFIXES: Final = frozenset(
+    {".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".mef"}
+    | {".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".rw2", ".rwl", ".sr2", ".srf"}
+    | {".srw", ".x3f"}
+)
+
+# How much of a file `is_picture` and `is_raw` need.
+HEAD_BYTES: Final = 32
+
+_STARTS: Final = (
+    b"\xff\xd8\xff",  # JPEG
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"II*\0",  # TIFF, and most camera RAW
+    b"MM\0*",
+    b"\0\0\0\x0cjP  \r\n\x87\n",  # JPEG 2000, as file and as bare codestream
+    b"\xff\x4f\xff\x51",
+)
+_RAW_STARTS: Final = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM")
+_BRANDS: Final = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"})
+
+
+def is_picture(head: bytes) -> bool:
+    """Whether a file that begins so is worth opening; raw pictures of cameras are, too."""
+    if head.startswith(_STARTS) or is_raw(head):
+        return True
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return True
+    if head[4:8] == b"ftyp":
+        return head[8:12] in _BRANDS or head[8:12] in (b"avif", b"avis")
+    # Two letters are little: BMP also says how long its header is, PNM has its size as digits.
+    if head[:2] == b"BM":
+        return head[14:18] in (b"\x0c\0\0\0", b"(\0\0\0", b"l\0\0\0", b"|\0\0\0")
+    return head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()
+
+
+def is_raw(head: bytes) -> bool:
+    """Whether it is a camera's RAW format that is not a kind of TIFF: those need a closer look."""
+    if head.startswith(b"II*\0") and head[8:10] == b"CR":  # Canon's CR2
+        return True
+    return head.startswith(_RAW_STARTS) or head[4:12] == b"ftypcrx "
+
+
+def suffix_of(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def without_rendered(names: Iterable[str]) -> Iterator[str]:
+    """The names of one folder without RAW files beside which a rendered picture lies."""
+    names = list(names)
+    rendered = {name[: -len(suffix_of(name))].lower() for name in names if _is_rendered(name)}
+    for name in names:
+        suffix = suffix_of(name)
+        if suffix not in RAW_SUFFIXES or name[: -len(suffix)].lower() not in rendered:
+            yield name
+
+
+def _is_rendered(name: str) -> bool:
+    return suffix_of(name) in SUFFIXES
