@@ -1,0 +1,14 @@
+"""Describe a scene in words, get the photographs that show it."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from scenesearch.notebook import Library
+
+
+def open(library: str | None = None, *, encoder: str | None = None) -> "Library":
+    """A library to search from Python: see `scenesearch.notebook.open_library`."""
+    # Imported only here: the command line imports this package and has to start fast.
+    from scenesearch.notebook import open_library
+
+    return open_library(library, encoder=encoder)

@@ -29,6 +29,7 @@ from scenesearch.request import (
     FieldFilter,
     Like,
     Operator,
+    Order,
     Part,
     Phrase,
     QueryError,
@@ -50,7 +51,15 @@ from scenesearch.store.filters import (
     Range,
 )
 
-__all__ = ["Lookup", "QueryError", "condition_of", "conditions_of", "parse", "parse_where"]
+__all__ = [
+    "Lookup",
+    "QueryError",
+    "condition_of",
+    "conditions_of",
+    "parse",
+    "parse_order",
+    "parse_where",
+]
 
 _QUOTED = r'"(?>(?:[^"]|"")*)"'
 _WEIGHT = r"\^(?P<weight>\d{1,4}(?:\.\d{1,4})?)"
@@ -117,6 +126,16 @@ def parse_where(
     ]
     _check_number(filters)
     return tuple(filters)
+
+
+def parse_order(text: str, fields: Sequence[PayloadField]) -> Order:
+    """The order that 'taken' (ascending) or '-taken' (descending) asks for; raises QueryError."""
+    known = by_name(fields)
+    name = text.strip().removeprefix("-")
+    found = _field_named(name, known) if name else None
+    if found is None:
+        raise QueryError(f"--sort {_short(text)}: {_no_field(name, '', known)}")
+    return Order(found, text.strip().startswith("-"))
 
 
 def condition_of(
@@ -377,7 +396,8 @@ def _field_named(name: str, fields: Mapping[str, PayloadField]) -> str | None:
 
 def _no_field(name: str, raw: str, fields: Mapping[str, PayloadField]) -> str:
     near = difflib.get_close_matches(name.lower(), [*fields, "has", "like", "near"], n=1)
-    hint = f"; did you mean {near[0]}:{_short(raw) if raw else 'VALUE'}?" if near else ""
+    value = f":{_short(raw)}" if raw else ""
+    hint = f"; did you mean {near[0]}{value}?" if near else ""
     return f"this library has no field {name!r}{hint or f' ({_listed(fields)})'}"
 
 

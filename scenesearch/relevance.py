@@ -118,19 +118,21 @@ def read_calibration(declared: Mapping[str, Any], dimension: int) -> Calibration
 
 def read_picture_calibration(declared: Mapping[str, Any]) -> Calibration:
     """What a cosine between two pictures means: whether people would say that a description of
-    the one fits the other. The documented guess where `pictures` is not declared.
+    the one fits the other. The documented guess where `picture_queries` is not declared.
 
     Raises CalibrationError for numbers this version cannot use.
     """
-    pictures = declared.get("pictures")
+    pictures = declared.get("picture_queries")
     if pictures is None:
         return UNCALIBRATED_PICTURES
     if not isinstance(pictures, Mapping) or not all(
         _finite(pictures.get(key)) for key in ("intercept", "cosine")
     ):
-        raise CalibrationError("calibration of 'pictures' needs finite 'intercept' and 'cosine'")
+        raise CalibrationError(
+            "calibration of 'picture_queries' needs finite 'intercept' and 'cosine'"
+        )
     if pictures["cosine"] <= 0:
-        raise CalibrationError("calibration of 'pictures' needs 'cosine' above 0")
+        raise CalibrationError("calibration of 'picture_queries' needs 'cosine' above 0")
     return Calibration(float(pictures["intercept"]), float(pictures["cosine"]))
 
 

@@ -30,9 +30,9 @@ WhereOption = Annotated[
         "--where",
         "-w",
         metavar="EXPR",
-        help="Condition on metadata, may be repeated: orientation=landscape, taken=2019..2021, "
-        "width>=2000, camera=Canon*, tags in sea,boat, folder=2020, captions=red boat, "
-        "camera!=Nikon, location=55.75,37.62,50km.",
+        help="Filters as in the text, may be repeated: 'orientation:landscape taken:2019..2021 "
+        "width:>2000 camera:canon tag:sea,boat folder:2020/* caption:boat has:caption "
+        "-camera:nikon near:55.75,37.62,50km'; camera=Canon is exactly that value.",
     ),
 ]
 

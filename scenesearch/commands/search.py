@@ -6,18 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scenesearch.commands.common import (
-    EncoderOption,
-    LibraryOption,
-    WhereOption,
-    library_encoder,
-    library_name,
-    open_store,
-)
+from scenesearch.commands.common import EncoderOption, LibraryOption, WhereOption, library_name
 from scenesearch.console import (
     FOUND,
     NOTHING,
     JsonOption,
+    fail,
     print_json,
     printable,
     read_settings,
@@ -25,16 +19,76 @@ from scenesearch.console import (
 )
 
 if TYPE_CHECKING:
-    from scenesearch.searcher import SearchResult
+    from scenesearch.answer import SearchResult
+    from scenesearch.notebook import Library
+    from scenesearch.request import Request
+    from scenesearch.why import Why
+
+_BAR = 24
+_SHADES = " ░▒▓█"
 
 
 def search(
-    text: Annotated[str, typer.Argument(help="What the picture shows, in words.")],
+    text: Annotated[
+        str,
+        typer.Argument(
+            help="What the picture shows: 'dog on a beach - people + like:IMG_12 camera:canon "
+            "taken:2019..2021'; docs/search.md has the whole grammar. Before a text that begins "
+            "with '-' write --.",
+        ),
+    ] = "",
+    image: Annotated[
+        Path | None, typer.Option(help="A picture to search with, alone or beside the words.")
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option(metavar="ID", help="The same with a picture of the library.")
+    ] = None,
     where: WhereOption = None,
     k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many pictures.")] = 10,
     min_relevance: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Leave out less relevant ones; 0 always answers."),
+        typer.Option(
+            min=0,
+            max=1,
+            help="Leave out less relevant ones; default: SCENESEARCH_MIN_RELEVANCE.",
+        ),
+    ] = None,
+    show_all: Annotated[
+        bool, typer.Option("--all", help="Always answer with the nearest: --min-relevance 0.")
+    ] = False,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FIELD", help="Order the relevant pictures by a field; -taken: newest first."
+        ),
+    ] = None,
+    after: Annotated[
+        str | None,
+        typer.Option(metavar="CURSOR", help="Go on after a page: the 'next' of its --json."),
+    ] = None,
+    copies: Annotated[
+        bool, typer.Option("--copies", help="List near-duplicates one by one, not as one.")
+    ] = False,
+    diversity: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Prefer pictures unlike those before them; 0.5 is a lot."),
+    ] = None,
+    hybrid: Annotated[
+        bool,
+        typer.Option("--hybrid", help="Rank by captions, tags, titles and file names too."),
+    ] = False,
+    facet: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FIELD", help="Count its values in the answer; may be repeated."),
+    ] = None,
+    explain: Annotated[
+        int | None,
+        typer.Option(
+            "--why",
+            min=1,
+            metavar="RANK",
+            help="Show what each word adds to that hit, and where in it that is seen.",
+        ),
     ] = None,
     library: LibraryOption = None,
     encoder: EncoderOption = None,
@@ -44,36 +98,55 @@ def search(
     as_json: JsonOption = False,
 ) -> None:
     """Find the pictures that show the scene. Exits 0 when found, 1 when nothing matches."""
-    from scenesearch.query import parse_where
-    from scenesearch.searcher import Searcher, conditions_in
+    from scenesearch.notebook import open_library
 
     settings = read_settings()
+    if show_all and min_relevance:
+        fail("--all is --min-relevance 0: give one of them")
+    if show_all:
+        min_relevance = 0.0
     name = library_name(library or settings.library)
-    with open_store(settings) as store:
-        searcher = Searcher(library_encoder(settings, encoder, store, name), store, name)
-        filters = parse_where(where or [], searcher.fields)
-        conditions, _ = conditions_in(store, name, filters)
-        result = searcher.search(
-            text,
+    with open_library(name, encoder=encoder, settings=settings) as opened:
+        request = opened.request(text, image=image, like=like, where=where or [], sort=sort)
+        result = opened.searcher.search(
+            request,
             k=k,
-            where=conditions,
+            after=after,
             min_relevance=settings.min_relevance if min_relevance is None else min_relevance,
+            collapse=not copies,
+            diversity=diversity,
+            hybrid=hybrid,
+            facets=tuple(facet or ()),
         )
+        reasons = _reasons(opened, request, result, explain) if explain else None
+    for notice in result.notices:
+        say(notice)
     if sheet is not None and result.hits:
         write_sheet(sheet, result)
     if as_json:
-        print_json(result.to_json())
+        print_json(result.to_json() | ({"why": reasons.to_json()} if reasons else {}))
     else:
         print_hits(result)
+        if reasons is not None:
+            print_reasons(reasons)
     sys.exit(FOUND if result.hits else NOTHING)
+
+
+def _reasons(
+    opened: "Library", request: "Request", result: "SearchResult", rank: int
+) -> "Why | None":
+    hit = next((hit for hit in result.hits if hit.rank == rank), None)
+    if hit is None:
+        say(f"--why {rank}: the answer has no hit of that rank")
+        return None
+    return opened.why(request, hit.image_id)
 
 
 def print_hits(result: "SearchResult") -> None:
     if not result.hits:
         nearest = result.nearest
         hint = (
-            f"; nearest is {nearest.image_id} at {nearest.relevance:.0%}, "
-            "see it with --min-relevance 0"
+            f"; nearest is {nearest.image_id} at {nearest.relevance:.0%}, see it with --all"
             if nearest
             else ""
         )
@@ -81,10 +154,31 @@ def print_hits(result: "SearchResult") -> None:
         return
     for hit in result.hits:
         captions = hit.payload.get("captions") or [""]
+        copies = f"  (and {len(hit.copies)} like it)" if hit.copies else ""
         typer.echo(
-            f"{hit.rank:>3}  {hit.relevance:>4.0%}  {hit.score:.3f}  "
-            f"{printable(hit.path)}  {printable(captions[0])}".rstrip()
+            f"{hit.rank:>3}  {hit.relevance:>4.0%} {hit.band:<7}  {hit.score:.3f}  "
+            f"{printable(hit.path)}  {printable(captions[0])}{copies}".rstrip()
         )
+    for name, counts in result.facets.items():
+        listed = ", ".join(f"{printable(str(value))} {count}" for value, count in counts)
+        typer.echo(f"{name}: {listed or 'no values'}")
+    if result.excluded:
+        say(f"{result.excluded} pictures are left out because they show what is subtracted")
+
+
+def print_reasons(reasons: "Why") -> None:
+    """Bars for the words and shades for the picture, on the scale of the largest of each."""
+    typer.echo(f"why {printable(reasons.image_id)}, {reasons.relevance:.0%}:")
+    largest = max((abs(effect.effect) for effect in reasons.words), default=0) or 1
+    width = max((len(effect.word) for effect in reasons.words), default=0)
+    for effect in reasons.words:
+        bar = "█" * round(_BAR * abs(effect.effect) / largest)
+        typer.echo(f"  {printable(effect.word):<{width}}  {effect.effect:+.2f} {bar}")
+    if reasons.heat is not None:
+        top = max(float(reasons.heat.cells.max()), 1e-6)
+        for row in reasons.heat.cells:
+            shades = (min(len(_SHADES) - 1, int(len(_SHADES) * max(0, cell) / top)) for cell in row)
+            typer.echo("  " + "".join(_SHADES[shade] * 2 for shade in shades))
 
 
 def write_sheet(file: Path, result: "SearchResult") -> None:

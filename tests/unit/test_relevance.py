@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenesearch.encoder.base import EncoderError
-from scenesearch.relevance import UNCALIBRATED, Calibration, read_calibration
+from scenesearch.encoder.folder import read_encoder_info
+from scenesearch.encoder.registry import find_encoder
+from scenesearch.relevance import (
+    UNCALIBRATED,
+    UNCALIBRATED_PICTURES,
+    Calibration,
+    CalibrationError,
+    band,
+    read_calibration,
+    read_picture_calibration,
+)
 
 DECLARED = {
     "method": "logistic",
@@ -79,3 +89,30 @@ def test_an_encoder_without_calibration_gets_the_documented_guess():
 def test_a_calibration_that_cannot_be_read_is_named(change, message):
     with pytest.raises(EncoderError, match=message):
         read_calibration(DECLARED | change, 2)
+
+
+def test_picture_queries_have_a_calibration_of_their_own() -> None:
+    declared = {"picture_queries": {"intercept": -5.0, "cosine": 6.0}}
+    calibration = read_picture_calibration(declared)
+    assert calibration.line(np.ones(2, np.float32)) == (-5.0, 6.0)
+    assert read_picture_calibration({}) is UNCALIBRATED_PICTURES
+
+
+@pytest.mark.parametrize("numbers", [1000, {"intercept": -5}, {"intercept": -5, "cosine": 0}])
+def test_a_calibration_of_picture_queries_that_cannot_be_is_refused(numbers: object) -> None:
+    with pytest.raises(CalibrationError, match="picture_queries"):
+        read_picture_calibration({"picture_queries": numbers})
+
+
+def test_the_bundled_encoder_is_calibrated_for_words_and_pictures() -> None:
+    declared = read_encoder_info(find_encoder("lite")).calibration
+    assert read_picture_calibration(declared) is not UNCALIBRATED_PICTURES
+    assert read_calibration(declared, 384) is not UNCALIBRATED
+
+
+@pytest.mark.parametrize(
+    ("relevance", "word"),
+    [(0.5, "strong"), (0.49, "partial"), (0.2, "partial"), (0.19, "weak"), (0.0, "weak")],
+)
+def test_a_relevance_has_a_word(relevance: float, word: str) -> None:
+    assert band(relevance) == word

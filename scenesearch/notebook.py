@@ -1,0 +1,294 @@
+"""A library opened from Python: `scenesearch.open("photos").search("a dog in the snow")`.
+
+    import scenesearch
+
+    with scenesearch.open("photos") as library:
+        answer = library.search("a dog in the snow -people taken:last-year", k=12)
+        for hit in answer:
+            print(hit.rank, hit.image_id, f"{hit.relevance:.0%}", hit.band)
+
+In Jupyter an answer shows itself as a grid of its pictures. This is an entry point: it reads the
+settings (`SCENESEARCH_*`) as the command line does, which uses it too.
+"""
+
+import base64
+import html
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from scenesearch.answer import Hit, SearchResult
+from scenesearch.encoder.base import Encoder
+from scenesearch.encoder.known import find_by_fingerprint
+from scenesearch.encoder.onnx import OnnxEncoder
+from scenesearch.encoder.registry import find_encoder
+from scenesearch.images import THUMBNAIL_SIDE, ImageError, open_image, thumbnail_path
+from scenesearch.library import check_library_name
+from scenesearch.originals import LocalFile, OriginalError, original_of
+from scenesearch.query import parse_order, parse_where
+from scenesearch.request import Like, QueryError, Request, Upload
+from scenesearch.searcher import MAX_UPLOAD_BYTES, Searcher
+from scenesearch.settings import Settings
+from scenesearch.store.base import VectorStore
+from scenesearch.store.fields import PayloadField
+from scenesearch.store.open import open_store
+from scenesearch.why import Why, why
+
+QueryPicture = Path | bytes | Image.Image
+
+
+@dataclass(frozen=True)
+class Answer(SearchResult):
+    """A search's result that is its hits, and shows itself as a grid of pictures in Jupyter."""
+
+    thumbnails_dir: Path = Path()
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self.hits)
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+    def __getitem__(self, position: int) -> Hit:
+        return self.hits[position]
+
+    def _repr_html_(self) -> str:
+        shown = self.hits or self.partial
+        said = [f"{len(self.hits)} pictures for “{self.query}”"]
+        if not self.hits:
+            said = [f"Nothing in {self.library} matches “{self.query}”"]
+            said += ["The nearest:"] if self.partial else []
+        lines = "".join(f"<div>{html.escape(line)}</div>" for line in (*said, *self.notices))
+        cells = "".join(_cell(hit, self.thumbnails_dir) for hit in shown)
+        return (
+            f'<div style="font-family:sans-serif">{lines}<div style="display:grid;gap:8px;'
+            f'grid-template-columns:repeat(auto-fill,minmax(160px,1fr))">{cells}</div></div>'
+        )
+
+
+class Library:
+    """One library of pictures, open until `close` or the end of a `with` block."""
+
+    def __init__(self, settings: Settings, name: str, store: VectorStore, encoder: Encoder) -> None:
+        self.name = name
+        self.searcher = Searcher(encoder, store, name, max_megapixels=settings.max_megapixels)
+        self._settings = settings
+        self._store = store
+        self._encoder = encoder
+
+    def search(
+        self,
+        text: str = "",
+        *,
+        image: QueryPicture | None = None,
+        like: str | None = None,
+        where: str | Sequence[str] = (),
+        k: int = 10,
+        min_relevance: float | None = None,
+        sort: str | None = None,
+        after: str | None = None,
+        offset: int = 0,
+        collapse: bool = True,
+        diversity: float | None = None,
+        hybrid: bool = False,
+        facets: Sequence[str] = (),
+    ) -> Answer:
+        """The best k pictures for the text, or the page that follows the cursor `after`.
+
+        `text` is in the grammar of docs/search.md; it is never a path or an address. A picture
+        asks as `image` (a file's path, its bytes or a Pillow image) or as `like`, an image id.
+        `where` takes filters as `--where` does, `sort` a field's name, '-taken' for the newest
+        first. Hits below `min_relevance` (0-1, by default the setting) are left out; 0 always
+        answers. Near-duplicates are collapsed. Raises QueryError for what cannot be asked.
+        """
+        request = self.request(
+            text,
+            image=image,
+            like=like,
+            where=where,
+            sort=sort,
+        )
+        wanted = self._settings.min_relevance if min_relevance is None else min_relevance
+        result = self.searcher.search(
+            request,
+            k=k,
+            offset=offset,
+            after=after,
+            min_relevance=wanted,
+            collapse=collapse,
+            diversity=diversity,
+            hybrid=hybrid,
+            facets=tuple(facets),
+        )
+        whole = {field.name: getattr(result, field.name) for field in fields(result)}
+        thumbnails = self._settings.library_dir(self.name) / "thumbnails"
+        return Answer(**whole, thumbnails_dir=thumbnails)
+
+    def request(
+        self,
+        text: str = "",
+        *,
+        image: QueryPicture | None = None,
+        like: str | None = None,
+        where: str | Sequence[str] = (),
+        sort: str | None = None,
+    ) -> Request:
+        """What the arguments ask, as one value; raises QueryError."""
+        request = self.searcher.parse(text)
+        expressions = [where] if isinstance(where, str) else where
+        filters = parse_where(expressions, self.fields)
+        parts = list(request.parts)
+        if like is not None:
+            parts.append(Like(like))
+        if image is not None:
+            parts.append(_upload(image))
+        return replace(
+            request,
+            parts=tuple(parts),
+            filters=(*request.filters, *filters),
+            sort=None if sort is None else parse_order(sort, self.fields),
+        )
+
+    def why(self, text: str | Request, image_id: str, *, heat: bool = True) -> Why:
+        """What in the text, and with `heat` where in the picture, made it relevant."""
+        request = self.searcher.parse(text) if isinstance(text, str) else text
+        if not request.parts:
+            raise QueryError("filters alone have no reasons: describe a scene in words")
+        image_id = self.searcher.image_id(image_id)
+        vector = self.vector(image_id)
+        return why(
+            self.searcher,
+            self._encoder,
+            request,
+            image_id,
+            vector,
+            self.picture(image_id) if heat else None,
+        )
+
+    def vector(self, image_id: str) -> NDArray[np.float32]:
+        """The picture's embedding, `(dimension,)`; raises QueryError without such a picture."""
+        point = self._store.retrieve(self.name, [image_id], with_vectors=True).get(image_id)
+        if point is None or point.vector is None:
+            raise QueryError(f"library {self.name} has no picture {image_id}")
+        return point.vector
+
+    def picture(self, image_id: str) -> Image.Image:
+        """The original, upright RGB; raises QueryError when it cannot be opened."""
+        point = self._store.retrieve(self.name, [image_id]).get(image_id)
+        if point is None:
+            raise QueryError(f"library {self.name} has no picture {image_id}")
+        try:
+            original = original_of(str(point.payload.get("path", "")))
+            return open_image(original, max_megapixels=self._settings.max_megapixels).image
+        except (ImageError, OriginalError) as error:
+            raise QueryError(f"{image_id}: {error}") from None
+
+    @property
+    def fields(self) -> tuple[PayloadField, ...]:
+        """What can be filtered, sorted and counted by."""
+        return self.searcher.fields
+
+    def close(self) -> None:
+        """Let other processes have the library."""
+        self._store.close()
+
+    def __enter__(self) -> "Library":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def open_library(
+    library: str | None = None, *, encoder: str | None = None, settings: Settings | None = None
+) -> Library:
+    """The library of that name, by default the setting's, ready to be searched.
+
+    `encoder` is a name or folder, by default the one whose vectors the library holds. Raises
+    CollectionMissing without such a library, IndexBusy while another process holds it.
+    """
+    settings = settings or Settings()
+    name = check_library_name(library or settings.library)
+    key = settings.qdrant_api_key
+    store = open_store(
+        edge_dir=settings.edge_dir,
+        qdrant_url=settings.qdrant_url,
+        qdrant_api_key=key.get_secret_value() if key else None,
+        grpc_port=settings.qdrant_grpc_port,
+        timeout_s=settings.qdrant_timeout_s,
+    )
+    try:
+        spec = store.describe(name)
+        folder = (
+            find_encoder(encoder, settings.models_dir)
+            if encoder
+            else find_by_fingerprint(
+                spec.fingerprint,
+                spec.encoder,
+                default=settings.encoder,
+                shelf=settings.models_dir,
+                file=settings.known_encoders,
+            )
+        )
+        return Library(settings, name, store, OnnxEncoder(folder, threads=settings.threads))
+    except BaseException:
+        store.close()
+        raise
+
+
+def _upload(image: QueryPicture) -> Upload:
+    if isinstance(image, bytes):
+        return Upload(image)
+    if isinstance(image, Image.Image):
+        buffer = io.BytesIO()
+        image.convert("RGB").save(buffer, "BMP")  # loses nothing and takes no time
+        return Upload(buffer.getvalue())
+    file = LocalFile(image)
+    try:
+        size = file.state().size_bytes
+        if size > MAX_UPLOAD_BYTES:
+            raise QueryError(
+                f"{image} has {size / 2**20:.0f} MiB, a query picture at most "
+                f"{MAX_UPLOAD_BYTES // 2**20}"
+            )
+        return Upload(file.read(), str(image))
+    except OriginalError as error:
+        raise QueryError(f"{image}: {error}") from None
+
+
+def _cell(hit: Hit, thumbnails_dir: Path) -> str:
+    name = html.escape(hit.image_id, quote=True)
+    copies = f" · {len(hit.copies)} more like it" if hit.copies else ""
+    found = f"{hit.rank}. {hit.relevance:.0%} {hit.band}{copies}"
+    return (
+        f'<figure style="margin:0"><img alt="{name}" src="{_data_uri(hit, thumbnails_dir)}" '
+        f'style="width:100%"><figcaption style="overflow-wrap:anywhere"><b>{found}</b><br>'
+        f"{name}</figcaption></figure>"
+    )
+
+
+def _data_uri(hit: Hit, thumbnails_dir: Path) -> str:
+    """The thumbnail inside the page: a notebook may not fetch files, and is sent to others."""
+    try:
+        data = thumbnail_path(thumbnails_dir, str(hit.payload.get("sha256", ""))).read_bytes()
+    except OSError:
+        try:
+            picture = open_image(original_of(hit.path), reduce_to=THUMBNAIL_SIDE).image
+        except (ImageError, OriginalError):
+            picture = Image.new("RGB", (4, 3), (196, 200, 206))
+        picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
+        buffer = io.BytesIO()
+        picture.save(buffer, "JPEG", quality=82)
+        data = buffer.getvalue()
+    return f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
