@@ -16,17 +16,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.collections import new_spec, next_name
+from ingest.collections import new_spec
 from scenesearch.encoder.base import Encoder
 from scenesearch.images import ImageError, open_image
+from scenesearch.originals import OriginalError, original_of
 from scenesearch.store.base import CollectionSpec, Point, VectorStore
-from scenesearch.store.catalog import collections_of
+from scenesearch.store.catalog import collections_of, next_name
 from scenesearch.store.fields import BUILTIN_FIELDS, by_name
 from scenesearch.store.pages import PAGE, OnWait, pages, shared
 
@@ -284,9 +284,11 @@ class _Build:
         path = str(point.payload.get("path", ""))
         try:
             opened = open_image(
-                Path(path), reduce_to=self._reduce_to, max_megapixels=self._options.max_megapixels
+                original_of(path),
+                reduce_to=self._reduce_to,
+                max_megapixels=self._options.max_megapixels,
             )
-        except ImageError as error:
+        except (ImageError, OriginalError) as error:
             return Unusable(point.image_id, path, str(error))
         if opened.sha256 != point.payload.get("sha256"):
             return Unusable(point.image_id, path, "changed since it was ingested")

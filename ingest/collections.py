@@ -1,11 +1,10 @@
-"""Names and specifications of new collections: `<library>-<encoder>-<n>`."""
+"""Specifications of new collections."""
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from scenesearch.encoder.base import EncoderInfo
-from scenesearch.store.base import CollectionSpec, State, VectorStore
+from scenesearch.store.base import CollectionSpec, State
 from scenesearch.store.fields import PayloadField
 
 
@@ -23,10 +22,3 @@ def new_spec(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         state=state,
     )
-
-
-def next_name(store: VectorStore, library: str, encoder: str) -> str:
-    """The name after the highest number that the library's collections of this encoder have."""
-    stem = f"{library}-{encoder.lower()}"
-    found = (re.fullmatch(re.escape(stem) + r"-(\d+)", name) for name in store.collections())
-    return f"{stem}-{1 + max((int(match[1]) for match in found if match), default=0)}"

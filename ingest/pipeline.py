@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ingest.batches import BatchSize
-from ingest.collections import new_spec, next_name
+from ingest.collections import new_spec
 from ingest.local import LocalEngine
 from ingest.prepare import Preparation
 from ingest.prune import find_gone, forget_gone, remove
@@ -31,6 +31,7 @@ from scenesearch.store.base import (
     VectorStore,
     check_encoder,
 )
+from scenesearch.store.catalog import next_name
 from scenesearch.store.fields import BUILTIN_FIELDS, custom_fields
 
 # Points are written so many at a time, or as many as two rounds of all workers.

@@ -11,6 +11,7 @@ from typing import NoReturn
 import typer
 
 from scenesearch.commands import collections
+from scenesearch.commands.backup import backup, restore
 from scenesearch.commands.demo import demo
 from scenesearch.commands.evaluate import evaluate_app
 from scenesearch.commands.ingest import ingest
@@ -37,6 +38,8 @@ library_app.command("rejects")(library_rejects)
 library_app.command("list")(collections.list_libraries)
 for verb in (collections.build, collections.promote, collections.rollback, collections.prune):
     library_app.command()(verb)
+library_app.command()(backup)
+library_app.command()(restore)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(library_app, name="library")
 app.add_typer(models_app, name="models")

@@ -4,7 +4,7 @@ A library's name is an alias for its live collection. What a collection took the
 recorded in it, so that every machine that sees the store knows where a rollback leads.
 """
 
-from collections.abc import Iterator
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -81,6 +81,13 @@ def promote(store: VectorStore, library: str, collection: str) -> str:
     return was
 
 
+def next_name(store: VectorStore, library: str, encoder: str) -> str:
+    """The name after the highest number that the library's collections of this encoder have."""
+    stem = f"{library}-{encoder.lower()}"
+    found = (re.fullmatch(re.escape(stem) + r"-(\d+)", name) for name in store.collections())
+    return f"{stem}-{1 + max((int(match[1]) for match in found if match), default=0)}"
+
+
 def rollback_target(store: VectorStore, library: str) -> str:
     """Where a rollback of the library leads; raises StoreError when it leads nowhere."""
     live = store.resolve(library)
@@ -90,11 +97,6 @@ def rollback_target(store: VectorStore, library: str) -> str:
     if previous not in store.collections():
         raise StoreError(f"{previous}, which {live} replaced, has been deleted")
     return previous
-
-
-def without_role(held: list[Held], *roles: Role) -> Iterator[Held]:
-    """Those in none of the roles."""
-    return (one for one in held if one.role not in roles)
 
 
 def _role(name: str, live: str | None, specs: dict[str, CollectionSpec]) -> Role:

@@ -1,0 +1,442 @@
+"""A library's collection in one portable file, out of one home and into the other.
+
+The file is a plain zip, so that anything can look into it:
+
+    scenesearch-backup.json   format, specification with encoder and fields, and of every other
+                              part its size and SHA-256
+    points/000000.jsonl       payloads, an object a line, of up to 2,000 pictures
+    vectors/000000.npy        their vectors in the same order, float32 (n, dimension)
+    library/sources.json      the folders the library was filled from: they decide image ids
+
+The zip's comment is the SHA-256 of scenesearch-backup.json: a byte changed anywhere is noticed.
+Pictures and encoders are not in it, pickles never. A file may come from a stranger: it is read
+in bounded pieces, nothing is unpacked to a disk, and it is checked from end to end before the
+first point is written.
+"""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from scenesearch.errors import SceneSearchError
+from scenesearch.images import atomic_writer
+from scenesearch.library import MetadataType
+from scenesearch.store import catalog
+from scenesearch.store.base import CollectionSpec, Point, StoreError, VectorStore
+from scenesearch.store.fields import PayloadField, Widget
+from scenesearch.store.pages import PAGE, OnWait, pages
+from scenesearch.store.payload import check_image_id, key_path
+
+FORMAT = "scenesearch-backup"
+VERSION = 1
+
+_MANIFEST = "scenesearch-backup.json"
+_SOURCES = "library/sources.json"
+_MOST_MANIFEST_BYTES = 256 * 2**20  # 100 million points need 25 MB
+_MOST_PART_BYTES = 256 * 2**20
+_MOST_SOURCES_BYTES = 4 * 2**20
+_MOST_DEPTH = 8  # of lists and objects in a payload
+_UNIT = 1e-3  # how far a vector's length may be from 1
+
+Progress = Callable[[int, int], None]
+
+
+class BackupError(SceneSearchError):
+    """The file cannot be used; the message is one sentence for the user."""
+
+
+class _Declared(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class _Part(_Declared):
+    name: str = Field(pattern=r"^(points|vectors)/[0-9]{6,9}\.(jsonl|npy)$")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(gt=0, le=_MOST_PART_BYTES)
+
+
+class _Chunk(_Declared):
+    points: int = Field(gt=0, le=PAGE)
+    payloads: _Part
+    vectors: _Part
+
+
+class _File(_Declared):
+    name: Literal["library/sources.json"]
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    bytes: int = Field(gt=0, le=_MOST_SOURCES_BYTES)
+
+
+class _DeclaredField(_Declared):
+    name: str = Field(min_length=1, max_length=256)
+    type: MetadataType
+    label: str = Field(max_length=256)
+    help: str = Field("", max_length=2000)
+    multiple: bool = False
+    hierarchical: bool = False
+    widget: Widget = "none"
+
+
+class _Spec(_Declared):
+    library: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")
+    encoder: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    fingerprint: str = Field(min_length=1, max_length=128)
+    dimension: int = Field(ge=1, le=65536)
+    fields: Annotated[tuple[_DeclaredField, ...], Field(max_length=1000)]
+    image_fingerprint: str = Field("", max_length=128)
+    created: str = Field("", max_length=64)
+    words: bool = True
+
+
+class _Manifest(_Declared):
+    format: Literal["scenesearch-backup"]
+    version: int = Field(ge=1)
+    created: str = Field(max_length=64)
+    collection: str = Field(max_length=128)
+    spec: _Spec
+    points: int = Field(ge=0)
+    chunks: tuple[_Chunk, ...]
+    files: Annotated[tuple[_File, ...], Field(max_length=1)] = ()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a backup says of itself; `spec` is that of the collection it was made of."""
+
+    file: Path
+    created: str
+    collection: str
+    spec: CollectionSpec
+    points: int
+
+
+def write_backup(
+    store: VectorStore,
+    library: str,
+    file: Path,
+    *,
+    sources: Path | None = None,
+    on_progress: Progress | None = None,
+    on_wait: OnWait | None = None,
+) -> Contents:
+    """Write the library's live collection; the file appears when it is whole.
+
+    `sources` is the library's sources.json. Points that are written or deleted meanwhile may be
+    in it or not. Raises BackupError when the file is there already.
+    """
+    if file.exists():
+        raise BackupError(f"{file} is there already: give another name")
+    if not file.parent.is_dir():
+        raise BackupError(f"{file.parent} is no folder")
+    collection = store.resolve(library)
+    spec = store.describe(collection)
+    total = store.count(collection)
+    chunks: list[dict[str, Any]] = []
+    written = 0
+    with atomic_writer(file) as out:
+        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+            for page in pages(store, collection, with_vectors=True, on_wait=on_wait):
+                number = f"{len(chunks):06}"
+                chunks.append(
+                    {
+                        "points": len(page),
+                        "payloads": _put(archive, f"points/{number}.jsonl", _lines(page)),
+                        "vectors": _put(archive, f"vectors/{number}.npy", _array(page)),
+                    }
+                )
+                written += len(page)
+                if on_progress is not None:
+                    on_progress(written, max(total, written))
+            files = []
+            if sources is not None and sources.is_file():
+                files.append(_put(archive, _SOURCES, sources.read_bytes()))
+            created = datetime.now(UTC).isoformat(timespec="seconds")
+            manifest = {
+                "format": FORMAT,
+                "version": VERSION,
+                "created": created,
+                "collection": collection,
+                "spec": spec.to_json(),
+                "points": written,
+                "chunks": chunks,
+                "files": files,
+            }
+            data = json.dumps(manifest, ensure_ascii=False).encode()
+            archive.writestr(_MANIFEST, data)
+            archive.comment = hashlib.sha256(data).hexdigest().encode()
+        out.flush()
+        os.fsync(out.fileno())
+    return Contents(file, created, collection, spec, written)
+
+
+class Backup:
+    """A backup that is open; everything it hands out has been checked. Raises BackupError."""
+
+    def __init__(self, file: Path, archive: zipfile.ZipFile) -> None:
+        self._file = file
+        self._archive = archive
+        self._manifest = self._read_manifest()
+        declared = self._manifest.spec
+        spec = CollectionSpec(
+            library=declared.library,
+            encoder=declared.encoder,
+            fingerprint=declared.fingerprint,
+            dimension=declared.dimension,
+            fields=tuple(PayloadField(**field.model_dump()) for field in declared.fields),
+            image_fingerprint=declared.image_fingerprint,
+            created=declared.created,
+            words=declared.words,
+        )
+        self.contents = Contents(
+            file, self._manifest.created, self._manifest.collection, spec, self._manifest.points
+        )
+
+    def verify(self, on_progress: Progress | None = None) -> None:
+        """Read and check every part."""
+        done = 0
+        for field in self.contents.spec.fields:
+            with self._refusing(f"the field {field.name!r}"):
+                key_path(field.name)
+        for points in self.chunks():
+            done += len(points)
+            if on_progress is not None:
+                on_progress(done, self.contents.points)
+        if done != self.contents.points:
+            self._refuse(f"it says {self.contents.points} pictures and holds {done}")
+        self.sources()
+
+    def chunks(self) -> Iterator[list[Point]]:
+        """The points, in pieces of at most 2,000."""
+        for chunk in self._manifest.chunks:
+            payloads = self._payloads(chunk)
+            vectors = self._vectors(chunk)
+            yield [
+                Point(payload["image_id"], vector, payload)
+                for payload, vector in zip(payloads, vectors, strict=True)
+            ]
+
+    def sources(self) -> bytes | None:
+        """The library's sources.json, a JSON object of folder -> prefix; None when without."""
+        if not self._manifest.files:
+            return None
+        (part,) = self._manifest.files
+        data = self._part(part.name, part.bytes, part.sha256)
+        try:
+            TypeAdapter(dict[str, str]).validate_json(data)
+        except ValidationError:
+            self._refuse(f"{part.name} is no table of folders")
+        return data
+
+    def _read_manifest(self) -> _Manifest:
+        try:
+            info = self._archive.getinfo(_MANIFEST)
+        except KeyError:
+            raise BackupError(f"{self._file} is a zip file but no scenesearch backup") from None
+        if info.file_size > _MOST_MANIFEST_BYTES:
+            self._refuse(f"{_MANIFEST} is too large")
+        data = self._read(_MANIFEST, info.file_size)
+        if self._archive.comment != hashlib.sha256(data).hexdigest().encode():
+            self._refuse(f"{_MANIFEST} does not have its checksum")
+        try:
+            manifest = _Manifest.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "the file"
+            self._refuse(f"{_MANIFEST}: {where}: {first['msg']}")
+        if manifest.version > VERSION:
+            raise BackupError(
+                f"{self._file} was written by a later version of scenesearch (format "
+                f"{manifest.version}, this one reads {VERSION})"
+            )
+        return manifest
+
+    def _payloads(self, chunk: _Chunk) -> list[dict[str, Any]]:
+        part = chunk.payloads
+        lines = self._part(part.name, part.bytes, part.sha256).splitlines()
+        if len(lines) != chunk.points:
+            self._refuse(f"{part.name} has {len(lines)} lines, not {chunk.points}")
+        found: list[dict[str, Any]] = []
+        for number, line in enumerate(lines, 1):
+            try:
+                payload = json.loads(line, parse_constant=_no_constant)
+                if b"\\u" in line:  # half of a pair can be written so, and cannot be stored
+                    json.dumps(payload, ensure_ascii=False).encode()
+            except (ValueError, RecursionError) as error:
+                self._refuse(f"{part.name}, line {number}: {error}")
+            if not _storable(payload, _MOST_DEPTH):
+                self._refuse(f"{part.name}, line {number}: nested too deeply, or a huge number")
+            if not isinstance(payload, dict) or not isinstance(payload.get("image_id"), str):
+                self._refuse(f"{part.name}, line {number}: no object with an image_id")
+            with self._refusing(f"{part.name}, line {number}"):
+                check_image_id(payload["image_id"])
+            found.append(payload)
+        return found
+
+    def _vectors(self, chunk: _Chunk) -> NDArray[np.float32]:
+        part = chunk.vectors
+        data = io.BytesIO(self._part(part.name, part.bytes, part.sha256))
+        shape = (chunk.points, self.contents.spec.dimension)
+        try:
+            version = np.lib.format.read_magic(data)
+            if version != (1, 0):
+                raise ValueError(f"version {version}")
+            declared, fortran, kind = np.lib.format.read_array_header_1_0(data)
+        except ValueError as error:
+            self._refuse(f"{part.name} is no array: {' '.join(str(error).split())[:100]}")
+        if (declared, fortran, kind) != (shape, False, np.dtype("<f4")):
+            self._refuse(f"{part.name} holds {kind} {declared}, not float32 {shape}")
+        rest = data.read()
+        if len(rest) != 4 * shape[0] * shape[1]:
+            self._refuse(f"{part.name} is not as long as it says")
+        vectors = np.frombuffer(rest, "<f4").reshape(shape).astype(np.float32, copy=False)
+        lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
+        # Not the other way round: a NaN is below nothing.
+        if not (np.abs(lengths - 1) < _UNIT).all():
+            self._refuse(f"{part.name} holds a vector that is not of unit length")
+        return vectors
+
+    def _part(self, name: str, size: int, sha256: str) -> bytes:
+        data = self._read(name, size)
+        if hashlib.sha256(data).hexdigest() != sha256:
+            self._refuse(f"{name} does not have its checksum")
+        return data
+
+    def _read(self, name: str, size: int) -> bytes:
+        """The part, which has exactly that size; never more of it in memory."""
+        try:
+            with self._archive.open(name) as part:
+                data = part.read(size)
+                more = part.read(1)
+        except KeyError:
+            self._refuse(f"{name} is missing")
+        except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
+            self._refuse(f"{name} cannot be read")
+        except (NotImplementedError, RuntimeError) as error:  # encrypted, another compression
+            self._refuse(f"{name}: {error}")
+        if more or len(data) != size:
+            self._refuse(f"{name} is not as long as it says")
+        return data
+
+    @contextmanager
+    def _refusing(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except StoreError as error:
+            self._refuse(f"{what}: {error}")
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise BackupError(f"{self._file} is damaged or no honest backup: {why}")
+
+
+@contextmanager
+def open_backup(file: Path) -> Iterator[Backup]:
+    """The backup in the file; raises BackupError for what is none, or was cut short."""
+    try:
+        start = file.open("rb")
+    except OSError as error:
+        raise BackupError(f"{file} cannot be read: {error.strerror or error}") from None
+    with closing(start):
+        is_zip = start.read(4) == b"PK\x03\x04"
+        try:
+            archive = zipfile.ZipFile(start)
+        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+            why = "is cut short or damaged" if is_zip else "is no scenesearch backup"
+            raise BackupError(f"{file} {why}: it is not a whole zip file") from None
+        with archive:
+            yield Backup(file, archive)
+
+
+def restore(
+    store: VectorStore,
+    backup: Backup,
+    library: str,
+    *,
+    replace_live: bool = False,
+    on_progress: Progress | None = None,
+) -> str:
+    """Write a verified backup into a new collection, which becomes the library's; its name.
+
+    A library of that name is refused, or with `replace_live` keeps its collection for a
+    rollback. Whatever goes wrong, a reader never sees the half of it, and the half is deleted;
+    what a killed run left is deleted by the next one of a library that has nothing else.
+    """
+    taken = library in store.aliases()
+    if taken and not replace_live:
+        raise BackupError(
+            f"library {library} is there already: --library NAME restores under another name, "
+            "--replace makes the backup its live collection and keeps the present one for a "
+            "rollback"
+        )
+    if not taken:
+        for held in catalog.read_catalog(store).libraries.get(library, ()):
+            if held.role == "building":
+                store.delete_collection(held.name)
+    spec = replace(backup.contents.spec, library=library, state="building", previous="")
+    name = catalog.next_name(store, library, spec.encoder)
+    store.create_collection(name, spec)
+    try:
+        written = 0
+        for points in backup.chunks():
+            store.upsert(name, points)
+            written += len(points)
+            if on_progress is not None:
+                on_progress(written, backup.contents.points)
+        store.flush(name)
+        if (found := store.count(name)) != written:
+            raise BackupError(
+                f"{backup.contents.file} names {written - found} pictures twice: nothing is "
+                "restored"
+            )
+        store.optimize(name)
+        store.record(name, state="ready")
+    except BaseException:
+        with suppress(StoreError):
+            store.delete_collection(name)
+        raise
+    catalog.promote(store, library, name)
+    return name
+
+
+def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> dict[str, Any]:
+    # Floats of vectors do not get smaller, and packing them takes long.
+    how = zipfile.ZIP_STORED if name.endswith(".npy") else zipfile.ZIP_DEFLATED
+    archive.writestr(name, data, compress_type=how)
+    return {"name": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+
+
+def _lines(page: list[Point]) -> bytes:
+    rows = (dict(point.payload) | {"image_id": point.image_id} for point in page)
+    # ASCII: a line separator of Unicode inside a caption ends no line.
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
+
+
+def _array(page: list[Point]) -> bytes:
+    out = io.BytesIO()
+    vectors = np.stack([point.vector for point in page if point.vector is not None])
+    np.lib.format.write_array(out, vectors.astype("<f4"), version=(1, 0), allow_pickle=False)
+    return out.getvalue()
+
+
+def _storable(value: Any, depth: int) -> bool:
+    """Whether the engines take it: integers of 64 bits, not nested for ever."""
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_storable(part, depth - 1) for part in parts)
+    return not isinstance(value, int) or -(2**63) <= value < 2**63
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
