@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ingest.collections import new_spec
 from scenesearch.encoder.base import Encoder
 from scenesearch.images import ImageError, open_image
-from scenesearch.originals import OriginalError, original_of
+from scenesearch.originals import original_of
 from scenesearch.store.base import CollectionSpec, Point, VectorStore
 from scenesearch.store.catalog import collections_of, next_name
 from scenesearch.store.fields import BUILTIN_FIELDS, by_name
@@ -288,7 +288,7 @@ class _Build:
                 reduce_to=self._reduce_to,
                 max_megapixels=self._options.max_megapixels,
             )
-        except (ImageError, OriginalError) as error:
+        except ImageError as error:
             return Unusable(point.image_id, path, str(error))
         if opened.sha256 != point.payload.get("sha256"):
             return Unusable(point.image_id, path, "changed since it was ingested")

@@ -277,7 +277,9 @@ class Backup:
             except (ValueError, RecursionError) as error:
                 self._refuse(f"{part.name}, line {number}: {error}")
             if not _storable(payload, _MOST_DEPTH):
-                self._refuse(f"{part.name}, line {number}: nested too deeply, or a huge number")
+                self._refuse(
+                    f"{part.name}, line {number}: nested too deeply, a huge number or a zero byte"
+                )
             if not isinstance(payload, dict) or not isinstance(payload.get("image_id"), str):
                 self._refuse(f"{part.name}, line {number}: no object with an image_id")
             with self._refusing(f"{part.name}, line {number}"):
@@ -431,10 +433,12 @@ def _array(page: list[Point]) -> bytes:
 
 
 def _storable(value: Any, depth: int) -> bool:
-    """Whether the engines take it: integers of 64 bits, not nested for ever."""
+    """Whether the engines take it: integers of 64 bits, text, not nested for ever."""
     if isinstance(value, dict | list):
         parts = value.values() if isinstance(value, dict) else value
         return depth > 0 and all(_storable(part, depth - 1) for part in parts)
+    if isinstance(value, str):
+        return "\0" not in value  # no path can be opened with it
     return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 

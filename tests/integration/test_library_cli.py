@@ -198,3 +198,33 @@ def test_promote_without_a_build_says_how_to_make_one(run: CommandLine, library:
     ran = run("library", "promote")
     assert ran.status == 2
     assert "`scenesearch library build photos --encoder NAME` makes one" in ran.sentence
+
+
+def test_a_backup_is_restored_under_another_name_and_searched(
+    run: CommandLine, library: Path, tmp_path: Path
+) -> None:
+    assert run("library", "backup", "photos", "--out", "photos.zip").out.startswith(
+        "photos.zip: 8 pictures of photos-tiny-1, encoder tiny"
+    )
+    checked = run("library", "restore", "photos.zip", "--check", "--json").document
+    assert (checked["pictures"], checked["restored"], checked["library"]) == (8, False, "photos")
+    assert "is there already: --library NAME" in run("library", "restore", "photos.zip").sentence
+    restored = run("library", "restore", "photos.zip", "--library", "copy")
+    assert restored.out == "copy-tiny-1: 8 pictures, live as library copy\n"
+    assert "not on this machine" not in restored.err
+    found = run("search", "red", "--library", "copy", "--json", "--min-relevance", 0).document
+    assert found["hits"][0]["image_id"] == "red.png"
+    # The folders came along: the same pictures have the same ids and are known.
+    assert run("ingest", library, "--library", "copy", "--json").document["skipped"] == 8
+    (tmp_path / "photos.zip").write_bytes((tmp_path / "photos.zip").read_bytes()[:-500])
+    assert "is cut short or damaged" in run("library", "restore", "photos.zip").sentence
+
+
+def test_a_restore_says_which_encoder_is_missing(
+    run: CommandLine, library: Path, tmp_path: Path
+) -> None:
+    run("library", "backup", "--out", "photos.zip")
+    (tmp_path / "tiny" / "encoder.json").unlink()
+    restored = run("library", "restore", "photos.zip", "--library", "copy")
+    assert restored.status == 0
+    assert "searching it needs the encoder tiny" in restored.err
