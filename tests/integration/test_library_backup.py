@@ -289,7 +289,7 @@ ROW = b'{"image_id": "a.jpg"}'
          "nested too deeply"),
         (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "x": 9223372036854775808}'),
          "a huge number"),
-        (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "path": "/a\\u0000b"}'), "zero byte"),
+        (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "path": "\\u0000"}'), "zero byte"),
         (lambda m, p: array(m, p, UNIT[:2]), r"holds float32 \(2, 4\), not float32 \(3, 4\)"),
         (lambda m, p: array(m, p, UNIT.astype(np.float64)), "holds float64"),
         (lambda m, p: array(m, p, np.array([{}, {}, {}], object)), "holds object"),
