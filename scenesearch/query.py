@@ -15,7 +15,7 @@ are joined by 'and' or a blank.
 import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 from scenesearch.library import GeoPoint
@@ -112,7 +112,7 @@ def parse(text: str, fields: Sequence[PayloadField], *, today: date | None = Non
             if match and read(match):
                 position = match.end()
                 break
-    return reading.request()
+    return replace(reading.request(), text=text.strip())
 
 
 def parse_where(

@@ -130,7 +130,7 @@ class Request:
     added, after the cursor `after` of the page before. `diversity` (0-1) trades likeness to the
     request for difference between the hits; `hybrid` also ranks by the words of captions, tags,
     title and file name. `facets` names fields whose values in the answer are
-    counted. `notices` tells how the text was understood where that may surprise.
+    counted. `text` is what was written, `notices` how it was understood where that may surprise.
     """
 
     parts: tuple[Part, ...] = ()
@@ -146,6 +146,7 @@ class Request:
     hybrid: bool = False
     facets: tuple[str, ...] = ()
     exact: bool = False
+    text: str = field(default="", compare=False)
     notices: tuple[str, ...] = field(default=(), compare=False)
 
     def __str__(self) -> str:

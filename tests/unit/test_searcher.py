@@ -1,0 +1,436 @@
+"""A request over a real embedded store: aims, exclusion, order, pages, copies, counts, limits."""
+
+import io
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from scenesearch.encoder.vectors import TextVectors
+from scenesearch.request import Order, Phrase, QueryError, Request, Upload, Words
+from scenesearch.searcher import MAX_UPLOAD_BYTES, Searcher, conditions_in
+from scenesearch.store.base import CollectionSpec, Point
+from scenesearch.store.edge import EdgeStore
+from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
+from scenesearch.store.filters import OneOf
+from tests.conftest import COLOURS, ColourEncoder
+
+FIELDS = (*BUILTIN_FIELDS, PayloadField("stars", "integer", "Stars"))
+
+
+class Photos:
+    """A library that is being filled, and the searcher over it."""
+
+    def __init__(self, store: EdgeStore, encoder: ColourEncoder) -> None:
+        info = encoder.info
+        spec = CollectionSpec("photos", info.name, info.fingerprint, info.dimension, FIELDS)
+        store.create_collection("photos-colour-1", spec)
+        store.set_alias("photos", "photos-colour-1")
+        self.store, self.encoder = store, encoder
+        self.searcher = Searcher(encoder, store, "photos")
+
+    def add(
+        self, image_id: str, colour: tuple[int, int, int], payload: Mapping[str, Any] | None = None
+    ) -> None:
+        (vector,) = self.encoder.encode_images([Image.new("RGB", (8, 8), colour)])
+        known = {"path": f"/pictures/{image_id}", "sha256": image_id, **(payload or {})}
+        self.store.upsert("photos", [Point(image_id, vector, known)])
+
+    def ids(self, request: Request | str, **options: Any) -> list[str]:
+        return [hit.image_id for hit in self.searcher.search(request, **options).hits]
+
+
+@pytest.fixture
+def photos(store: EdgeStore, colour_encoder: ColourEncoder) -> Photos:
+    return Photos(store, colour_encoder)
+
+
+def reds(photos: Photos, count: int, *, first: int = 0, **payload: Any) -> list[str]:
+    """Pictures ever less red; returns their names in that order."""
+    names = [f"red-{number:02}.jpg" for number in range(first, first + count)]
+    for number, name in enumerate(names, start=first):
+        photos.add(name, (220, 30 + 2 * number, 30 + 2 * number), payload)
+    return names
+
+
+def png(colour: tuple[int, int, int], size: tuple[int, int] = (8, 8)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+# What is asked
+
+
+def test_words_find_the_nearest_first(photos: Photos) -> None:
+    for name, colour in COLOURS.items():
+        photos.add(f"{name}.jpg", colour)
+    assert photos.ids("a red boat", k=1) == ["red.jpg"]
+    hit = photos.searcher.search("a red boat", k=1).hits[0]
+    assert (hit.rank, hit.path, hit.band) == (1, "/pictures/red.jpg", "strong")
+    assert hit.relevance == pytest.approx(1 / (1 + np.exp(-3)), abs=1e-3)  # cosine 1: 12 - 9
+
+
+def test_a_mixture_finds_what_both_of_its_parts_show(photos: Photos) -> None:
+    photos.add("red.jpg", COLOURS["red"])
+    photos.add("blue.jpg", COLOURS["blue"])
+    photos.add("purple.jpg", (125, 45, 125))
+    assert photos.ids("red + blue", k=1) == ["purple.jpg"]
+    assert photos.ids('"red boat" + like:blue', k=1) == ["purple.jpg"]
+
+
+def test_a_weight_moves_the_answer_towards_its_part(photos: Photos) -> None:
+    photos.add("reddish.jpg", (170, 40, 90))
+    photos.add("bluish.jpg", (90, 40, 170))
+    assert photos.ids("red^3 + blue", k=1) == ["reddish.jpg"]
+    assert photos.ids("red + blue^3", k=1) == ["bluish.jpg"]
+    assert photos.ids("red^3 blue", k=1) == ["reddish.jpg"]
+
+
+def test_what_is_subtracted_is_left_out_and_counted(photos: Photos) -> None:
+    photos.add("yellow.jpg", COLOURS["yellow"])
+    photos.add("red.jpg", COLOURS["red"])
+    photos.add("green.jpg", COLOURS["green"])
+    answer = photos.searcher.search("yellow - green")
+    assert [hit.image_id for hit in answer.hits] == ["yellow.jpg", "red.jpg"]
+    assert answer.excluded == 1
+    assert photos.ids("-green", k=5) == ["red.jpg", "yellow.jpg"]
+
+
+def test_a_picture_of_the_library_asks_and_is_not_its_own_answer(photos: Photos) -> None:
+    reds(photos, 3)
+    photos.add("trip/IMG_12.jpg", (220, 30, 33))
+    for name in ("trip/IMG_12.jpg", "IMG_12.jpg", "img_12"):
+        assert photos.ids(f"like:{name}", k=1) == ["red-01.jpg"]
+    assert "trip/IMG_12.jpg" not in photos.ids("like:IMG_12", k=10)
+
+
+def test_a_name_that_may_be_two_pictures_is_asked_about(photos: Photos) -> None:
+    photos.add("a/1.jpg", COLOURS["red"])
+    photos.add("b/1.jpg", COLOURS["red"])
+    with pytest.raises(QueryError, match=r"like:1 may be 2 pictures: a/1.jpg, b/1.jpg"):
+        photos.searcher.search("like:1")
+    with pytest.raises(QueryError, match="like:zzz: library photos has no such picture"):
+        photos.searcher.search("like:zzz")
+    with pytest.raises(QueryError, match="cannot name a picture"):
+        photos.searcher.search("like:\udcff")
+
+
+def test_an_uploaded_picture_asks(photos: Photos) -> None:
+    photos.add("red.jpg", COLOURS["red"])
+    photos.add("blue.jpg", COLOURS["blue"])
+    assert photos.ids(Request((Upload(png(COLOURS["blue"])),)), k=1) == ["blue.jpg"]
+    mixed = Request((Words((Phrase("red"),)), Upload(png(COLOURS["blue"]), weight=0.1)))
+    assert photos.ids(mixed, k=1) == ["red.jpg"]
+
+
+def test_text_is_never_read_as_a_path(photos: Photos, tmp_path: Any) -> None:
+    photos.add("red.jpg", COLOURS["red"])
+    file = tmp_path / "blue.png"
+    file.write_bytes(png(COLOURS["blue"]))
+    for text in (str(file), f"file://{file}", f"like:{file}", "http://127.0.0.1:9/a.jpg"):
+        try:
+            photos.searcher.search(text)
+        except QueryError as error:
+            assert "no such picture" in str(error)
+    assert photos.encoder.encoded == 1  # the picture of the library alone
+
+
+def test_parts_that_cancel_out_are_refused(photos: Photos) -> None:
+    photos.add("red.jpg", COLOURS["red"])
+    with pytest.raises(QueryError, match="takes away all"):
+        photos.searcher.search("red - red^2")
+
+
+# Filters
+
+
+def test_filters_alone_list_what_passes_them(photos: Photos) -> None:
+    photos.add("b.jpg", COLOURS["red"], {"camera": "Canon EOS 5D"})
+    photos.add("a.jpg", COLOURS["blue"], {"camera": "Canon EOS 5D"})
+    photos.add("c.jpg", COLOURS["red"], {"camera": "Nikon D90"})
+    answer = photos.searcher.search("camera:canon")
+    assert [(hit.image_id, hit.relevance) for hit in answer.hits] == [("a.jpg", 1), ("b.jpg", 1)]
+    assert photos.ids("-has:camera") == []
+
+
+def test_filters_narrow_the_words_answer_and_notices_say_what_was_meant(photos: Photos) -> None:
+    photos.add("b.jpg", COLOURS["red"], {"camera": "Canon EOS 5D"})
+    photos.add("c.jpg", COLOURS["red"], {"camera": "Nikon D90"})
+    assert photos.ids("red camera:CANON") == ["b.jpg"]
+    answer = photos.searcher.search("red camera:cannon time: 10:30")
+    assert answer.hits == ()
+    assert answer.notices == (
+        "time: was read as words: this library has no field 'time' (fields are camera, captions, "
+        "folder, height, image_id, location, modified, orientation, sha256, size_bytes, stars, "
+        "tags and 2 more)",
+        "camera:cannon: no picture has such a value; did you mean camera:canon?",
+    )
+    assert conditions_in(photos.store, "photos", answer_filters(photos, "camera:d90"))[0] == (
+        OneOf("camera", ("Nikon D90",)),
+    )
+
+
+def answer_filters(photos: Photos, text: str) -> Any:
+    return photos.searcher.parse(text).filters
+
+
+# Order and cut
+
+
+def test_less_relevant_ones_are_left_out_and_nothing_is_said_with_the_nearest(
+    photos: Photos,
+) -> None:
+    photos.add("blue.jpg", COLOURS["blue"])
+    photos.add("black.jpg", COLOURS["black"])
+    answer = photos.searcher.search("yellow", min_relevance=0.2)
+    assert answer.hits == ()
+    assert [hit.image_id for hit in answer.partial] == ["black.jpg", "blue.jpg"]
+    assert answer.nearest == answer.partial[0]
+    assert {hit.band for hit in answer.partial} == {"weak"}
+    assert len(photos.ids("yellow", min_relevance=0)) == 2
+
+
+def test_a_sorted_answer_holds_the_relevant_alone_those_without_a_value_last(
+    photos: Photos,
+) -> None:
+    for name, taken in (("old", "2019-01-01T00:00:00Z"), ("new", "2021-01-01T00:00:00Z")):
+        photos.add(f"{name}.jpg", COLOURS["red"], {"taken": taken})
+    photos.add("undated.jpg", COLOURS["red"])
+    photos.add("blue.jpg", COLOURS["blue"], {"taken": "2020-01-01T00:00:00Z"})
+    ascending = photos.ids("red", sort=Order("taken"), min_relevance=0.2)
+    assert ascending == ["old.jpg", "new.jpg", "undated.jpg"]
+    descending = photos.ids("red", sort=Order("taken", descending=True), min_relevance=0.2)
+    assert descending == ["new.jpg", "old.jpg", "undated.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("field", "values", "order"),
+    [
+        ("stars", [3, None, 1], ["2", "0", "1"]),
+        ("camera", ["b", "ab", "a"], ["2", "1", "0"]),
+        ("tags", [["z"], ["m", "a"], []], ["1", "0", "2"]),
+    ],
+)
+def test_numbers_names_and_lists_have_an_order(
+    photos: Photos, field: str, values: list[Any], order: list[str]
+) -> None:
+    for number, value in enumerate(values):
+        photos.add(str(number), COLOURS["red"], {} if value is None else {field: value})
+    assert photos.ids("red", sort=Order(field)) == order
+    missing = [name for name in order if values[int(name)] in (None, [])]
+    with_value = [name for name in order if name not in missing]
+    assert photos.ids("red", sort=Order(field, descending=True)) == [*with_value[::-1], *missing]
+
+
+# Pages
+
+
+@pytest.mark.parametrize("sort", [None, Order("stars"), Order("stars", descending=True)])
+def test_pages_of_cursors_join_without_gap_or_repeat_while_pictures_are_added(
+    photos: Photos, sort: Order | None
+) -> None:
+    names = reds(photos, 12)
+    for number, name in enumerate(names):  # in another order than that of relevance
+        vector = photos.store.retrieve("photos", [name], with_vectors=True)[name].vector
+        payload = {"path": name, "stars": number * 7 % 12}
+        photos.store.upsert("photos", [Point(name, vector, payload)])
+    whole = photos.ids("red", k=12, sort=sort)
+    seen: list[str] = []
+    cursor = None
+    for page in range(4):
+        answer = photos.searcher.search("red", k=3, after=cursor, sort=sort)
+        seen += [hit.image_id for hit in answer.hits]
+        assert [hit.rank for hit in answer.hits] == [page * 3 + place for place in (1, 2, 3)]
+        cursor = answer.next
+        # A redder one and one that comes first by stars: both belong before the cursor.
+        stars = 99 if sort and sort.descending else -1
+        photos.add(f"added-{page}.jpg", (220, 29, 29), {"stars": stars})
+    assert seen == whole
+    assert sorted(seen) == names
+    assert cursor is None or photos.ids("red", k=3, after=cursor, sort=sort) == []
+
+
+def test_offsets_page_too(photos: Photos) -> None:
+    names = reds(photos, 7)
+    assert photos.ids("red", k=3, offset=3) == names[3:6]
+    assert photos.searcher.search("red", k=3, offset=6).next is None
+    assert [hit.rank for hit in photos.searcher.search("red", k=2, offset=3).hits] == [4, 5]
+
+
+def test_a_cursor_fits_its_own_request_alone(photos: Photos) -> None:
+    reds(photos, 4)
+    cursor = photos.searcher.search("red", k=2).next
+    with pytest.raises(QueryError, match="belongs to another request"):
+        photos.searcher.search("a red boat", k=2, after=cursor)
+    for damaged in ("", "x", "bm9uZQ==", "W10="):
+        with pytest.raises(QueryError, match="cursor of the next page is damaged"):
+            photos.searcher.search("red", k=2, after=damaged)
+
+
+# Copies
+
+TELLING = "f0f0f0f00f0f0f0f"
+
+
+def test_copies_become_one_hit_with_their_names(photos: Photos) -> None:
+    photos.add("original.jpg", (220, 30, 30), {"sha256": "a", "phash": TELLING})
+    photos.add("same-bytes.jpg", (220, 30, 30), {"sha256": "a", "phash": TELLING})
+    photos.add("smaller.jpg", (219, 31, 30), {"sha256": "b", "phash": "f0f0f0f00f0f0f0e"})
+    photos.add("other.jpg", (218, 32, 30), {"sha256": "c", "phash": "0f0f0f0ff0f0f0f0"})
+    hits = photos.searcher.search("red", collapse=True).hits
+    assert [(hit.image_id, hit.copies) for hit in hits] == [
+        ("original.jpg", ("same-bytes.jpg", "smaller.jpg")),
+        ("other.jpg", ()),
+    ]
+    assert len(photos.ids("red")) == 4
+
+
+def test_plain_pictures_and_unlike_ones_are_no_copies(photos: Photos) -> None:
+    photos.add("plain-1.jpg", (220, 30, 30), {"phash": "8000000000000000"})
+    photos.add("plain-2.jpg", (220, 31, 30), {"phash": "8000000000000000"})
+    photos.add("far-1.jpg", COLOURS["red"], {"phash": TELLING})
+    photos.add("far-2.jpg", COLOURS["yellow"], {"phash": TELLING})
+    photos.add("odd.jpg", COLOURS["red"], {"phash": "no hash"})
+    assert len(photos.ids("red", collapse=True)) == 5
+
+
+def test_a_page_is_filled_however_many_copies_there_are(photos: Photos) -> None:
+    for number in range(60):
+        photos.add(f"copy-{number:02}.jpg", (220, 30, 30), {"sha256": "a"})
+    names = reds(photos, 3, first=1)
+    first = photos.searcher.search("red", k=2, collapse=True)
+    assert [(hit.image_id, len(hit.copies)) for hit in first.hits] == [
+        ("copy-00.jpg", 59),
+        (names[0], 0),
+    ]
+    assert photos.ids("red", k=2, collapse=True, after=first.next) == names[1:]
+
+
+# Counts, diversity, words of the metadata
+
+
+def test_facets_count_the_answer_not_the_library(photos: Photos) -> None:
+    photos.add("1.jpg", COLOURS["red"], {"tags": ["sea", "sun"]})
+    photos.add("2.jpg", COLOURS["red"], {"tags": ["sea"]})
+    photos.add("3.jpg", COLOURS["blue"], {"tags": ["sea"]})
+    answer = photos.searcher.search("red", min_relevance=0.5, facets=("tags",))
+    assert answer.facets == {"tags": (("sea", 2), ("sun", 1))}
+    everything = photos.searcher.search("red", min_relevance=0, facets=("tags",))
+    assert everything.facets == {"tags": (("sea", 3), ("sun", 1))}
+    with pytest.raises(QueryError, match="cannot be counted"):
+        photos.searcher.search("red", facets=("taken",))
+    with pytest.raises(QueryError, match="no field 'tog'; did you mean tags"):
+        photos.searcher.search("red", facets=("tog",))
+
+
+def test_a_diverse_answer_prefers_what_is_unlike_the_hits_before(photos: Photos) -> None:
+    reds(photos, 5)
+    photos.add("orange.jpg", (235, 120, 40))
+    assert photos.ids("red", k=2) == ["red-00.jpg", "red-01.jpg"]
+    assert photos.ids("red", k=2, diversity=0.7) == ["red-00.jpg", "orange.jpg"]
+
+
+def test_hybrid_ranks_by_captions_too(photos: Photos) -> None:
+    for number in range(5):
+        photos.add(f"{number}.jpg", (220, 30 + number, 30))
+    photos.add("far.jpg", COLOURS["yellow"], {"captions": ["a red zeppelin"]})
+    assert photos.ids("red zeppelin", k=1, hybrid=True) == ["far.jpg"]
+    assert photos.ids("red zeppelin", k=1) == ["0.jpg"]
+
+
+# Limits, cache, threads
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("", {}, "the query is empty"),
+        (" \n ", {}, "the query is empty"),
+        ("red", {"k": 0}, "0 pictures are asked for; 1 to 10000 can be"),
+        ("red", {"k": 10_001}, "1 to 10000 can be"),
+        ("red", {"offset": -1}, "offset -1"),
+        ("red", {"offset": 1, "after": "x"}, "not both"),
+        ("red", {"min_relevance": 2.0}, "not between 0 and 1"),
+        ("red", {"diversity": 2.0}, "not between 0 and 1"),
+        ("red", {"sort": Order("location")}, "no order to sort by"),
+        ("red", {"sort": Order("tacken")}, "did you mean taken"),
+        ("red", {"sort": Order("stars"), "diversity": 0.5}, "one of them"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_in_a_sentence(
+    photos: Photos, text: str, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(QueryError, match=message):
+        photos.searcher.search(text, **options)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "picture: not a picture"),
+        (b"GIF89a nonsense", "picture: "),
+        (b"\0" * (MAX_UPLOAD_BYTES + 1), "a query picture at most 20"),
+        (png((1, 2, 3), (2_000, 1_000)), "picture: 2 megapixels, the limit is 1"),
+    ],
+    ids=["empty", "damaged", "large", "many pixels"],
+)
+def test_an_upload_that_cannot_be_is_refused_in_a_sentence(
+    photos: Photos, data: bytes, message: str
+) -> None:
+    searcher = Searcher(photos.encoder, photos.store, "photos", max_megapixels=1)
+    with pytest.raises(QueryError, match=message):
+        searcher.search(Request((Upload(data),)))
+
+
+class CountingEncoder(ColourEncoder):
+    """Counts the texts it encodes."""
+
+    texts = 0
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.texts += len(texts)
+        return super().encode_texts(texts)
+
+
+def test_a_text_is_encoded_once_until_others_push_it_out() -> None:
+    encoder = CountingEncoder()
+    vectors = TextVectors(encoder, kept=2)
+    for text in ("red", "red", "blue", "red", "green", "red", "blue"):
+        np.testing.assert_array_equal(vectors.of(text), encoder.encode_texts([text])[0])
+    assert encoder.texts - 7 == 4  # red, blue, green, and blue again
+    with pytest.raises(ValueError, match="read-only"):
+        vectors.of("red")[0] = 0
+
+
+def test_kept_vectors_of_another_encoder_are_refused(photos: Photos) -> None:
+    other = ColourEncoder("other", "f00")
+    with pytest.raises(ValueError, match="another encoder's"):
+        Searcher(photos.encoder, photos.store, "photos", texts=TextVectors(other))
+
+
+def test_sixteen_threads_get_the_answers_of_one(photos: Photos) -> None:
+    reds(photos, 30)
+    texts = [f"a red boat {number} -blue" for number in range(8)] + ["like:red-03", "red^2 + blue"]
+    alone = {text: photos.ids(text, k=5) for text in texts}
+    wrong: list[object] = []
+
+    def ask(start: int) -> None:
+        try:
+            for turn in range(30):
+                text = texts[(start + turn) % len(texts)]
+                if photos.ids(text, k=5) != alone[text]:
+                    wrong.append(text)
+        except Exception as error:
+            wrong.append(error)
+
+    threads = [threading.Thread(target=ask, args=(start,)) for start in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
