@@ -28,6 +28,7 @@ from scenesearch.rejects import Reject, Rejects
 from scenesearch.store.base import (
     CollectionMissing,
     StoreError,
+    StoreUnavailable,
     VectorStore,
     check_encoder,
 )
@@ -92,7 +93,7 @@ def ingest(
     for source in sources:
         store.add_fields(collection, custom_fields(source.fields))
     report = IngestReport(library, collection)
-    started = time.perf_counter()
+    started, retried = time.perf_counter(), store.retried
     batch_size = BatchSize(options.batch_size)
     writer = Writer(
         store,
@@ -132,6 +133,7 @@ def ingest(
         progress.close()
         report.interrupted = True
     report.batch_size = batch_size.current
+    report.retries += store.retried - retried
     store.flush(collection)
     if options.prune and not report.interrupted:
         gone = find_gone(store, collection, roots, options.shard)
@@ -158,12 +160,14 @@ def ensure_collection(store: VectorStore, library: str, encoder: Encoder) -> str
     except CollectionMissing:
         # Its name is the same for all who begin at this moment: one makes it, the others find it.
         name = f"{library}-{info.name.lower()}-1"
-        if name in store.collections() and store.describe(name).fingerprint != info.fingerprint:
-            name = next_name(store, library, info.name)
         try:
             store.create_collection(name, new_spec(library, info, BUILTIN_FIELDS))
+        except StoreUnavailable:
+            raise
         except StoreError:
-            store.describe(name)  # another was faster, or there is no making it
+            if store.describe(name).fingerprint != info.fingerprint:
+                name = next_name(store, library, info.name)
+                store.create_collection(name, new_spec(library, info, BUILTIN_FIELDS))
         store.set_alias(library, name)
         spec = store.describe(library)
     check_encoder(spec, name=info.name, fingerprint=info.fingerprint, dimension=info.dimension)

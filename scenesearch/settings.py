@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 import platformdirs
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -42,7 +42,12 @@ class Settings(BaseSettings):
         default=6334, description="gRPC port of the Qdrant server; empty: REST only."
     )
     qdrant_timeout_s: float = Field(
-        default=60, gt=0, description="Time limit of one server request."
+        default=60, gt=0, description="Time limit of one server request, seconds."
+    )
+    qdrant_patience_s: float = Field(
+        default=120,
+        gt=0,
+        description="How long an ingest waits for a server that is away or busy, seconds.",
     )
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads for the encoder; empty: all cores."
@@ -56,6 +61,12 @@ class Settings(BaseSettings):
     max_megapixels: float = Field(
         default=200, gt=0, description="Larger pictures are rejected (decompression bombs)."
     )
+
+    @field_validator("qdrant_grpc_port", "threads", "batch_size", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        """An empty variable is how the environment says 'none'."""
+        return None if value == "" else value
 
     @cached_property
     def edge_dir(self) -> Path:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scenesearch.console import say
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -44,7 +46,11 @@ def library_name(name: str) -> str:
 
 
 @contextmanager
-def open_store(settings: "Settings") -> Iterator["VectorStore"]:
+def open_store(settings: "Settings", *, patient: bool = False) -> Iterator["VectorStore"]:
+    """The store that the settings name; a `patient` one outlives a server's restart, and says so.
+
+    Searches do without: somebody is waiting for their answer.
+    """
     from scenesearch.store.open import open_store
 
     key = settings.qdrant_api_key
@@ -54,6 +60,8 @@ def open_store(settings: "Settings") -> Iterator["VectorStore"]:
         qdrant_api_key=key.get_secret_value() if key else None,
         grpc_port=settings.qdrant_grpc_port,
         timeout_s=settings.qdrant_timeout_s,
+        patience_s=settings.qdrant_patience_s if patient else None,
+        on_wait=say if patient else None,
     )
     with closing(store):
         yield store

@@ -108,7 +108,7 @@ def ingest(
         listed=sys.stdin.buffer,
         separator=b"\0" if null else b"\n",
     )
-    with open_store(settings) as store:
+    with open_store(settings, patient=True) as store:
         report = run_ingest(
             sources,
             name,

@@ -95,7 +95,7 @@ def _retry(
         )
     if not pictures:
         fail(f"library {library} has no rejected pictures to try again")
-    with open_store(settings) as store:
+    with open_store(settings, patient=True) as store:
         report = run_ingest(
             [rejected_source(pictures)],
             library,

@@ -151,6 +151,9 @@ class VectorStore(Protocol):
     embedded home IndexBusy.
     """
 
+    # Requests that had to be repeated so far: the server was away, busy or slow.
+    retried: int
+
     def create_collection(self, name: str, spec: CollectionSpec) -> None:
         """Make an empty collection with cosine distance and every field indexed."""
 

@@ -109,6 +109,7 @@ class EdgeStore:
         self._opened: dict[str, _Open] = {}
         self._behind: dict[str, set[str]] = {}  # what each alias used here has stood for
         self._closed = False
+        self.retried = 0  # nothing is between this process and its engine
 
     def create_collection(self, name: str, spec: CollectionSpec) -> None:
         check_name(name)

@@ -11,7 +11,6 @@ ones get int8 copies in memory as in the embedded home, and a graph; segments be
 scanned nonetheless, because the graph's recall depends on the data (edge.py has the figures).
 """
 
-import random
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +18,13 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 
+from scenesearch.patience import Patience, patiently
 from scenesearch.store import ranking
 from scenesearch.store.base import (
     CollectionMissing,
@@ -60,7 +60,12 @@ _BATCH = 256
 _BATCH_FLOATS = 400_000
 
 _READ_PATIENCE_S = 2.0
-_LONGEST_PAUSE_S = 5.0
+
+# How often somebody is told that the server is waited for.
+_WAIT_AGAIN_S = 20.0
+
+# So long a collection without indexes may be in the making by another process.
+_MAKING_S = 30.0
 
 # How long what a collection declares is believed: another process may move an alias or add fields.
 _SPEC_FRESH_S = 2.0
@@ -68,7 +73,7 @@ _SPEC_FRESH_S = 2.0
 _METADATA_KEY = "scenesearch"
 
 # Until the indexes are made: what a crash leaves behind can be told and made again.
-_UNFINISHED = {"unfinished": True}
+_UNFINISHED = "unfinished"
 
 
 class ServerStore:
@@ -80,7 +85,13 @@ class ServerStore:
         api_key: str | None = None,
         grpc_port: int | None = 6334,
         timeout_s: float = 60,
+        *,
+        patience_s: float | None = None,
+        on_wait: Callable[[str], None] | None = None,
     ) -> None:
+        """`patience_s` is how long a server that is away is waited for, at every request; by
+        default reads wait for a moment, writes as long as one request may take. `on_wait` is
+        told, now and then, what is being waited for."""
         shown = _without_secrets(url)
         with warnings.catch_warnings():
             # A key over plain HTTP is fine to the same machine, and the operator's choice else.
@@ -93,10 +104,12 @@ class ServerStore:
                     grpc_port=grpc_port or 6334,
                     timeout=max(1, round(timeout_s)),
                     check_compatibility=False,  # asks the server in a thread and warns by itself
+                    # gRPC would ask a server that has been away for long only every two minutes.
+                    grpc_options={"grpc.max_reconnect_backoff_ms": 2000},
                 )
             except ValueError as error:
                 raise StoreError(f"{shown} is no address of a Qdrant server: {error}") from error
-        self._set_up(client, shown, timeout_s)
+        self._set_up(client, shown, timeout_s, patience_s, on_wait)
 
     @classmethod
     def from_client(
@@ -107,46 +120,69 @@ class ServerStore:
         store._set_up(client, name, timeout_s)
         return store
 
-    def _set_up(self, client: QdrantClient, url: str, timeout_s: float) -> None:
+    def _set_up(
+        self,
+        client: QdrantClient,
+        url: str,
+        timeout_s: float,
+        patience_s: float | None = None,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> None:
         self._client = client
         self._url = url
         self._timeout_s = timeout_s
+        self._read_patience = Patience(patience_s or min(_READ_PATIENCE_S, timeout_s))
+        self._write_patience = Patience(patience_s or timeout_s)
+        self._on_wait = on_wait
+        self._waited_at = -_WAIT_AGAIN_S
+        self.retried = 0
         self._specs: dict[str, tuple[CollectionSpec, float]] = {}
         self._closed = False
 
     def create_collection(self, name: str, spec: CollectionSpec) -> None:
         check_name(name)
         indexes = {key_path(field.name): index_of(field) for field in spec.fields}
-        if name in self.aliases() or (name in self.collections() and not self._unfinished(name)):
+        if name in self.aliases() or (name in self.collections() and self._gets_finished(name)):
             raise StoreError(f"a collection or alias {name!r} is already there")
         if name in self.collections():
             self._write(lambda: self._client.delete_collection(name), name)
-        self._write(
-            lambda: self._client.create_collection(
+        mine = {_UNFINISHED: uuid4().hex}
+        try:
+            self._write(
+                lambda: self._client.create_collection(
+                    name,
+                    vectors_config=models.VectorParams(
+                        size=spec.dimension, distance=models.Distance.COSINE
+                    ),
+                    sparse_vectors_config=(
+                        {WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)}
+                        if spec.words
+                        else None
+                    ),
+                    hnsw_config=models.HnswConfigDiff(full_scan_threshold=1_000_000),  # KB
+                    quantization_config=models.ScalarQuantization(
+                        scalar=models.ScalarQuantizationConfig(
+                            type=models.ScalarType.INT8, always_ram=True
+                        )
+                    ),
+                    strict_mode_config=models.StrictModeConfig(
+                        enabled=True,
+                        unindexed_filtering_retrieve=False,
+                        unindexed_filtering_update=False,
+                    ),
+                    metadata={_METADATA_KEY: mine},
+                ),
                 name,
-                vectors_config=models.VectorParams(
-                    size=spec.dimension, distance=models.Distance.COSINE
-                ),
-                sparse_vectors_config=(
-                    {WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)}
-                    if spec.words
-                    else None
-                ),
-                hnsw_config=models.HnswConfigDiff(full_scan_threshold=1_000_000),  # KB
-                quantization_config=models.ScalarQuantization(
-                    scalar=models.ScalarQuantizationConfig(
-                        type=models.ScalarType.INT8, always_ram=True
-                    )
-                ),
-                strict_mode_config=models.StrictModeConfig(
-                    enabled=True,
-                    unindexed_filtering_retrieve=False,
-                    unindexed_filtering_update=False,
-                ),
-                metadata={_METADATA_KEY: _UNFINISHED},
-            ),
-            name,
-        )
+            )
+        except StoreUnavailable:
+            raise
+        except StoreError:
+            # Refused: another process made it at this moment, or we did and did not hear of it.
+            if name not in self.collections():
+                raise
+            if self._recorded(name) != mine:
+                self._gets_finished(name)
+                raise StoreError(f"a collection or alias {name!r} is already there") from None
         for key, index in indexes.items():
             self._create_index(name, key, index)
         self._record(name, spec)
@@ -472,8 +508,14 @@ class ServerStore:
         info = self._read(lambda: self._client.get_collection(name), name)
         return (info.config.metadata or {}).get(_METADATA_KEY)
 
-    def _unfinished(self, name: str) -> bool:
-        return bool(self._recorded(name) == _UNFINISHED)
+    def _gets_finished(self, name: str) -> bool:
+        """Whether it is whole, or becomes so while another process makes it; a crash's is not."""
+        deadline = time.monotonic() + _MAKING_S
+        while _unfinished(self._recorded(name)):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return True
 
     def _upsert(self, name: str, points: list[models.PointStruct]) -> None:
         self._write(lambda: self._client.upsert(name, points, wait=True), name)
@@ -558,7 +600,7 @@ class ServerStore:
         if spec is not None and time.monotonic() - read_at < fresh_s:
             return spec
         recorded = self._recorded(name)
-        if recorded == _UNFINISHED:
+        if _unfinished(recorded):
             raise StoreError(f"collection {name} was left unfinished; create it again")
         if recorded is None:
             raise StoreError(
@@ -573,30 +615,43 @@ class ServerStore:
         self._specs.clear()
 
     def _read(self, do: Callable[[], _T], collection: str | None = None) -> _T:
-        return self._patiently(do, collection, min(_READ_PATIENCE_S, self._timeout_s))
+        return self._patiently(do, collection, self._read_patience)
 
     def _write(self, do: Callable[[], _T], collection: str) -> _T:
-        return self._patiently(do, collection, self._timeout_s)
+        return self._patiently(do, collection, self._write_patience)
 
-    def _patiently(self, do: Callable[[], _T], collection: str | None, patience_s: float) -> _T:
+    def _patiently(self, do: Callable[[], _T], collection: str | None, patience: Patience) -> _T:
         if collection is not None:
             check_name(collection)
-        deadline = time.monotonic() + patience_s
-        pause_s = 0.1
-        while True:
+
+        def attempt() -> _T:
             if self._closed:
                 raise StoreError("the store is closed")
-            try:
-                return do()
-            except Exception as error:
-                fault = understand(error)
-                if fault is None:
-                    raise
-                wait_s = max(fault.retry_after_s, pause_s * random.uniform(0.5, 1.5))  # noqa: S311
-                if fault.kind != "passing" or time.monotonic() + wait_s > deadline:
-                    raise self._final(fault, collection) from error
-            time.sleep(wait_s)
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+            return do()
+
+        def passing(error: Exception) -> float | None:
+            fault = understand(error)
+            return fault.retry_after_s if fault and fault.kind == "passing" else None
+
+        def waiting(error: Exception, pause_s: float) -> None:
+            self.retried += 1
+            fault, now = understand(error), time.monotonic()
+            if self._on_wait and fault and now > self._waited_at + _WAIT_AGAIN_S:
+                self._waited_at = now
+                self._on_wait(
+                    f"Qdrant at {self._url}: {fault.text}; "
+                    f"trying again for up to {patience.deadline_s:.0f} s"
+                )
+
+        try:
+            return patiently(attempt, patience, passing=passing, on_retry=waiting)
+        except StoreError:
+            raise
+        except Exception as error:
+            fault = understand(error)
+            if fault is None:
+                raise
+            raise self._final(fault, collection) from error
 
     def _final(self, fault: Fault, collection: str | None) -> StoreError:
         match fault.kind:
@@ -617,6 +672,10 @@ class ServerStore:
             known = sorted({*self.aliases(), *self.collections()})
         there = f"there are: {', '.join(known[:12])}" if known else "there are none yet"
         return CollectionMissing(f"no collection or alias {name!r} at {self._url}; {there}")
+
+
+def _unfinished(recorded: Any) -> bool:
+    return isinstance(recorded, dict) and _UNFINISHED in recorded
 
 
 _SEARCH = models.SearchParams(

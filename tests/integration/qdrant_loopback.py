@@ -1,4 +1,4 @@
-"""A gRPC server on the loopback that answers through the client's in-memory mode.
+"""A server on the loopback that answers through the client's in-memory mode, by gRPC and REST.
 
 It proves what travels: every request and answer is serialised as a real server would have it.
 What a server finds, indexes or refuses by itself it cannot prove. It knows the calls that
@@ -6,10 +6,11 @@ ServerStore makes, wants the API key when given one, and fails as told.
 """
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import grpc
 from qdrant_client import QdrantClient, models
@@ -21,13 +22,24 @@ from qdrant_client.grpc import (
     qdrant_pb2_grpc,
 )
 
+from tests.integration.qdrant_rest_loopback import Refusal, RestLoopback
+
+# What can be wrong with a server that is there: too busy, not now, slow, without room.
+Trouble = Literal["busy", "unavailable", "slow", "full"]
+
 
 class QdrantLoopback:
-    """A server at `port` until closed; `failures` are given out one per call, first to last."""
+    """A server at `port` (gRPC) and `rest_port` until closed.
 
-    def __init__(self, *, api_key: str | None = None) -> None:
+    `failures` are given out one per gRPC call, first to last; `troubles` one per call of the
+    name, by either protocol. A slow call is done, and answered after `slow_s`.
+    """
+
+    def __init__(self, *, api_key: str | None = None, slow_s: float = 1.5) -> None:
         self.failures: list[tuple[grpc.StatusCode, str]] = []
+        self.troubles: dict[str, list[Trouble]] = {}
         self.calls: list[str] = []
+        self._slow_s = slow_s
         self._api_key = api_key
         self._memory = QdrantClient(":memory:")
         self._lock = threading.Lock()  # the in-memory mode is not thread-safe
@@ -51,8 +63,11 @@ class QdrantLoopback:
             register(servicer, self._server)
         self.port = self._server.add_insecure_port("127.0.0.1:0")
         self._server.start()
+        self._rest = RestLoopback(self._serve_rest)
+        self.rest_port = self._rest.port
 
     def close(self) -> None:
+        self._rest.close()
         self._server.stop(None).wait()
         self._memory.close()
 
@@ -63,13 +78,50 @@ class QdrantLoopback:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "Must provide an API key")
         if self.failures:
             context.abort(*self.failures.pop(0))
+        trouble = self._trouble(name)
+        if trouble == "busy":
+            context.set_trailing_metadata((("retry-after", "1"),))
+        if trouble in _CODES:
+            context.abort(*_CODES[trouble])
         try:
             with self._lock:
-                return answer(self._memory, request)
+                answered = answer(self._memory, request)
         except ValueError as error:
             missing = "not found" in str(error)
             code = grpc.StatusCode.NOT_FOUND if missing else grpc.StatusCode.INVALID_ARGUMENT
             context.abort(code, str(error))
+        if trouble == "slow":
+            time.sleep(self._slow_s)
+        return answered
+
+    def _serve_rest(self, name: str, key: str | None, answer: Callable[[QdrantClient], Any]) -> Any:
+        self.calls.append(name)
+        if self._api_key and key != self._api_key:
+            raise Refusal(401, "Must provide an API key")
+        trouble = self._trouble(name)
+        if trouble in _STATUS:
+            retry = {"Retry-After": "1"} if trouble == "busy" else {}
+            raise Refusal(_STATUS[trouble], _CODES[trouble][1], retry)
+        try:
+            with self._lock:
+                answered = answer(self._memory)
+        except ValueError as error:
+            raise Refusal(404 if "not found" in str(error) else 400, str(error)) from None
+        if trouble == "slow":
+            time.sleep(self._slow_s)
+        return answered
+
+    def _trouble(self, name: str) -> Trouble | None:
+        waiting = self.troubles.get(name)
+        return waiting.pop(0) if waiting else None
+
+
+_CODES: dict[Trouble | None, tuple[grpc.StatusCode, str]] = {
+    "busy": (grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many requests"),
+    "unavailable": (grpc.StatusCode.UNAVAILABLE, "not ready yet"),
+    "full": (grpc.StatusCode.INTERNAL, "Service internal error: No space left on device"),
+}
+_STATUS: dict[Trouble | None, int] = {"busy": 429, "unavailable": 503, "full": 500}
 
 
 def _given(request: Any, field: str) -> Any:

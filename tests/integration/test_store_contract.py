@@ -1,4 +1,4 @@
-"""What every home of the store does alike: embedded, the client's memory, gRPC, a real server.
+"""What every home of the store does alike: embedded, in memory, over gRPC and REST, a real server.
 
     pytest tests/integration/test_store_contract.py
     QDRANT_TEST_URL=http://localhost:6333 pytest tests/integration/test_store_contract.py
@@ -6,8 +6,8 @@
 With QDRANT_TEST_URL the suite also runs over that server (API key in QDRANT_TEST_API_KEY); its
 collections begin with 'test-' and are deleted again. The client's memory is a double of the
 client, not of the engine: it builds no index, scans always and never flushes. No test here needs
-to know, because the store asks only what it answers as the engine does. `over_grpc` is the same
-memory behind a socket, so that all that travels is serialised.
+to know, because the store asks only what it answers as the engine does. `over_grpc` and `over_rest`
+are the same memory behind a socket, so that all that travels is serialised.
 """
 
 import os
@@ -130,6 +130,14 @@ def in_memory(folder: Path) -> VectorStore:
 
 
 def over_grpc(folder: Path) -> VectorStore:
+    return _loopback(rest=False)
+
+
+def over_rest(folder: Path) -> VectorStore:
+    return _loopback(rest=True)
+
+
+def _loopback(*, rest: bool) -> VectorStore:
     from scenesearch.store.server import ServerStore
     from tests.integration.qdrant_loopback import QdrantLoopback
 
@@ -141,7 +149,9 @@ def over_grpc(folder: Path) -> VectorStore:
             server.close()
 
     server = QdrantLoopback(api_key="key")
-    return LoopbackStore("http://127.0.0.1:1", api_key="key", grpc_port=server.port, timeout_s=20)
+    url = f"http://127.0.0.1:{server.rest_port if rest else 1}"
+    port = None if rest else server.port
+    return LoopbackStore(url, api_key="key", grpc_port=port, timeout_s=20)
 
 
 def real_server(folder: Path) -> VectorStore:
@@ -158,6 +168,7 @@ HOMES = [
     embedded,
     in_memory,
     over_grpc,
+    over_rest,
     *([real_server] if os.environ.get("QDRANT_TEST_URL") else []),
 ]
 

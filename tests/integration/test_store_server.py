@@ -16,6 +16,7 @@ import grpc
 import numpy as np
 import pytest
 
+from scenesearch.store import server
 from scenesearch.store.base import (
     CollectionMissing,
     CollectionSpec,
@@ -369,7 +370,9 @@ def test_a_collection_whose_making_was_interrupted_can_be_made_again(
     with pytest.raises(StoreError, match="left unfinished; create it again"):
         store.describe("photos-tiny-1")
 
-    store.create_collection("photos-tiny-1", SPEC)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(server, "_MAKING_S", 0.2)  # so long another process might be at it
+        store.create_collection("photos-tiny-1", SPEC)
 
     assert store.describe("photos-tiny-1") == SPEC
     store.close()
