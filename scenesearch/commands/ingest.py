@@ -108,6 +108,8 @@ def ingest(
         listed=sys.stdin.buffer,
         separator=b"\0" if null else b"\n",
     )
+    if prune and not all(source.root for source in sources):
+        fail("--prune needs folders, archives or manifests: single files say nothing of others")
     with open_store(settings, patient=True) as store:
         report = run_ingest(
             sources,

@@ -24,7 +24,8 @@ from PIL import Image
 from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
 from ingest.shards import Shard
-from ingest.sources import Roots, find_sources
+from ingest.source import Roots
+from ingest.sources import find_sources
 from scenesearch.store.base import CollectionMissing, StoreError, StoreUnavailable, VectorStore
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.server import ServerStore
