@@ -30,6 +30,7 @@ Through this class, 13 indexed fields and whole payloads, p50 / p95 in ms, recal
 """
 
 import importlib.metadata
+import shutil
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -75,6 +76,9 @@ from scenesearch.store.words import POOL, RRF_K, WORDS, Fusion, Words, words_ask
 # Points per engine operation: 2 MB of 512-d vectors, one entry of the write-ahead log.
 _BATCH = 1000
 
+# The engine makes files of 32 MB for its log and each kind of data, several at a time.
+_ROOM_BYTES = 256 * 2**20
+
 # Vectors up to this size are scanned as they are.
 _PLAIN_KB = 40_000
 
@@ -117,6 +121,7 @@ class EdgeStore:
             key_path(field.name)
         with self._guard, self._disk(name):
             self._refuse_taken(name)
+            self._check_room(name)
             lock = self._locked(name, spec.library)
             try:
                 self._refuse_taken(name)  # made by another while this one waited
@@ -189,6 +194,7 @@ class EdgeStore:
         for start in range(0, len(points), _BATCH):
             batch = points[start : start + _BATCH]
             with self._shard(name) as opened:
+                self._check_room(opened.name)
                 ids = point_ids((point.image_id for point in batch), opened.spec)
                 payloads = list(map(payload_of, batch))
                 vectors = vectors_of(batch, opened.spec)
@@ -384,6 +390,7 @@ class EdgeStore:
 
     def optimize(self, name: str) -> None:
         with self._shard(name) as opened:
+            self._check_room(opened.name, beside=self._files.size_bytes(opened.name))
             # Returns within a millisecond when no segment is large or full of deleted points.
             if opened.shard.optimize():
                 # Without it the next start replays the whole log: 1.3 s for 100,000 points.
@@ -469,6 +476,19 @@ class EdgeStore:
                 raise
             opened = self._opened[collection] = _Open(collection, spec, shard, lock)
             return opened
+
+    def _check_room(self, collection: str, *, beside: int = 0) -> None:
+        """Raise StoreUnavailable unless the disk has room to write, and for `beside` bytes more.
+
+        The engine writes through mapped memory: on a full disk the process would die of SIGBUS.
+        """
+        self._files.root.mkdir(parents=True, exist_ok=True)
+        free, needed = shutil.disk_usage(self._files.root).free, _ROOM_BYTES + beside
+        if free < needed:
+            raise StoreUnavailable(
+                f"cannot write collection {collection}: the disk of {self._files.root} is full, "
+                f"{free // 2**20} MiB are free and {needed // 2**20} MiB needed"
+            )
 
     def _refuse_taken(self, name: str) -> None:
         if self._files.exists(name) or name in self._files.aliases():
