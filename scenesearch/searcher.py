@@ -140,7 +140,7 @@ class Searcher:
         self.fields: tuple[PayloadField, ...] = spec.fields
         self._spec = spec
         self._encoder = encoder
-        self._texts = texts or TextVectors(encoder)
+        self.texts = texts or TextVectors(encoder)
         self._store = store
         self._max_megapixels = max_megapixels
         self._calibration = read_calibration(encoder.info.calibration, encoder.info.dimension)
@@ -184,6 +184,17 @@ class Searcher:
             search_ms=(finished - encoded) * 1000,
             total_ms=(finished - started) * 1000,
         )
+
+    def ranking(self, request: Request) -> list[ScoredPoint]:
+        """The `k` first by cosine, without payload and whatever their relevance.
+
+        What evaluation measures: the order that `search` gives, before anything is cut off.
+        """
+        self._check(request)
+        where, _ = conditions_of(request.filters, self.fields, self._values)
+        parts = [self._part(part) for part in request.parts]
+        where, _ = self._without_excluded(request, parts, (*request.where, *where), [])
+        return self._nearest(request, aim_of(parts), where, request.k, payload=())
 
     def aim(self, request: Request) -> Aim:
         """Where a request with parts looks, and what its cosines mean."""
@@ -234,11 +245,11 @@ class Searcher:
     def _words(self, words: Words) -> tuple[NDArray[np.float32], float]:
         """The embedding of the description, with what its weighted phrases add or take away, and
         what it weighs beside other parts: 'dog^2' twice as much as 'dog'."""
-        whole = self._texts.of(words.text)
+        whole = self.texts.of(words.text)
         weighted = [phrase for phrase in words.phrases if phrase.weight != 1]
         if not weighted:
             return whole, 1.0
-        vectors = [whole, *(self._texts.of(phrase.text) for phrase in weighted)]
+        vectors = [whole, *(self.texts.of(phrase.text) for phrase in weighted)]
         return mixed(vectors, [1.0, *(phrase.weight - 1 for phrase in weighted)])
 
     def _picture_of(self, name: str) -> NDArray[np.float32]:
@@ -332,10 +343,22 @@ class Searcher:
                 for candidate in found
             ]
             return _of_list(sorted(keyed, key=lambda candidate: candidate.key))
-        return lambda n: _candidates(self._nearest(request, aim, where, n), aim)
 
-    def _nearest(self, request: Request, aim: Aim, where: Filter, n: int) -> list[ScoredPoint]:
-        payload = None if n <= _FEW else ("sha256", "phash")
+        def nearest(n: int) -> list[_Candidate]:
+            payload = None if n <= _FEW else ("sha256", "phash")
+            return _candidates(self._nearest(request, aim, where, n, payload=payload), aim)
+
+        return nearest
+
+    def _nearest(
+        self,
+        request: Request,
+        aim: Aim,
+        where: Filter,
+        n: int,
+        *,
+        payload: Sequence[str] | None,
+    ) -> list[ScoredPoint]:
         if request.diversity:
             return self._store.search_diverse(
                 self.library,

@@ -1,6 +1,7 @@
 """How well a library answers queries whose pictures are known, asked through the store.
 
-The way of a query is the one of a search: text -> encoder -> `VectorStore.search` -> ranking.
+The way of a query is the one of a search: `Searcher.ranking` gives both their order. Its text is a
+description and nothing else: no filter, no subtraction.
 What cannot be measured (a relevant picture that the library lacks or the filter excludes) is
 left out of the figures and listed, never counted silently as a hit or a miss.
 """
@@ -18,7 +19,9 @@ from scenesearch.errors import SceneSearchError
 from scenesearch.evaluation.bootstrap import bootstrap_ci95
 from scenesearch.evaluation.metrics import RankedRun, score_queries
 from scenesearch.evaluation.outcome import Evaluation, Omission, Reason
-from scenesearch.store.base import VectorStore, check_encoder
+from scenesearch.request import Phrase, Request, Words
+from scenesearch.searcher import Searcher
+from scenesearch.store.base import VectorStore
 from scenesearch.store.filters import Filter
 
 __all__ = ["Evaluation", "EvaluationError", "evaluate", "judge"]
@@ -56,12 +59,7 @@ def evaluate(
     the store raises: EncoderMismatch when the library holds another encoder's vectors.
     """
     info = encoder.info
-    check_encoder(
-        store.describe(library),
-        name=info.name,
-        fingerprint=info.fingerprint,
-        dimension=info.dimension,
-    )
+    searcher = Searcher(encoder, store, library)
     if depth is not None and depth < 10:
         raise ValueError(f"depth {depth} is too shallow for metrics at 10")
     everything = _image_ids(store, library)
@@ -81,10 +79,10 @@ def evaluate(
     run = RankedRun({image_id: image_id for image_id in gallery})
     embeddings: list[NDArray[np.float32]] = []
     for batch in _batches(texts.items(), TEXT_BATCH_SIZE):
-        vectors = encoder.encode_texts([text for _, text in batch])
-        embeddings.append(vectors)
-        for (query_id, _), vector in zip(batch, vectors, strict=True):
-            points = store.search(library, vector, k=depth, where=where, payload=(), exact=exact)
+        embeddings.append(np.stack(searcher.texts.of_all([text for _, text in batch])))
+        for query_id, text in batch:
+            asked = Request((Words((Phrase(text),)),), where=where, k=depth, exact=exact)
+            points = searcher.ranking(asked)
             run.add(query_id, [p.image_id for p in points], [p.score for p in points])
         if on_progress:
             on_progress(len(queries) - len(texts) + len(run))

@@ -276,7 +276,7 @@ def test_texts_are_encoded_in_batches_and_progress_is_told(store: VectorStore) -
     fill(store, {"red.jpg": "red"}, encoder)
     told: list[int] = []
     evaluate(
-        [Query(f"q{n}", "red", ("red.jpg",)) for n in range(130)]
+        [Query(f"q{n}", "red " * (n + 1), ("red.jpg",)) for n in range(130)]
         + [Query("gone", "red", ("lost.jpg",))],
         store=store,
         library="colours",
