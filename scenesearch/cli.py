@@ -17,6 +17,7 @@ from scenesearch.commands.evaluate import evaluate_app
 from scenesearch.commands.ingest import ingest
 from scenesearch.commands.library import library_app
 from scenesearch.commands.models import models_app
+from scenesearch.commands.plan import plan
 from scenesearch.commands.rejects import library_rejects
 from scenesearch.commands.search import search
 from scenesearch.commands.train import train
@@ -40,6 +41,7 @@ for verb in (collections.build, collections.promote, collections.rollback, colle
     library_app.command()(verb)
 library_app.command()(backup)
 library_app.command()(restore)
+library_app.command()(plan)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(library_app, name="library")
 app.add_typer(models_app, name="models")

@@ -228,3 +228,23 @@ def test_a_restore_says_which_encoder_is_missing(
     restored = run("library", "restore", "photos.zip", "--library", "copy")
     assert restored.status == 0
     assert "searching it needs the encoder tiny" in restored.err
+
+
+def test_a_plan_needs_no_encoder_folder_for_one_whose_speed_is_known(run: CommandLine) -> None:
+    planned = run("library", "plan", "--images", 10**6, "-e", "clip-vit-base-patch32", "--json")
+    assert (planned.document["encoder"], planned.document["dimension"]) == (
+        "clip-vit-base-patch32",
+        512,
+    )
+    assert [one["device"] for one in planned.document["encoding"]][-1] == "RTX 3080"
+    assert "no encoder 'nosuch'" in run("library", "plan", "--images", 5, "-e", "nosuch").sentence
+    wrong = run("library", "plan", "--images", 5, "-e", "lite", "--devices", "many")
+    assert '--devices \'many\': expected "16 cores" or "NAME=PICTURES_PER_S"' in wrong.sentence
+
+
+def test_a_plan_times_an_encoder_that_nobody_has_measured(run: CommandLine) -> None:
+    planned = run("library", "plan", "--images", 1000, "--devices", "4 cores", "--json")
+    assert "timing" in planned.err
+    (row,) = planned.document["encoding"]
+    assert row["source"] == "timed here, one core, batch 8"
+    assert row["images_per_s"] > 0
