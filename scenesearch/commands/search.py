@@ -90,6 +90,10 @@ def search(
             help="Show what each word adds to that hit, and where in it that is seen.",
         ),
     ] = None,
+    heat: Annotated[
+        Path | None,
+        typer.Option(help="With --why: save that picture with what is seen where laid over it."),
+    ] = None,
     library: LibraryOption = None,
     encoder: EncoderOption = None,
     sheet: Annotated[
@@ -103,6 +107,8 @@ def search(
     settings = read_settings()
     if show_all and min_relevance:
         fail("--all is --min-relevance 0: give one of them")
+    if heat is not None and explain is None:
+        fail("--heat is about one hit: say which with --why RANK")
     if show_all:
         min_relevance = 0.0
     name = library_name(library or settings.library)
@@ -118,7 +124,7 @@ def search(
             hybrid=hybrid,
             facets=tuple(facet or ()),
         )
-        reasons = _reasons(opened, request, result, explain) if explain else None
+        reasons = _reasons(opened, request, result, explain, heat) if explain else None
     for notice in result.notices:
         say(notice)
     if sheet is not None and result.hits:
@@ -133,13 +139,21 @@ def search(
 
 
 def _reasons(
-    opened: "Library", request: "Request", result: "SearchResult", rank: int
+    opened: "Library", request: "Request", result: "SearchResult", rank: int, heat: Path | None
 ) -> "Why | None":
+    from scenesearch.why import overlay
+
     hit = next((hit for hit in result.hits if hit.rank == rank), None)
     if hit is None:
         say(f"--why {rank}: the answer has no hit of that rank")
         return None
-    return opened.why(request, hit.image_id)
+    reasons = opened.why(request, hit.image_id)
+    if heat is not None and reasons.heat is not None:
+        try:
+            overlay(opened.picture(hit.image_id), reasons.heat).save(heat)
+        except ValueError:  # as Pillow says of a suffix it does not know
+            fail(f"--heat {heat}: a picture is written as .jpg or .png")
+    return reasons
 
 
 def print_hits(result: "SearchResult") -> None:
