@@ -27,7 +27,7 @@ from scenesearch.images import ImageError, open_image
 from scenesearch.originals import original_of
 from scenesearch.store.base import CollectionSpec, Point, VectorStore
 from scenesearch.store.catalog import collections_of, next_name
-from scenesearch.store.fields import BUILTIN_FIELDS, by_name
+from scenesearch.store.fields import BUILTIN_FIELDS, BUILTIN_NAMES
 from scenesearch.store.pages import PAGE, OnWait, pages, shared
 
 _UPSERT = 64
@@ -145,8 +145,8 @@ def build(
 def _target(store: VectorStore, live: str, spec: CollectionSpec, encoder: Encoder) -> str:
     """The collection to fill: one begun or made before, or a new one."""
     info = encoder.info
-    own = by_name(spec.fields)
-    declared = (*spec.fields, *(field for field in BUILTIN_FIELDS if field.name not in own))
+    # Ours as they are declared today, theirs as they were.
+    declared = (*BUILTIN_FIELDS, *(one for one in spec.fields if one.name not in BUILTIN_NAMES))
     for held in reversed(collections_of(store, spec.library)):
         if held.spec.fingerprint == info.fingerprint and held.role in ("ready", "building"):
             store.record(held.name, state="building")

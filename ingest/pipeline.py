@@ -165,7 +165,9 @@ def ensure_collection(store: VectorStore, library: str, encoder: Encoder) -> str
         except StoreUnavailable:
             raise
         except StoreError:
-            if store.describe(name).fingerprint != info.fingerprint:
+            there = store.describe(name)
+            # What is being restored is nobody else's.
+            if there.fingerprint != info.fingerprint or there.state != "ready":
                 name = next_name(store, library, info.name)
                 store.create_collection(name, new_spec(library, info, BUILTIN_FIELDS))
         store.set_alias(library, name)

@@ -63,6 +63,11 @@ class Roots:
         """Where this library remembers its sources, if it does."""
         return self._file.parent if self._file else None
 
+    @property
+    def known(self) -> tuple[str, ...]:
+        """The folders and addresses themselves."""
+        return tuple(self._prefixes)
+
     def add(self, folder: Path | str) -> None:
         """Make sure that pictures under this folder have image ids; remembers a new root."""
         root = str(folder).rstrip("/") if _is_address(folder) else str(Path(folder).resolve())

@@ -13,6 +13,7 @@ import typer
 from scenesearch.commands import collections
 from scenesearch.commands.backup import backup, restore
 from scenesearch.commands.demo import demo
+from scenesearch.commands.doctor import doctor
 from scenesearch.commands.evaluate import evaluate_app
 from scenesearch.commands.ingest import ingest
 from scenesearch.commands.library import library_app
@@ -42,6 +43,7 @@ for verb in (collections.build, collections.promote, collections.rollback, colle
 library_app.command()(backup)
 library_app.command()(restore)
 library_app.command()(plan)
+library_app.command()(doctor)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(library_app, name="library")
 app.add_typer(models_app, name="models")

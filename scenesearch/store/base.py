@@ -144,6 +144,14 @@ class ScoredPoint:
     payload: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Leftover:
+    """What a stopped process has left in the store; an 'alias' leads nowhere."""
+
+    kind: Literal["alias", "folder", "lock", "collection"]
+    name: str
+
+
 class VectorStore(Protocol):
     """Collections of points; wherever `name` is taken, a collection or an alias will do.
 
@@ -300,6 +308,9 @@ class VectorStore(Protocol):
 
         The embedded home gives up its lock; a server has none, and nothing happens.
         """
+
+    def leftovers(self, *, remove: bool = False) -> list[Leftover]:
+        """What stopped processes have left and nobody uses; with `remove`, all but aliases go."""
 
     def health(self) -> str:
         """One line on the engine and its version; raises StoreUnavailable."""

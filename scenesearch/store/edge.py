@@ -33,7 +33,7 @@ import importlib.metadata
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
@@ -47,6 +47,7 @@ from scenesearch.store import ranking
 from scenesearch.store.base import (
     CollectionSpec,
     IndexBusy,
+    Leftover,
     Point,
     ScoredPoint,
     State,
@@ -403,6 +404,28 @@ class EdgeStore:
                 opened = self._opened.pop(collection, None)
                 if opened:
                     self._shut(opened)
+
+    def leftovers(self, *, remove: bool = False) -> list[Leftover]:
+        with self._disk("the store"):
+            found = [Leftover("alias", name) for name in self._files.dangling()]
+            for path in self._files.unfinished():
+                name = path.name.partition("-")[2]
+                lock = HolderLock(self._files.lock(name), self._command)
+                with suppress(Held):  # somebody is at work there
+                    lock.acquire(0)
+                    try:
+                        found.append(Leftover("folder", str(path)))
+                        if remove:
+                            shutil.rmtree(path, ignore_errors=True)
+                    finally:
+                        lock.release()
+            for note in self._files.holders():
+                lock = HolderLock(note.with_name(note.name.replace(".holder.json", ".lock")), "")
+                if lock.is_free():
+                    found.append(Leftover("lock", str(note)))
+                    if remove:
+                        note.unlink(missing_ok=True)
+        return found
 
     def health(self) -> str:
         version = importlib.metadata.version("qdrant-edge-py")

@@ -103,6 +103,25 @@ class EdgeFiles:
         found = ((path.name, self._target(path.name)) for path in sorted(self._aliases.iterdir()))
         return {alias: target for alias, target in found if target and self.exists(target)}
 
+    def dangling(self) -> list[str]:
+        """Aliases that lead to no collection."""
+        if not self._aliases.is_dir():
+            return []
+        there = self.aliases()
+        return sorted(path.name for path in self._aliases.iterdir() if path.name not in there)
+
+    def unfinished(self) -> list[Path]:
+        """Folders of collections that are being made or deleted, or were when it was stopped."""
+        if not self._collections.is_dir():
+            return []
+        return sorted(
+            path for path in self._collections.iterdir() if path.name.startswith((".new-", ".old-"))
+        )
+
+    def holders(self) -> list[Path]:
+        """The notes of who has a lock, or had one when it died."""
+        return sorted(self._locks.glob("*.holder.json"))
+
     def point_alias(self, alias: str, collection: str) -> None:
         folder = self._aliases / check_name(alias)
         folder.mkdir(parents=True, exist_ok=True)

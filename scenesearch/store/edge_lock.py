@@ -60,6 +60,14 @@ class HolderLock:
         self._note.unlink(missing_ok=True)
         self._lock.release()
 
+    def is_free(self) -> bool:
+        """Whether nobody has the lock, neither this process nor another; leaves the note."""
+        try:
+            with self._lock.acquire(timeout=0):
+                return True
+        except Timeout:
+            return False
+
     def _holder(self) -> Holder | None:
         try:
             return Holder(**json.loads(self._note.read_text()))

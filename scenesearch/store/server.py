@@ -29,6 +29,7 @@ from scenesearch.store import ranking
 from scenesearch.store.base import (
     CollectionMissing,
     CollectionSpec,
+    Leftover,
     Point,
     ScoredPoint,
     State,
@@ -481,6 +482,13 @@ class ServerStore:
 
     def release(self, name: str) -> None:
         """Nothing: a server is shared."""
+
+    def leftovers(self, *, remove: bool = False) -> list[Leftover]:
+        """Collections whose indexes were never made; aliases go with what they lead to."""
+        found = [name for name in self.collections() if not self._gets_finished(name)]
+        for name in found if remove else ():
+            self.delete_collection(name)
+        return [Leftover("collection", name) for name in found]
 
     def health(self) -> str:
         info = self._read(self._client.info)
