@@ -248,3 +248,22 @@ def test_a_plan_times_an_encoder_that_nobody_has_measured(run: CommandLine) -> N
     (row,) = planned.document["encoding"]
     assert row["source"] == "timed here, one core, batch 8"
     assert row["images_per_s"] > 0
+
+
+def test_doctor_exits_with_one_while_something_is_wrong(
+    run: CommandLine, library: Path, tmp_path: Path
+) -> None:
+    well = run("library", "doctor")
+    assert (well.status, well.out) == (0, "photos: nothing is wrong\n")
+    thumbnails = tmp_path / "data" / "libraries" / "photos" / "thumbnails"
+    next(thumbnails.glob("*/*.jpg")).unlink()
+    (library / "red.png").unlink()
+    ill = run("library", "doctor", "--all", "--json")
+    assert ill.status == 1
+    assert [one["check"] for one in ill.document["findings"]] == ["missing", "thumbnails"]
+    mended = run("library", "doctor", "--mend")
+    assert mended.status == 1
+    assert mended.out.splitlines()[0] == "wrong: 1 originals are not where they were"
+    assert mended.out.splitlines()[-1] == "photos: 1 thing wrong"
+    assert run("ingest", library, "--prune").status == 0
+    assert run("library", "doctor", "--mend").status == 0

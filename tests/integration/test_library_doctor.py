@@ -224,3 +224,25 @@ def test_a_library_whose_alias_is_lost_is_told_what_brings_it_back(
     (found,) = world.examine()
     assert found.text == "library pets has collections (pets-colour-1) and none is live"
     assert found.mend == "scenesearch library promote pets"
+
+
+@pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning")
+def test_a_server_collection_that_was_never_finished_is_removed_when_told_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from qdrant_client import QdrantClient, models
+
+    from scenesearch.store.server import ServerStore
+
+    monkeypatch.setattr("scenesearch.store.server._MAKING_S", 0.0)
+    client = QdrantClient(":memory:")
+    client.create_collection(
+        "pets-colour-1",
+        models.VectorParams(size=4, distance=models.Distance.COSINE),
+        metadata={"scenesearch": {"unfinished": "somebody"}},
+    )
+    server = ServerStore.from_client(client)
+    (found,) = examine_store(server)
+    assert (found.level, found.text) == ("wrong", "collection pets-colour-1 was never finished")
+    assert examine_store(server, mend=True)[0].level == "mended"
+    assert server.collections() == []
