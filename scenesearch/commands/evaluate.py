@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from scenesearch.evaluation.agreement import Agreement
     from scenesearch.evaluation.details import Details
     from scenesearch.evaluation.evaluate import Evaluation
+    from scenesearch.evaluation.outcome import Omission
     from scenesearch.settings import Settings
     from scenesearch.store.base import VectorStore
 
@@ -136,12 +137,7 @@ def evaluate(
             evaluation = run_evaluation(
                 read_queries(queries, notes), loaded, store, name, where=conditions
             )
-            notes += [
-                f"{queries}:{omission.line}: {omission.sentence()}"
-                if omission.line
-                else omission.sentence()
-                for omission in evaluation.omissions
-            ]
+            notes += omitted(evaluation.omissions, queries)
             details = look_closer(
                 evaluation,
                 store=store,
@@ -410,6 +406,23 @@ def run_evaluation(
             where=where,
             on_progress=asked,
         )
+
+
+def omitted(omissions: "Sequence[Omission]", file: Path) -> list[str]:
+    """A sentence for each omission with its line; where there are many, one for each reason."""
+    by_reason: dict[str, list[Omission]] = {}
+    for omission in omissions:
+        by_reason.setdefault(omission.reason, []).append(omission)
+    sentences = []
+    for reason, cases in by_reason.items():
+        told = [
+            (f"{file}:{case.line}: " if case.line else "") + case.sentence()
+            for case in cases[:MOST_NOTES]
+        ]
+        if len(cases) > MOST_NOTES:
+            told = [f"{file}: {len(cases)} queries ({reason}), the first: {cases[0].sentence()}"]
+        sentences += told
+    return sentences
 
 
 def say_some(notes: "Sequence[str]") -> None:

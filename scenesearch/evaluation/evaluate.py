@@ -83,7 +83,7 @@ def evaluate(
         for query_id, text in batch:
             asked = Request((Words((Phrase(text),)),), where=where, k=depth, exact=exact)
             points = searcher.ranking(asked)
-            run.add(query_id, [p.image_id for p in points], [p.score for p in points])
+            run.add(query_id, {point.image_id: point.score for point in points})
         if on_progress:
             on_progress(len(queries) - len(texts) + len(run))
 

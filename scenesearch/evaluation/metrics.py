@@ -19,6 +19,10 @@ Run = Mapping[str, Mapping[str, float]]
 CUTOFFS = (1, 5, 10)
 
 
+class Ranked(dict[str, float]):
+    """Scores by image id, known to be in the order of `ranking`."""
+
+
 class RankedRun(Mapping[str, Mapping[str, float]]):
     """A run in a tenth of the memory of dictionaries: 5,000 queries of 1,000 hits in 80 MB.
 
@@ -30,14 +34,15 @@ class RankedRun(Mapping[str, Mapping[str, float]]):
         self._shared = image_ids
         self._hits: dict[str, tuple[tuple[str, ...], NDArray[np.float64]]] = {}
 
-    def add(self, query_id: str, image_ids: Sequence[str], scores: Sequence[float]) -> None:
-        """The hits of one query, in any order."""
-        ids = tuple(self._shared.get(image_id, image_id) for image_id in image_ids)
-        self._hits[query_id] = ids, np.array(scores, np.float64)
+    def add(self, query_id: str, hits: Mapping[str, float]) -> None:
+        """The scores of one query's hits, in any order."""
+        ids = ranking(hits)
+        scores = np.array([hits[image_id] for image_id in ids], np.float64)
+        self._hits[query_id] = tuple(self._shared.get(one, one) for one in ids), scores
 
-    def __getitem__(self, query_id: str) -> dict[str, float]:
+    def __getitem__(self, query_id: str) -> Ranked:
         ids, scores = self._hits[query_id]
-        return dict(zip(ids, scores.tolist(), strict=True))
+        return Ranked(zip(ids, scores.tolist(), strict=True))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._hits)
@@ -61,6 +66,8 @@ class Placement:
 
 def ranking(scores: Mapping[str, float]) -> list[str]:
     """Image ids, best score first, ties by id."""
+    if isinstance(scores, Ranked):
+        return list(scores)
     return sorted(scores, key=lambda image_id: (-scores[image_id], image_id))
 
 

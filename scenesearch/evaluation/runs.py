@@ -42,9 +42,12 @@ def write_run(path: Path, run: Run, *, tag: str) -> None:
     with path.open("w", encoding="ascii", newline="\n") as file:
         for query_id, scores in run.items():
             query = encode_id(query_id)
-            for rank, image_id in enumerate(ranking(scores), start=1):
-                image = words.get(image_id) or words.setdefault(image_id, encode_id(image_id))
-                file.write(f"{query} Q0 {image} {rank} {float(scores[image_id])!r} {word}\n")
+            ranked = ranking(scores)
+            images = [words.get(one) or words.setdefault(one, encode_id(one)) for one in ranked]
+            file.writelines(
+                f"{query} Q0 {image} {rank} {float(scores[image_id])!r} {word}\n"
+                for rank, (image_id, image) in enumerate(zip(ranked, images, strict=True), start=1)
+            )
 
 
 def write_qrels(path: Path, qrels: Qrels) -> None:
