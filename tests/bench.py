@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
@@ -29,8 +30,9 @@ from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import find_encoder
 from scenesearch.encoder.speed import compare, of_encoder
 from scenesearch.searcher import Searcher
-from scenesearch.store.base import Point
+from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
+from scenesearch.store.fields import BUILTIN_FIELDS
 from scenesearch.store.filters import OneOf
 from tests.browser.conftest import find_chromium, launch_chromium, serving
 
@@ -344,12 +346,99 @@ def bench_encoder(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
     return figures
 
 
+def bench_evaluate(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """Figures, report and memory of evaluations, encoding left out: vectors are drawn."""
+    found: dict[str, Any] = {}
+    for gallery, count in ((1_000, 5_000), (100_000, 1_000)):
+        place = folder / str(gallery)
+        asked = f"{str(place)!r}, {gallery}, {count}"
+        code = f"from tests.bench import evaluate_drawn; evaluate_drawn({asked})"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        for name, value in json.loads(done.stdout.splitlines()[-1]).items():
+            found[f"{count:,} queries x {gallery:,} pictures: {name}"] = value
+    return found
+
+
+def evaluate_drawn(folder: str, gallery: int, count: int) -> None:
+    """Prints seconds of each part of an evaluation, and the memory it took on top of the store."""
+    from scenesearch.datasets.queries import Query
+    from scenesearch.evaluation.bootstrap import bootstrap_ci95
+    from scenesearch.evaluation.details import look_closer
+    from scenesearch.evaluation.evaluate import evaluate
+    from scenesearch.evaluation.metrics import score_queries
+    from scenesearch.evaluation.saving import document_of, save
+
+    encoder = _DrawnVectors()
+    with closing(EdgeStore(Path(folder) / "edge")) as store:
+        info = encoder.info
+        store.create_collection(
+            "drawn",
+            CollectionSpec("drawn", info.name, info.fingerprint, info.dimension, BUILTIN_FIELDS),
+        )
+        for start in range(0, gallery, 1000):
+            ids = [f"{n:06}.jpg" for n in range(start, min(start + 1000, gallery))]
+            vectors = encoder.encode_texts(ids)
+            store.upsert(
+                "drawn", [Point(one, vector, {}) for one, vector in zip(ids, vectors, strict=True)]
+            )
+        store.optimize("drawn")
+        queries = [Query(str(n), str(n), (f"{n % gallery:06}.jpg",)) for n in range(count)]
+        before = _resident_mb()
+        started = time.perf_counter()
+        evaluation = evaluate(queries, store=store, library="drawn", encoder=encoder)
+        asked = time.perf_counter()
+        bootstrap_ci95(score_queries(evaluation.qrels, evaluation.run))
+        measured = time.perf_counter()
+        details = look_closer(evaluation, store=store, load_encoder=_DrawnVectors)
+        save(
+            Path(folder) / "out",
+            document_of(evaluation, details, None),
+            title="drawn",
+            evaluation=evaluation,
+            details=details,
+            agreement=None,
+        )
+        print(
+            json.dumps(
+                {
+                    "asking the store, s": _round(asked - started),
+                    "metrics and intervals again, s (target 5)": _round(measured - asked),
+                    "everything without encoding, s (target 30)": _round(
+                        time.perf_counter() - started - (measured - asked)
+                    ),
+                    "memory on top of the store, MB": _round(_resident_mb() - before),
+                }
+            )
+        )
+
+
+class _DrawnVectors(OnnxEncoder):
+    """The bundled encoder's identity with random vectors for texts."""
+
+    def __init__(self) -> None:
+        super().__init__(find_encoder("lite"))
+        self._random = np.random.default_rng(0)
+
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        drawn = self._random.normal(size=(len(texts), self.info.dimension)).astype(np.float32)
+        unit: NDArray[np.float32] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+        return unit
+
+
+def _resident_mb() -> float:
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1000
+
+
 BENCHES = {
     "encoder": bench_encoder,
     "ingest": bench_ingest,
     "query": bench_query,
     "start": bench_start,
     "memory": bench_memory,
+    "evaluate": bench_evaluate,
 }
 
 if __name__ == "__main__":

@@ -145,7 +145,7 @@ def latency_plot(latency: Latency) -> str:
             axes.bar_label(bars, fmt="%.1f", padding=2, color=_INK, fontsize=8)
         axes.set_yticks(range(len(parts)), parts[::-1])
         axes.set(xlabel="ms")
-        axes.legend(loc="lower right")
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(percentiles))
     return plot.svg
 
 

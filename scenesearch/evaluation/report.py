@@ -20,6 +20,7 @@ from scenesearch.evaluation.figures import figure_rows, shown
 from scenesearch.evaluation.metrics import place
 from scenesearch.evaluation.slices import Slice
 from scenesearch.images import ImageError, open_image
+from scenesearch.originals import OriginalError, original_of
 
 CURVE = 100  # cutoffs of the recall curve
 MOST_OMISSIONS = 50
@@ -168,7 +169,7 @@ class _Thumbnails:
         if path not in self._made:
             try:
                 picture = self.read(path)
-            except ImageError:
+            except (ImageError, OriginalError):
                 self._made[path] = ""
             else:
                 small = ImageOps.contain(picture.convert("RGB"), (_SIDE, _SIDE))
@@ -180,4 +181,4 @@ class _Thumbnails:
 
 
 def _open(path: str) -> Image.Image:
-    return open_image(Path(path), reduce_to=2 * _SIDE).image
+    return open_image(original_of(path), reduce_to=2 * _SIDE).image

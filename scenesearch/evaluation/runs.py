@@ -43,11 +43,14 @@ def write_run(path: Path, run: Run, *, tag: str) -> None:
         for query_id, scores in run.items():
             query = encode_id(query_id)
             ranked = ranking(scores)
-            images = [words.get(one) or words.setdefault(one, encode_id(one)) for one in ranked]
-            file.writelines(
-                f"{query} Q0 {image} {rank} {float(scores[image_id])!r} {word}\n"
-                for rank, (image_id, image) in enumerate(zip(ranked, images, strict=True), start=1)
+            for image_id in ranked:
+                if image_id not in words:
+                    words[image_id] = encode_id(image_id)
+            lines = (
+                f"{query} Q0 {words[image_id]} {rank} {float(scores[image_id])!r} {word}\n"
+                for rank, image_id in enumerate(ranked, start=1)
             )
+            file.write("".join(lines))
 
 
 def write_qrels(path: Path, qrels: Qrels) -> None:

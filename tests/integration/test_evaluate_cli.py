@@ -5,11 +5,14 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from scenesearch.store.base import Point
+from scenesearch.store.edge import EdgeStore
 from tests.tiny_encoder import write_tiny_encoder
 
 COLOURS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
@@ -203,3 +206,50 @@ def test_the_tasks_judgments_give_the_model_cards_taus(shared_data: Path, world:
     scores = json.loads(shown.stdout)["scores"]
     assert round(100 * found["expert_tau_c"], 1) == scores["expert_tau_c"]
     assert round(100 * found["crowd_tau_b"], 1) == scores["crowd_tau_b"]
+
+
+@pytest.mark.shared
+@pytest.mark.slow
+def test_on_photographs_figures_repeat_and_a_broken_encoder_is_called_worse(
+    shared_data: Path, world: Path
+) -> None:
+    practicum = shared_data / "data" / "practicum"
+    ingested = scenesearch(
+        world, "ingest", practicum / "test_images", "--library", "photos", "--encoder", "lite"
+    )
+    assert ingested.returncode == 0, ingested.stderr
+    asked = ("evaluate", "--queries", practicum / "test_queries.csv", "--library", "photos")
+    for out in ("once", "twice"):
+        assert scenesearch(world, *asked, "--out", out).returncode == 0
+    _shuffle_vectors(world / "data" / "edge", "photos")
+    assert scenesearch(world, *asked, "--out", "shuffled").returncode == 0
+
+    once, twice = (
+        json.loads((world / out / "summary.json").read_text()) for out in ("once", "twice")
+    )
+    assert (once["metrics"], once["ci95"]) == (twice["metrics"], twice["ci95"])
+    shown = json.loads(scenesearch(world, "models", "show", "lite", "--json").stdout)
+    card = shown["scores"]["practicum-test"]
+    for k in (1, 5, 10):
+        assert round(100 * once["metrics"][f"recall@{k}"], 1) == card[f"recall@{k}"]
+    same = json.loads(scenesearch(world, "evaluate", "compare", "once", "twice", "--json").stdout)
+    assert same["verdict"].startswith("no difference: A and B place every relevant picture alike")
+    broken = scenesearch(world, "evaluate", "compare", "once", "shuffled", "--json")
+    verdict = json.loads(broken.stdout)["verdict"]
+    assert verdict.startswith("B is worse than A on these 500 queries about 100 pictures")
+    assert verdict.endswith("p < .001")
+
+
+def _shuffle_vectors(edge_dir: Path, library: str) -> None:
+    """Gives every picture the vector of the next one."""
+    with closing(EdgeStore(edge_dir)) as store:
+        points = list(store.scroll(library, with_vectors=True))
+        vectors = [point.vector for point in points]
+        moved = [*vectors[1:], vectors[0]]
+        store.upsert(
+            library,
+            [
+                Point(point.image_id, vector, point.payload)
+                for point, vector in zip(points, moved, strict=True)
+            ],
+        )
