@@ -92,7 +92,8 @@ def ingest(
     collection = ensure_collection(store, library, encoder)
     for source in sources:
         store.add_fields(collection, custom_fields(source.fields))
-    report = IngestReport(library, collection)
+    total = sum(source.count for source in sources) // options.shard.of
+    report = IngestReport(library, collection, total=total)
     started, retried = time.perf_counter(), store.retried
     batch_size = BatchSize(options.batch_size)
     writer = Writer(

@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
-from ingest.shards import Shard
+from ingest.shards import WHOLE, Shard
 from scenesearch.images import thumbnail_path
 from scenesearch.originals import LocalFile, OriginalError, original_of
 from scenesearch.rejects import Rejects
@@ -30,8 +30,18 @@ class Gone:
     kept: tuple[str, ...]
 
 
-def find_gone(store: VectorStore, collection: str, roots: Sequence[str], shard: Shard) -> Gone:
-    """What below the roots (beginnings of `payload["path"]`) is not there any more."""
+def find_gone(
+    store: VectorStore,
+    collection: str,
+    roots: Sequence[str],
+    shard: Shard = WHOLE,
+    *,
+    seen_to_go: bool = False,
+) -> Gone:
+    """What below the roots (beginnings of `payload["path"]`) is not there any more.
+
+    With `seen_to_go`, folders left empty are no reason for doubt.
+    """
     gone: list[Point] = []
     empty: Counter[Path] = Counter()
     is_empty = lru_cache(maxsize=4096)(_is_empty)
@@ -41,7 +51,7 @@ def find_gone(store: VectorStore, collection: str, roots: Sequence[str], shard: 
             continue
         if not is_gone(path):
             continue
-        left = _nearest_folder(path)
+        left = None if seen_to_go else _nearest_folder(path)
         if left is not None and is_empty(left):
             empty[left] += 1
         else:

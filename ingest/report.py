@@ -9,17 +9,32 @@ from scenesearch.rejects import Reject
 # So many rejects are named in a report; all of them are in the library's table.
 _NAMED = 10_000
 
+_COUNTS = [
+    "total",
+    "seen",
+    "written",
+    "skipped",
+    "encoded",
+    "reused",
+    "rejected",
+    "removed",
+    "retries",
+    "seconds",
+]
+
 
 @dataclass
 class IngestReport:
     """Counts of a run; `reused` are those written without encoding (renamed, copied, or only
     newly described), `retries` the reads and requests that had to be repeated.
 
-    With `dry_run`, `removed` are those that would have been.
+    With `dry_run`, `removed` are those that would have been. `total` is what the sources count,
+    `kept` sentences on pictures that look gone and were not removed.
     """
 
     library: str
     collection: str
+    total: int = 0
     seen: int = 0
     written: int = 0
     skipped: int = 0
@@ -46,6 +61,16 @@ class IngestReport:
             self.rejected += 1
             if len(self.rejects) < _NAMED:
                 self.rejects.append(reject)
+
+    def add(self, later: "IngestReport") -> None:
+        """Count a later run too; the rate is of both."""
+        self.collection = later.collection
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(later, name))
+        self.rejects = (self.rejects + later.rejects)[:_NAMED]
+        self.removals = (self.removals + later.removals)[:_NAMED]
+        self.kept = (self.kept + later.kept)[:_NAMED]
+        self.batch_size = later.batch_size or self.batch_size
 
     def to_json(self) -> dict[str, Any]:
         """The documented JSON shape of `scenesearch ingest --json`."""

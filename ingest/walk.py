@@ -35,7 +35,7 @@ def walk(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[Path]:
         on_problem(Problem(where, f"folder cannot be read: {error.strerror}"))
 
     for parent, folders, names in os.walk(folder, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in folders:
             path = Path(parent, name)
             if path.is_symlink() and not _leads_into(path, root):
@@ -43,7 +43,7 @@ def walk(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[Path]:
                 on_problem(Problem(shown(path), reason))
         for name in without_rendered(sorted(names)):
             path = Path(parent, name)
-            if _is_hidden(name) or not is_wanted(path):
+            if is_hidden(name) or not is_wanted(path):
                 continue
             if not is_unicode(path):
                 on_problem(Problem(shown(path), "the name is not valid Unicode; rename the file"))
@@ -73,7 +73,8 @@ def shown(path: Path) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is passed over with all below it."""
     return name.startswith(".") or name in _NOT_WALKED
 
 

@@ -1,7 +1,8 @@
 """`scenesearch ingest`."""
 
 import sys
-from contextlib import closing, nullcontext
+import time
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,12 +26,13 @@ from scenesearch.console import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ingest.pipeline import IngestOptions
     from ingest.report import IngestReport
     from ingest.source import Source
     from scenesearch.encoder.base import Encoder
+    from scenesearch.rejects import Rejects
     from scenesearch.settings import Settings
     from scenesearch.store.base import VectorStore
 
@@ -76,6 +78,10 @@ def ingest(
         bool,
         typer.Option("--dry-run", help="With --prune: only list what would be removed."),
     ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Then go on: bring in what changes below PATH until Ctrl-C."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Bring pictures with their metadata into a library; run it again to continue or refresh.
@@ -101,6 +107,16 @@ def ingest(
         dry_run=dry_run,
     )
     roots = Roots(settings.library_dir(name) / "sources.json")
+    if watch:
+        if manifest is not None or dry_run:
+            fail("--watch goes with folders alone, not with --manifest or --dry-run")
+        from scenesearch.commands.watch import run_watch
+
+        with open_store(settings, patient=True) as store:
+            loaded = library_encoder(settings, encoder, store, name, verify=True)
+            report = run_watch(paths or [], roots, name, loaded, store, settings, options)
+        print_json(report.to_json()) if as_json else print_ingest_report(report)
+        return
     sources = find_sources(
         paths or [],
         roots=roots,
@@ -139,27 +155,52 @@ def run_ingest(
 ) -> "IngestReport":
     """Ingest with a progress bar on stderr; without thumbnails, rejects are not kept either."""
     from ingest.pipeline import ingest as start
-    from scenesearch.encoder.known import remember_encoder
-    from scenesearch.rejects import FILE_NAME, Rejects
 
-    options = options or ingest_options(settings)
-    total = sum(source.count for source in sources) // options.shard.of
     own = settings.library_dir(library) if keep_thumbnails else None
     if own:  # of a library that stays
-        remember_encoder(settings.known_encoders, encoder.info)
-    rejects = closing(Rejects(own / FILE_NAME)) if own else nullcontext()
-    with rejects as table, progress_bar() as progress:
-        task = progress.add_task("ingesting", total=total)
+        remember(settings, encoder)
+    with rejects_of(own) as rejects, progress_bar() as progress:
         return start(
             sources,
             library=library,
             encoder=encoder,
             store=store,
             thumbnails_dir=own / "thumbnails" if own else None,
-            rejects=table,
-            options=options,
-            on_progress=lambda report: progress.update(task, completed=report.seen),
+            rejects=rejects,
+            options=options or ingest_options(settings),
+            on_progress=shown_by(progress),
         )
+
+
+def remember(settings: "Settings", encoder: "Encoder") -> None:
+    from scenesearch.encoder.known import remember_encoder
+
+    remember_encoder(settings.known_encoders, encoder.info)
+
+
+@contextmanager
+def rejects_of(library_dir: Path | None) -> "Iterator[Rejects | None]":
+    from scenesearch.rejects import FILE_NAME, Rejects
+
+    if library_dir is None:
+        yield None
+        return
+    with closing(Rejects(library_dir / FILE_NAME)) as rejects:
+        yield rejects
+
+
+def shown_by(progress: Any) -> "Callable[[IngestReport], None]":
+    """Keeps a bar up to date, ten times a second: a re-scan reports a thousand times as often."""
+    task = progress.add_task("ingesting", total=None)
+    shown_at = 0.0
+
+    def show(report: "IngestReport") -> None:
+        nonlocal shown_at
+        if (now := time.monotonic()) - shown_at > 0.1 or report.seen == report.total:
+            shown_at = now
+            progress.update(task, total=report.total or None, completed=report.seen)
+
+    return show
 
 
 def ingest_options(

@@ -1,0 +1,72 @@
+"""`scenesearch ingest --watch`: folders and a library kept alike until Ctrl-C."""
+
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scenesearch.commands.ingest import rejects_of, remember, shown_by
+from scenesearch.console import fail, progress_bar, say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.pipeline import IngestOptions
+    from ingest.report import IngestReport
+    from ingest.source import Roots
+    from scenesearch.encoder.base import Encoder
+    from scenesearch.settings import Settings
+    from scenesearch.store.base import VectorStore
+
+
+def run_watch(
+    paths: "Sequence[str]",
+    roots: "Roots",
+    library: str,
+    encoder: "Encoder",
+    store: "VectorStore",
+    settings: "Settings",
+    options: "IngestOptions",
+) -> "IngestReport":
+    """Keep folders and library alike until Ctrl-C; returns the counts of all of it."""
+    from ingest.watch import Watched, watch
+
+    folders = [Path(path).resolve() for path in paths]
+    for folder in folders:
+        if not folder.is_dir():
+            fail(f"--watch: {folder} is no folder")
+    folders = [f for f in dict.fromkeys(folders) if not any(o in f.parents for o in folders)]
+    remember(settings, encoder)
+    own, stop = settings.library_dir(library), threading.Event()
+
+    def end(*_: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt  # asked twice: at once
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, end)
+    with rejects_of(own) as rejects:
+        watched = Watched(
+            folders=folders,
+            roots=roots,
+            library=library,
+            encoder=encoder,
+            store=store,
+            say=say,
+            thumbnails_dir=own / "thumbnails",
+            rejects=rejects,
+            options=options,
+        )
+        with progress_bar() as progress:
+            reports = watch(watched, stop, on_progress=shown_by(progress))
+            total = next(reports)
+        if not stop.is_set():
+            say(f"{total.written} written; watching {', '.join(map(str, folders))} until Ctrl-C")
+        for report in reports:
+            total.add(report)
+            for reject in report.rejects:
+                say(f"rejected: {reject.path}: {reject.reason}")
+            say(f"{report.written} written, {report.removed} removed, {report.rejected} rejected")
+    total.interrupted = False
+    return total
