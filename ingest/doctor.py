@@ -7,6 +7,7 @@ bytes for each picture.
 """
 
 import hashlib
+import shlex
 import sys
 from array import array
 from bisect import bisect_left
@@ -255,28 +256,28 @@ class _Visit:
             seen += len(page)
             if on_progress is not None:
                 on_progress(seen, max(total, seen))
-        ingest = "scenesearch ingest FOLDER --library " + self._library
+        ingest = f"scenesearch ingest {self._filled_from()} --library {self._library}"
         yield from self._told(
             "missing",
             missing,
-            "originals are not where they were",
-            f"{ingest} for where they are now; with --prune those that are gone are removed",
+            "originals that are not where they were",
+            f"{ingest}, or where they are now; with --prune those that are gone are removed",
         )
         yield from self._told(
-            "changed", changed, "originals have changed since they were ingested", ingest
+            "changed", changed, "originals that have changed since they were ingested", ingest
         )
         yield from self._told(
-            "unreachable", unreachable, "originals cannot be reached now", "", level="advice"
+            "unreachable", unreachable, "originals that cannot be reached now", "", level="advice"
         )
         doctor = f"scenesearch library doctor {self._library}"
         yield from self._told(
-            "thumbnails", without, "pictures have no thumbnail", f"{doctor} --mend", level="wrong"
+            "thumbnails", without, "pictures without a thumbnail", f"{doctor} --mend", level="wrong"
         )
         yield from self._told("thumbnails", mended, "thumbnails made", "", level="mended")
         yield from self._told(
             "remote",
             remote,
-            "originals lie at addresses and were not asked for",
+            "originals at addresses, which were not asked for",
             f"{doctor} --remote",
             level="advice",
         )
@@ -301,7 +302,7 @@ class _Visit:
         yield from self._told(
             "thumbnails",
             orphans,
-            "thumbnails are of no picture",
+            "thumbnails of no picture",
             f"scenesearch library doctor {self._library} --mend",
         )
         yield from self._told(
@@ -329,14 +330,14 @@ class _Visit:
         yield from self._told(
             "rejects",
             stale,
-            "rejects are of files that are gone or in the library by now",
+            "rejects of files that are gone or in the library by now",
             f"scenesearch library doctor {self._library} --mend",
             level="mended" if self._mend else "wrong",
         )
         yield from self._told(
             "rejects",
             waiting,
-            "pictures could not be ingested",
+            "pictures that could not be ingested",
             f"scenesearch library rejects --library {self._library}",
             level="advice",
         )
@@ -372,8 +373,8 @@ class _Visit:
             yield from self._told(
                 "folders",
                 new,
-                f"pictures under {root} are not in the library",
-                f"scenesearch ingest {root} --library {self._library}",
+                f"pictures under {root} that are not in the library",
+                f"scenesearch ingest {shlex.quote(root)} --library {self._library}",
                 level="advice",
             )
 
@@ -404,6 +405,14 @@ class _Visit:
         else:
             without.add(f"{path}: changed since it was ingested")
 
+    def _filled_from(self) -> str:
+        """The folders of the library, where they can be named in a command."""
+        try:
+            roots = Roots(self._roots_file).known
+        except SourceError:
+            return "FOLDER"
+        return " ".join(map(shlex.quote, roots)) if 0 < len(roots) <= 3 else "FOLDER"
+
     def _is_gone(self, path: str) -> bool:
         if is_url(path):
             return False
@@ -417,7 +426,7 @@ class _Visit:
         self, check: str, tally: _Tally, what: str, mend: str, *, level: Level = "wrong"
     ) -> Iterator[Finding]:
         if tally.count:
-            yield Finding(check, f"{tally.count} {what}", mend, level, tally.examples)
+            yield Finding(check, f"{what}: {tally.count}", mend, level, tally.examples)
 
 
 def _number(text: str) -> int:

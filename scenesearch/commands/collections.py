@@ -246,9 +246,11 @@ def candidate(held: "list[Held]", library: str, collection: str | None) -> "Held
             f"{building[-1].spec.encoder}` goes on with it"
         )
     if not ready:
+        behind = next((one.name for one in held if one.role == "previous"), None)
+        other = f", `scenesearch library rollback {library}` goes to {behind}" if behind else ""
         fail(
-            f"library {library} has no other collection to promote: "
-            f"`scenesearch library build {library} --encoder NAME` makes one"
+            f"library {library} has no new collection to promote: "
+            f"`scenesearch library build {library} --encoder NAME` makes one{other}"
         )
     return ready[-1]
 

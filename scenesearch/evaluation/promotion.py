@@ -31,11 +31,11 @@ class Gap:
 
     def sentence(self, live: str, new: str) -> str:
         parts = [
-            f"{len(ids)} pictures {what} ({', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''})"
+            f"pictures {what}: {len(ids)} ({', '.join(ids[:3])}{', ...' if len(ids) > 3 else ''})"
             for ids, what in (
-                (self.lacking, f"of {live} are not in it"),
-                (self.changed, f"have changed in {live} since"),
-                (self.extra, f"are in it and no longer in {live}"),
+                (self.lacking, f"of {live} that are not in it"),
+                (self.changed, f"that have changed in {live} since"),
+                (self.extra, f"that are no longer in {live}"),
             )
             if ids
         ]

@@ -152,7 +152,7 @@ def test_pictures_that_the_new_collection_lacks_stop_a_promote(
     assert [one["image_id"] for one in built["unusable"]] == ["red.png"]
     refused = run("library", "promote", "--queries", "queries.csv")
     assert refused.status == 1
-    assert "1 pictures of photos-tiny-1 are not in it (red.png)" in refused.err
+    assert "pictures of photos-tiny-1 that are not in it: 1 (red.png)" in refused.err
     assert "--allow-missing goes without them" in refused.err
     allowed = run("library", "promote", "--queries", "queries.csv", "--allow-missing", "--json")
     assert allowed.document["comparison"]["gallery"] == 7
@@ -263,7 +263,7 @@ def test_doctor_exits_with_one_while_something_is_wrong(
     assert [one["check"] for one in ill.document["findings"]] == ["missing", "thumbnails"]
     mended = run("library", "doctor", "--mend")
     assert mended.status == 1
-    assert mended.out.splitlines()[0] == "wrong: 1 originals are not where they were"
+    assert mended.out.splitlines()[0] == "wrong: originals that are not where they were: 1"
     assert mended.out.splitlines()[-1] == "photos: 1 thing wrong"
     assert run("ingest", library, "--prune").status == 0
     assert run("library", "doctor", "--mend").status == 0

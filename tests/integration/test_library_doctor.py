@@ -71,11 +71,11 @@ def test_missing_and_changed_originals_are_told_apart(world: World) -> None:
     Image.new("RGB", (50, 50), "pink").save(world.photos / "green.jpg")
     found = world.examine()
     assert told(found) == [
-        ("wrong", "missing", "1 originals are not where they were"),
-        ("wrong", "changed", "1 originals have changed since they were ingested"),
+        ("wrong", "missing", "originals that are not where they were: 1"),
+        ("wrong", "changed", "originals that have changed since they were ingested: 1"),
     ]
     assert found[0].examples == [str(world.photos / "red.jpg")]
-    assert found[1].mend == "scenesearch ingest FOLDER --library pets"
+    assert found[1].mend == f"scenesearch ingest {world.photos} --library pets"
     assert not is_well(found)
     world.store.delete("pets", ["red.jpg"])
     world.thumbnail("green.jpg")
@@ -89,14 +89,14 @@ def test_thumbnails_are_made_and_deleted_when_told_to_mend(world: World) -> None
     orphan.parent.mkdir(exist_ok=True)
     orphan.write_bytes(b"old")
     assert told(world.examine()) == [
-        ("wrong", "thumbnails", "1 pictures have no thumbnail"),
-        ("wrong", "thumbnails", "1 thumbnails are of no picture"),
+        ("wrong", "thumbnails", "pictures without a thumbnail: 1"),
+        ("wrong", "thumbnails", "thumbnails of no picture: 1"),
     ]
     assert orphan.exists() and not world.thumbnail("red.jpg").exists()
     mended = world.examine(mend=True)
     assert told(mended) == [
-        ("mended", "thumbnails", "1 thumbnails made"),
-        ("mended", "thumbnails", "1 thumbnails of no picture deleted"),
+        ("mended", "thumbnails", "thumbnails made: 1"),
+        ("mended", "thumbnails", "thumbnails of no picture deleted: 1"),
     ]
     assert is_well(mended)
     assert not orphan.exists() and world.thumbnail("red.jpg").exists()
@@ -110,8 +110,8 @@ def test_rejects_that_are_of_the_past_are_wrong_and_others_advice(world: World) 
     (world.photos / "gone.jpg").unlink()
     found = world.examine()
     assert told(found) == [
-        ("wrong", "rejects", "1 rejects are of files that are gone or in the library by now"),
-        ("advice", "rejects", "1 pictures could not be ingested"),
+        ("wrong", "rejects", "rejects of files that are gone or in the library by now: 1"),
+        ("advice", "rejects", "pictures that could not be ingested: 1"),
     ]
     assert "cut.jpg" in found[1].examples[0]
     assert [one.level for one in world.examine(mend=True)] == ["mended", "advice"]
@@ -124,7 +124,7 @@ def test_pictures_that_nobody_has_ingested_are_advice(world: World) -> None:
     (found,) = world.examine()
     assert (found.level, found.text) == (
         "advice",
-        f"1 pictures under {world.photos} are not in the library",
+        f"pictures under {world.photos} that are not in the library: 1",
     )
     assert found.mend == f"scenesearch ingest {world.photos} --library pets"
 
@@ -132,7 +132,7 @@ def test_pictures_that_nobody_has_ingested_are_advice(world: World) -> None:
 def test_a_folder_that_is_not_there_is_named(world: World, tmp_path: Path) -> None:
     world.photos.rename(tmp_path / "elsewhere")
     assert told(world.examine()) == [
-        ("wrong", "missing", "6 originals are not where they were"),
+        ("wrong", "missing", "originals that are not where they were: 6"),
         ("wrong", "folders", f"{world.photos}, which the library was filled from, is not there"),
     ]
 
