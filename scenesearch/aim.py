@@ -56,6 +56,8 @@ def aim_of(parts: Sequence[AimPart]) -> Aim:
 
     Raises QueryError when the parts cancel each other out.
     """
+    if len(parts) == 1 and not parts[0].excluded:  # the embedding itself, to its last bit
+        return Aim(parts[0].vector, *parts[0].calibration.line(parts[0].vector))
     wanted = [part for part in parts if not part.excluded]
     unwanted = [part for part in parts if part.excluded]
     direction = np.zeros_like(parts[0].vector, dtype=np.float64)

@@ -185,6 +185,11 @@ class Searcher:
             total_ms=(finished - started) * 1000,
         )
 
+    def count(self, request: Request) -> int:
+        """How many pictures pass the request's filters; words and pictures are not looked at."""
+        where, _ = conditions_of(request.filters, self.fields, self._values)
+        return self._store.count(self.library, where=(*request.where, *where))
+
     def ranking(self, request: Request) -> list[ScoredPoint]:
         """The `k` first by cosine, without payload and whatever their relevance.
 

@@ -24,7 +24,8 @@ def screen() -> None:
     library = settings.library
     with told_in_words(library), resources.opened_library(library) as store:
         encoder = resources.encoder(store.describe(library))
-        searcher = Searcher(encoder, store, library)
+        texts = resources.texts(encoder.info.fingerprint, encoder)
+        searcher = Searcher(encoder, store, library, texts=texts)
         if store.count(library) == 0:
             empty_library(library)
             return
@@ -34,7 +35,7 @@ def screen() -> None:
             min_relevance = relevance_slider(settings.min_relevance)
             components.small(f"Library {library} · encoder {encoder.info.name}", key="about")
         if text:
-            show_answer(searcher, store, settings, Question(library, text, where, min_relevance))
+            show_answer(searcher, settings, Question(library, text, where, min_relevance))
         else:
             show_library(searcher, store, settings, where)
 

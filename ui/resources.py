@@ -10,6 +10,7 @@ import streamlit as st
 from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.known import find_by_fingerprint
 from scenesearch.encoder.onnx import OnnxEncoder
+from scenesearch.encoder.vectors import TextVectors
 from scenesearch.settings import Settings
 from scenesearch.store.base import CollectionSpec, StoreError, VectorStore
 from scenesearch.store.filters import Range
@@ -98,6 +99,12 @@ def _encoder(fingerprint: str, name: str) -> Encoder:
     loaded = load_encoder(settings(), fingerprint, name)
     loaded.encode_texts(["warm-up"])
     return loaded
+
+
+@st.cache_resource(show_spinner=False, max_entries=2)
+def texts(fingerprint: str, _encoder: Encoder) -> TextVectors:
+    """Embeddings of what visitors last asked, kept for all of them."""
+    return TextVectors(_encoder)
 
 
 def load_encoder(settings: Settings, fingerprint: str, name: str) -> Encoder:

@@ -434,3 +434,15 @@ def test_sixteen_threads_get_the_answers_of_one(photos: Photos) -> None:
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_words_that_the_encoder_knows_nothing_of_match_nothing(photos: Photos) -> None:
+    photos.add("red.jpg", COLOURS["red"])
+
+    class Blank(ColourEncoder):
+        def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+            return np.zeros((len(texts), 4), np.float32)
+
+    answer = Searcher(Blank(), photos.store, "photos").search("zeppelin", min_relevance=0.05)
+    assert answer.hits == ()
+    assert answer.nearest is not None

@@ -265,3 +265,30 @@ def test_too_long_a_query_is_answered_with_a_sentence(
     page = ask(open_page(), "red " * 3000)
     assert not page.exception
     assert any("characters" in text for text in texts(page))
+
+
+def test_the_box_takes_filters_and_says_what_it_took_as_words(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    shots = [
+        Shot("canon.png", (220, 30, 30), payload={"camera": "Canon EOS 5D"}),
+        Shot("nikon.png", (220, 30, 30), payload={"camera": "Nikon D90"}),
+    ]
+    build_library(tmp_path, colour_encoder, shots)
+    page = ask(open_page(), "red -camera:nikon note: x")
+    assert cards(page) == ["canon.png"]
+    assert any(text.startswith("1 picture · 1 searched") for text in texts(page))
+    assert any(text.startswith("note: was read as words") for text in texts(page))
+    page = ask(page, "red width:wide")
+    assert not page.exception
+    assert "width:wide: 'wide' is not a whole number" in texts(page)
+
+
+def test_copies_are_one_card_with_their_number(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    shots = [Shot(name, (220, 30, 30)) for name in ("a.png", "b.png", "c.png")]
+    build_library(tmp_path, colour_encoder, shots)  # the same bytes three times
+    page = ask(open_page(), "red")
+    assert cards(page) == ["a.png"]
+    assert any(text.endswith(" · 2 more like it") for text in texts(page))

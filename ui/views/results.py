@@ -38,28 +38,32 @@ class _Picture:
     detail: str = ""
 
 
-def show_answer(
-    searcher: Searcher, store: VectorStore, settings: Settings, question: Question
-) -> None:
+def show_answer(searcher: Searcher, settings: Settings, question: Question) -> None:
     """The pictures that fit, best first; or that there are none, with what comes nearest."""
     page = page_of(question)
+    if page == 0:
+        st.session_state["cursors"] = {}
+    cursors: dict[int, str | None] = st.session_state["cursors"]
     try:
-        # One more than the page shows tells whether there is a next one.
+        request = searcher.parse(question.text, where=question.where)
         result = searcher.search(
-            question.text,
-            k=PAGE_SIZE + 1,
-            offset=page * PAGE_SIZE,
-            where=question.where,
+            request,
+            k=PAGE_SIZE,
+            after=cursors.get(page),
             min_relevance=question.min_relevance,
+            collapse=True,
         )
+        searched = searcher.count(request)
     except QueryError as error:
         st.text(str(error))
         return
-    shown = [_of_hit(hit) for hit in result.hits[:PAGE_SIZE]]
-    has_next = len(result.hits) > PAGE_SIZE
-    searched = store.count(question.library, where=question.where)
+    cursors[page + 1] = result.next
+    for number, notice in enumerate(result.notices):
+        small(notice, key=f"notice-{number}")
+    shown = [_of_hit(hit) for hit in result.hits]
+    has_next = result.next is not None
     if not shown and page == 0:
-        _nothing(searcher, settings, question, result.nearest, searched=searched)
+        _nothing(searcher, settings, question, result.partial, searched=searched)
         return
     small(
         f"{_counted(page, len(shown), has_next)} · {searched:,} searched · "
@@ -96,9 +100,9 @@ def show_library(searcher: Searcher, store: VectorStore, settings: Settings, whe
 
 
 def _of_hit(hit: Hit) -> _Picture:
-    return _Picture(
-        hit.image_id, hit.payload, f"{hit.relevance:.0%} relevant · cosine {hit.score:.3f}"
-    )
+    copies = f" · {len(hit.copies)} more like it" if hit.copies else ""
+    found = f"{hit.relevance:.0%} relevant · cosine {hit.score:.3f}{copies}"
+    return _Picture(hit.image_id, hit.payload, found)
 
 
 def _counted(page: int, shown: int, has_next: bool) -> str:
@@ -155,7 +159,7 @@ def _nothing(
     searcher: Searcher,
     settings: Settings,
     question: Question,
-    nearest: Hit | None,
+    nearest: Sequence[Hit],
     *,
     searched: int,
 ) -> None:
@@ -167,9 +171,10 @@ def _nothing(
         f"None of {searched:,} pictures is at least {question.min_relevance:.0%} relevant. "
         "Use other words, remove a filter or ask for less relevance."
     )
-    if nearest is not None:
-        with st.expander("Show the nearest picture all the same"):
-            _show([_of_hit(nearest)], searcher.fields, settings, question.library, first=1)
+    if nearest:
+        with st.expander("Show the nearest pictures all the same"):
+            shown = [_of_hit(hit) for hit in nearest]
+            _show(shown, searcher.fields, settings, question.library, first=1)
 
 
 def _nothing_fits() -> None:
