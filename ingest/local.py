@@ -7,7 +7,7 @@ taken in the order of the records.
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -15,7 +15,7 @@ from itertools import islice
 import numpy as np
 
 from ingest.batches import BatchSize
-from ingest.prepare import Changed, Preparation, Prepared, Unchanged
+from ingest.prepare import Candidate, Changed, Preparation, Prepared, Unchanged
 from ingest.writer import Vector, Writer
 from scenesearch.encoder.base import Encoder
 from scenesearch.library import ImageRecord
@@ -29,7 +29,7 @@ _CHECK = 64
 # Results that need no opening may wait behind one that does; they are small.
 _AHEAD = 2048
 
-_Checked = Unchanged | Reject | Changed
+Checked = Unchanged | Reject | Changed
 _Opened = Unchanged | Reject | Prepared
 
 
@@ -69,7 +69,7 @@ class LocalEngine:
         """Bring in every record; stopped by an exception, what is encoded is written first."""
         filling: list[Prepared] = []
         try:
-            for item in self._opened(self._checked(records)):
+            for item in self._opened(checked(records, self._writer, self._check)):
                 match item:
                     case Unchanged():
                         self._writer.skip(item)
@@ -101,23 +101,13 @@ class LocalEngine:
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _checked(self, records: Iterable[ImageRecord]) -> Iterator[_Checked]:
-        """Each record compared with what the library knows; one look-up is ahead."""
-        iterator = iter(records)
-        earlier: list[Future[list[_Checked]]] = []
-        while chunk := list(islice(iterator, _LOOKUP)):
-            candidates = self._writer.candidates(chunk)
-            checking = [
-                self._pool.submit(self._preparation.check_all, candidates[start : start + _CHECK])
-                for start in range(0, len(candidates), _CHECK)
-            ]
-            for part in earlier:
-                yield from part.result()
-            earlier = checking
-        for part in earlier:
-            yield from part.result()
+    def _check(self, candidates: Sequence[Candidate]) -> list[Checked]:
+        parts = [candidates[start : start + _CHECK] for start in range(0, len(candidates), _CHECK)]
+        return [
+            item for part in self._pool.map(self._preparation.check_all, parts) for item in part
+        ]
 
-    def _opened(self, items: Iterable[_Checked]) -> Iterator[_Opened]:
+    def _opened(self, items: Iterable[Checked]) -> Iterator[_Opened]:
         """Changed pictures opened, by as many threads as there are, in the order given."""
         waiting: deque[_Opened | Future[Prepared | Reject]] = deque()
         opening = 0
@@ -155,7 +145,7 @@ class LocalEngine:
         self._coming |= new.keys()
         encoding = self._pool.submit(self._vectors, list(new.values()))
         # The pixels are the worker's from here on.
-        light = [Prepared(p.image_id, p.payload, None, p.retries) for p in pictures]
+        light = [picture.light() for picture in pictures]
         self._batches.append(_Batch(light, known, list(new), encoding))
         self._size.begun()
 
@@ -181,6 +171,17 @@ class LocalEngine:
         for later in self._batches:
             wanted = {picture.sha256 for picture in later.pictures} & vectors.keys()
             later.known |= {sha256: vectors[sha256] for sha256 in wanted}
+
+
+def checked(
+    records: Iterable[ImageRecord],
+    writer: Writer,
+    check: Callable[[Sequence[Candidate]], list[Checked]],
+) -> Iterator[Checked]:
+    """Each record compared with what the library knows, many looked up at a time."""
+    iterator = iter(records)
+    while chunk := list(islice(iterator, _LOOKUP)):
+        yield from check(writer.candidates(chunk))
 
 
 def _succeeded(encoding: Future[dict[str, Vector]]) -> bool:

@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ingest.batches import BatchSize
 from ingest.collections import new_spec
 from ingest.local import LocalEngine
 from ingest.prepare import Preparation
 from ingest.prune import find_gone, forget_gone, remove
+from ingest.ray_engine import RayEngine
 from ingest.report import IngestReport
 from ingest.shards import WHOLE, Shard
 from ingest.source import Source
@@ -41,12 +43,12 @@ _WRITE = 64
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """`workers` threads decode and encode, `batch_size` pictures at a time (None: found out by
-    the run itself, see `BatchSize`). Every `flush_every` pictures are made safe against power
-    loss. With `retry_rejects`, files that were rejected for good are opened again though they
-    have not changed. Only the pictures of `shard` are looked at. With `prune`, points whose
-    pictures below the sources' roots are gone are removed; `dry_run` only finds them, and
-    brings nothing in."""
+    """`workers` threads decode and encode (with Ray: actors, 0 for all cores), `batch_size`
+    pictures at a time (None: found out by the run itself, see `BatchSize`). Every `flush_every`
+    pictures are made safe against power loss. With `retry_rejects`, files that were rejected for
+    good are opened again though they have not changed. Only the pictures of `shard` are looked
+    at. With `prune`, points whose pictures below the sources' roots are gone are removed;
+    `dry_run` only finds them, and brings nothing in."""
 
     workers: int = 2
     batch_size: int | None = None
@@ -54,6 +56,7 @@ class IngestOptions:
     max_megapixels: float = 200
     retry_rejects: bool = False
     shard: Shard = WHOLE
+    engine: Literal["local", "ray"] = "local"
     prune: bool = False
     dry_run: bool = False
 
@@ -106,18 +109,25 @@ def ingest(
     )
     for source in sources:
         writer.note(Reject(problem.where, problem.reason) for problem in source.problems)
-    engine = LocalEngine(
+    preparation = Preparation(
         encoder,
-        Preparation(
-            encoder,
-            thumbnails_dir=thumbnails_dir,
-            max_megapixels=options.max_megapixels,
-            retry_rejects=options.retry_rejects,
-        ),
-        writer,
-        workers=options.workers,
-        batch_size=batch_size,
+        thumbnails_dir=thumbnails_dir,
+        max_megapixels=options.max_megapixels,
+        retry_rejects=options.retry_rejects,
     )
+    engine: LocalEngine | RayEngine
+    if options.engine == "ray":
+        engine = RayEngine(
+            encoder,
+            preparation,
+            writer,
+            workers=options.workers,
+            batch_size=batch_size.current,
+        )
+    else:
+        engine = LocalEngine(
+            encoder, preparation, writer, workers=options.workers, batch_size=batch_size
+        )
     records = (
         record
         for source in sources

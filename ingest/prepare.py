@@ -4,8 +4,9 @@ Nothing here knows the store: what the library holds of a picture comes with it,
 work is done in threads of this process or in processes of other machines.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,10 @@ class Prepared:
     def sha256(self) -> str:
         return str(self.payload["sha256"])
 
+    def light(self) -> "Prepared":
+        """Without its pixels, which are the largest part by far."""
+        return replace(self, pixels=None)
+
 
 class Preparation:
     """How pictures are made ready for one encoder; thread-safe, and can be pickled."""
@@ -125,8 +130,22 @@ class Preparation:
     def check_all(self, candidates: Sequence[Candidate]) -> list[Unchanged | Reject | Changed]:
         return [self.check(candidate) for candidate in candidates]
 
-    def open(self, changed: Changed) -> Prepared | Reject:
-        """The picture with its whole payload; what may pass is tried again for a moment."""
+    def sha256(self, changed: Changed) -> str | Reject:
+        """The content of a picture that is not opened yet."""
+        original = changed.candidate.record.original
+        try:
+            data = patiently(
+                original.read, _READS, passing=lambda error: 0.0 if _passes(error) else None
+            )
+        except OriginalError as error:
+            return changed.reject(error)
+        return hashlib.sha256(data).hexdigest()
+
+    def open(self, changed: Changed, *, encoded: str = "") -> Prepared | Reject:
+        """The picture with its whole payload; what may pass is tried again for a moment.
+
+        `encoded` is a content whose vector is at hand already: it needs no pixels.
+        """
         retries = 0
 
         def count(error: Exception, pause_s: float) -> None:
@@ -156,7 +175,9 @@ class Preparation:
             | changed.from_file
         )
         same = known is not None and known.get("sha256") == opened.sha256
-        pixels = None if same else self._encoder.preprocess(opened.image)
+        pixels = (
+            None if same or opened.sha256 == encoded else self._encoder.preprocess(opened.image)
+        )
         return Prepared(record.image_id, payload, pixels, retries)
 
     def _open(self, record: ImageRecord) -> OpenedImage:
@@ -166,7 +187,7 @@ class Preparation:
 
 
 def _passes(error: Exception) -> bool:
-    return isinstance(error, ImageError) and error.transient
+    return isinstance(error, ImageError | OriginalError) and error.transient
 
 
 def _age(from_file: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@ import sys
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -64,6 +64,10 @@ def ingest(
             min=1, max=1024, help="Pictures encoded together; default: found out by the run."
         ),
     ] = None,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Threads of this machine, or Ray for a cluster (RAY_ADDRESS)."),
+    ] = "local",
     shard: Annotated[
         str | None,
         typer.Option(
@@ -102,6 +106,7 @@ def ingest(
         settings,
         workers=workers,
         batch_size=batch_size,
+        engine=engine,
         shard=Shard.parse(shard) if shard else WHOLE,
         prune=prune,
         dry_run=dry_run,
@@ -208,6 +213,7 @@ def ingest_options(
     *,
     workers: int | None = None,
     batch_size: int | None = None,
+    engine: Literal["local", "ray"] = "local",
     **chosen: Any,
 ) -> "IngestOptions":
     """What the settings say, unless the command was told otherwise."""
@@ -215,7 +221,8 @@ def ingest_options(
     from scenesearch.encoder.onnx import usable_cores
 
     return IngestOptions(
-        workers=workers or settings.threads or usable_cores(),
+        workers=workers or settings.threads or (usable_cores() if engine == "local" else 0),
+        engine=engine,
         batch_size=batch_size or settings.batch_size,
         max_megapixels=settings.max_megapixels,
         **chosen,

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,11 @@ class OnnxEncoder:
         std = np.asarray(self._info.std, np.float32)
         self._scale = (1 / (255 * std)).astype(np.float32)
         self._shift = (-np.asarray(self._info.mean, np.float32) / std).astype(np.float32)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travels to another process without what it has loaded: that is loaded anew there."""
+        loaded = {"_image_graph", "_text_graph", "_tokenizer"}
+        return {name: value for name, value in self.__dict__.items() if name not in loaded}
 
     @property
     def info(self) -> EncoderInfo:

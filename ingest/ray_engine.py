@@ -1,0 +1,255 @@
+"""The engine for a cluster: the same stages as a Ray Data pipeline.
+
+    records -> [driver: look-up, check] -> contents (tasks) -> [driver: twins]
+            -> open (tasks) -> encode (a pool of actors, one for each core) -> [driver: write]
+
+The driver reads and writes the store, so that an embedded library works too; a server takes more
+from one driver than a few hundred cores encode, and `--shard` gives each part its own driver.
+Pictures, encoder folder and thumbnails must lie under the same paths on every node.
+
+Of a content that is seen twice only one is encoded, as in the local engine; for that every file
+is read once for its hash before it is opened.
+"""
+
+import logging
+import math
+import os
+import pickle
+from collections.abc import Generator, Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from ingest.local import checked
+from ingest.prepare import Changed, Preparation, Prepared, Unchanged
+from ingest.writer import Vector, Writer
+from scenesearch.encoder.base import Encoder, EncoderError
+from scenesearch.encoder.folder import read_encoder_info
+from scenesearch.errors import SceneSearchError
+from scenesearch.library import ImageRecord
+from scenesearch.rejects import Reject
+from scenesearch.store.base import StoreError
+
+# Changed pictures in one pipeline: its actors are started anew for each.
+_WINDOW = 50_000
+
+# Rows that travel together between nodes.
+_BLOCK = 32
+
+# Of a core, the encoder's and the decoder's part: both fit on each, and neither waits for room.
+_ENCODING, _DECODING = 0.75, 0.25
+
+_Batch = dict[str, np.ndarray[Any, Any]]
+
+
+class RayError(SceneSearchError):
+    """Ray is not there or failed; the message is one sentence for the user."""
+
+
+class RayEngine:
+    """Ray Data over one encoder; `run` yields whenever the writer's counts have changed.
+
+    Joins the cluster of `RAY_ADDRESS`, or starts one on this machine for the time of the run.
+    `workers=0` means as many as the cluster has cores.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        preparation: Preparation,
+        writer: Writer,
+        *,
+        workers: int,
+        batch_size: int,
+    ) -> None:
+        self._encoder = encoder
+        self._preparation = preparation
+        self._writer = writer
+        self._workers = workers
+        self._batch_size = batch_size
+
+    def run(self, records: Iterable[ImageRecord]) -> Generator[None]:
+        """Bring in every record; stopped by an exception, what came back is written first."""
+        started = self._start()
+        context = _ray_data().DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.WARNING)
+        try:
+            window: list[Changed] = []
+            for item in checked(records, self._writer, self._preparation.check_all):
+                match item:
+                    case Unchanged():
+                        self._writer.skip(item)
+                    case Reject():
+                        self._writer.reject(item)
+                    case Changed():
+                        window.append(item)
+                if len(window) == _WINDOW:
+                    yield from self._window(window)
+                    window = []
+                yield
+            if window:
+                yield from self._window(window)
+            self._writer.write()
+            yield
+        except StoreError:
+            raise  # there is nowhere to write to
+        except BaseException:
+            self._writer.write()
+            raise
+        finally:
+            if started:
+                _ray().shutdown()
+
+    def _window(self, window: list[Changed]) -> Iterator[None]:
+        """So many changed pictures, through both pipelines."""
+        contents = list(self._contents(window))
+        hashes = {content for content in contents if isinstance(content, str)}
+        vectors = self._known(hashes)
+        # The first picture of each content is encoded, unless the library knows it.
+        first: set[str] = set()
+        rows: list[tuple[Changed, str]] = []
+        for changed, content in zip(window, contents, strict=True):
+            if isinstance(content, Reject):
+                self._writer.reject(content)
+                continue
+            at_hand = content in vectors or content in first
+            first.add(content)
+            rows.append((changed, content if at_hand else ""))
+            yield
+        wanted = {content for _, content in rows if content} | set(vectors)
+        for prepared, vector in self._encoded(rows):
+            if isinstance(prepared, Reject):
+                self._writer.reject(prepared)
+            else:
+                vectors_of_it = vectors
+                if vector is not None:
+                    if prepared.sha256 in wanted:
+                        vectors[prepared.sha256] = vector
+                    vectors_of_it = {prepared.sha256: vector}
+                self._writer.put([prepared], vectors_of_it, int(vector is not None))
+            yield
+
+    def _known(self, hashes: set[str]) -> dict[str, Vector]:
+        found: dict[str, Vector] = {}
+        remaining = iter(hashes)
+        while part := list(islice(remaining, 1000)):
+            found |= self._writer.vectors(part)
+        return found
+
+    def _contents(self, window: list[Changed]) -> Iterator[str | Reject]:
+        preparation = self._preparation
+
+        def contents(batch: _Batch) -> _Batch:
+            return _packed(map(preparation.sha256, _unpacked(batch)))
+
+        yield from self._rows(
+            self._dataset(window).map_batches(contents, batch_size=_BLOCK, num_cpus=_DECODING)
+        )
+
+    def _encoded(
+        self, rows: list[tuple[Changed, str]]
+    ) -> Iterator[tuple[Prepared | Reject, Vector | None]]:
+        preparation = self._preparation
+        data = _ray_data()
+
+        def opened(batch: _Batch) -> _Batch:
+            return _packed(
+                preparation.open(changed, encoded=content) for changed, content in _unpacked(batch)
+            )
+
+        size = self._workers or int(_ray().cluster_resources().get("CPU", 1))
+        dataset = (
+            self._dataset(rows)
+            .map_batches(opened, batch_size=self._batch_size, num_cpus=_DECODING)
+            .map_batches(
+                _Encoding,
+                fn_constructor_args=(self._encoder,),
+                batch_size=self._batch_size,
+                compute=data.ActorPoolStrategy(size=size),
+                num_cpus=_ENCODING,
+            )
+        )
+        yield from self._rows(dataset)
+
+    def _dataset(self, items: list[Any]) -> Any:
+        blocks = math.ceil(len(items) / _BLOCK)
+        rows = [{"item": pickle.dumps(item)} for item in items]
+        return _ray_data().from_items(rows, override_num_blocks=blocks)
+
+    def _rows(self, dataset: Any) -> Iterator[Any]:
+        """Every row's object, in the order of the items that went in."""
+        errors = _ray().exceptions
+        try:
+            for row in dataset.iter_rows():
+                yield pickle.loads(row["item"])  # noqa: S301 - our own, by our own workers
+        except errors.RayTaskError as error:
+            cause = error.cause if isinstance(error.cause, Exception) else error
+            raise RayError(f"a worker failed: {_first_line(cause)}") from error
+        except errors.RayError as error:
+            raise RayError(f"Ray failed: {_first_line(error)}") from error
+
+    def _start(self) -> bool:
+        """Whether Ray was started here; else it was running in this process already."""
+        ray = _ray()
+        if ray.is_initialized():
+            return False
+        # Nothing is sent to anybody, and a started cluster listens for nobody.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        here: dict[str, Any] = {} if "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
+        if here and self._workers:
+            here["num_cpus"] = self._workers
+        ray.init(log_to_driver=False, logging_level="error", **here)
+        return True
+
+
+class _Encoding:
+    """An actor of the pool: loads the encoder once, then encodes batch by batch."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        folder = encoder.info.folder
+        if folder is not None and read_encoder_info(folder).fingerprint != encoder.info.fingerprint:
+            raise EncoderError(f"{folder} holds another encoder on this node than on the first")
+        self._encoder = encoder
+
+    def __call__(self, batch: _Batch) -> _Batch:
+        opened: list[Prepared | Reject] = list(_unpacked(batch))
+        new = [p for p in opened if isinstance(p, Prepared) and p.pixels is not None]
+        vectors: dict[int, Vector] = {}
+        if new:
+            pixels = np.stack([p.pixels for p in new if p.pixels is not None])
+            embeddings = self._encoder.encode_pixels(pixels)  # (n, dim)
+            vectors = {id(p): vector for p, vector in zip(new, embeddings, strict=True)}
+        return _packed(
+            (p.light() if isinstance(p, Prepared) else p, vectors.get(id(p))) for p in opened
+        )
+
+
+def _packed(items: Iterable[Any]) -> _Batch:
+    column = [pickle.dumps(item) for item in items]
+    return {"item": np.array(column, dtype=object)}
+
+
+def _unpacked(batch: _Batch) -> Iterator[Any]:
+    for item in batch["item"]:
+        yield pickle.loads(item)  # noqa: S301 - our own, by our own workers
+
+
+def _ray() -> Any:
+    try:
+        import ray
+        import ray.data
+    except ModuleNotFoundError:
+        raise RayError("--engine ray needs its extra: pip install 'scenesearch[ray]'") from None
+    return ray
+
+
+def _ray_data() -> Any:
+    return _ray().data
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
