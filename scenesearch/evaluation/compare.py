@@ -9,15 +9,19 @@ the bootstrap draws.
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.evaluation.bootstrap import bootstrap_ci95
-from scenesearch.evaluation.metrics import Scores, score_queries
-from scenesearch.evaluation.runs import read_qrels, read_run, run_tag
+from scenesearch.evaluation.metrics import QUERY_METRICS, Scores
+from scenesearch.evaluation.outcome import PER_QUERY
+from scenesearch.evaluation.runs import read_qrels
+
+if TYPE_CHECKING:
+    import pandas
 
 PERMUTATIONS = 9_999  # the least p that they can show is .0001
 SIGNIFICANT = 0.05
@@ -116,19 +120,38 @@ def read_saved(folder: Path) -> SavedRun:
     qrels = read_qrels(folder / "qrels.trec")
     if not qrels:
         raise ComparisonError(f"{folder / 'qrels.trec'} judges no query")
-    run = read_run(folder / "run.trec")
-    if unknown := next((query_id for query_id in run if query_id not in qrels), None):
+    table = _read_table(folder / PER_QUERY)
+    if set(table["query_id"]) != qrels.keys() or len(table) != len(qrels):
         raise ComparisonError(
-            f"{folder / 'run.trec'} answers query {unknown}, which {folder / 'qrels.trec'} does "
-            "not judge: the files are of two evaluations"
+            f"{folder / PER_QUERY} and {folder / 'qrels.trec'} are about different queries: "
+            "the files are of two evaluations"
         )
-    if (tag := run_tag(folder / "run.trec")) not in (None, encoder):
+    if (made_by := str(table["encoder"].iloc[0])) != encoder:
         raise ComparisonError(
-            f"{folder / 'run.trec'} is a run of encoder {tag}, {folder / 'summary.json'} is about "
+            f"{folder / PER_QUERY} is about encoder {made_by}, {folder / 'summary.json'} about "
             f"{encoder}: the files are of two evaluations"
         )
-    scores = score_queries(qrels, run)
+    scores = Scores(
+        tuple(table["query_id"]),
+        tuple(table["group"]),
+        {name: table[name].to_numpy(np.float64) for name in QUERY_METRICS},
+        np.array(table["first_rank"].astype("Float64").fillna(np.inf), np.float64),
+    )
     return SavedRun(folder, encoder, gallery, fingerprint, scores, qrels)
+
+
+def _read_table(file: Path) -> "pandas.DataFrame":
+    """The per-query figures: a hundredth of the run's size, and all that a comparison needs."""
+    import pandas
+
+    columns = ["query_id", "encoder", "group", "first_rank", *QUERY_METRICS]
+    try:
+        return pandas.read_parquet(file, columns=columns)
+    except FileNotFoundError:
+        raise ComparisonError(f"{file.parent} holds no evaluation: it has no {file.name}") from None
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise ComparisonError(f"{file} is no table of an evaluation: {reason}") from None
 
 
 def compare(

@@ -18,6 +18,15 @@ Run = Mapping[str, Mapping[str, float]]
 
 CUTOFFS = (1, 5, 10)
 
+# Those whose mean over the queries is the figure.
+QUERY_METRICS = (
+    *(f"recall@{k}" for k in CUTOFFS),
+    *(f"success@{k}" for k in CUTOFFS),
+    "mrr",
+    "ndcg@10",
+    "map",
+)
+
 
 class Ranked(dict[str, float]):
     """Scores by image id, known to be in the order of `ranking`."""

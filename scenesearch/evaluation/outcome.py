@@ -15,6 +15,8 @@ from scenesearch.evaluation.runs import write_qrels, write_run
 from scenesearch.evaluation.slices import Slice, slices
 from scenesearch.store.filters import Filter
 
+PER_QUERY = "per_query.parquet"
+
 Reason = Literal[
     "empty text",
     "names no image",
@@ -126,7 +128,7 @@ class Evaluation:
         """Write `run.trec`, `qrels.trec` and `per_query.parquet` into the folder."""
         write_run(folder / "run.trec", self.run, tag=self.encoder)
         write_qrels(folder / "qrels.trec", self.qrels)
-        self._write_per_query(folder / "per_query.parquet")
+        self._write_per_query(folder / PER_QUERY)
 
     def _write_per_query(self, path: Path) -> None:
         import pandas  # takes longer to import than many an evaluation takes to run
@@ -137,6 +139,7 @@ class Evaluation:
         table = pandas.DataFrame(
             {
                 "query_id": query_ids,
+                "encoder": self.encoder,
                 "text": [self.texts[query_id] for query_id in query_ids],
                 "relevant": [list(self.qrels[query_id]) for query_id in query_ids],
                 "group": self.scores.groups,

@@ -78,11 +78,6 @@ def read_run(path: Path) -> dict[str, dict[str, float]]:
     return run
 
 
-def run_tag(path: Path) -> str | None:
-    """The name that a run file gives itself in its first line; None when it is empty."""
-    return next((decode_id(words[5]) for _, words in _rows(path, columns=6)), None)
-
-
 def read_qrels(path: Path) -> dict[str, dict[str, int]]:
     """The grades of a TREC qrels file; raises RunFileError naming file and line."""
     qrels: dict[str, dict[str, int]] = {}

@@ -5,11 +5,12 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 
 from scenesearch.evaluation.compare import ComparisonError, compare, randomisation_p, read_saved
-from scenesearch.evaluation.metrics import Scores
-from scenesearch.evaluation.runs import write_qrels, write_run
+from scenesearch.evaluation.metrics import Scores, score_queries
+from scenesearch.evaluation.outcome import Evaluation
 
 PICTURES, CAPTIONS = 60, 3
 
@@ -24,8 +25,24 @@ def save(folder: Path, similarity: np.ndarray, *, gallery: str = "g", encoder: s
         name: dict(zip(ids, row.tolist(), strict=True))
         for name, row in zip(names, similarity, strict=True)
     }
-    write_qrels(folder / "qrels.trec", qrels)
-    write_run(folder / "run.trec", run, tag=encoder)
+    scores = score_queries(qrels, run)
+    evaluation = Evaluation(
+        encoder=encoder,
+        fingerprint="f",
+        library="l",
+        gallery=PICTURES,
+        gallery_fingerprint=gallery,
+        depth=PICTURES,
+        texts=dict.fromkeys(names, "words"),
+        qrels=qrels,
+        run=run,
+        scores=scores,
+        metrics=scores.means(),
+        ci95={},
+        omissions=(),
+        embeddings=np.zeros((len(names), 2), np.float32),
+    )
+    evaluation.save(folder)
     summary = {"encoder": encoder, "gallery": PICTURES, "gallery_fingerprint": gallery}
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
@@ -91,10 +108,7 @@ def test_other_galleries_and_queries_are_refused(tmp_path: Path, similarity: np.
     with pytest.raises(ComparisonError, match="searched different galleries"):
         compare(a, other)
     fewer = save(tmp_path / "fewer", similarity)
-    for name in ("qrels.trec", "run.trec"):
-        lines = (fewer / name).read_text().splitlines()
-        kept = [line for line in lines if not line.startswith("0.jpg#0 ")]
-        (fewer / name).write_text("\n".join(kept) + "\n")
+    _drop_query(fewer, "0.jpg#0")
     with pytest.raises(ComparisonError, match=r"different queries: query 0\.jpg#0 is in one"):
         compare(a, read_saved(fewer))
 
@@ -112,10 +126,31 @@ def test_files_of_two_evaluations_in_one_folder_are_refused(
 ) -> None:
     mixed = save(tmp_path / "mixed", similarity, encoder="one")
     other = save(tmp_path / "other", similarity, encoder="two")
-    (mixed / "run.trec").write_bytes((other / "run.trec").read_bytes())
-    with pytest.raises(ComparisonError, match=r"run\.trec is a run of encoder two"):
+    (mixed / "per_query.parquet").write_bytes((other / "per_query.parquet").read_bytes())
+    with pytest.raises(ComparisonError, match=r"per_query\.parquet is about encoder two"):
         read_saved(mixed)
     lines = (other / "qrels.trec").read_text().splitlines()
     (other / "qrels.trec").write_text("\n".join(lines[1:]) + "\n")
-    with pytest.raises(ComparisonError, match=r"answers query 0\.jpg#0, which .* does not judge"):
+    with pytest.raises(ComparisonError, match=r"qrels\.trec are about different queries"):
         read_saved(other)
+
+
+def test_a_damaged_table_is_one_sentence(tmp_path: Path, similarity: np.ndarray) -> None:
+    folder = save(tmp_path / "a", similarity)
+    (folder / "per_query.parquet").write_bytes(b"PAR1 nothing")
+    with pytest.raises(ComparisonError, match=r"per_query\.parquet is no table of an evaluation"):
+        read_saved(folder)
+    pandas.DataFrame({"query_id": ["q"]}).to_parquet(folder / "per_query.parquet")
+    with pytest.raises(ComparisonError, match=r"per_query\.parquet is no table of an evaluation"):
+        read_saved(folder)
+    (folder / "per_query.parquet").unlink()
+    with pytest.raises(ComparisonError, match=r"it has no per_query\.parquet"):
+        read_saved(folder)
+
+
+def _drop_query(folder: Path, query_id: str) -> None:
+    lines = (folder / "qrels.trec").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith(f"{query_id} ")]
+    (folder / "qrels.trec").write_text("\n".join(kept) + "\n")
+    table = pandas.read_parquet(folder / "per_query.parquet")
+    table[table["query_id"] != query_id].to_parquet(folder / "per_query.parquet", index=False)
