@@ -2,7 +2,7 @@
 
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from ingest.pipeline import IngestOptions
     from ingest.report import IngestReport
+    from ingest.shards import Shard
     from ingest.source import Source
     from scenesearch.encoder.base import Encoder
     from scenesearch.rejects import Rejects
@@ -164,7 +165,9 @@ def run_ingest(
     own = settings.library_dir(library) if keep_thumbnails else None
     if own:  # of a library that stays
         remember(settings, encoder)
-    with rejects_of(own) as rejects, progress_bar() as progress:
+    options = options or ingest_options(settings)
+    turn = its_turn(settings, library, options.shard) if own else nullcontext()
+    with turn, rejects_of(own) as rejects, progress_bar() as progress:
         return start(
             sources,
             library=library,
@@ -172,9 +175,36 @@ def run_ingest(
             store=store,
             thumbnails_dir=own / "thumbnails" if own else None,
             rejects=rejects,
-            options=options or ingest_options(settings),
+            options=options,
             on_progress=shown_by(progress),
         )
+
+
+@contextmanager
+def its_turn(settings: "Settings", library: str, shard: "Shard") -> "Iterator[None]":
+    """One ingest of a shard at a time on this machine into a server's library.
+
+    Two would write the same points and encode everything twice. The embedded home has a lock of
+    its own; two machines are kept apart by shards.
+    """
+    if settings.qdrant_url is None:
+        yield
+        return
+    from scenesearch.store.edge_lock import Held, HolderLock, command_words
+
+    part = "" if shard.of == 1 else f"-{shard.number}-of-{shard.of}"
+    folder = settings.library_dir(library)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = HolderLock(folder / f"ingest{part}.lock", command_words())
+    try:
+        lock.acquire(1.0)
+    except Held as held:
+        who = f"`{held.holder.command}` (process {held.holder.pid})" if held.holder else "another"
+        fail(f"library {library} is being filled by {who}; wait for it, or share out with --shard")
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def remember(settings: "Settings", encoder: "Encoder") -> None:

@@ -5,7 +5,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenesearch.commands.ingest import rejects_of, remember, shown_by
+from scenesearch.commands.ingest import its_turn, rejects_of, remember, shown_by
 from scenesearch.console import fail, progress_bar, say
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def run_watch(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
-    with rejects_of(own) as rejects:
+    with its_turn(settings, library, options.shard), rejects_of(own) as rejects:
         watched = Watched(
             folders=folders,
             roots=roots,

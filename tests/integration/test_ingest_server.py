@@ -20,14 +20,17 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
 from ingest.shards import Shard
 from ingest.source import Roots
 from ingest.sources import find_sources
+from scenesearch.cli import app
 from scenesearch.store.base import CollectionMissing, StoreError, StoreUnavailable, VectorStore
 from scenesearch.store.edge import EdgeStore
+from scenesearch.store.edge_lock import HolderLock
 from scenesearch.store.server import ServerStore
 from tests.conftest import ColourEncoder
 from tests.integration.qdrant_loopback import QdrantLoopback, Trouble
@@ -320,3 +323,28 @@ def test_two_processes_at_once_share_out_one_collection(
     assert count(server) == PICTURES
     with closing(server.store()) as store:
         assert store.collections() == [f"{server.library}-tiny-1"] or server.double is None
+
+
+def test_second_ingest_into_a_servers_library_hears_who_is_at_it(
+    server: Server, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {
+        "DATA_DIR": tmp_path / "data",
+        "ENCODER": write_tiny_encoder(tmp_path / "tiny"),
+        "QDRANT_URL": server.url,
+        "QDRANT_GRPC_PORT": server.grpc_port or "",
+        "QDRANT_API_KEY": server.key or "",
+    }.items():
+        monkeypatch.setenv(f"SCENESEARCH_{name}", str(value))
+    words = ["ingest", str(pictures), "--library", server.library]
+    folder = tmp_path / "data" / "libraries" / server.library
+    folder.mkdir(parents=True)
+    first = HolderLock(folder / "ingest.lock", "scenesearch ingest")
+    first.acquire(0)
+    second = CliRunner().invoke(app, words)
+    assert second.exit_code == 2
+    assert f"is being filled by `scenesearch ingest` (process {os.getpid()})" in second.stderr
+    assert CliRunner().invoke(app, [*words, "--shard", "1/2"]).exit_code == 0
+    first.release()
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert count(server) == PICTURES
