@@ -4,11 +4,19 @@ A query that is a little like every picture ("two people") has high cosines ever
 less. What tells such a query apart is its mean cosine over pictures, which is its product with the
 mean of their embeddings: one vector that the encoder folder carries. So a hit's relevance depends
 on picture and query alone, not on the library's size or on how many hits were asked for.
+
+A query unlike all the texts that the encoder has learned from ("an MRI scan") finds cosines that
+are chance, so there they say less again. How near it is to them, its `knownness`, is the mean of
+its three highest cosines with some hundred texts that stand for them. That is only held against it
+where the library shows what those texts are about: among pictures that they do not describe, a
+query that is new may be what describes them.
 """
 
+import base64
+import binascii
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,25 +31,83 @@ class CalibrationError(EncoderError):
     """The encoder's calibration cannot be read."""
 
 
+# Of how many of the known texts the cosines count: the nearest of them.
+_NEAREST_TO_QUERY, _NEAREST_TO_PICTURE = 3, 5
+
+
+@dataclass(frozen=True)
+class Known:
+    """Texts that stand for what the encoder has learned from, `(texts, dimension)`.
+
+    Log odds gain `weight` for each unit of knownness above `typical`, the judged queries' median.
+    The texts describe a picture of `familiar` cosine well and one of `foreign` cosine not at all:
+    the judged pictures' tenth and first percentile.
+    """
+
+    texts: NDArray[np.float32]
+    weight: float
+    typical: float
+    foreign: float
+    familiar: float
+
+    def of_queries(self, queries: NDArray[np.float32]) -> NDArray[np.float64]:
+        """How known each query is, `(n, dimension)` -> `(n,)`."""
+        return nearest_known(queries, self.texts, _NEAREST_TO_QUERY)
+
+    def familiarity(self, pictures: NDArray[np.float32]) -> NDArray[np.float64]:
+        """How well the texts describe each picture, 0-1, `(n, dimension)` -> `(n,)`."""
+        described = nearest_known(pictures, self.texts, _NEAREST_TO_PICTURE)
+        span = max(self.familiar - self.foreign, 1e-9)
+        return np.clip((described - self.foreign) / span, 0.0, 1.0)
+
+
+def nearest_known(
+    vectors: NDArray[np.float32], texts: NDArray[np.float32], nearest: int
+) -> NDArray[np.float64]:
+    """Mean of each vector's highest cosines with the texts, `(n, dimension)` -> `(n,)`."""
+    cosines = vectors @ texts.T  # (n, texts)
+    highest = np.partition(cosines, -nearest, axis=1)[:, -nearest:]
+    mean: NDArray[np.float64] = highest.mean(axis=1, dtype=np.float64)
+    return mean
+
+
+def described_by(pictures: NDArray[np.float32], texts: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How near each picture is to what describes it best, before `Known.familiarity` scales it."""
+    return nearest_known(pictures, texts, _NEAREST_TO_PICTURE)
+
+
 @dataclass(frozen=True)
 class Calibration:
-    """P(relevant) = sigmoid(intercept + cosine * c + query_mean * m) for a cosine c of a query
-    whose mean cosine over the reference pictures is m = query . mean_picture.
+    """P(relevant) = sigmoid(intercept + cosine * c + query_mean * m + knownness) for a cosine c of
+    a query whose mean cosine over the reference pictures is m = query . mean_picture.
 
-    A logistic regression on two features: J. Platt (1999), Probabilistic Outputs for Support
-    Vector Machines, with the query's context beside the score. Without `mean_picture` it is
-    Platt's own. Fitted on human judgments by `training.calibrate`.
+    A logistic regression: J. Platt (1999), Probabilistic Outputs for Support Vector Machines, with
+    the query's context beside the score. Without `mean_picture` and `known` it is Platt's own.
+    Fitted on human judgments by `training.calibrate`.
     """
 
     intercept: float
     cosine: float
     query_mean: float = 0.0
     mean_picture: NDArray[np.float64] | None = None  # (dimension,), not of unit length
+    known: Known | None = None
+    familiarity: float = 1.0
+
+    def among(self, pictures: NDArray[np.float32]) -> "Calibration":
+        """The calibration for a library of which these are some pictures, `(n, dimension)`."""
+        if self.known is None or len(pictures) == 0:
+            return self
+        return replace(self, familiarity=float(self.known.familiarity(pictures).mean()))
 
     def line(self, query: NDArray[np.float32]) -> tuple[float, float]:
         """The intercept and slope of log odds against the cosine, for the query."""
         mean = 0.0 if self.mean_picture is None else float(self.mean_picture @ query)
-        return self.intercept + self.query_mean * mean, self.cosine
+        intercept = self.intercept + self.query_mean * mean
+        if self.known is not None:
+            (knownness,) = self.known.of_queries(query[None])
+            surplus = float(knownness) - self.known.typical
+            intercept += self.familiarity * self.known.weight * surplus
+        return intercept, self.cosine
 
     def average(self, query: NDArray[np.float32]) -> float:
         """The cosine of an average picture with the query; without one declared, that of a
@@ -113,7 +179,51 @@ def read_calibration(declared: Mapping[str, Any], dimension: int) -> Calibration
     ):
         raise CalibrationError(f"calibration needs {dimension} finite numbers 'mean_picture'")
     mean = np.array(mean_picture, np.float64)
-    return Calibration(intercept, cosine, float(declared["query_mean"]), mean)
+    known = _read_known(declared["known"], dimension) if "known" in declared else None
+    return Calibration(intercept, cosine, float(declared["query_mean"]), mean, known)
+
+
+_KNOWN_NUMBERS = ("weight", "typical", "foreign", "familiar", "scale")
+
+
+def known_to_json(known: Known) -> dict[str, Any]:
+    """As encoder.json holds it: the vectors in bytes, 300 of 384 dimensions in 150 kB."""
+    scale = float(np.abs(known.texts).max()) / 127
+    levels = np.round(known.texts / scale).astype(np.int8)
+    return {
+        "weight": round(known.weight, 4),
+        "typical": round(known.typical, 4),
+        "foreign": round(known.foreign, 4),
+        "familiar": round(known.familiar, 4),
+        "scale": scale,
+        "texts": base64.b64encode(levels.tobytes()).decode("ascii"),
+    }
+
+
+def _read_known(declared: Any, dimension: int) -> Known:
+    if not isinstance(declared, Mapping) or not all(
+        _finite(declared.get(key)) for key in _KNOWN_NUMBERS
+    ):
+        raise CalibrationError(
+            f"calibration of 'known' needs the finite numbers {', '.join(_KNOWN_NUMBERS)}"
+        )
+    try:
+        data = base64.b64decode(declared["texts"], validate=True)
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        data = b""
+    if len(data) % dimension or len(data) < _NEAREST_TO_PICTURE * dimension:
+        raise CalibrationError(
+            f"calibration of 'known' needs 'texts' of {dimension} dimensions in base64, "
+            f"at least {_NEAREST_TO_PICTURE}"
+        )
+    levels = np.frombuffer(data, np.int8).reshape(-1, dimension)
+    return Known(
+        texts=levels.astype(np.float32) * np.float32(declared["scale"]),
+        weight=float(declared["weight"]),
+        typical=float(declared["typical"]),
+        foreign=float(declared["foreign"]),
+        familiar=float(declared["familiar"]),
+    )
 
 
 def read_picture_calibration(declared: Mapping[str, Any]) -> Calibration:

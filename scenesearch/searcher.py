@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -23,7 +24,7 @@ from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.vectors import TextVectors
 from scenesearch.images import ImageError, decode_image
 from scenesearch.query import conditions_of, parse
-from scenesearch.relevance import read_calibration, read_picture_calibration
+from scenesearch.relevance import Calibration, read_calibration, read_picture_calibration
 from scenesearch.request import (
     MAX_HITS,
     FieldFilter,
@@ -57,6 +58,9 @@ MAX_VALUES_LOOKED_UP = 50_000
 
 # Fused and diverse rankings arrange so many of the nearest; behind them cosines fall.
 _ARRANGED = 512
+
+# So many pictures tell how familiar a library is to its encoder.
+_LOOKED_AT = 256
 
 # More than the page, so that copies and a next page are seen without asking twice.
 _SPARE = 16
@@ -143,8 +147,21 @@ class Searcher:
         self.texts = texts or TextVectors(encoder)
         self._store = store
         self._max_megapixels = max_megapixels
-        self._calibration = read_calibration(encoder.info.calibration, encoder.info.dimension)
+        self._calibration = self._among_own(
+            read_calibration(encoder.info.calibration, encoder.info.dimension)
+        )
         self._pictures = read_picture_calibration(encoder.info.calibration)
+
+    def _among_own(self, calibration: Calibration) -> Calibration:
+        """The calibration for pictures like this library's; point ids are hashes, so that the
+        first ones are no kind of their own."""
+        if calibration.known is None:
+            return calibration
+        points = self._store.scroll(
+            self.library, payload=(), with_vectors=True, batch_size=_LOOKED_AT
+        )
+        vectors = [p.vector for p in islice(points, _LOOKED_AT) if p.vector is not None]
+        return calibration.among(np.stack(vectors)) if vectors else calibration
 
     def parse(self, text: str, **options: Unpack[Options]) -> Request:
         """The request of a text, by the fields of this library; raises QueryError."""

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from sklearn.cluster import MiniBatchKMeans
 from sklearn.linear_model import LogisticRegression
 
 from scenesearch.datasets.manifest import METADATA_NAME, read_manifest
@@ -45,7 +46,13 @@ from scenesearch.evaluation.calibration import (
     reliability_bins,
 )
 from scenesearch.images import ImageError, open_image
-from scenesearch.relevance import METHOD, Calibration
+from scenesearch.relevance import (
+    METHOD,
+    Calibration,
+    Known,
+    described_by,
+    known_to_json,
+)
 from training.export import write_manifest
 from training.recipe import TrainingError
 
@@ -54,6 +61,10 @@ from training.recipe import TrainingError
 # to tell apart than the judged ones, which makes up for a share of yes below the judged 8 %.
 CAPTION_PRIOR = 0.01
 OTHERS_PER_CAPTION = 50
+
+# So many texts stand for those that the encoder has learned from: of 300, 1,000 and 3,000 the first
+# does as well (docs/evaluation.md).
+KNOWN_TEXTS = 300
 
 Log = Callable[[str], None]
 
@@ -95,16 +106,21 @@ def calibrate_encoder(
     *,
     captions: Path | None = None,
     held_back: Collection[Path] | None = None,
+    known: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Fits on `data`, a folder in the task's format or a manifest, and stores the result.
 
     `captions` is a further file of query texts: judgments whose text nobody has cannot be used.
     `held_back` are the pictures to fit on, resolved paths: those that training has not seen.
+    `known` are captions that the encoder was trained on, of other pictures: with some hundreds of
+    them relevance also counts how far a query is from all of them.
     Writes `calibration` of encoder.json and `reliability.png`; raises TrainingError, leaving the
     folder as it was, when the data cannot say what is relevant.
     """
-    votes, fitted_on, pairs = _read(OnnxEncoder(folder), data, captions, held_back, log)
-    calibration = fit_votes(votes, pairs) | {"fitted_on": fitted_on}
+    encoder = OnnxEncoder(folder)
+    votes, fitted_on, pairs = _read(encoder, data, captions, held_back, log)
+    texts = known_texts(_encode_texts(encoder, sorted(set(known))))
+    calibration = fit_votes(votes, pairs, texts) | {"fitted_on": fitted_on}
     manifest = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
     manifest["calibration"] = calibration
     _plot(calibration["reliability"], folder / "reliability.png")
@@ -116,14 +132,30 @@ def calibrate_encoder(
     return calibration
 
 
-def fit_votes(votes: Votes, pairs: Pairs) -> dict[str, Any]:
-    """The calibration of all votes as encoder.json holds it, with its cross-fitted figures."""
-    fitted = fit(votes, pairs)
+def known_texts(embeddings: np.ndarray) -> np.ndarray | None:
+    """The centres that stand for all texts, `(KNOWN_TEXTS, dim)`; None where texts are few.
+
+    k-means on the unit sphere. Texts are many times the centres, so no single one is a centre.
+    """
+    if len(embeddings) < 4 * KNOWN_TEXTS:
+        return None
+    means = MiniBatchKMeans(KNOWN_TEXTS, random_state=0, n_init=1, batch_size=4096)
+    centres = means.fit(embeddings).cluster_centers_
+    unit: np.ndarray = centres / np.linalg.norm(centres, axis=1, keepdims=True)
+    return unit.astype(np.float32)
+
+
+def fit_votes(votes: Votes, pairs: Pairs, known: np.ndarray | None = None) -> dict[str, Any]:
+    """The calibration of all votes as encoder.json holds it, with its cross-fitted figures.
+
+    `known` are unit vectors of texts, see `known_texts`.
+    """
+    fitted = fit(votes, pairs, known)
     if fitted.cosine <= 0:
         raise TrainingError(
             "the votes do not rise with the cosine: this encoder knows nothing of these pictures"
         )
-    relevance = cross_fitted(votes, pairs)
+    relevance = cross_fitted(votes, pairs, known)
     total = votes.yes + votes.no
     share = votes.yes / total
     figures = {
@@ -138,6 +170,8 @@ def fit_votes(votes: Votes, pairs: Pairs) -> dict[str, Any]:
         "cosine": round(fitted.cosine, 4),
         "query_mean": round(fitted.query_mean, 4),
         "mean_picture": [round(float(value), 5) for value in fitted.mean_picture],
+        **({"known": known_to_json(fitted.known)} if fitted.known else {}),
+        **_picture_queries(votes, pairs),
         "pictures": len(np.unique(votes.pictures)),
         "queries": len(np.unique(votes.queries)),
         "pairs": len(total),
@@ -148,8 +182,9 @@ def fit_votes(votes: Votes, pairs: Pairs) -> dict[str, Any]:
     }
 
 
-def fit(votes: Votes, pairs: Pairs) -> Calibration:
-    """The regression on the cosine and the query's mean cosine, each vote counting once."""
+def fit(votes: Votes, pairs: Pairs, known: np.ndarray | None = None) -> Calibration:
+    """The regression on the cosine, the query's mean cosine and how near the query is to the known
+    texts, each vote counting once."""
     if not votes.yes.any() or not votes.no.any():
         kind = "yes" if votes.yes.any() else "no"
         raise TrainingError(
@@ -158,7 +193,11 @@ def fit(votes: Votes, pairs: Pairs) -> Calibration:
         )
     mean_picture = pairs.images[np.unique(votes.pictures)].mean(axis=0, dtype=np.float64)
     texts = pairs.texts[votes.queries]
-    features = np.stack([_cosines(votes, pairs), texts @ mean_picture], axis=1)  # (pairs, 2)
+    familiar = None if known is None else _unweighted(known, votes, pairs)
+    columns = [_cosines(votes, pairs), texts @ mean_picture]
+    if familiar is not None:
+        columns.append(familiar.of_queries(pairs.texts)[votes.queries] - familiar.typical)
+    features = np.stack(columns, axis=1)  # (pairs, 2 or 3)
     # Of one size, or the solver stops early along the narrow feature.
     centre = features.mean(axis=0)
     spread = np.maximum(features.std(axis=0), 1e-9)
@@ -168,12 +207,49 @@ def fit(votes: Votes, pairs: Pairs) -> Calibration:
     said_yes = np.repeat([1, 0], len(scaled))
     counts = np.concatenate([votes.yes, votes.no])
     regression.fit(np.concatenate([scaled, scaled]), said_yes, sample_weight=counts)
-    cosine, query_mean = regression.coef_[0] / spread
-    intercept = regression.intercept_[0] - cosine * centre[0] - query_mean * centre[1]
-    return Calibration(float(intercept), float(cosine), float(query_mean), mean_picture)
+    slopes = regression.coef_[0] / spread
+    intercept = float(regression.intercept_[0] - slopes @ centre)
+    if familiar is not None:
+        familiar = replace(familiar, weight=float(slopes[2]))
+    return Calibration(intercept, float(slopes[0]), float(slopes[1]), mean_picture, familiar)
 
 
-def cross_fitted(votes: Votes, pairs: Pairs, folds: int = FOLDS) -> np.ndarray:
+def _unweighted(known: np.ndarray, votes: Votes, pairs: Pairs) -> Known:
+    """What is known, measured on the judged pictures and queries; its weight is to be fitted."""
+    described = described_by(pairs.images[np.unique(votes.pictures)], known)
+    foreign, familiar = np.percentile(described, [1, 10])
+    plain = Known(known, 0.0, 0.0, float(foreign), float(familiar))
+    typical = np.median(plain.of_queries(pairs.texts[np.unique(votes.queries)]))
+    return replace(plain, typical=float(typical))
+
+
+def _picture_queries(votes: Votes, pairs: Pairs) -> dict[str, Any]:
+    """The same for a picture as the query: the one that a judged text was written for.
+
+    Nothing where texts are not of judged pictures, or where votes do not rise with the cosine.
+    """
+    row_of = {image_id: row for row, image_id in enumerate(pairs.image_ids)}
+    owners = np.array([row_of.get(image_of(query_id), -1) for query_id in pairs.query_ids])
+    asked = owners[votes.queries]
+    rows = np.flatnonzero((asked >= 0) & (asked != votes.pictures))
+    if not votes.yes[rows].any() or not votes.no[rows].any():
+        return {}
+    cosines = np.einsum("nd,nd->n", pairs.images[votes.pictures[rows]], pairs.images[asked[rows]])
+    regression = LogisticRegression(C=1e6, max_iter=1000)
+    regression.fit(
+        np.concatenate([cosines, cosines])[:, None],
+        np.repeat([1, 0], len(rows)),
+        sample_weight=np.concatenate([votes.yes[rows], votes.no[rows]]),
+    )
+    slope, intercept = float(regression.coef_[0, 0]), float(regression.intercept_[0])
+    if slope <= 0:
+        return {}
+    return {"picture_queries": {"intercept": round(intercept, 4), "cosine": round(slope, 4)}}
+
+
+def cross_fitted(
+    votes: Votes, pairs: Pairs, known: np.ndarray | None = None, folds: int = FOLDS
+) -> np.ndarray:
     """Relevance of each pair by a fit that saw neither its picture nor its query's picture."""
     picture_fold = np.array([fold_of(name, folds) for name in pairs.image_ids])[votes.pictures]
     owners = [image_of(query_id) for query_id in pairs.query_ids]
@@ -184,7 +260,7 @@ def cross_fitted(votes: Votes, pairs: Pairs, folds: int = FOLDS) -> np.ndarray:
             judged = (picture_fold == one) & (query_fold == other)
             if judged.any():
                 seen = votes.only((picture_fold != one) & (query_fold != other))
-                relevance[judged] = _relevance(fit(seen, pairs), votes.only(judged), pairs)
+                relevance[judged] = _relevance(fit(seen, pairs, known), votes.only(judged), pairs)
     return relevance
 
 
@@ -367,6 +443,7 @@ def _encode_files(encoder: OnnxEncoder, paths: Sequence[Path]) -> np.ndarray:
 
 
 def _encode_texts(encoder: OnnxEncoder, texts: Sequence[str]) -> np.ndarray:
+    none = np.empty((0, encoder.info.dimension), np.float32)
     return np.concatenate(
-        [encoder.encode_texts(texts[n : n + 64]) for n in range(0, len(texts), 64)]
+        [none, *(encoder.encode_texts(texts[n : n + 64]) for n in range(0, len(texts), 64))]
     )

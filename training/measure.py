@@ -62,11 +62,28 @@ def finish_folder(folder: Path, data: Path, log: Callable[[str], None]) -> dict[
     manifest["scores"] = scores
     write_manifest(folder, manifest)
     if (data / "practicum").is_dir():
-        texts_file = data / "flickr8k" / "captions.tsv"
-        calibrate_encoder(
-            folder, data / "practicum", log, captions=texts_file if texts_file.is_file() else None
-        )
+        calibrate_on_judgments(folder, data, log)
     return scores
+
+
+def calibrate_on_judgments(folder: Path, data: Path, log: Callable[[str], None]) -> dict[str, Any]:
+    """Relevance from the task's judgments; the training captions are what is known.
+
+    python -c "from pathlib import Path; from training.measure import calibrate_on_judgments as c
+    c(Path('scenesearch/models/lite'), Path('DATA'), print)"
+    """
+    texts_file, known = data / "flickr8k" / "captions.tsv", []
+    if texts_file.is_file():
+        captions = read_captions(texts_file)
+        trained_on = read_list(data / "flickr8k" / "train_images.txt")
+        known = [text for image_id in trained_on for text in captions.get(image_id, ())]
+    return calibrate_encoder(
+        folder,
+        data / "practicum",
+        log,
+        captions=texts_file if texts_file.is_file() else None,
+        known=known,
+    )
 
 
 def encode_files(encoder: OnnxEncoder, paths: Iterable[Path]) -> np.ndarray:

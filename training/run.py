@@ -390,13 +390,16 @@ def calibrate(encoder: Path, recipe: Recipe, corpus: Corpus, out: Path, log: Log
         if is_task_folder(source) and any((source / name).is_file() for name in (EXPERT, CROWD))
     ]
     captions = Path(recipe.captions).expanduser() if recipe.captions else None
+    known = [caption for example in corpus.train for caption in example.captions]
     unseen = None
     if recipe.select_on == "validation" and len(corpus.validation) >= FEWEST:
         unseen = {example.path.resolve() for example in corpus.validation}
     for held_back in (unseen, None) if unseen else (None,):
         for source in judged or sources:
             try:
-                calibrate_encoder(encoder, source, log, captions=captions, held_back=held_back)
+                calibrate_encoder(
+                    encoder, source, log, captions=captions, held_back=held_back, known=known
+                )
             except TrainingError as error:
                 log(f"not calibrated on {source}{' (held back)' if held_back else ''}: {error}")
             else:

@@ -40,8 +40,8 @@ def build_shard(
         list(threads.map(_sync, target.rglob("*")))
 
 
-def load_shard(folder: Path) -> engine.EdgeShard:
-    """Open the shard in the folder."""
+def load_shard(folder: Path, config: engine.EdgeConfig | None = None) -> engine.EdgeShard:
+    """Open the shard in the folder, with the given parts of its settings changed for good."""
     if hasattr(os, "posix_fadvise"):
         for path in folder.rglob("flags_*.dat"):
             descriptor = os.open(path, os.O_RDONLY)
@@ -49,7 +49,7 @@ def load_shard(folder: Path) -> engine.EdgeShard:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
             finally:
                 os.close(descriptor)
-    return engine.EdgeShard.load(str(folder))
+    return engine.EdgeShard.load(str(folder), config)
 
 
 def _build(

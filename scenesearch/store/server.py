@@ -7,8 +7,7 @@ of the server. The client's own uploader is not used: it retries without pause, 
 told to slow down. Every operation may be repeated safely.
 
 A collection's specification is its metadata in the server, under the key `scenesearch`. Large
-ones get int8 copies in memory as in the embedded home, and a graph; segments below 1 GB are
-scanned nonetheless, because the graph's recall depends on the data (edge.py has the figures).
+ones get int8 copies in memory and a graph as in the embedded home; smaller segments are scanned.
 """
 
 import time
@@ -70,6 +69,9 @@ _MAKING_S = 30.0
 
 # How long what a collection declares is believed: another process may move an alias or add fields.
 _SPEC_FRESH_S = 2.0
+
+# Segments of fewer points are scanned, as the embedded home does (edge.py has the figures).
+_GRAPH_FROM = 100_000
 
 _METADATA_KEY = "scenesearch"
 
@@ -160,7 +162,11 @@ class ServerStore:
                         if spec.words
                         else None
                     ),
-                    hnsw_config=models.HnswConfigDiff(full_scan_threshold=1_000_000),  # KB
+                    hnsw_config=models.HnswConfigDiff(
+                        m=16,
+                        ef_construct=100,
+                        full_scan_threshold=_GRAPH_FROM * spec.dimension * 4 // 1024,  # KB
+                    ),
                     quantization_config=models.ScalarQuantization(
                         scalar=models.ScalarQuantizationConfig(
                             type=models.ScalarType.INT8, always_ram=True
@@ -687,7 +693,7 @@ def _unfinished(recorded: Any) -> bool:
 
 
 _SEARCH = models.SearchParams(
-    quantization=models.QuantizationSearchParams(rescore=True, oversampling=3.0), hnsw_ef=256
+    quantization=models.QuantizationSearchParams(rescore=True, oversampling=3.0), hnsw_ef=512
 )
 _EXACT = models.SearchParams(exact=True)
 

@@ -325,3 +325,43 @@ def test_optimizing_a_large_collection_keeps_the_ranking(
         hits = store.search(NAME, query, k=10, where=(OneOf("folder", ("7",)),))
         assert [hit.image_id for hit in hits] == sevens[:10]
     store.close()
+
+
+def test_above_its_size_a_collection_gets_a_graph_that_finds_the_nearest_and_takes_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scenesearch.store.edge._PLAIN_KB", 100)
+    monkeypatch.setattr("scenesearch.store.edge._GRAPH_FROM", 1000)
+    rng = np.random.default_rng(7)
+    raw = rng.standard_normal((3000, 24)).astype(np.float32)
+    vectors = raw / np.linalg.norm(raw, axis=1, keepdims=True)
+    names = [f"{number:05}.jpg" for number in range(len(vectors))]
+    store = EdgeStore(tmp_path)
+    store.create_collection(NAME, CollectionSpec("photos", "tiny", "ab", 24, SPEC.fields))
+
+    def write(start: int, end: int) -> None:
+        part = zip(names[start:end], vectors[start:end], strict=True)
+        store.upsert(NAME, [Point(name, vector, {"folder": name[-5]}) for name, vector in part])
+
+    def graphs() -> list[Path]:
+        return list((tmp_path / "collections").rglob("graph.bin"))
+
+    write(0, 900)
+    store.optimize(NAME)
+    assert graphs() == []
+    write(900, 2500)
+    store.optimize(NAME)
+    assert graphs() != []
+    write(2500, 3000)  # not in the graph yet
+    store.close()
+
+    store = EdgeStore(tmp_path)
+    found = 0
+    for query in vectors[:50]:
+        nearest = np.argsort(-(vectors @ query))[:10]
+        hits = {hit.image_id for hit in store.search(NAME, query, k=10)}
+        found += len(hits & {names[number] for number in nearest})
+        exact = [hit.image_id for hit in store.search(NAME, query, k=10, exact=True)]
+        assert exact == [names[number] for number in nearest]
+    assert found >= 0.98 * 500
+    store.close()

@@ -15,7 +15,9 @@ from scenesearch.relevance import (
     UNCALIBRATED_PICTURES,
     Calibration,
     CalibrationError,
+    Known,
     band,
+    known_to_json,
     read_calibration,
     read_picture_calibration,
 )
@@ -116,3 +118,54 @@ def test_the_bundled_encoder_is_calibrated_for_words_and_pictures() -> None:
 )
 def test_a_relevance_has_a_word(relevance: float, word: str) -> None:
     assert band(relevance) == word
+
+
+# Five texts to the right and one up: what lies right is known, and pictures there are familiar.
+KNOWN = Known(
+    texts=np.array([[1, 0]] * 5 + [[0, 1]], np.float32),
+    weight=2.0,
+    typical=0.5,
+    foreign=0.2,
+    familiar=0.6,
+)
+
+
+def test_a_query_unlike_all_known_texts_is_worth_less_where_the_library_is_familiar():
+    plain = Calibration(0.0, 4.0)
+    calibration = Calibration(0.0, 4.0, known=KNOWN)
+    familiar, foreign = np.array([[1.0, 0.0]], np.float32), np.array([[0.0, -1.0]], np.float32)
+    known, new = np.array([1.0, 0.0], np.float32), np.array([0.0, -1.0], np.float32)
+
+    # Knownness: the three highest cosines are 1, or 0.
+    assert calibration.line(known) == pytest.approx((2 * (1 - 0.5), 4.0))
+    assert calibration.line(new) == pytest.approx((2 * (0 - 0.5), 4.0))
+    assert calibration.among(familiar).line(new) == calibration.line(new)
+    assert calibration.among(foreign).line(new) == plain.line(new)
+    half = np.concatenate([familiar, foreign])
+    assert calibration.among(half).line(new) == pytest.approx((-0.5, 4.0))
+    assert calibration.among(half[:0]) == calibration
+    assert plain.among(familiar) is plain
+
+
+def test_known_texts_are_read_back_as_they_were_declared():
+    declared = {**DECLARED, "known": known_to_json(KNOWN)}
+    known = read_calibration(declared, 2).known
+    assert known is not None
+    np.testing.assert_allclose(known.texts, KNOWN.texts, atol=1e-6)
+    assert (known.weight, known.typical, known.foreign, known.familiar) == (2.0, 0.5, 0.2, 0.6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weight": None}, "finite numbers weight"),
+        ({"scale": math.inf}, "finite numbers weight"),
+        ({"texts": "no base64!"}, "'texts' of 2 dimensions"),
+        ({"texts": "AAA="}, "at least 5"),
+        ({"texts": None}, "'texts'"),
+    ],
+)
+def test_known_texts_that_cannot_be_are_refused(change, message):
+    declared = {**DECLARED, "known": known_to_json(KNOWN) | change}
+    with pytest.raises(CalibrationError, match=message):
+        read_calibration(declared, 2)

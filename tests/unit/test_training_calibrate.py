@@ -113,12 +113,45 @@ def test_votes_against_the_cosine_are_refused():
         fit_votes(*world([0.0, 1.0], [3, 1], [1, 3]))
 
 
+def test_queries_unlike_the_known_texts_are_worth_less():
+    rng = np.random.default_rng(3)
+
+    def unit(rows: np.ndarray) -> np.ndarray:
+        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    known = unit(rng.standard_normal((20, 6)))
+    texts = unit(rng.standard_normal((400, 6)))
+    images = unit(texts + rng.standard_normal((400, 6)))
+    knownness = np.sort(texts @ known.T, axis=1)[:, -3:].mean(axis=1)
+    odds = 3 * (images * texts).sum(axis=1) + 4 * (knownness - np.median(knownness)) - 1
+    yes = 10 / (1 + np.exp(-odds))
+    names = tuple(f"{n}.jpg" for n in range(400))
+    pairs = Pairs(names, images, tuple(f"{name}#0" for name in names), texts)
+    rows = np.arange(400)
+    votes = Votes(rows, rows, yes, 10 - yes, np.ones(400, bool))
+
+    found = fit(votes, pairs, known).known
+
+    assert found is not None
+    assert found.weight == pytest.approx(4, abs=0.01)
+    declared = read_calibration(fit_votes(votes, pairs, known), 6).known
+    assert declared is not None
+    assert declared.weight == pytest.approx(found.weight, abs=1e-3)
+    assert declared.of_queries(texts) == pytest.approx(knownness, abs=0.01)
+
+
+def test_few_texts_do_not_stand_for_what_is_known():
+    assert calibrate.known_texts(np.ones((20, 2), np.float32)) is None
+
+
 def test_cross_fitting_never_sees_its_picture_nor_its_query(monkeypatch):
     cosines = np.linspace(0, 1, 60)
     votes, pairs = world(cosines, [1, 2] * 30, [2, 1] * 30)
     votes = Votes(votes.pictures, np.roll(votes.queries, 7), votes.yes, votes.no, votes.crowd)
     fits = []
-    monkeypatch.setattr(calibrate, "fit", lambda seen, pairs: fits.append(seen) or fit(seen, pairs))
+    monkeypatch.setattr(
+        calibrate, "fit", lambda seen, *others: fits.append(seen) or fit(seen, *others)
+    )
     judged = []
     real = calibrate._relevance
     monkeypatch.setattr(calibrate, "_relevance", lambda c, v, p: judged.append(v) or real(c, v, p))
