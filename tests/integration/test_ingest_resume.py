@@ -22,6 +22,7 @@ from ingest.source import Roots
 from ingest.sources import find_sources
 from scenesearch.images import thumbnail_path
 from scenesearch.rejects import Rejects
+from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import ColourEncoder
 
@@ -135,6 +136,29 @@ def test_copies_in_one_run_are_encoded_once(photos: Path, store: EdgeStore) -> N
         if point.image_id.startswith("copy"):
             assert point.vector is not None
             assert float(point.vector @ vector) > 0.99
+
+
+def test_points_are_written_in_the_order_of_the_source_whoever_is_quicker(
+    tmp_path: Path, store: EdgeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Uneven(ColourEncoder):
+        def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+            time.sleep(random.uniform(0, 0.02))
+            return super().encode_pixels(pixels)
+
+    written: list[str] = []
+    upsert = EdgeStore.upsert
+
+    def noting(self: EdgeStore, name: str, points: Sequence[Point]) -> None:
+        written.extend(point.image_id for point in points)
+        upsert(self, name, points)
+
+    monkeypatch.setattr(EdgeStore, "upsert", noting)
+    draw(tmp_path / "pictures", 120)
+    (tmp_path / "pictures" / "3" / "broken.png").write_text("no picture")
+    run([tmp_path / "pictures"], store, Uneven(), workers=6, batch_size=3)
+    assert len(written) == 120
+    assert written == sorted(written)
 
 
 def test_moved_folder_is_not_encoded_and_pruned_at_its_old_place(

@@ -1,0 +1,51 @@
+"""How many pictures are encoded together."""
+
+import pytest
+
+from ingest.batches import BatchSize
+
+
+def found_out(seconds_a_picture: dict[int, float]) -> BatchSize:
+    """After the first batches, each size as quick as said."""
+    sizes = BatchSize()
+    for _ in range(16):
+        size = sizes.current
+        sizes.begun()
+        sizes.took(size, size * seconds_a_picture[size])
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("seconds_a_picture", "chosen"),
+    [
+        ({4: 1.00, 8: 1.00, 16: 1.00, 32: 1.00}, 4),
+        ({4: 1.20, 8: 1.00, 16: 0.99, 32: 0.97}, 8),
+        ({4: 4.00, 8: 2.00, 16: 1.20, 32: 1.00}, 32),
+        ({4: 1.00, 8: 1.10, 16: 1.40, 32: 2.00}, 4),
+    ],
+)
+def test_smallest_size_within_five_per_cent_of_the_quickest(
+    seconds_a_picture: dict[int, float], chosen: int
+) -> None:
+    assert found_out(seconds_a_picture).current == chosen
+
+
+def test_given_size_is_kept_whatever_it_takes() -> None:
+    sizes = BatchSize(3)
+    for _ in range(20):
+        sizes.begun()
+        sizes.took(3, 99.0)
+    assert (sizes.current, sizes.largest) == (3, 3)
+
+
+def test_one_slow_batch_and_the_first_of_all_decide_nothing() -> None:
+    sizes = BatchSize()
+    for turn in range(16):
+        size = sizes.current
+        sizes.begun()
+        sizes.took(size, size * (50.0 if turn in (0, 5) else 1.0))
+    assert sizes.current == 4
+
+
+def test_while_it_is_being_found_out_the_encoder_gets_eights_first() -> None:
+    assert BatchSize().current == 8
