@@ -56,6 +56,9 @@ SHOWS_FROM = 0.1
 # Values of a keyword field that a filter like 'camera:canon' is looked up among.
 MAX_VALUES_LOOKED_UP = 50_000
 
+# How long the library's name is believed to stand for the collection that it stood for.
+_SETTLED_S = 2.0
+
 # Fused and diverse rankings arrange so many of the nearest; behind them cosines fall.
 _ARRANGED = 512
 
@@ -131,21 +134,13 @@ class Searcher:
         texts: TextVectors | None = None,
         max_megapixels: float = 100,
     ) -> None:
-        spec = store.describe(library)
-        check_encoder(
-            spec,
-            name=encoder.info.name,
-            fingerprint=encoder.info.fingerprint,
-            dimension=encoder.info.dimension,
-        )
         if texts is not None and texts.fingerprint != encoder.info.fingerprint:
             raise ValueError("the text vectors kept are another encoder's")
         self.library = library
-        self.fields: tuple[PayloadField, ...] = spec.fields
-        self._spec = spec
         self._encoder = encoder
         self.texts = texts or TextVectors(encoder)
         self._store = store
+        self._settle()
         self._max_megapixels = max_megapixels
         self._calibration = self._among_own(
             read_calibration(encoder.info.calibration, encoder.info.dimension)
@@ -173,6 +168,7 @@ class Searcher:
         Raises QueryError for what cannot be asked, StoreError for what the store cannot do.
         """
         started = time.perf_counter()
+        self._follow()
         request = parse(request, self.fields) if isinstance(request, str) else request
         request = replace(request, **options)
         self._check(request)
@@ -205,7 +201,29 @@ class Searcher:
     def count(self, request: Request) -> int:
         """How many pictures pass the request's filters; words and pictures are not looked at."""
         where, _ = conditions_of(request.filters, self.fields, self._values)
-        return self._store.count(self.library, where=(*request.where, *where))
+        return self._store.count(self._collection, where=(*request.where, *where))
+
+    def _follow(self) -> None:
+        """Go along when the library's name is given to another collection, by a promote."""
+        moved = time.monotonic() - self._settled_at > _SETTLED_S and (
+            self._store.resolve(self.library) != self._collection
+        )
+        if moved:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Take the collection that the library's name stands for now.
+
+        It is asked by its own name from here on: an alias that moves between encoding and search
+        would have another encoder's vectors compared. Raises EncoderMismatch.
+        """
+        info = self._encoder.info
+        collection = self._store.resolve(self.library)
+        spec = self._store.describe(collection)
+        check_encoder(spec, name=info.name, fingerprint=info.fingerprint, dimension=info.dimension)
+        self.fields: tuple[PayloadField, ...] = spec.fields
+        self._spec, self._collection = spec, collection
+        self._settled_at = time.monotonic()
 
     def ranking(self, request: Request) -> list[ScoredPoint]:
         """The `k` first by cosine, without payload and whatever their relevance.
@@ -250,7 +268,7 @@ class Searcher:
             raise QueryError(str(error)) from None
 
     def _values(self, field: str) -> list[str]:
-        values = self._store.facet(self.library, field, limit=MAX_VALUES_LOOKED_UP)
+        values = self._store.facet(self._collection, field, limit=MAX_VALUES_LOOKED_UP)
         return [str(value) for value, _ in values]
 
     def _part(self, part: Part) -> AimPart:
@@ -276,7 +294,7 @@ class Searcher:
 
     def _picture_of(self, name: str) -> NDArray[np.float32]:
         image_id = self.image_id(name)
-        point = self._store.retrieve(self.library, [image_id], with_vectors=True).get(image_id)
+        point = self._store.retrieve(self._collection, [image_id], with_vectors=True).get(image_id)
         if point is None or point.vector is None:
             raise QueryError(f"like:{name}: the picture has just been removed")
         return point.vector
@@ -287,14 +305,14 @@ class Searcher:
         Raises QueryError when no id or several do.
         """
         try:
-            if name in self._store.retrieve(self.library, [name]):
+            if name in self._store.retrieve(self._collection, [name]):
                 return name
         except StoreError:  # no id at all, as half a character is
             raise QueryError(f"like:{name!r} cannot name a picture") from None
         wanted = f"/{name.casefold().lstrip('/')}"
         found = [
             point.image_id
-            for point in self._store.scroll(self.library, payload=(), batch_size=10_000)
+            for point in self._store.scroll(self._collection, payload=(), batch_size=10_000)
             if _ends_with(point.image_id, wanted)
         ]
         if len(found) == 1:
@@ -383,7 +401,7 @@ class Searcher:
     ) -> list[ScoredPoint]:
         if request.diversity:
             return self._store.search_diverse(
-                self.library,
+                self._collection,
                 aim.vector,
                 k=n,
                 where=where,
@@ -395,7 +413,7 @@ class Searcher:
         )
         if request.hybrid and words:
             return self._store.search_hybrid(
-                self.library,
+                self._collection,
                 aim.vector,
                 words,
                 k=n,
@@ -404,7 +422,7 @@ class Searcher:
                 exact=request.exact,
             )
         return self._store.search(
-            self.library, aim.vector, k=n, where=where, payload=payload, exact=request.exact
+            self._collection, aim.vector, k=n, where=where, payload=payload, exact=request.exact
         )
 
     def _relevant(
@@ -413,7 +431,9 @@ class Searcher:
         """All at least so relevant, best first, and whether these are all there are."""
         n = _FEW
         while True:
-            points = self._store.search(self.library, aim.vector, k=n, where=where, payload=payload)
+            points = self._store.search(
+                self._collection, aim.vector, k=n, where=where, payload=payload
+            )
             found = _candidates(points, aim)
             below = bool(found) and found[-1].relevance < at_least
             if below or len(found) < n or n >= MAX_RELEVANT:
@@ -426,7 +446,7 @@ class Searcher:
         field = by_name(self.fields)[sort.field] if sort else None
         keys = (*((field.name,) if field else ()), "sha256", "phash")
         found = []
-        for point in self._store.scroll(self.library, where=where, payload=keys):
+        for point in self._store.scroll(self._collection, where=where, payload=keys):
             scored = ScoredPoint(point.image_id, 0.0, point.payload)
             key = _sort_key(scored, field, sort) if field and sort else (point.image_id,)
             found.append(_Candidate(scored, 1.0, key))
@@ -442,7 +462,7 @@ class Searcher:
                 notices.append(f"{name} is counted in the {MAX_RELEVANT} most relevant pictures")
             answer = tuple(candidate.point.image_id for candidate in found)
             where = (*where, OneOf("image_id", answer))
-        return tuple(self._store.facet(self.library, name, where=where))
+        return tuple(self._store.facet(self._collection, name, where=where))
 
     # Hits
 
@@ -455,7 +475,7 @@ class Searcher:
         }
         bare = [image_id for image_id, payload in payloads.items() if "path" not in payload]
         if bare:
-            whole = self._store.retrieve(self.library, bare)
+            whole = self._store.retrieve(self._collection, bare)
             payloads |= {image_id: point.payload for image_id, point in whole.items()}
         return tuple(
             Hit(

@@ -306,7 +306,8 @@ class VectorStore(Protocol):
     def release(self, name: str) -> None:
         """Let other processes have the collection until it is used here again.
 
-        The embedded home gives up its lock; a server has none, and nothing happens.
+        By its alias, a library's other collections that are open here are let go too. The
+        embedded home gives up its lock; a server has none, and nothing happens.
         """
 
     def leftovers(self, *, remove: bool = False) -> list[Leftover]:

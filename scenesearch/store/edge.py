@@ -128,7 +128,6 @@ class EdgeStore:
         self._lock_wait_s = lock_wait_s
         self._guard = threading.RLock()
         self._opened: dict[str, _Open] = {}
-        self._behind: dict[str, set[str]] = {}  # what each alias used here has stood for
         self._closed = False
         self.retried = 0  # nothing is between this process and its engine
 
@@ -419,8 +418,11 @@ class EdgeStore:
 
     def release(self, name: str) -> None:
         with self._guard:
-            # What an alias stood for before somebody moved it is nobody's business here either.
-            for collection in {self.resolve(name), *self._behind.pop(name, ())}:
+            collections = {self.resolve(name)}
+            if name not in collections:
+                # Also what the alias stood for before somebody moved it.
+                collections |= {at for at, one in self._opened.items() if one.spec.library == name}
+            for collection in collections:
                 opened = self._opened.pop(collection, None)
                 if opened:
                     self._shut(opened)
@@ -511,8 +513,6 @@ class EdgeStore:
     def _shard(self, name: str) -> Iterator[_Open]:
         with self._disk(name):
             collection = self.resolve(name)
-            if collection != name:
-                self._behind.setdefault(name, set()).add(collection)
             opened = self._opened.get(collection) or self._load(collection)
         with self._faults(collection):
             yield opened

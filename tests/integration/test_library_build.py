@@ -3,11 +3,13 @@
 import signal
 import subprocess
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from ingest.source import Roots
 from ingest.sources import find_sources
 from scenesearch.searcher import Searcher
 from scenesearch.store import catalog
-from scenesearch.store.base import CollectionMissing, StoreError, VectorStore
+from scenesearch.store.base import CollectionMissing, EncoderMismatch, StoreError, VectorStore
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.pages import pages
 from tests.conftest import ColourEncoder
@@ -167,6 +169,54 @@ def test_promote_moves_readers_and_rollback_moves_them_back(
     catalog.promote(store, library, old)
     assert store.resolve(library) == old
     assert catalog.rollback_target(store, library) == new  # and there again
+
+
+def test_a_resident_searcher_never_mixes_two_encoders(
+    store: VectorStore, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scenesearch.searcher._SETTLED_S", 1000.0)
+    searcher = Searcher(colour_encoder(), store, library)
+    new = build(library, encoder=WarmEncoder(), store=store).collection
+    before = searcher.search("red", k=6, exact=True)
+    catalog.promote(store, library, new)
+    # For a moment the one it knows is asked, with its own encoder: never the new one's vectors.
+    after = searcher.search("red", k=6, exact=True)
+    assert [hit.image_id for hit in after.hits] == [hit.image_id for hit in before.hits]
+    expected = [hit.score for hit in before.hits]
+    assert [hit.score for hit in after.hits] == pytest.approx(expected, abs=1e-5)
+    monkeypatch.setattr("scenesearch.searcher._SETTLED_S", -1.0)
+    with pytest.raises(EncoderMismatch, match="encoder warm"):
+        searcher.search("red")
+    catalog.promote(store, library, catalog.rollback_target(store, library))
+    assert searcher.search("red", k=1).hits[0].image_id == "red.jpg"
+
+
+def test_no_read_fails_while_the_alias_moves(store: VectorStore, library: str) -> None:
+    new = build(library, encoder=WarmEncoder(), store=store).collection
+    old, vector = store.resolve(library), colour_encoder().encode_texts(["red"])[0]
+    failures: list[Exception] = []
+    answered, done = [0], Event()
+
+    def read() -> None:
+        while not done.is_set():
+            try:
+                assert store.search(library, vector, k=1)[0].image_id == "red.jpg"
+                answered[0] += 1
+            except Exception as error:
+                failures.append(error)
+                return
+
+    reader = Thread(target=read)
+    reader.start()
+    for collection in (new, old) * 5:
+        store.set_alias(library, collection)
+        before = answered[0]
+        while answered[0] == before and reader.is_alive():
+            time.sleep(0.001)
+    done.set()
+    reader.join()
+    assert failures == []
+    assert answered[0] >= 10
 
 
 def test_without_a_promote_there_is_nothing_to_go_back_to(store: VectorStore, library: str) -> None:
