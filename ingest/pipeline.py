@@ -35,7 +35,7 @@ from scenesearch.store.base import (
     check_encoder,
 )
 from scenesearch.store.catalog import next_name
-from scenesearch.store.fields import BUILTIN_FIELDS, custom_fields
+from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField, by_name, custom_fields
 
 # Points are written so many at a time, or as many as two rounds of all workers.
 _WRITE = 64
@@ -93,6 +93,7 @@ def ingest(
             dry_run=True,
         )
     collection = ensure_collection(store, library, encoder)
+    declare_fields(store, collection, BUILTIN_FIELDS)
     for source in sources:
         store.add_fields(collection, custom_fields(source.fields))
     total = sum(source.count for source in sources) // options.shard.of
@@ -157,6 +158,12 @@ def ingest(
         store.optimize(collection)
     report.seconds = time.perf_counter() - started
     return report
+
+
+def declare_fields(store: VectorStore, collection: str, fields: Sequence[PayloadField]) -> None:
+    """Index what a collection of an earlier version lacks; a column of its own keeps its type."""
+    known = by_name(store.describe(collection).fields)
+    store.add_fields(collection, [field for field in fields if field.name not in known])
 
 
 def ensure_collection(store: VectorStore, library: str, encoder: Encoder) -> str:

@@ -3,29 +3,31 @@
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
+from scenesearch.duplicates import perceptual_hash
 from scenesearch.images import OpenedImage
 from scenesearch.library import GeoPoint, ImageRecord, Value
 from scenesearch.originals import Original, OriginalState
 
-# Keys that file and picture themselves fill; everything else was told by a manifest.
-_FROM_PICTURE = {
+# Keys that only file and picture fill. `own` says what else came from the file itself.
+_OF_THE_FILE = {
     "path",
     "size_bytes",
     "modified",
-    "version",
+    "etag",
     "image_id",
     "sha256",
+    "phash",
     "width",
     "height",
     "orientation",
     "folder",
-    "taken",
-    "camera",
-    "lens",
-    "location",
+    "own",
 }
+# Points written before there was `own` hold these, and no words, of the file itself.
+_OWN_OF_OLD: Mapping[str, Any] = {"fields": ["taken", "camera", "lens", "location"]}
 
 
 def file_payload(original: Original, state: OriginalState) -> dict[str, Any]:
@@ -34,7 +36,7 @@ def file_payload(original: Original, state: OriginalState) -> dict[str, Any]:
     if state.modified is not None:
         payload["modified"] = state.modified.isoformat(timespec="microseconds")
     if state.version:
-        payload["version"] = state.version
+        payload["etag"] = state.version
     return payload
 
 
@@ -48,28 +50,67 @@ def described_payload(record: ImageRecord) -> dict[str, Any]:
     return payload
 
 
-def picture_payload(image_id: str, opened: OpenedImage) -> dict[str, Any]:
-    """What the picture itself says."""
+def picture_payload(
+    image_id: str, opened: OpenedImage, told: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
+    """What the picture itself says, joined with what it was `told` to be by manifests.
+
+    A column wins over what the file says; captions and tags of both are kept. `own` keeps apart
+    what came from the file, for when the file says something else.
+    """
+    metadata = opened.metadata
+    scalars: Mapping[str, Value | None] = {
+        "taken": metadata.taken,
+        "camera": metadata.camera,
+        "lens": metadata.lens,
+        "exposure_s": metadata.exposure_s,
+        "aperture": metadata.aperture,
+        "iso": metadata.iso,
+        "focal_length_mm": metadata.focal_length_mm,
+        "location": metadata.location,
+        "title": metadata.title,
+        "rating": metadata.rating,
+    }
+    said = {name: _jsonable(value) for name, value in scalars.items() if value is not None}
+    said = {name: value for name, value in said.items() if name not in told}
+    own: dict[str, Any] = {"fields": sorted(said)}
     payload: dict[str, Any] = {
         "sha256": opened.sha256,
         "width": opened.width,
         "height": opened.height,
         "orientation": opened.orientation,
         "folder": folders_of(image_id),
+        **told,
+        **said,
     }
-    exif: Mapping[str, Value | None] = {
-        "taken": opened.exif.taken,
-        "camera": opened.exif.camera,
-        "lens": opened.exif.lens,
-        "location": opened.exif.location,
-    }
-    payload.update({name: _jsonable(value) for name, value in exif.items() if value is not None})
+    described = (metadata.description,) if metadata.description else ()
+    for name, texts in (("captions", described), ("tags", metadata.tags)):
+        already = {text.casefold() for text in told.get(name, ())}
+        further = [text for text in texts if text.casefold() not in already]
+        if further:
+            own[name] = further
+            payload[name] = [*told.get(name, ()), *further]
+    phash = perceptual_hash(opened.image)
+    if phash is not None:
+        payload["phash"] = phash
+    payload["own"] = own
     return payload
 
 
 def descriptions_of(payload: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a stored payload that no picture file says: captions, tags, custom columns."""
-    return {name: value for name, value in payload.items() if name not in _FROM_PICTURE}
+    own = payload.get("own", _OWN_OF_OLD)
+    told = {
+        name: value
+        for name, value in payload.items()
+        if name not in _OF_THE_FILE and name not in own["fields"]
+    }
+    for name in ("captions", "tags"):
+        if own.get(name) and name in told:
+            told[name] = [text for text in told[name] if text not in own[name]]
+            if not told[name]:
+                del told[name]
+    return told
 
 
 def folders_of(image_id: str) -> list[str]:

@@ -71,13 +71,14 @@ class Changed:
 class Prepared:
     """An opened picture; no `pixels`, `(3, height, width)`, where its content is in the library.
 
-    `retries` counts the reads that were repeated.
+    `retries` counts the reads that were repeated; `notes` are what its metadata say and cannot be.
     """
 
     image_id: str
     payload: dict[str, Any]
     pixels: NDArray[np.float32] | None
     retries: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -117,7 +118,8 @@ class Preparation:
             return Changed(candidate, {}, described).reject(error)
         if candidate.known is not None:
             known = candidate.known
-            if known.items() >= (described | from_file).items():
+            as_told = descriptions_of(known)
+            if known.items() >= from_file.items() and as_told.items() >= described.items():
                 return Unchanged(None if earlier is None else earlier.path)
         if (
             earlier is not None
@@ -167,18 +169,13 @@ class Preparation:
                 write_thumbnail(opened.image, thumbnail)
         record, known = changed.candidate.record, changed.candidate.known
         # What a manifest said earlier outlives a run without that manifest.
-        earlier = {} if known is None else descriptions_of(known)
-        payload = (
-            earlier
-            | picture_payload(record.image_id, opened)
-            | changed.described
-            | changed.from_file
-        )
+        told = ({} if known is None else descriptions_of(known)) | changed.described
+        payload = picture_payload(record.image_id, opened, told) | changed.from_file
         same = known is not None and known.get("sha256") == opened.sha256
         pixels = (
             None if same or opened.sha256 == encoded else self._encoder.preprocess(opened.image)
         )
-        return Prepared(record.image_id, payload, pixels, retries)
+        return Prepared(record.image_id, payload, pixels, retries, opened.metadata.notes)
 
     def _open(self, record: ImageRecord) -> OpenedImage:
         return open_image(
@@ -192,4 +189,4 @@ def _passes(error: Exception) -> bool:
 
 def _age(from_file: Mapping[str, Any]) -> str:
     """An archive's or a server's version tells a change that neither size nor time shows."""
-    return " ".join(from_file[key] for key in ("modified", "version") if key in from_file)
+    return " ".join(from_file[key] for key in ("modified", "etag") if key in from_file)

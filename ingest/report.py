@@ -19,6 +19,7 @@ _COUNTS = [
     "rejected",
     "removed",
     "retries",
+    "noted",
     "seconds",
 ]
 
@@ -26,7 +27,8 @@ _COUNTS = [
 @dataclass
 class IngestReport:
     """Counts of a run; `reused` are those written without encoding (renamed, copied, or only
-    newly described), `retries` the reads and requests that had to be repeated.
+    newly described), `retries` the reads and requests that had to be repeated. `notes` are of
+    pictures that were written without a part of their metadata that cannot be.
 
     With `dry_run`, `removed` are those that would have been. `total` is what the sources count,
     `kept` sentences on pictures that look gone and were not removed.
@@ -50,6 +52,8 @@ class IngestReport:
     rejects: list[Reject] = field(default_factory=list)
     removals: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    noted: int = 0
+    notes: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def images_per_s(self) -> float:
@@ -70,7 +74,15 @@ class IngestReport:
         self.rejects = (self.rejects + later.rejects)[:_NAMED]
         self.removals = (self.removals + later.removals)[:_NAMED]
         self.kept = (self.kept + later.kept)[:_NAMED]
+        self.notes = (self.notes + later.notes)[:_NAMED]
         self.batch_size = later.batch_size or self.batch_size
+
+    def note(self, path: str, notes: Iterable[str]) -> None:
+        """Count these notes on a picture, and keep them while there is room."""
+        for note in notes:
+            self.noted += 1
+            if len(self.notes) < _NAMED:
+                self.notes.append((path, note))
 
     def to_json(self) -> dict[str, Any]:
         """The documented JSON shape of `scenesearch ingest --json`."""
@@ -92,4 +104,5 @@ class IngestReport:
             "rejects": [{"path": r.path, "reason": r.reason, "kind": r.kind} for r in self.rejects],
             "removals": self.removals,
             "kept": self.kept,
+            "notes": [{"path": path, "note": note} for path, note in self.notes],
         }

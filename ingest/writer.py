@@ -117,6 +117,7 @@ class Writer:
                 )
             self._waiting.append(Point(picture.image_id, vector, picture.payload))
             self._report.retries += picture.retries
+            self._report.note(str(picture.payload["path"]), picture.notes)
         self._report.seen += len(pictures)
         self._report.encoded += encoded
         self._report.reused += len(pictures) - encoded

@@ -14,6 +14,7 @@ from scenesearch.commands import collections
 from scenesearch.commands.backup import backup, restore
 from scenesearch.commands.demo import demo
 from scenesearch.commands.doctor import doctor
+from scenesearch.commands.duplicates import library_duplicates
 from scenesearch.commands.evaluate import evaluate_app
 from scenesearch.commands.ingest import ingest
 from scenesearch.commands.library import library_app
@@ -37,6 +38,7 @@ app = typer.Typer(
 for command in (ingest, search, demo, train, ui):
     app.command()(command)
 library_app.command("rejects")(library_rejects)
+library_app.command("duplicates")(library_duplicates)
 library_app.command("list")(collections.list_libraries)
 for verb in (collections.build, collections.promote, collections.rollback, collections.prune):
     library_app.command()(verb)

@@ -2,21 +2,25 @@
 
 import hashlib
 import io
+import math
+import struct
 import uuid
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pillow_heif
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from scenesearch import raw
+from scenesearch.colour import to_srgb
 from scenesearch.errors import SceneSearchError
 from scenesearch.formats import FORMATS
-from scenesearch.library import GeoPoint
+from scenesearch.metadata import PictureMetadata, read_metadata, read_raw_metadata
 from scenesearch.originals import LocalFile, Original, OriginalError
 
 THUMBNAIL_SIDE = 320
@@ -36,19 +40,6 @@ class ImageError(SceneSearchError):
 
 
 @dataclass(frozen=True)
-class ExifData:
-    """What the camera wrote; None where it did not, or wrote nonsense.
-
-    `taken` carries a time zone only when the camera recorded one.
-    """
-
-    taken: datetime | None = None
-    camera: str | None = None
-    lens: str | None = None
-    location: GeoPoint | None = None
-
-
-@dataclass(frozen=True)
 class OpenedImage:
     """A decoded picture: upright RGB, perhaps reduced, with its full size as displayed."""
 
@@ -57,7 +48,7 @@ class OpenedImage:
     height: int
     sha256: str
     size_bytes: int
-    exif: ExifData
+    metadata: PictureMetadata
 
     @property
     def orientation(self) -> Orientation:
@@ -86,40 +77,110 @@ def decode_image(
     data: bytes, *, reduce_to: int | None = None, max_megapixels: float = 200
 ) -> OpenedImage:
     """The same of a file's bytes, as a visitor sends them."""
-    # Pillow's own bomb check warns or raises at fixed sizes; ours follows the setting.
-    _register_heif()
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            warnings.simplefilter("ignore")
-            megapixels = image.width * image.height / 1e6
-            if megapixels > max_megapixels:
-                raise ImageError(
-                    f"{megapixels:.0f} megapixels, the limit is {max_megapixels:g} "
-                    "(SCENESEARCH_MAX_MEGAPIXELS)"
-                )
-            size = image.size
-            exif = image.getexif()
-            if reduce_to is not None and image.format == "JPEG":
-                image.draft("RGB", (reduce_to, reduce_to))
-            image.load()
-            upright = _to_rgb(ImageOps.exif_transpose(image))
-            if exif.get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8):
-                size = (size[1], size[0])
-            return OpenedImage(
-                image=upright,
-                width=size[0],
-                height=size[1],
-                sha256=hashlib.sha256(data).hexdigest(),
-                size_bytes=len(data),
-                exif=_read_exif(exif),
-            )
+        with _without_warnings():
+            if raw.is_camera_raw(data):
+                decoded = _developed(data, reduce_to, max_megapixels)
+            else:
+                decoded = _decoded(data, reduce_to, max_megapixels)
+    except raw.RawError as error:
+        raise ImageError(str(error)) from None
     except UnidentifiedImageError:
         raise ImageError("not a picture, or of an unknown format") from None
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"too many pixels: {error}") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
-        # What Pillow's decoders raise on damaged files; anything else is a bug and surfaces.
+    except _DAMAGE as error:
         raise ImageError(f"damaged: {_first_line(error)}") from None
+    image, (width, height), metadata = decoded
+    return OpenedImage(
+        image=image,
+        width=width,
+        height=height,
+        sha256=hashlib.sha256(data).hexdigest(),
+        size_bytes=len(data),
+        metadata=metadata,
+    )
+
+
+# What decoders raise on damaged files; anything else is a bug and surfaces.
+_DAMAGE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    TypeError,
+    KeyError,
+    OverflowError,
+    RuntimeError,
+    ZeroDivisionError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+_Decoded = tuple[Image.Image, tuple[int, int], PictureMetadata]
+
+
+def _decoded(data: bytes, reduce_to: int | None, max_megapixels: float) -> _Decoded:
+    """Upright RGB, perhaps reduced; the full size as displayed; what the file says."""
+    _prepare_pillow()
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        megapixels = image.width * image.height / 1e6
+        if megapixels > max_megapixels:
+            raise ImageError(
+                f"{megapixels:.0f} megapixels, the limit is {max_megapixels:g} "
+                "(SCENESEARCH_MAX_MEGAPIXELS)"
+            )
+        size = image.size
+        metadata = read_metadata(image)
+        turn = _turn(image)
+        if reduce_to is not None and image.format in ("JPEG", "MPO"):
+            image.draft("RGB", (reduce_to, reduce_to))
+        image.load()
+        upright = to_srgb(image)
+        if turn is not None:
+            upright = upright.transpose(turn)
+        return upright, (size[::-1] if turn in _ON_THE_SIDE else size), metadata
+
+
+def _developed(data: bytes, reduce_to: int | None, max_megapixels: float) -> _Decoded:
+    """The same of a camera's RAW file."""
+    camera_raw = raw.develop(data, at_least=reduce_to or 0, max_megapixels=max_megapixels)
+    size = (camera_raw.width, camera_raw.height)
+    metadata = read_raw_metadata(data)
+    if camera_raw.image is not None:
+        return camera_raw.image, size, metadata
+    image, _, of_preview = _decoded(camera_raw.preview, reduce_to, math.inf)
+    if camera_raw.turn is not None and not _says_how_to_turn(camera_raw.preview):
+        # Some cameras turn the preview themselves; upside down, its shape cannot tell.
+        half_turn = camera_raw.turn == Image.Transpose.ROTATE_180
+        if half_turn or (image.width > image.height) != (size[0] > size[1]):
+            image = image.transpose(camera_raw.turn)
+    return image, size, metadata if metadata.taken else of_preview
+
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_ON_THE_SIDE = {_TURNS[tag] for tag in (5, 6, 7, 8)}
+
+
+def _says_how_to_turn(jpeg: bytes) -> bool:
+    with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
+        return ExifTags.Base.Orientation in image.getexif()
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What makes the picture upright, as its EXIF says; damaged EXIF says nothing."""
+    try:
+        return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _DAMAGE:
+        return None
 
 
 def thumbnail_path(thumbnails_dir: Path, sha256: str) -> Path:
@@ -155,100 +216,22 @@ def atomic_writer(path: Path) -> Iterator[io.BufferedWriter]:
         raise
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """RGB; transparency becomes white, 16-bit grey is scaled instead of clipped."""
-    if image.mode == "RGB":
-        return image
-    if image.mode.startswith("I;16"):
-        return image.point(lambda value: value / 256).convert("L").convert("RGB")
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        layer = image.convert("RGBA")
-        white = Image.new("RGBA", layer.size, "white")
-        return Image.alpha_composite(white, layer).convert("RGB")
-    return image.convert("RGB")
-
-
-def _read_exif(exif: Image.Exif) -> ExifData:
-    """The parts that searches use; each is dropped on its own when it is nonsense."""
-    try:
-        details = exif.get_ifd(ExifTags.IFD.Exif)
-        gps = exif.get_ifd(ExifTags.IFD.GPSInfo)
-    except (ValueError, TypeError, KeyError, OSError, SyntaxError):
-        details, gps = {}, {}
-    return ExifData(
-        taken=_taken(details, exif),
-        camera=_camera(exif),
-        lens=_text(details.get(ExifTags.Base.LensModel)),
-        location=_location(gps),
-    )
-
-
-def _taken(details: dict[int, Any], exif: Image.Exif) -> datetime | None:
-    text = _text(details.get(ExifTags.Base.DateTimeOriginal)) or _text(
-        exif.get(ExifTags.Base.DateTime)
-    )
-    offset = _text(details.get(ExifTags.Base.OffsetTimeOriginal))
-    if text is None:
-        return None
-    try:
-        moment = datetime.strptime(text[:19], "%Y:%m:%d %H:%M:%S")
-    except ValueError:
-        return None
-    if offset is not None:
-        try:
-            hours, minutes = offset[1:].split(":")
-            sign = {"+": 1, "-": -1}[offset[0]]
-            zone = timezone(sign * timedelta(hours=int(hours), minutes=int(minutes)))
-            return moment.replace(tzinfo=zone)
-        except (ValueError, KeyError):
-            return moment
-    return moment
-
-
-def _camera(exif: Image.Exif) -> str | None:
-    make, model = _text(exif.get(ExifTags.Base.Make)), _text(exif.get(ExifTags.Base.Model))
-    if make and model and not model.lower().startswith(make.split()[0].lower()):
-        return f"{make} {model}"
-    return model or make
-
-
-def _location(gps: dict[int, Any]) -> GeoPoint | None:
-    try:
-        latitude = _degrees(gps[ExifTags.GPS.GPSLatitude])
-        longitude = _degrees(gps[ExifTags.GPS.GPSLongitude])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
-        return None
-    if _text(gps.get(ExifTags.GPS.GPSLatitudeRef)) == "S":
-        latitude = -latitude
-    if _text(gps.get(ExifTags.GPS.GPSLongitudeRef)) == "W":
-        longitude = -longitude
-    # Cameras without a fix write 0, 0; NaN fails both comparisons.
-    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180) or latitude == longitude == 0:
-        return None
-    return GeoPoint(latitude, longitude)
-
-
-def _degrees(parts: Any) -> float:
-    degrees, minutes, seconds = (float(part) for part in parts)
-    return degrees + minutes / 60 + seconds / 3600
-
-
-def _text(value: Any) -> str | None:
-    """Printable text of at most 200 characters, or None."""
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    if not isinstance(value, str):
-        return None
-    printable = "".join(char for char in value if char.isprintable()).strip()
-    return printable[:200] or None
-
-
 def _first_line(error: BaseException) -> str:
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__
 
 
-def _register_heif() -> None:
-    """HEIC/HEIF through Pillow; cheap to repeat."""
+@contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Pillow warns of what is odd about a file, which is nothing to the user's terminal."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _prepare_pillow() -> None:
+    """HEIC/HEIF through Pillow, and no limit on size but ours; cheap to repeat."""
     if "HEIF" not in Image.OPEN:
         pillow_heif.register_heif_opener()
+    # Its own bomb check raises at a fixed size, whatever the setting says.
+    Image.MAX_IMAGE_PIXELS = None

@@ -267,6 +267,8 @@ def print_ingest_report(report: "IngestReport") -> None:
     if report.dry_run:
         typer.echo(f"{report.library}: {report.removed} would be removed; nothing was changed")
         return
+    for path, note in report.notes:
+        say(f"note: {path}: {note}")
     new = [reject for reject in report.rejects if not reject.tries]
     for reject in new:
         say(f"rejected: {reject.path}: {reject.reason}")

@@ -1,8 +1,8 @@
 """From loose values to typed metadata: what rows say of pictures, and of which type columns are.
 
 A column's type is what at least 95 % of its values are; the others are reported, never dropped
-silently. `caption`, `captions`, `caption_1` ... and `tags` are known; `taken`, `camera`, `lens`
-and `location` say more than the picture's own EXIF data and replace it.
+silently. `caption`, `captions`, `caption_1` ... and `tags` are known; a column named as something
+that pictures say themselves (`taken`, `camera`, `rating` ...) has its type, and replaces it.
 """
 
 import json
@@ -20,12 +20,18 @@ from scenesearch.library import GeoPoint, MetadataType, Value
 _CAPTION_COLUMN = re.compile(r"captions?|caption_?\d+")
 RESERVED: Final = frozenset(
     {"image_id", "path", "sha256", "width", "height", "size_bytes", "orientation", "folder"}
-    | {"modified"}
+    | {"modified", "etag", "phash", "own"}
 )
 _OVERRIDES: Mapping[str, MetadataType] = {
     "taken": "datetime",
     "camera": "keyword",
     "lens": "keyword",
+    "exposure_s": "float",
+    "aperture": "float",
+    "iso": "integer",
+    "focal_length_mm": "float",
+    "title": "text",
+    "rating": "float",
     "location": "geo",
 }
 _LATITUDE, _LONGITUDE = ("latitude", "lat"), ("longitude", "lon", "lng", "long")

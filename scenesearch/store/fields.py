@@ -76,6 +76,11 @@ BUILTIN_FIELDS: tuple[PayloadField, ...] = (
     PayloadField("taken", "datetime", "Taken", "when the picture was taken", widget="date_range"),
     PayloadField("modified", "datetime", "Modified", "when the file was last changed"),
     PayloadField("camera", "keyword", "Camera", "make and model", widget="choice"),
+    PayloadField("lens", "keyword", "Lens", "model of the lens"),
+    PayloadField("exposure_s", "float", "Exposure", "shutter time in seconds"),
+    PayloadField("aperture", "float", "Aperture", "f-number"),
+    PayloadField("iso", "integer", "ISO", "sensitivity"),
+    PayloadField("focal_length_mm", "float", "Focal length", "of the lens itself, in millimetres"),
     PayloadField("location", "geo", "Place", "where the picture was taken"),
     PayloadField(
         "orientation", "keyword", "Shape", "landscape, portrait or square", widget="choice"
@@ -83,6 +88,9 @@ BUILTIN_FIELDS: tuple[PayloadField, ...] = (
     PayloadField("width", "integer", "Width", "pixels, as displayed"),
     PayloadField("height", "integer", "Height", "pixels, as displayed"),
     PayloadField("size_bytes", "integer", "File size", "bytes"),
+    PayloadField("phash", "keyword", "Look", "perceptual hash, to find near-duplicates"),
+    PayloadField("title", "text", "Title", "words of its title"),
+    PayloadField("rating", "float", "Rating", "stars, 1-5; -1 is rejected"),
     PayloadField("captions", "text", "Captions", "words of its descriptions", multiple=True),
     PayloadField(
         "tags", "keyword", "Tags", "labels of the picture", multiple=True, widget="choice"

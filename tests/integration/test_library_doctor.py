@@ -11,7 +11,8 @@ from PIL import Image
 
 from ingest.doctor import Finding, examine, examine_store, is_well
 from ingest.pipeline import ingest
-from ingest.sources import Roots, find_sources
+from ingest.source import Roots
+from ingest.sources import find_sources
 from scenesearch.encoder.base import EncoderError
 from scenesearch.images import thumbnail_path
 from scenesearch.rejects import FILE_NAME, Rejects

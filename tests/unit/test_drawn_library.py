@@ -95,14 +95,14 @@ def test_exif_says_when_where_and_with_what(drawn: DrawnLibrary) -> None:
     for index, file in enumerate(drawn.pictures()):
         scene, opened = compose(SEED, index), open_image(file)
         assert opened.image.size == scene.size
-        assert opened.exif.taken == scene.taken
-        assert opened.exif.taken is not None
-        assert opened.exif.taken.utcoffset() == timedelta(hours=scene.place.utc_offset_h)
-        assert opened.exif.camera is not None
-        assert scene.camera.model in opened.exif.camera
-        assert opened.exif.location is not None
-        assert opened.exif.location.latitude == pytest.approx(scene.place.latitude, abs=1e-5)
-        assert opened.exif.location.longitude == pytest.approx(scene.place.longitude, abs=1e-5)
+        assert opened.metadata.taken == scene.taken
+        assert opened.metadata.taken is not None
+        assert opened.metadata.taken.utcoffset() == timedelta(hours=scene.place.utc_offset_h)
+        assert opened.metadata.camera is not None
+        assert scene.camera.model in opened.metadata.camera
+        assert opened.metadata.location is not None
+        assert opened.metadata.location.latitude == pytest.approx(scene.place.latitude, abs=1e-5)
+        assert opened.metadata.location.longitude == pytest.approx(scene.place.longitude, abs=1e-5)
 
 
 def test_all_queries_ask_for_every_picture(drawn: DrawnLibrary) -> None:

@@ -282,7 +282,7 @@ def test_filters_of_where_are_joined_by_and_or_a_blank() -> None:
     [
         ("camra=Canon", "--where camra=Canon: .*no field 'camra'; did you mean camera:Canon"),
         ("camera=Canon widht>5", "no field 'widht'; did you mean width"),
-        ("zzz=1", "fields are camera"),
+        ("zzz=1", "fields are aperture, camera"),
         ("sunset", "--where sunset: expected FIELD:VALUE"),
         ("sunset width>5", "expected FIELD:VALUE"),
         ("camera=", "value is missing"),

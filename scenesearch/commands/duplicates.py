@@ -1,0 +1,56 @@
+"""`scenesearch library duplicates`."""
+
+from typing import Annotated
+
+import typer
+
+from scenesearch.commands.common import LibraryOption, library_name, open_store
+from scenesearch.console import JsonOption, print_json, printable, read_settings, say
+
+
+def library_duplicates(
+    library: LibraryOption = None,
+    distance: Annotated[
+        int,
+        typer.Option(min=0, max=7, help="Most bits of 64 in which near-duplicates' looks differ."),
+    ] = 6,
+    limit: Annotated[int, typer.Option(min=1, help="How many groups are listed.")] = 1000,
+    as_json: JsonOption = False,
+) -> None:
+    """Pictures that are in the library more than once: the same content, or nearly the same look.
+
+    Groups are listed largest first; nothing is removed.
+    """
+    from scenesearch.duplicates import find_groups, look_of
+
+    settings = read_settings()
+    name = library_name(library or settings.library)
+    with open_store(settings) as store:
+        points = store.scroll(name, payload=("sha256", "phash"))
+        looks = [look for point in points if (look := look_of(point.image_id, point.payload))]
+    groups = find_groups(looks, most_distant=distance)
+    if as_json:
+        print_json(
+            {
+                "library": name,
+                "pictures": len(looks),
+                "groups": [
+                    {
+                        "first": group.first,
+                        "copies": list(group.copies),
+                        "near": [{"image_id": i, "distance": d} for i, d in group.near],
+                    }
+                    for group in groups[:limit]
+                ],
+            }
+        )
+        return
+    for group in groups[:limit]:
+        typer.echo(printable(group.first))
+        for image_id in group.copies:
+            typer.echo(f"  same content  {printable(image_id)}")
+        for image_id, bits in group.near:
+            typer.echo(f"  {bits:>2} bits apart  {printable(image_id)}")
+    spare = sum(len(group) - 1 for group in groups)
+    more = f"; the {limit} largest are listed" if len(groups) > limit else ""
+    say(f"{name}: {spare} of {len(looks)} pictures are copies, in {len(groups)} groups{more}")
