@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import sys
 import tarfile
 import threading
 import unicodedata
@@ -14,16 +15,22 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
+import numpy as np
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from ingest.pipeline import IngestReport, ingest
 from ingest.source import Roots, SourceError
 from ingest.sources import find_sources
+from scenesearch.cli import app
+from scenesearch.images import ImageError, open_image
 from scenesearch.originals import original_of
+from scenesearch.sheet import SheetEntry, write_contact_sheet
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.filters import HasWords, Range
 from tests.conftest import COLOURS, ColourEncoder
+from tests.tiny_encoder import write_tiny_encoder
 
 
 @pytest.fixture
@@ -260,6 +267,22 @@ def test_a_list_that_ends_names_with_nul_may_hold_newlines_and_bytes_of_no_encod
     ]
 
 
+def test_the_command_reads_paths_from_standard_input(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path / "data"))
+    encoder = str(write_tiny_encoder(tmp_path / "encoder"))
+    shutil.copy(photos / "red.jpg", photos / "two\nlines.jpg")
+    for separator, options in (("\n", []), ("\0", ["--null"])):
+        names = ["red.jpg", "trip/white.jpg"] + (["two\nlines.jpg"] if options else [])
+        listed = separator.join(f"{photos}/{name}" for name in names)
+        command = ["ingest", "-", *options, "--encoder", encoder, "--json"]
+        done = CliRunner().invoke(app, command, input=listed)
+        assert done.exit_code == 0, done.output
+        report = json.loads(done.stdout)
+        assert (report["seen"], report["rejected"]) == (len(names), 0)
+
+
 def test_an_empty_list_and_an_endless_line_are_one_sentence() -> None:
     with pytest.raises(SourceError, match="names no pictures"):
         find_sources(["-"], roots=Roots(), listed=io.BytesIO(b"\n\n"))
@@ -431,6 +454,32 @@ def test_an_address_that_does_not_answer_is_one_sentence(web: str) -> None:
     for url in (f"{web}/none/", f"{web}/none.jpg", "http://127.0.0.1:9/"):
         with pytest.raises(SourceError, match=r"no such file|cannot be read"):
             find_sources([url], roots=Roots())
+
+
+def test_an_address_without_the_extra_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scenesearch.originals import _file_system
+
+    _file_system.cache_clear()
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(SourceError, match=r"pip install 'scenesearch\[remote\]'"):
+        find_sources(["s3://bucket/x"], roots=Roots())
+    with pytest.raises(ImageError, match="needs the extra 'remote'"):
+        open_image(original_of("https://example.invalid/a.jpg"))
+    _file_system.cache_clear()
+
+
+def test_answers_show_pictures_out_of_archives(
+    tmp_path: Path, store: EdgeStore, colour_encoder: ColourEncoder, roots: Roots
+) -> None:
+    shard = write_tar(tmp_path / "a.tar", {"1.jpg": picture("red")})
+    run([shard], store, colour_encoder, roots)
+    (point,) = store.scroll("photos")
+    original = original_of(point.payload["path"])
+    entries = [SheetEntry(original, "1", ""), SheetEntry(original_of(f"{shard}!none"), "2", "")]
+    write_contact_sheet(tmp_path / "sheet.png", "red", entries)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        pixels = np.asarray(sheet.convert("RGB"))
+    assert ((pixels[..., 0] > 200) & (pixels[..., 1] < 60)).sum() > 100
 
 
 def test_links_of_a_hostile_listing_lead_nowhere(

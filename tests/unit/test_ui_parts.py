@@ -2,6 +2,7 @@
 
 import io
 import socket
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,15 @@ def test_a_missing_thumbnail_is_made_from_the_original(tmp_path: Path) -> None:
     made = opened(pictures.thumbnail(tmp_path, SHA, LocalFile(original)))
     assert made.size == (320, 160)
     assert made.getpixel((9, 9)) == pytest.approx((0, 0, 255), abs=3)
+
+
+def test_an_original_in_an_archive_is_shown(tmp_path: Path) -> None:
+    Image.new("RGB", (800, 400), (0, 0, 255)).save(tmp_path / "a.png")
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(tmp_path / "a.png", "in/a.png")
+    original = pictures.original_of({"path": f"{tmp_path}/a.tar!in/a.png"})
+    assert opened(pictures.view(original)).size == (800, 400)
+    assert opened(pictures.thumbnail(tmp_path, SHA, original)).size == (320, 160)
 
 
 def test_without_thumbnail_and_original_there_is_a_placeholder(tmp_path: Path) -> None:
