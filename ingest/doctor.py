@@ -235,7 +235,7 @@ class _Visit:
         missing, changed, unreachable, remote = _Tally(), _Tally(), _Tally(), _Tally()
         without, mended = _Tally(), _Tally()
         total, seen = self._store.count(self._live.name), 0
-        keys = ("path", "size_bytes", "modified", "version", "sha256")
+        keys = ("path", "size_bytes", "modified", "etag", "sha256")
         for page in pages(self._store, self._live.name, payload=keys, on_wait=on_wait):
             for point in page:
                 path = str(point.payload.get("path", ""))

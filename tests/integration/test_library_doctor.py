@@ -2,6 +2,7 @@
 
 import json
 import os
+import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,22 @@ def test_missing_and_changed_originals_are_told_apart(world: World) -> None:
     world.thumbnail("green.jpg")
     world.ingest()
     assert [one.check for one in world.examine()] == ["thumbnails"]  # that of the red one
+
+
+def test_pictures_in_an_archive_are_as_they_were_until_it_is_rewritten(world: World) -> None:
+    def pack(*names: str) -> None:
+        with tarfile.open(world.photos / "a.tar", "w") as archive:
+            for name in names:
+                archive.add(world.photos / name, f"packed/{name}")
+
+    pack("red.jpg", "green.jpg")
+    world.ingest()
+    assert world.examine() == []
+    pack("red.jpg")
+    assert told(world.examine()) == [
+        ("wrong", "missing", "originals that are not where they were: 1"),
+        ("wrong", "changed", "originals that have changed since they were ingested: 1"),
+    ]
 
 
 def test_thumbnails_are_made_and_deleted_when_told_to_mend(world: World) -> None:
