@@ -152,7 +152,10 @@ class RemoteFile:
                 return data
             # In blocks of no size it is one request, read no further than the limit.
             with file_system(self.url).open(self.url, "rb", **_one_request(self.url)) as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+                data = _exactly(file, MAX_FILE_BYTES + 1)
+        expected = self.listed.size_bytes if self.listed is not None else len(data)
+        if len(data) < min(expected, MAX_FILE_BYTES):
+            raise OriginalError("shorter than it was said to be", transient=True)
         _check_size(len(data))
         return data
 

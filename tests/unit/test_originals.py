@@ -4,6 +4,7 @@ import os
 import pickle
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -171,6 +172,28 @@ def test_an_address_gives_size_age_and_bytes(web: tuple[str, Path]) -> None:
     state = original.state()
     assert (state.size_bytes, state.modified and state.modified.timestamp()) == (7, 1_600_000_000)
     assert (original.read(), original.read(2, 3)) == (b"picture", b"ctu")
+
+
+def test_an_answer_that_comes_in_pieces_is_read_to_its_end(tmp_path: Path) -> None:
+    body = bytes(range(256)) * 1000
+
+    class Slow(_Quiet):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            for start in range(0, len(body) if self.command == "GET" else 0, 50_000):
+                self.wfile.write(body[start : start + 50_000])
+                self.wfile.flush()
+                time.sleep(0.02)
+
+        do_HEAD = do_GET  # noqa: N815
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Slow, directory=str(tmp_path)))
+    threading.Thread(target=partial(server.serve_forever, 0.02), daemon=True).start()
+    assert original_of(f"http://127.0.0.1:{server.server_port}/a.jpg").read() == body
+    server.shutdown()
+    server.server_close()
 
 
 def test_a_member_of_an_archive_at_an_address_is_read(web: tuple[str, Path]) -> None:
