@@ -1,7 +1,7 @@
 """Near-duplicates among hits: the same file, or one that looks the same, becomes one hit.
 
-Two pictures look the same when their perceptual hashes differ in few bits and their scores hardly
-at all. A hash of mostly equal bits (a blank wall, a plain colour) says nothing and is not compared.
+Two pictures look the same when their perceptual hashes (`scenesearch.duplicates`) differ in few
+bits and their scores hardly at all: a hash alone takes one black frame with a dot for another.
 """
 
 from collections.abc import Mapping
@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
-# Of 64 bits. Crops and edits of one photograph differ by 2-6, other photographs by 20 and more.
-MAX_DISTANCE = 6
+from scenesearch.duplicates import NEAR
+
 MAX_SCORE_GAP = 0.05
-_TELLING_BITS = range(16, 49)
 
 
 class Copies:
@@ -34,9 +33,7 @@ class Copies:
         if looks is not None:
             known = len(self._owners)
             distances = np.bitwise_count(self._hashes[:known] ^ looks)
-            near = (distances <= MAX_DISTANCE) & (
-                np.abs(self._scores[:known] - score) <= MAX_SCORE_GAP
-            )
+            near = (distances <= NEAR) & (np.abs(self._scores[:known] - score) <= MAX_SCORE_GAP)
             if near.any():
                 first = self._owners[int(near.argmax())]
             else:
@@ -59,6 +56,4 @@ def _looks(phash: Any) -> np.uint64 | None:
         bits = int(phash, 16) if isinstance(phash, str) else None
     except ValueError:
         return None
-    if bits is None or bits >= 1 << 64 or bits.bit_count() not in _TELLING_BITS:
-        return None
-    return np.uint64(bits)
+    return None if bits is None or bits >= 1 << 64 else np.uint64(bits)

@@ -134,7 +134,9 @@ def parse_order(text: str, fields: Sequence[PayloadField]) -> Order:
     name = text.strip().removeprefix("-")
     found = _field_named(name, known) if name else None
     if found is None:
-        raise QueryError(f"--sort {_short(text)}: {_no_field(name, '', known)}")
+        reason = _no_field(name, "", known)
+        hint = "" if "did you mean" in reason else f"; {_listed(known)}"
+        raise QueryError(f"--sort {_short(text)}: {reason}{hint}")
     return Order(found, text.strip().startswith("-"))
 
 
@@ -311,7 +313,9 @@ def _where(text: str, fields: Sequence[PayloadField], today: date) -> Iterator[F
             raise QueryError(f"{written}: the value is missing")
         found = _filter_of(plain, op, raw, known, minus=minus)
         if not isinstance(found, FieldFilter):
-            raise QueryError(f"{written}: {found or 'expected FIELD:VALUE'}")
+            reason = found or "expected FIELD:VALUE"
+            hint = "" if "did you mean" in reason else f"; {_listed(known)}"
+            raise QueryError(f"{written}: {reason}{hint}")
         try:
             condition_of(found, known, today)
         except QueryError as error:
@@ -395,10 +399,10 @@ def _field_named(name: str, fields: Mapping[str, PayloadField]) -> str | None:
 
 
 def _no_field(name: str, raw: str, fields: Mapping[str, PayloadField]) -> str:
-    near = difflib.get_close_matches(name.lower(), [*fields, "has", "like", "near"], n=1)
+    near = difflib.get_close_matches(name.lower(), [*fields, "has", "like", "near"], 1, 0.7)
     value = f":{_short(raw)}" if raw else ""
     hint = f"; did you mean {near[0]}{value}?" if near else ""
-    return f"this library has no field {name!r}{hint or f' ({_listed(fields)})'}"
+    return f"this library has no field {name!r}{hint}"
 
 
 def _listed(fields: Iterable[str]) -> str:

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -65,6 +66,12 @@ _ARRANGED = 512
 # So many pictures tell how familiar a library is to its encoder.
 _LOOKED_AT = 256
 
+# Values of a field that are counted, the most frequent ones.
+MAX_COUNTED = 100
+
+# How long values are believed to be all: an ingest may add some.
+_VALUES_FRESH_S = 5.0
+
 # More than the page, so that copies and a next page are seen without asking twice.
 _SPARE = 16
 _PARTIAL_SHOWN = 3
@@ -109,12 +116,12 @@ def conditions_in(
     store: VectorStore, library: str, filters: Sequence[FieldFilter]
 ) -> tuple[Filter, tuple[str, ...]]:
     """The filters as conditions, with keywords looked up among the library's values; notices."""
+    fields = store.describe(library).fields
+    return conditions_of(filters, fields, lambda field: _values_of(store, library, field))
 
-    def values_of(field: str) -> list[str]:
-        values = store.facet(library, field, limit=MAX_VALUES_LOOKED_UP)
-        return [str(value) for value, _ in values]
 
-    return conditions_of(filters, store.describe(library).fields, values_of)
+def _values_of(store: VectorStore, library: str, field: str) -> list[str]:
+    return [str(value) for value, _ in store.facet(library, field, limit=MAX_VALUES_LOOKED_UP)]
 
 
 class Searcher:
@@ -142,6 +149,7 @@ class Searcher:
         self._store = store
         self._settle()
         self._max_megapixels = max_megapixels
+        self._known_values: dict[str, tuple[list[str], float]] = {}
         self._calibration = self._among_own(
             read_calibration(encoder.info.calibration, encoder.info.dimension)
         )
@@ -181,7 +189,7 @@ class Searcher:
         fetch = self._ranking(request, aim, where, notices)
         page, start, partial, more = _page(fetch, request, self._cursor(request))
         hits = self._hits(page, start)
-        facets = {name: self._counts(name, request, aim, where, notices) for name in request.facets}
+        facets = self._counts(request, aim, where, notices) if request.facets else {}
         finished = time.perf_counter()
         return SearchResult(
             query=request.text or str(request),
@@ -268,8 +276,11 @@ class Searcher:
             raise QueryError(str(error)) from None
 
     def _values(self, field: str) -> list[str]:
-        values = self._store.facet(self._collection, field, limit=MAX_VALUES_LOOKED_UP)
-        return [str(value) for value, _ in values]
+        values, read_at = self._known_values.get(field, ([], -_VALUES_FRESH_S))
+        if time.monotonic() - read_at >= _VALUES_FRESH_S:
+            values = _values_of(self._store, self._collection, field)
+            self._known_values[field] = values, time.monotonic()
+        return values
 
     def _part(self, part: Part) -> AimPart:
         match part:
@@ -371,9 +382,9 @@ class Searcher:
         self, request: Request, aim: Aim | None, where: Filter, notices: list[str]
     ) -> _Fetch:
         if aim is None:
-            return _of_list(self._browsed(request.sort, where))
+            return self._of_list(self._browsed(request.sort, where))
         if request.sort is not None:
-            payload = (request.sort.field, "sha256", "phash")
+            payload = (request.sort.field,)
             found, complete = self._relevant(aim, where, request.min_relevance, payload=payload)
             if not complete:
                 notices.append(f"sorted are the {MAX_RELEVANT} most relevant pictures")
@@ -382,7 +393,7 @@ class Searcher:
                 replace(candidate, key=_sort_key(candidate.point, field, request.sort))
                 for candidate in found
             ]
-            return _of_list(sorted(keyed, key=lambda candidate: candidate.key))
+            return self._of_list(sorted(keyed, key=lambda candidate: candidate.key))
 
         def nearest(n: int) -> list[_Candidate]:
             payload = None if n <= _FEW else ("sha256", "phash")
@@ -441,10 +452,24 @@ class Searcher:
                 return kept, below or len(found) < n
             n = min(4 * n, MAX_RELEVANT)
 
+    def _of_list(self, candidates: list[_Candidate]) -> _Fetch:
+        """The first n of them with their whole payloads."""
+
+        def first(n: int) -> list[_Candidate]:
+            wanted = [candidate.point.image_id for candidate in candidates[:n]]
+            whole = self._store.retrieve(self._collection, wanted)
+            return [
+                replace(candidate, point=replace(point, payload=whole[point.image_id].payload))
+                for candidate in candidates[:n]
+                if (point := candidate.point).image_id in whole  # not removed meanwhile
+            ]
+
+        return first
+
     def _browsed(self, sort: Order | None, where: Filter) -> list[_Candidate]:
         """All that passes the filters, by the field or by image id."""
         field = by_name(self.fields)[sort.field] if sort else None
-        keys = (*((field.name,) if field else ()), "sha256", "phash")
+        keys = (field.name,) if field else ()
         found = []
         for point in self._store.scroll(self._collection, where=where, payload=keys):
             scored = ScoredPoint(point.image_id, 0.0, point.payload)
@@ -453,16 +478,30 @@ class Searcher:
         return sorted(found, key=lambda candidate: candidate.key)
 
     def _counts(
-        self, name: str, request: Request, aim: Aim | None, where: Filter, notices: list[str]
-    ) -> tuple[tuple[str | int | bool, int], ...]:
-        """Values of the field among the pictures of the answer, most frequent first."""
-        if aim is not None and request.min_relevance > 0:
-            found, complete = self._relevant(aim, where, request.min_relevance, payload=())
-            if not complete:
-                notices.append(f"{name} is counted in the {MAX_RELEVANT} most relevant pictures")
-            answer = tuple(candidate.point.image_id for candidate in found)
-            where = (*where, OneOf("image_id", answer))
-        return tuple(self._store.facet(self._collection, name, where=where))
+        self, request: Request, aim: Aim | None, where: Filter, notices: list[str]
+    ) -> dict[str, tuple[tuple[str | int | bool, int], ...]]:
+        """Values of the fields among the pictures of the answer, most frequent first."""
+        names = request.facets
+        if aim is None or request.min_relevance == 0:  # all that passes the filters
+            return {
+                name: tuple(self._store.facet(self._collection, name, where=where))
+                for name in names
+            }
+        # Counted here: the store takes seconds to count within ten thousand ids, and one tenth of
+        # that to hand over their values.
+        found, complete = self._relevant(aim, where, request.min_relevance, payload=names)
+        if not complete:
+            notices.append(f"counted are the {MAX_RELEVANT} most relevant pictures")
+        counts: dict[str, Counter[str | int | bool]] = {name: Counter() for name in names}
+        for candidate in found:
+            for name in names:
+                value = candidate.point.payload.get(name)
+                values = value if isinstance(value, list) else [value]
+                counts[name].update({value for value in values if value is not None})
+        return {
+            name: tuple(sorted(counted.items(), key=lambda item: (-item[1], item[0])))[:MAX_COUNTED]
+            for name, counted in counts.items()
+        }
 
     # Hits
 
@@ -500,10 +539,6 @@ def _candidates(points: Sequence[ScoredPoint], aim: Aim) -> list[_Candidate]:
         _Candidate(point, float(probability), (-point.score, point.image_id))
         for point, probability in zip(points, relevance, strict=True)
     ]
-
-
-def _of_list(candidates: list[_Candidate]) -> _Fetch:
-    return lambda n: candidates[:n]
 
 
 def _sort_key(point: ScoredPoint, field: PayloadField, order: Order) -> tuple[Any, ...]:

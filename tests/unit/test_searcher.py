@@ -165,9 +165,7 @@ def test_filters_narrow_the_words_answer_and_notices_say_what_was_meant(photos: 
     answer = photos.searcher.search("red camera:cannon time: 10:30")
     assert answer.hits == ()
     assert answer.notices == (
-        "time: was read as words: this library has no field 'time' (fields are camera, captions, "
-        "folder, height, image_id, location, modified, orientation, sha256, size_bytes, stars, "
-        "tags and 2 more)",
+        "time: was read as words: this library has no field 'time'",
         "camera:cannon: no picture has such a value; did you mean camera:canon?",
     )
     assert conditions_in(photos.store, "photos", answer_filters(photos, "camera:d90"))[0] == (
@@ -290,9 +288,9 @@ def test_copies_become_one_hit_with_their_names(photos: Photos) -> None:
     assert len(photos.ids("red")) == 4
 
 
-def test_plain_pictures_and_unlike_ones_are_no_copies(photos: Photos) -> None:
-    photos.add("plain-1.jpg", (220, 30, 30), {"phash": "8000000000000000"})
-    photos.add("plain-2.jpg", (220, 31, 30), {"phash": "8000000000000000"})
+def test_pictures_without_a_look_and_unlike_ones_are_no_copies(photos: Photos) -> None:
+    photos.add("plain-1.jpg", (220, 30, 30))
+    photos.add("plain-2.jpg", (220, 31, 30), {"phash": None})
     photos.add("far-1.jpg", COLOURS["red"], {"phash": TELLING})
     photos.add("far-2.jpg", COLOURS["yellow"], {"phash": TELLING})
     photos.add("odd.jpg", COLOURS["red"], {"phash": "no hash"})
