@@ -61,6 +61,30 @@ class Settings(BaseSettings):
     max_megapixels: float = Field(
         default=200, gt=0, description="Larger pictures are rejected (decompression bombs)."
     )
+    qdrant_read_only_api_key: SecretStr | None = Field(
+        default=None,
+        description="API key of the Qdrant server that a read-only page uses instead.",
+    )
+    page_read_only: bool = Field(
+        default=False,
+        description="A page for the public: it searches, and neither adds, promotes nor saves.",
+    )
+    page_folders: str = Field(
+        default="",
+        description="Folders whose pictures a visitor of the page may add, with ':' between them "
+        "(';' on Windows); empty: on localhost the home folder and mounted disks, else none.",
+    )
+    page_upload_mb: int = Field(
+        default=50, ge=1, le=1024, description="Largest file a visitor of the page may upload, MB."
+    )
+    page_password: SecretStr | None = Field(
+        default=None,
+        description="Hash of the page's password; `scenesearch ui --hash-password` makes it.",
+    )
+    page_login: bool = Field(
+        default=False,
+        description="Visitors log in with the OIDC provider of .streamlit/secrets.toml.",
+    )
 
     @field_validator("qdrant_grpc_port", "threads", "batch_size", mode="before")
     @classmethod

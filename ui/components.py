@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from ui.style import STYLE
+from ui.style import KEYS, STYLE
 
 PAGE_SIZE = 24
 
@@ -25,6 +25,7 @@ class Card:
     """One picture of a grid: its number on the screen, its thumbnail and its words."""
 
     number: int
+    image_id: str
     thumbnail: bytes
     title: str
     detail: str = ""
@@ -32,6 +33,7 @@ class Card:
 
 def style() -> None:
     st.html(STYLE)
+    st.html(KEYS, unsafe_allow_javascript=True)
 
 
 def label(text: str) -> str:
@@ -49,9 +51,18 @@ def small(text: str, *, key: str) -> None:
         st.text(text)
 
 
-def grid(cards: Sequence[Card], on_open: Callable[[Card], None]) -> None:
-    """Cards in as many columns as fit, two on a phone; a click on a picture opens it."""
-    cells = st.grid(min_column_width=150, gap="small", key="grid")
+def grid(
+    cards: Sequence[Card],
+    on_open: Callable[[Card], None],
+    *,
+    key: str = "grid",
+    pick: Callable[[Card], None] | None = None,
+) -> None:
+    """Cards in as many columns as fit, two on a phone; a click on a picture opens it.
+
+    `pick` draws what selects a card.
+    """
+    cells = st.grid(min_column_width=150, gap="small", key=key)
     opened = None
     for card in cards:
         with cells.cell(), st.container(key=f"card-{card.number}"):
@@ -59,6 +70,9 @@ def grid(cards: Sequence[Card], on_open: Callable[[Card], None]) -> None:
             # Its label is read out and never shown: style.py lays the button over the picture.
             if st.button(f"Open picture {card.number}", key=f"open-{card.number}"):
                 opened = card
+            if pick is not None:
+                with st.container(key=f"pick-{card.number}"):
+                    pick(card)
             with st.container(key=f"words-{card.number}"):
                 st.text(card.title)
             if card.detail:
@@ -96,3 +110,11 @@ def title_of(payload: dict[str, Any], image_id: str) -> str:
     """What to call a picture: its first caption, else its file name."""
     captions = payload.get("captions") or ()
     return next((text for text in captions if text.strip()), "") or Path(image_id).name
+
+
+def duration(seconds: float) -> str:
+    """Time in words a person would use: '12 s', '3 min', '2 h 10 min'."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"

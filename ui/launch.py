@@ -11,11 +11,17 @@ _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 _started_with: Settings | None = None
+_is_local = True
 
 
 def page_settings() -> Settings:
     """What `run_page` was started with, else what the environment says."""
     return _started_with or Settings()
+
+
+def is_local() -> bool:
+    """Whether the page listens to this machine alone."""
+    return _is_local
 
 
 class PageError(SceneSearchError):
@@ -35,10 +41,12 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
         raise PageError(
             f"the page needs {error.name}: install it with `pip install 'scenesearch[ui]'`"
         ) from None
-    global _started_with
+    global _started_with, _is_local
+    _is_local = address in _LOOPBACK
     _started_with = Settings(library=library) if library else Settings()
     app = Path(__file__).with_name("app.py")
-    options = [f"--{name}={value}" for name, value in _server_options(address, port).items()]
+    wanted = _server_options(address, port, _started_with.page_upload_mb)
+    options = [f"--{name}={value}" for name, value in wanted.items()]
     if address in _LOOPBACK:
         # A name that an attacker's DNS points at this machine must not reach private pictures.
         options += [f"--server.allowedHosts={host}" for host in ("localhost", "127.0.0.1", "::1")]
@@ -48,8 +56,9 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     return 0
 
 
-def _server_options(address: str, port: int) -> dict[str, str | int]:
+def _server_options(address: str, port: int, upload_mb: int) -> dict[str, str | int]:
     return {
+        "server.maxUploadSize": upload_mb,
         "server.address": address,
         "server.port": port,
         "server.headless": "true",

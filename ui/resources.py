@@ -1,27 +1,44 @@
-"""What the page keeps for the whole process: settings, store, encoder, the filters' choices."""
+"""What the page keeps for the whole process: settings, store, encoders, what runs in the
+background; the one place from which the page starts what `ingest` and `training` offer."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import streamlit as st
 
 from scenesearch.encoder.base import Encoder
-from scenesearch.encoder.known import find_by_fingerprint
-from scenesearch.encoder.onnx import OnnxEncoder
+from scenesearch.encoder.known import find_by_fingerprint, remember_encoder
+from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
+from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
 from scenesearch.encoder.vectors import TextVectors
+from scenesearch.rejects import FILE_NAME, Reject, Rejects
+from scenesearch.searcher import Searcher
 from scenesearch.settings import Settings
-from scenesearch.store.base import CollectionSpec, StoreError, VectorStore
+from scenesearch.store.base import CollectionMissing, CollectionSpec, StoreError, VectorStore
 from scenesearch.store.filters import Range
 from scenesearch.store.open import open_store
+from ui.jobs import Job, Jobs
 from ui.launch import page_settings
+
+if TYPE_CHECKING:
+    from ingest.build import BuildReport
+    from ingest.report import IngestReport
+    from ingest.source import Roots, Source
 
 # More values than this are not listed; the filter then takes typed ones too.
 MAX_CHOICES = 200
 
 # So long after its last use an embedded library is let go, for an ingest that waits for it.
 IDLE_S = 5.0
+
+SAMPLE_SIZE = 300
 
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
 
@@ -34,13 +51,21 @@ def settings() -> Settings:
 @st.cache_resource(show_spinner="Opening the library …")
 def store() -> VectorStore:
     """The one store of this process; a failure is raised and not remembered."""
-    now = settings()
+    return _open_store(settings())
+
+
+def _open_store(now: Settings, *, on_wait: Callable[[str], None] | None = None) -> VectorStore:
+    key = now.qdrant_api_key
+    if now.page_read_only and now.qdrant_read_only_api_key is not None:
+        key = now.qdrant_read_only_api_key
     return open_store(
         edge_dir=now.edge_dir,
         qdrant_url=now.qdrant_url,
-        qdrant_api_key=now.qdrant_api_key.get_secret_value() if now.qdrant_api_key else None,
+        qdrant_api_key=key.get_secret_value() if key else None,
         grpc_port=now.qdrant_grpc_port,
         timeout_s=now.qdrant_timeout_s,
+        patience_s=now.qdrant_patience_s if on_wait else None,
+        on_wait=on_wait,
     )
 
 
@@ -71,7 +96,13 @@ class _Lease:
         # The guard keeps a session from beginning its work in the middle of this.
         with self._guard, suppress(StoreError):
             if self._at_work == 0:
-                store.release(library)
+                for name in {library, *_collections_of(store, library)}:
+                    store.release(name)
+
+
+def _collections_of(store: VectorStore, library: str) -> list[str]:
+    """All that an evaluation or a comparison may have opened."""
+    return [name for name in store.collections() if name.startswith(f"{library}-")]
 
 
 @st.cache_resource(show_spinner=False)
@@ -85,6 +116,41 @@ def opened_library(library: str) -> Iterator[VectorStore]:
     opened = store()
     with _lease().held(opened, library):
         yield opened
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A library that can be asked."""
+
+    settings: Settings
+    library: str
+    store: VectorStore
+    encoder: Encoder
+    searcher: Searcher
+
+    @property
+    def thumbnails_dir(self) -> Path:
+        return self.settings.library_dir(self.library) / "thumbnails"
+
+
+@contextmanager
+def searching(collection: str | None = None) -> Iterator[Opened]:
+    """The page's library, or one collection of it, with the encoder whose vectors it holds."""
+    now = settings()
+    with opened_library(now.library) as opened:
+        name = collection or now.library
+        loaded = encoder(opened.describe(name))
+        searcher = Searcher(
+            loaded,
+            opened,
+            name,
+            texts=_texts(loaded.info.fingerprint, loaded),
+            max_megapixels=now.max_megapixels,
+        )
+        yield Opened(now, now.library, opened, loaded, searcher)
+
+
+# --- encoders --------------------------------------------------------------------------------
 
 
 def encoder(spec: CollectionSpec) -> Encoder:
@@ -102,20 +168,39 @@ def _encoder(fingerprint: str, name: str) -> Encoder:
 
 
 @st.cache_resource(show_spinner=False, max_entries=2)
-def texts(fingerprint: str, _encoder: Encoder) -> TextVectors:
+def _texts(fingerprint: str, _encoder: Encoder) -> TextVectors:
     """Embeddings of what visitors last asked, kept for all of them."""
     return TextVectors(_encoder)
 
 
-def load_encoder(settings: Settings, fingerprint: str, name: str) -> Encoder:
-    folder = find_by_fingerprint(
-        fingerprint,
-        name,
-        default=settings.encoder,
-        shelf=settings.models_dir,
-        file=settings.known_encoders,
+def load_encoder(
+    settings: Settings, fingerprint: str, name: str, image_threads: int | None = None
+) -> Encoder:
+    """The encoder of that fingerprint; without one, that of the name."""
+    folder = (
+        find_by_fingerprint(
+            fingerprint,
+            name,
+            default=settings.encoder,
+            shelf=settings.models_dir,
+            file=settings.known_encoders,
+        )
+        if fingerprint
+        else find_encoder(name, settings.models_dir)
     )
-    return OnnxEncoder(folder, threads=settings.threads)
+    return OnnxEncoder(folder, threads=settings.threads, image_threads=image_threads)
+
+
+def _library_encoder(now: Settings, opened: VectorStore) -> Encoder:
+    """For pictures: the library's own, or for a new one the default; one thread a worker."""
+    try:
+        spec = opened.describe(now.library)
+    except CollectionMissing:
+        return load_encoder(now, "", now.encoder, 1)
+    return load_encoder(now, spec.fingerprint, spec.encoder, 1)
+
+
+# --- what a library holds --------------------------------------------------------------------
 
 
 @st.cache_data(ttl=60, show_spinner=False)
@@ -128,3 +213,230 @@ def choices(library: str, field: str) -> list[str | int | bool]:
 def has_values(library: str, field: str) -> bool:
     """Whether any picture has this date field; a minute old at most."""
     return store().count(library, where=(Range(field, at_least=_LONG_AGO),)) > 0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a library's pictures are, counted; `twins` are ids of files of the same content."""
+
+    formats: Counter[str]
+    years: Counter[str]
+    size_bytes: int
+    captioned: int
+    located: int
+    twins: list[list[str]]
+
+
+@st.cache_data(ttl=300, max_entries=2, show_spinner="Counting …")
+def facts(library: str, collection: str, count: int) -> Facts:
+    """Read once for all visitors; `collection` and `count` tell when it has changed."""
+    formats: Counter[str] = Counter()
+    years: Counter[str] = Counter()
+    size = captioned = located = 0
+    by_content: dict[str, list[str]] = {}
+    wanted = ("path", "taken", "size_bytes", "captions", "location", "sha256")
+    for point in store().scroll(library, payload=wanted):
+        payload = point.payload
+        formats[PurePath(str(payload.get("path", ""))).suffix.lower().lstrip(".") or "none"] += 1
+        years[str(payload.get("taken", ""))[:4] or "unknown"] += 1
+        size += int(payload.get("size_bytes") or 0)
+        captioned += bool(payload.get("captions"))
+        located += payload.get("location") is not None
+        by_content.setdefault(str(payload.get("sha256", "")), []).append(point.image_id)
+    twins = [sorted(ids) for sha256, ids in by_content.items() if sha256 and len(ids) > 1]
+    return Facts(formats, years, size, captioned, located, sorted(twins))
+
+
+def encoder_names() -> list[str]:
+    """Bundled and shelved encoders."""
+    return list(dict.fromkeys([*bundled_encoders(), *shelved_encoders(settings().models_dir)]))
+
+
+def rejects(library: str) -> list[Reject]:
+    """What could not be ingested; none where no run has left a table."""
+    file = settings().library_dir(library) / FILE_NAME
+    if not file.exists():
+        return []
+    with closing(Rejects(file)) as table:
+        return list(table.all())
+
+
+# --- in the background -----------------------------------------------------------------------
+
+
+@st.cache_resource(show_spinner=False)
+def jobs() -> Jobs:
+    return Jobs()
+
+
+def start_ingest(folders: Sequence[Path], *, manifest: Path | None = None, title: str) -> Job:
+    """Bring the folders' pictures in; with a manifest first what it says of the one folder's."""
+
+    def work(job: Job) -> "IngestReport":
+        from ingest.sources import find_sources
+
+        def sources(roots: "Roots") -> "list[list[Source]]":
+            plain = [find_sources(folders, roots=roots)]
+            if manifest is None:
+                return plain
+            return [find_sources(folders, roots=roots, manifest=manifest), *plain]
+
+        return _ingest(job, sources)
+
+    return _start(title, work)
+
+
+def start_retry(rejected: Sequence[Reject]) -> Job:
+    """Try the rejected pictures again, whether or not their files changed."""
+
+    def work(job: Job) -> "IngestReport":
+        from ingest.sources import rejected_source
+
+        return _ingest(job, lambda roots: [[rejected_source(rejected)]], retry=True)
+
+    return _start("Trying left-out pictures again", work)
+
+
+def start_sample() -> Job:
+    """Draw the sample library and bring it in."""
+
+    def work(job: Job) -> "IngestReport":
+        from ingest.sources import find_sources
+        from scenesearch.datasets.drawn import write_library
+
+        folder = settings().data_dir / "demo-pictures"
+        job.detail = "drawing the pictures"
+        write_library(folder, size=SAMPLE_SIZE, progress=lambda done: job.tick(done, SAMPLE_SIZE))
+        return _ingest(job, lambda roots: [find_sources([folder], roots=roots)])
+
+    return _start("Loading the sample library", work)
+
+
+def start_build(encoder_name: str) -> Job:
+    """Make another encoder's collection beside the live one, which keeps answering."""
+
+    def work(job: Job) -> "BuildReport":
+        from ingest.build import BuildOptions, build
+
+        now = settings()
+        with _working(job) as opened:
+            loaded = load_encoder(now, "", encoder_name, 1)
+            remember_encoder(now.known_encoders, loaded.info)
+            return build(
+                now.library,
+                encoder=loaded,
+                store=opened,
+                options=BuildOptions(
+                    workers=_workers(now),
+                    batch_size=now.batch_size or BuildOptions.batch_size,
+                    max_megapixels=now.max_megapixels,
+                ),
+                on_progress=lambda report: job.tick(report.seen, report.total),
+            )
+
+    return _start(f"Building with encoder {encoder_name}", work)
+
+
+def start(title: str, work: Callable[[Job, VectorStore], Any]) -> Job:
+    """Other long work on the library, as an evaluation."""
+
+    def with_store(job: Job) -> Any:
+        with _working(job) as opened:
+            return work(job, opened)
+
+    return _start(title, with_store)
+
+
+def _start(title: str, work: Callable[[Job], Any]) -> Job:
+    # Counts and choices on the screen are of before.
+    return jobs().start(title, work, at_end=st.cache_data.clear)
+
+
+@contextmanager
+def _working(job: Job) -> Iterator[VectorStore]:
+    """The store for long work: embedded, the page's own; of a server a patient one."""
+    now = settings()
+    with ExitStack() as stack:
+        if not now.qdrant_url:
+            yield stack.enter_context(opened_library(now.library))
+            return
+
+        def waiting(sentence: str) -> None:
+            job.detail = sentence
+
+        yield stack.enter_context(closing(_open_store(now, on_wait=waiting)))
+
+
+def _ingest(
+    job: Job, find: "Callable[[Roots], list[list[Source]]]", *, retry: bool = False
+) -> "IngestReport":
+    """One run for each list of sources; the report counts all of them."""
+    from ingest.pipeline import IngestOptions, ingest
+    from ingest.report import IngestReport
+    from ingest.source import Roots
+
+    now = settings()
+    own = now.library_dir(now.library)
+    job.detail = "looking for pictures"
+    runs = find(Roots(own / "sources.json"))
+    with _working(job) as opened, closing(Rejects(own / FILE_NAME)) as table:
+        loaded = _library_encoder(now, opened)
+        remember_encoder(now.known_encoders, loaded.info)
+        whole = IngestReport(now.library, "")
+        for sources in runs:
+
+            def told(report: IngestReport) -> None:
+                job.tick(
+                    whole.seen + report.seen,
+                    whole.seen + report.total,
+                    f"{report.written:,} added, {report.skipped:,} unchanged, "
+                    f"{report.rejected:,} left out",
+                )
+
+            report = ingest(
+                sources,
+                library=now.library,
+                encoder=loaded,
+                store=opened,
+                thumbnails_dir=own / "thumbnails",
+                rejects=table,
+                options=IngestOptions(
+                    workers=_workers(now),
+                    batch_size=now.batch_size,
+                    max_megapixels=now.max_megapixels,
+                    retry_rejects=retry,
+                ),
+                on_progress=told,
+            )
+            whole.add(report)
+            whole.interrupted = report.interrupted
+            if report.interrupted:
+                break
+        return whole
+
+
+def _workers(now: Settings) -> int:
+    """A core is left to the visitors."""
+    return now.threads or max(1, usable_cores() - 1)
+
+
+# --- the map ---------------------------------------------------------------------------------
+
+
+@st.cache_data(ttl=300, max_entries=2, show_spinner="Reading the library …")
+def vectors(
+    library: str, collection: str, count: int, most: int
+) -> tuple[list[str], np.ndarray, list[dict[str, Any]]]:
+    """Up to `most` pictures spread evenly over the library: ids, embeddings, payloads.
+
+    `collection` and `count` tell when what was read before is no longer the library.
+    """
+    every = max(1, -(-count // most))
+    points = [
+        point
+        for number, point in enumerate(store().scroll(library, with_vectors=True))
+        if number % every == 0 and point.vector is not None
+    ]
+    ids = [point.image_id for point in points]
+    embeddings = np.stack([point.vector for point in points]) if points else np.empty((0, 2))
+    return ids, embeddings, [dict(point.payload) for point in points]

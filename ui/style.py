@@ -1,8 +1,8 @@
-"""The page's own style sheet, on top of Streamlit's light and dark themes."""
+"""The page's own style sheet, on top of Streamlit's light and dark themes, and its keys."""
 
 STYLE = """
 <style>
-  .stMainBlockContainer { padding: 3rem clamp(1rem, 3vw, 2.5rem); }
+  .stMainBlockContainer { padding: 4rem clamp(1rem, 3vw, 2.5rem) 3rem; }
   .stMainBlockContainer h1 { font-size: 1.9rem; padding: 0.5rem 0; }
 
   /* Text from a library keeps its own line breaks and never widens the page. */
@@ -30,12 +30,59 @@ STYLE = """
     font-size: 0.9rem; line-height: 1.3;
     display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden;
   }
+  /* The tick that selects a picture, in its corner, with a ground that every picture bears. */
+  [class*="st-key-pick-"] {
+    position: absolute; top: 0.35rem; left: 0.35rem; z-index: 2; width: auto;
+    background: rgba(255, 255, 255, 0.85); border-radius: 0.35rem; padding: 0.15rem 0.2rem;
+  }
+  [class*="st-key-pick-"] label { min-height: 1.5rem; padding: 0.1rem; }
+  [class*="st-key-pick-"] [data-testid="stWidgetLabel"] { display: none; }
 
   [class*="st-key-small-"] [data-testid="stText"] span {
-    font-size: 0.8rem; line-height: 1.3; opacity: 0.7;
+    font-size: 0.8rem; line-height: 1.3; opacity: 0.8;
   }
 
   /* The original as high as the window allows, so that its description is in sight. */
-  .st-key-original [data-testid="stImage"] img { max-height: 72vh; object-fit: contain; }
+  .st-key-original [data-testid="stImage"] img { max-height: 64vh; object-fit: contain; }
 </style>
+"""
+
+# '/' goes to the box, arrows from picture to picture; Enter opens one because it is a button.
+# Installed once in the window, whatever is drawn afterwards.
+KEYS = """
+<script>
+(() => {
+  const page = window;
+  if (page.scenesearchKeys) return;
+  page.scenesearchKeys = true;
+  const typing = (element) => element && (
+    element.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(element.tagName));
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "/" && !typing(event.target)) {
+      const box = document.querySelector('.st-key-q input, .st-key-mixed input');
+      if (box) { box.focus(); box.select(); event.preventDefault(); }
+      return;
+    }
+    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: 0, ArrowUp: 0 }[event.key];
+    const card = event.target.closest && event.target.closest('[class*="st-key-open-"]');
+    if (step === undefined || !card) return;
+    const cards = [...document.querySelectorAll('[class*="st-key-open-"] button')];
+    const here = cards.findIndex((button) => card.contains(button));
+    let next = here + step;
+    if (step === 0) {
+      const box = cards[here].getBoundingClientRect();
+      const way = event.key === "ArrowDown" ? 1 : -1;
+      next = here;
+      for (let at = here + way; at >= 0 && at < cards.length; at += way) {
+        const other = cards[at].getBoundingClientRect();
+        if (Math.abs(other.left - box.left) < box.width / 2 && other.top !== box.top) {
+          next = at; break;
+        }
+      }
+    }
+    if (cards[next]) { cards[next].focus(); event.preventDefault(); }
+  });
+})();
+</script>
 """

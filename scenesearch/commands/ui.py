@@ -18,6 +18,12 @@ def ui(
     library: LibraryOption = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the page.")] = 8501,
     address: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    hash_password: Annotated[
+        bool,
+        typer.Option(
+            "--hash-password", help="Ask for a password, print SCENESEARCH_PAGE_PASSWORD for it."
+        ),
+    ] = False,
 ) -> None:
     """Open the search page in the browser."""
     try:
@@ -25,5 +31,11 @@ def ui(
     except ModuleNotFoundError as error:
         missing = error.name
         fail(f"the page needs {missing}: pip install 'scenesearch[ui]'")
+    if hash_password:
+        from ui.access import hash_password as hashed
+
+        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+        typer.echo(f"SCENESEARCH_PAGE_PASSWORD={hashed(password)}")
+        return
     settings = read_settings()
     sys.exit(run_page(port=port, address=address, library=library or settings.library))

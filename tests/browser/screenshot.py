@@ -42,7 +42,8 @@ def main(query: str, target: Path) -> None:
             page.get_by_label("Describe a scene").press("Enter")
             expect(page.get_by_text(" searched · ")).to_be_visible(timeout=60_000)
             page.wait_for_function(
-                "[...document.querySelectorAll('.st-key-grid img')].every(i => i.naturalWidth)"
+                "[...document.querySelectorAll('[class*=st-key-grid] img')]"
+                ".every(i => i.naturalWidth)"
             )
             page.wait_for_timeout(1000)  # the last fade
             shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")

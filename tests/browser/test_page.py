@@ -68,7 +68,7 @@ def ask(page: Page, text: str) -> None:
 
 
 def pictures(page: Page) -> Any:
-    return page.locator(".st-key-grid img")
+    return page.locator('[class*="st-key-grid"] img')
 
 
 def test_a_visitor_asks_sees_pictures_filters_and_opens_one(visit: Page, tmp_path: Path) -> None:
@@ -78,7 +78,8 @@ def test_a_visitor_asks_sees_pictures_filters_and_opens_one(visit: Page, tmp_pat
     # The grid of the library before the question has 24 pictures too: wait for the answer's.
     expect(pictures(visit).first).to_have_attribute("alt", "red-00.png")
     loaded = "all => all.every(image => image.complete && image.naturalWidth > 0)"
-    visit.wait_for_function(f"({loaded})([...document.querySelectorAll('.st-key-grid img')])")
+    grid = "[...document.querySelectorAll('[class*=st-key-grid] img')]"
+    visit.wait_for_function(f"({loaded})({grid})")
     assert "q=red" in visit.url
 
     visit.get_by_role("group", name="Taken until").locator("[data-type=year]").click()

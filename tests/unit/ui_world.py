@@ -91,3 +91,9 @@ def build_library(
 def open_page() -> AppTest:
     """The page after its first run."""
     return AppTest.from_file(str(Path(ui.__file__).with_name("app.py")), default_timeout=30).run()
+
+
+def open_view(name: str) -> AppTest:
+    """One view of the page by itself, as the module `ui.views.<name>` draws it."""
+    script = f"from ui.views import {name} as view\nview.show()\n"
+    return AppTest.from_string(script, default_timeout=60).run()

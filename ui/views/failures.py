@@ -7,6 +7,7 @@ import streamlit as st
 
 from scenesearch.encoder.base import EncoderError
 from scenesearch.errors import SceneSearchError
+from scenesearch.query import QueryError
 from scenesearch.relevance import CalibrationError
 from scenesearch.store.base import (
     CollectionMissing,
@@ -14,6 +15,9 @@ from scenesearch.store.base import (
     IndexBusy,
     StoreUnavailable,
 )
+from ui import resources
+from ui.jobs import Job
+from ui.views.progress import show_progress
 
 _TITLES: dict[type[Exception], str] = {
     IndexBusy: "The library is in use by another program",
@@ -36,6 +40,8 @@ def told_in_words(library: str) -> Iterator[None]:
         yield
     except CollectionMissing:
         no_library(library)
+    except QueryError as error:
+        st.text(str(error))
     except SceneSearchError as error:
         kind = next(kind for kind in _TITLES if isinstance(error, kind))
         _explain(_TITLES[kind], str(error), _ADVICE.get(kind, ""))
@@ -43,29 +49,40 @@ def told_in_words(library: str) -> Iterator[None]:
 
 def no_library(library: str) -> None:
     """Nothing has been ingested under that name."""
-    st.subheader(":material/photo_library: There is no library of this name yet")
-    st.text(f"Make “{library}” from a folder of pictures:")
-    _ingest_command(library)
-    st.text("Or see it work on a drawn sample library:")
-    st.code("scenesearch demo", language="shell")
-    st.button("Look again", key="retry")
+    st.subheader(":material/photo_library: There is no library of this name yet", anchor=False)
+    st.text(f"“{library}” is made with the first pictures that are added to it.")
+    _ways_to_begin()
 
 
 def empty_library(library: str) -> None:
     """The library is there and holds nothing."""
-    st.subheader(":material/photo_library: This library is empty")
-    st.text(f"Put pictures into “{library}”:")
-    _ingest_command(library)
+    st.subheader(":material/photo_library: This library is empty", anchor=False)
+    st.text(f"Nothing has been added to “{library}” yet.")
+    _ways_to_begin()
+
+
+def _ways_to_begin() -> None:
+    job = _working()
+    if job is not None:
+        show_progress()
+    elif not resources.settings().page_read_only:
+        st.text("Add your own pictures in the view Library, or look around in drawn ones first.")
+        with st.container(horizontal=True):
+            if st.button("Load the sample pictures", type="primary", key="sample"):
+                resources.start_sample()
+                st.rerun()
+            st.button("Look again", key="retry")
+        return
     st.button("Look again", key="retry")
 
 
-def _ingest_command(library: str) -> None:
-    st.code(f"scenesearch ingest FOLDER --library {library}", language="shell")
+def _working() -> Job | None:
+    return resources.jobs().current
 
 
 def _explain(title: str, message: str, advice: str) -> None:
     with st.container(border=True, key="failure"):
-        st.subheader(f":material/error: {title}")
+        st.subheader(f":material/error: {title}", anchor=False)
         st.text(message)
         if advice:
             st.text(advice)

@@ -38,6 +38,13 @@ def clear_filters() -> None:
         st.session_state[key] = [] if isinstance(st.session_state[key], list) else None
 
 
+def narrow(field: str, value: str) -> None:
+    """Ask for this value of the field too; a callback, as above."""
+    key = _PREFIX + field
+    text = "top folder" if value == _TOP else value
+    st.session_state[key] = [*dict.fromkeys([*st.session_state.get(key, []), text])]
+
+
 def _choice(library: str, field: PayloadField) -> Iterator[Condition]:
     values = resources.choices(library, field.name)
     if not values or (field.hierarchical and values == [_TOP]):

@@ -1,65 +1,208 @@
-"""One picture as large as the window, with what is known of it."""
+"""One picture as large as the window, with what is known of it and what it leads to."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import altair as alt
+import pandas as pd
 import streamlit as st
 
-from scenesearch.images import ImageError
+from scenesearch import why as reasons
+from scenesearch.errors import SceneSearchError
+from scenesearch.images import ImageError, open_image
+from scenesearch.request import Like, Request, Upload
 from scenesearch.store.fields import PayloadField
-from ui import pictures
+from ui import pictures, resources
 from ui.components import small, title_of
+from ui.resources import Opened
 
 # Shown by other means, or of no use to a reader.
-_NOT_LISTED = {"image_id", "sha256", "captions", "width", "height", "modified", "orientation"}
+_NOT_LISTED = {
+    "image_id",
+    "sha256",
+    "phash",
+    "captions",
+    "width",
+    "height",
+    "modified",
+    "orientation",
+}
+_WHY_SIDE = 900
 
 
 @st.dialog("Picture", width="large", icon=":material/image:")
 def show_original(
+    opened: Opened,
     image_id: str,
     payload: Mapping[str, Any],
-    fields: Sequence[PayloadField],
     *,
     found: str = "",
     fallback: bytes,
-    max_megapixels: float,
+    request: Request | None = None,
 ) -> None:
     """The original, or its thumbnail with the reason; below it captions and metadata."""
+    most = opened.settings.max_megapixels
     original = pictures.original_of(payload)
-    title = title_of(payload, image_id)
+    title = title_of(dict(payload), image_id)
     picture, words = st.columns([2, 1], gap="medium")
     with picture.container(key="original"):
         try:
-            st.image(pictures.view(original, max_megapixels), width="stretch", alt=title)
+            st.image(pictures.view(original, most), width="stretch", alt=title)
         except ImageError as error:
-            path_is_readable = False
+            readable = False
             st.image(fallback, width="stretch", alt=title)
             st.text(
                 f"The original cannot be shown: {error}. If it was moved, ingest its new folder; "
                 "if it is on another disk, connect that."
             )
         else:
-            path_is_readable = True
+            readable = True
     with words:
         for caption in payload.get("captions") or ():
             st.text(caption)
-        facts = "\n".join(f"{name}: {value}" for name, value in _facts(payload, fields))
+        facts = "\n".join(
+            f"{name}: {value}" for name, value in _facts(payload, opened.searcher.fields)
+        )
         small(facts, key="facts")
         if found:
             small(found, key="found")
-        if path_is_readable:
+        _ways_on(image_id, request)
+        if readable:
             st.download_button(
                 "Download the original",
                 original.read,
                 file_name=original.name,
                 on_click="ignore",
                 icon=":material/download:",
+                width="stretch",
             )
+    if request is not None and request.parts and readable:
+        _why(request, image_id)
+    location = payload.get("location")
+    if isinstance(location, Mapping):
+        _place(location)
     st.code(str(original), language=None, wrap_lines=True)
 
 
-def _facts(payload: Mapping[str, Any], fields: Sequence[PayloadField]) -> Iterator[tuple[str, str]]:
+def _ways_on(image_id: str, request: Request | None) -> None:
+    """More like this, and the same request without what is like this."""
+    like = str(Like(image_id))
+    if st.button(
+        "More like this",
+        icon=":material/image_search:",
+        width="stretch",
+        on_click=ask_next,
+        args=(like,),
+    ):
+        st.rerun()
+    if request is None or not request.parts or any(isinstance(p, Upload) for p in request.parts):
+        return
+    if st.button(
+        "Not this",
+        icon=":material/block:",
+        width="stretch",
+        help="The same request without pictures like this one.",
+        on_click=ask_next,
+        args=(_without(request, image_id),),
+    ):
+        st.rerun()
+
+
+def _without(request: Request, image_id: str) -> str:
+    return str(replace(request, parts=(*request.parts, Like(image_id, excluded=True))))
+
+
+def ask_next(text: str) -> None:
+    """The text is asked by the search view's next run; a callback."""
+    st.session_state["next_request"] = text
+
+
+def _why(request: Request, image_id: str) -> None:
+    """What in the words, and where in the picture: asked for, as it takes a moment."""
+    if not st.toggle("Why was it found?", key="why"):
+        return
+    try:
+        with resources.searching() as opened:
+            point = opened.store.retrieve(opened.library, [image_id], with_vectors=True)[image_id]
+            image = open_image(
+                pictures.original_of(point.payload),
+                reduce_to=_WHY_SIDE,
+                max_megapixels=opened.settings.max_megapixels,
+            ).image
+            image.thumbnail((_WHY_SIDE, _WHY_SIDE))
+            if point.vector is None:
+                raise KeyError(image_id)
+            because = reasons.why(
+                opened.searcher, opened.encoder, request, image_id, point.vector, image
+            )
+    except (SceneSearchError, KeyError) as error:
+        st.text(f"This cannot be told now: {error}")
+        return
+    left, right = st.columns(2, gap="medium")
+    with left:
+        if because.heat is not None:
+            st.image(
+                reasons.overlay(image, because.heat),
+                width="stretch",
+                alt="The picture, red where it shows what was asked for",
+            )
+    with right:
+        small("What each word adds; red in the picture is where it is seen.", key="why")
+        effects = pd.DataFrame(
+            {
+                "word": [f"{n}. {one.word}" for n, one in enumerate(because.words, 1)],
+                "effect": [one.effect for one in because.words],
+            }
+        )
+        if len(effects):
+            chart = (
+                alt.Chart(effects)
+                .mark_bar()
+                .encode(
+                    x=alt.X("effect:Q", title="log odds that the word adds"),
+                    y=alt.Y("word:N", sort=None, title=None),
+                    color=alt.condition(
+                        "datum.effect > 0", alt.value("#2f6fde"), alt.value("#b04a3a")
+                    ),
+                )
+            )
+            st.altair_chart(chart, alt="What each word of the request adds to the match")
+
+
+def _place(location: Mapping[str, Any]) -> None:
+    """Where it was taken: a pin on the world's grid of degrees, for there is no network."""
+    try:
+        latitude, longitude = float(location["lat"]), float(location["lon"])
+    except (KeyError, TypeError, ValueError):
+        return
+    here = pd.DataFrame({"lon": [longitude], "lat": [latitude]})
+    pin = (
+        alt.Chart(here)
+        .mark_point(filled=True, size=160, shape="triangle-down", color="#d2402f")
+        .encode(
+            x=alt.X(
+                "lon:Q",
+                scale=alt.Scale(domain=[-180, 180]),
+                title="longitude",
+                axis=alt.Axis(values=list(range(-180, 181, 60))),
+            ),
+            y=alt.Y(
+                "lat:Q",
+                scale=alt.Scale(domain=[-90, 90]),
+                title="latitude",
+                axis=alt.Axis(values=list(range(-90, 91, 30))),
+            ),
+        )
+        .properties(height=160)
+    )
+    st.altair_chart(pin, alt=f"Taken at latitude {latitude:.4f}, longitude {longitude:.4f}")
+
+
+def _facts(
+    payload: Mapping[str, Any], fields: tuple[PayloadField, ...]
+) -> Iterator[tuple[str, str]]:
     if payload.get("width") and payload.get("height"):
         yield "Size", f"{payload['width']} × {payload['height']} pixels"
     for field in fields:

@@ -1,32 +1,51 @@
 """Pictures in a grid: the answer to a question, or the library to browse before one."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from typing import Any
 
 import streamlit as st
 
-from scenesearch.query import QueryError
-from scenesearch.searcher import Hit, Searcher
-from scenesearch.settings import Settings
-from scenesearch.store.base import VectorStore
-from scenesearch.store.fields import PayloadField
+from scenesearch.query import QueryError, parse_order
+from scenesearch.relevance import Band
+from scenesearch.request import Request
+from scenesearch.searcher import Hit, SearchResult
 from scenesearch.store.filters import Filter
 from ui import pictures
-from ui.components import PAGE_SIZE, Card, grid, page_of, pager, small, title_of
-from ui.views.filters import clear_filters
+from ui.components import PAGE_SIZE, Card, grid, label, page_of, pager, small, title_of
+from ui.resources import Opened
+from ui.selection import draw_tick, selection_bar
+from ui.views.filters import clear_filters, narrow
 from ui.views.original import show_original
+
+_BANDS: dict[Band, str] = {
+    "strong": "Strong matches",
+    "partial": "Partial matches",
+    "weak": "Weak matches",
+}
+
+# What an answer can be ordered by: a field, or a way of ranking.
+ORDERS = {
+    "Best first": "",
+    "Best first, words of captions count": "hybrid",
+    "Best first, varied": "varied",
+    "Newest first": "-taken",
+    "Oldest first": "taken",
+    "By name": "image_id",
+    "Largest first": "-size_bytes",
+}
+_VARIETY = 0.5
+_MOST_FACETS = 6
 
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked of a library."""
+    """What was asked of a library: words, perhaps a picture in the request, and filters."""
 
-    library: str
-    text: str
-    where: Filter
+    request: Request
     min_relevance: float
+    order: str = ""
 
 
 @dataclass(frozen=True)
@@ -38,45 +57,67 @@ class _Picture:
     detail: str = ""
 
 
-def show_answer(searcher: Searcher, settings: Settings, question: Question) -> None:
+def show_answer(opened: Opened, question: Question) -> None:
     """The pictures that fit, best first; or that there are none, with what comes nearest."""
     page = page_of(question)
+    # A page begins where the one before it ended, whatever has been added meanwhile.
     if page == 0:
         st.session_state["cursors"] = {}
     cursors: dict[int, str | None] = st.session_state["cursors"]
     try:
-        request = searcher.parse(question.text, where=question.where)
-        result = searcher.search(
-            request,
-            k=PAGE_SIZE,
-            after=cursors.get(page),
-            min_relevance=question.min_relevance,
-            collapse=True,
-        )
-        searched = searcher.count(request)
+        result = _ask(opened, question, cursors.get(page))
+        searched = opened.searcher.count(question.request)
     except QueryError as error:
         st.text(str(error))
         return
     cursors[page + 1] = result.next
     for number, notice in enumerate(result.notices):
         small(notice, key=f"notice-{number}")
-    shown = [_of_hit(hit) for hit in result.hits]
-    has_next = result.next is not None
-    if not shown and page == 0:
-        _nothing(searcher, settings, question, result.partial, searched=searched)
+    if not result.hits and page == 0:
+        _nothing(opened, question, result.partial, searched=searched)
         return
+    excluded = f" · {result.excluded:,} left out" if result.excluded else ""
     small(
-        f"{_counted(page, len(shown), has_next)} · {searched:,} searched · "
-        f"{result.total_ms:.0f} ms (words {result.encode_ms:.0f}, search {result.search_ms:.0f})",
+        f"{_counted(page, len(result.hits), result.next is not None)} · {searched:,} searched"
+        f"{excluded} · {result.total_ms:.0f} ms "
+        f"(words {result.encode_ms:.0f}, search {result.search_ms:.0f})",
         key="summary",
     )
-    _show(shown, searcher.fields, settings, question.library, first=page * PAGE_SIZE + 1)
-    pager(page, has_next=has_next)
+    if page == 0:
+        _facets(opened, result)
+    selection_bar()
+    first = page * PAGE_SIZE + 1
+    if question.order in ("", "hybrid") and question.request.parts:
+        for band, hits in groupby(result.hits, key=lambda hit: hit.band):
+            st.subheader(_BANDS[band], anchor=False)
+            shown = [_of_hit(hit) for hit in hits]
+            _show(opened, shown, first=first, request=question.request, key=f"grid-{band}-{first}")
+            first += len(shown)
+    else:
+        shown = [_of_hit(hit) for hit in result.hits]
+        _show(opened, shown, first=first, request=question.request)
+    pager(page, has_next=result.next is not None)
 
 
-def show_library(searcher: Searcher, store: VectorStore, settings: Settings, where: Filter) -> None:
+def _ask(opened: Opened, question: Question, after: str | None) -> SearchResult:
+    searcher, order = opened.searcher, question.order
+    names = [field.name for field in searcher.fields if field.widget == "choice"]
+    return searcher.search(
+        question.request,
+        k=PAGE_SIZE,
+        after=after,
+        min_relevance=question.min_relevance,
+        collapse=True,
+        facets=tuple(names) if after is None else (),
+        sort=None if order in ("", "hybrid", "varied") else parse_order(order, searcher.fields),
+        hybrid=order == "hybrid",
+        diversity=_VARIETY if order == "varied" else None,
+    )
+
+
+def show_library(opened: Opened, where: Filter) -> None:
     """The library's own pictures, page by page, in the store's stable order."""
-    library = searcher.library
+    library, store = opened.library, opened.store
     page = page_of((library, where))
     count = store.count(library, where=where)
     if count == 0:
@@ -89,14 +130,18 @@ def show_library(searcher: Searcher, store: VectorStore, settings: Settings, whe
     noun = "picture" if count == 1 else "pictures"
     fits = "fit the filters" if where else "in this library"
     small(f"{count:,} {noun} {fits}", key="summary")
-    _show(
-        [_Picture(point.image_id, point.payload) for point in points],
-        searcher.fields,
-        settings,
-        library,
-        first=start + 1,
-    )
+    selection_bar()
+    shown = [_Picture(point.image_id, point.payload) for point in points]
+    _show(opened, shown, first=start + 1)
     pager(page, has_next=start + PAGE_SIZE < count)
+
+
+def show_pictures(opened: Opened, image_ids: Sequence[str]) -> None:
+    """These pictures of the library, in a grid."""
+    found = opened.store.retrieve(opened.library, list(image_ids))
+    shown = [_Picture(i, found[i].payload) for i in image_ids if i in found]
+    selection_bar()
+    _show(opened, shown, first=1)
 
 
 def _of_hit(hit: Hit) -> _Picture:
@@ -116,67 +161,92 @@ def _counted(page: int, shown: int, has_next: bool) -> str:
     return f"Pictures {first}–{last} of {last}"
 
 
+def _facets(opened: Opened, result: SearchResult) -> None:
+    """What the answer's pictures have in common, with counts; a click narrows the answer."""
+    fields = {field.name: field for field in opened.searcher.fields}
+    rows = [
+        (fields[name], [(value, count) for value, count in counts if value != "."])
+        for name, counts in result.facets.items()
+    ]
+    rows = [(field, counts) for field, counts in rows if len(counts) > 1]
+    if not rows:
+        return
+    with st.expander("In this answer", icon=":material/filter_list:"):
+        for field, counts in rows:
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                with st.container(width="content"):
+                    small(field.label, key=f"facet-{field.name}")
+                for value, count in counts[:_MOST_FACETS]:
+                    st.button(
+                        f"{label(_value(value))} · {count:,}",
+                        key=f"facet-{field.name}-{value}",
+                        type="tertiary",
+                        on_click=narrow,
+                        args=(field.name, _value(value)),
+                    )
+
+
+def _value(value: str | int | bool) -> str:
+    return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+
 def _show(
+    opened: Opened,
     shown: Sequence[_Picture],
-    fields: Sequence[PayloadField],
-    settings: Settings,
-    library: str,
     *,
     first: int,
+    request: Request | None = None,
+    key: str = "grid",
 ) -> None:
-    thumbnails = settings.library_dir(library) / "thumbnails"
     by_number = dict(enumerate(shown, start=first))
-    cards = [
-        Card(
-            number=number,
-            thumbnail=pictures.thumbnail(
-                thumbnails,
-                str(picture.payload.get("sha256", "")),
-                pictures.original_of(picture.payload),
-                settings.max_megapixels,
-            ),
-            title=title_of(picture.payload, picture.image_id),
-            detail=picture.detail,
-        )
-        for number, picture in by_number.items()
-    ]
 
     def open_card(card: Card) -> None:
         picture = by_number[card.number]
         show_original(
+            opened,
             picture.image_id,
             picture.payload,
-            fields,
             found=picture.detail,
             fallback=card.thumbnail,
-            max_megapixels=settings.max_megapixels,
+            request=request,
         )
 
-    grid(cards, open_card)
+    def tick(card: Card) -> None:
+        draw_tick(card, by_number[card.number].payload)
+
+    grid(list(_cards(opened, by_number)), open_card, key=key, pick=tick)
 
 
-def _nothing(
-    searcher: Searcher,
-    settings: Settings,
-    question: Question,
-    nearest: Sequence[Hit],
-    *,
-    searched: int,
-) -> None:
+def _cards(opened: Opened, by_number: Mapping[int, _Picture]) -> Iterator[Card]:
+    for number, picture in by_number.items():
+        yield Card(
+            number=number,
+            image_id=picture.image_id,
+            thumbnail=pictures.thumbnail(
+                opened.thumbnails_dir,
+                str(picture.payload.get("sha256", "")),
+                pictures.original_of(picture.payload),
+                opened.settings.max_megapixels,
+            ),
+            title=title_of(dict(picture.payload), picture.image_id),
+            detail=picture.detail,
+        )
+
+
+def _nothing(opened: Opened, question: Question, nearest: Sequence[Hit], *, searched: int) -> None:
     if searched == 0:
         _nothing_fits()
         return
-    st.subheader(":material/search_off: Nothing in this library matches")
+    st.subheader(":material/search_off: Nothing in this library matches", anchor=False)
     st.text(
         f"None of {searched:,} pictures is at least {question.min_relevance:.0%} relevant. "
         "Use other words, remove a filter or ask for less relevance."
     )
     if nearest:
         with st.expander("Show the nearest pictures all the same"):
-            shown = [_of_hit(hit) for hit in nearest]
-            _show(shown, searcher.fields, settings, question.library, first=1)
+            _show(opened, [_of_hit(hit) for hit in nearest], first=1, request=question.request)
 
 
 def _nothing_fits() -> None:
-    st.subheader(":material/filter_alt_off: No picture fits these filters")
+    st.subheader(":material/filter_alt_off: No picture fits these filters", anchor=False)
     st.button("Clear the filters", on_click=clear_filters, key="clear-all")

@@ -1,0 +1,240 @@
+"""The library view over a real store: contents, adding, rejects, duplicates, build and promote."""
+
+import io
+import threading
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+from tests.conftest import ColourEncoder
+from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
+from tests.unit.test_ui_states import texts
+from tests.unit.ui_world import LIBRARY, Shot, build_library, open_page, open_view, reds
+from ui import resources
+from ui.jobs import JobBusy
+
+RED = (220, 30, 30)
+
+
+def png(colour: tuple[int, int, int]) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 24), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def settled(page: AppTest) -> AppTest:
+    """The page after the work in the background is over."""
+    resources.jobs().wait(30)
+    return page.run()
+
+
+def part(name: str) -> AppTest:
+    """That part of the view."""
+    return open_view("library").segmented_control(key="part").set_value(name).run()
+
+
+def said(page: AppTest) -> str:
+    return "\n".join(texts(page) + [str(one.value) for one in page.markdown])
+
+
+def test_a_folder_is_added_by_its_path_and_its_pictures_are_found(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCENESEARCH_PAGE_FOLDERS", str(tmp_path))
+    page = part("Add pictures")
+    page.text_input(key="folder-path").input(str(photos))
+    page = next(button for button in page.button if button.label == "Add").click().run()
+    page = settled(page)
+    assert not page.exception
+    assert "6 added" in said(page)
+    assert resources.store().count(LIBRARY) == 6
+    page = page.segmented_control(key="part").set_value("Contents").run()
+    assert page.metric[0].value == "6"
+
+
+def test_a_path_outside_the_allowed_folders_is_refused(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed = tmp_path / "allowed"
+    allowed.mkdir()
+    (allowed / "way-out").symlink_to(photos)
+    monkeypatch.setenv("SCENESEARCH_PAGE_FOLDERS", str(allowed))
+    for typed in (str(photos), f"{allowed}/../photos", f"{allowed}/way-out"):
+        page = part("Add pictures")
+        page.text_input(key="folder-path").input(typed)
+        page = next(button for button in page.button if button.label == "Add").click().run()
+        assert f"this page adds only folders in {allowed}" in said(page)
+    assert resources.jobs().current is None
+
+
+def test_uploaded_pictures_are_kept_under_safe_names_and_brought_in(tmp_path: Path) -> None:
+    page = part("Add pictures")
+    box = page.file_uploader(key="upload")
+    box.upload("evil<b>.png", png(RED), "image/png")
+    box.upload("note.png", b"no picture", "image/png")
+    page = next(button for button in page.button if button.label == "Add these").click().run()
+    assert "note.png is not a picture" in said(page)
+    resources.jobs().wait(30)
+    kept = tmp_path / "libraries" / LIBRARY / "uploads"
+    assert [file.name for file in kept.iterdir()] == ["evil_b_.png"]
+    assert resources.store().count(LIBRARY) == 1
+
+
+def test_an_uploaded_table_describes_the_uploaded_pictures() -> None:
+    page = part("Add pictures")
+    table = b"image,caption,mood\na.png,a red wall,calm\n"
+    box = page.file_uploader(key="upload")
+    box.upload("a.png", png(RED), "image/png").upload("about.csv", table, "text/csv")
+    next(button for button in page.button if button.label == "Add these").click().run()
+    resources.jobs().wait(30)
+    (point,) = resources.store().scroll(LIBRARY)
+    assert point.payload["captions"] == ["a red wall"]
+    assert point.payload["mood"] == "calm"
+
+
+def test_what_was_left_out_has_its_reason_and_is_tried_again(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = (photos / "red.jpg").read_bytes()
+    (photos / "red.jpg").write_bytes(good[:200])
+    resources.start_ingest([photos], title="Adding")
+    resources.jobs().wait(30)
+    page = part("Left out")
+    assert "1 files could not be added" in said(page)
+    table = next(t.value for t in page.dataframe if "reason" in t.value.columns)
+    assert table["file"][0].endswith("red.jpg")
+    (photos / "red.jpg").write_bytes(good)
+    page = page.button(key="retry-rejects").click().run()
+    page = settled(page)
+    assert "Nothing: every picture that was added is in the library." in said(page)
+    assert resources.store().count(LIBRARY) == 6
+
+
+def test_an_ingest_is_paused_goes_on_and_is_cancelled_with_what_it_wrote_kept(
+    photos: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        Image.new("RGB", (32, 24), (5 * number, 0, 99)).save(photos / f"more-{number:02}.png")
+    reached, go = threading.Event(), threading.Event()
+    encode = ColourEncoder.encode_pixels
+
+    def slow(self: ColourEncoder, pixels: object) -> object:
+        reached.set()
+        go.wait(20)
+        return encode(self, pixels)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ColourEncoder, "encode_pixels", slow)
+    job = resources.start_ingest([photos], title="Adding")
+    assert reached.wait(20)
+    page = open_view("library")
+    page.button(key="pause").click().run()
+    assert job.state == "paused"
+    assert any("paused" in text for text in texts(page.run()))
+    page.button(key="resume").click().run()
+    assert job.state == "running"
+    page.button(key="cancel").click().run()
+    go.set()
+    resources.jobs().wait(30)
+    assert job.state == "cancelled"
+    assert "cancelled; what was done is kept" in said(page.run()).lower()
+    held = resources.store().count(LIBRARY)
+    monkeypatch.setattr(ColourEncoder, "encode_pixels", encode)
+    resources.start_ingest([photos], title="Adding again")
+    resources.jobs().wait(30)
+    assert held < 46
+    assert resources.store().count(LIBRARY) == 46
+
+
+def test_the_page_searches_while_an_ingest_waits_in_it(
+    tmp_path: Path, photos: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(2))
+    job = resources.start_ingest([photos], title="Adding")
+    job.pause()
+    page = open_page()
+    page.text_input(key="q").input("red")
+    page = next(button for button in page.button if button.label == "Search").click().run()
+    assert not page.exception
+    assert "red-00.png" in texts(page)
+    job.resume()
+    resources.jobs().wait(30)
+    assert job.state == "done"
+
+
+def test_only_one_piece_of_work_at_a_time(photos: Path) -> None:
+    job = resources.start_ingest([photos], title="Adding the first")
+    job.pause()
+    with pytest.raises(JobBusy, match="“Adding the first” is still going on"):
+        resources.start_ingest([photos], title="Adding the second")
+    job.cancel()
+    resources.jobs().wait(30)
+
+
+def test_work_that_fails_says_why(tmp_path: Path) -> None:
+    resources.start_ingest([tmp_path / "gone"], title="Adding")
+    resources.jobs().wait(30)
+    page = open_view("library")
+    assert "Failed" in said(page)
+    assert "gone does not exist" in said(page)
+    page.button(key="dismiss").click().run()
+    assert resources.jobs().current is None
+
+
+def test_files_of_the_same_content_are_listed_as_duplicates(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    build_library(tmp_path, colour_encoder, [Shot("a.png", RED), Shot("b.png", RED)])
+    page = part("Duplicates")
+    assert "1 pictures are there more than once" in said(page)
+    assert "a.png\nb.png" in texts(page)
+
+
+def test_a_collection_is_built_promoted_and_rolled_back(
+    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(3))
+    other = ColourEncoder("other", "07e4")
+    encoders = {"": other, "c0104f": colour_encoder, "07e4": other}
+    monkeypatch.setattr(resources, "load_encoder", lambda s, found, *rest: encoders[found])
+    page = part("Encoders")
+    page = next(b for b in page.button if b.label == "Build a collection with it").click().run()
+    page = settled(page)
+    assert "3 encoded" in said(page)
+    page = next(b for b in page.button if b.label == "Promote it").click().run()
+    assert "it is not measured against the live one" in said(page)
+    assert resources.store().resolve(LIBRARY) == "photos-colour-1"
+    page.checkbox(key="promote-force").check()
+    page = next(b for b in page.button if b.label == "Promote it").click().run()
+    assert resources.store().resolve(LIBRARY) == "photos-other-1"
+    page = page.button(key="rollback").click().run()
+    assert resources.store().resolve(LIBRARY) == "photos-colour-1"
+
+
+def test_a_page_for_reading_neither_adds_nor_builds(
+    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(1))
+    monkeypatch.setenv("SCENESEARCH_PAGE_READ_ONLY", "true")
+    page = open_view("library")
+    parts = page.segmented_control(key="part")
+    assert parts.options == ["Contents", "Left out", "Duplicates", "Encoders"]
+    assert "Build a collection with it" not in [
+        b.label for b in parts.set_value("Encoders").run().button
+    ]
+    search = open_page()
+    search.text_input(key="q").input("red")
+    search = next(b for b in search.button if b.label == "Search").click().run()
+    assert "Save this request" not in [button.label for button in search.button]
+
+
+def test_the_sample_is_loaded_with_one_click(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "SAMPLE_SIZE", 6)
+    page = open_page()
+    page = page.button(key="sample").click().run()
+    resources.jobs().wait(60)
+    page = page.run()
+    assert "6 pictures in this library" in texts(page)
