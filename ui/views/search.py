@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from scenesearch.errors import SceneSearchError
+from scenesearch.query import QueryError
 from scenesearch.relevance import STRONG
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
@@ -154,9 +155,11 @@ def _examples(library: str, collection: str, _opened: Opened) -> list[str]:
         return captions[:: max(1, len(captions) // _EXAMPLES)][:_EXAMPLES]
     certain = []
     for text in _COMMON:
-        (hit, *_) = (*_opened.searcher.search(text, k=1).hits, None)
-        if hit is not None and hit.relevance >= STRONG:
-            certain.append((hit.relevance, text))
+        try:
+            hits = _opened.searcher.search(text, k=1, min_relevance=STRONG).hits
+        except QueryError:  # words that this encoder does not know
+            continue
+        certain += [(hit.relevance, text) for hit in hits]
     return [text for _, text in sorted(certain, reverse=True)[:_EXAMPLES]]
 
 
