@@ -155,6 +155,11 @@ class Searcher:
         )
         self._pictures = read_picture_calibration(encoder.info.calibration)
 
+    @property
+    def calibration(self) -> Calibration:
+        """What turns a cosine into the relevance of a hit, for pictures like this library's."""
+        return self._calibration
+
     def _among_own(self, calibration: Calibration) -> Calibration:
         """The calibration for pictures like this library's; point ids are hashes, so that the
         first ones are no kind of their own."""

@@ -25,8 +25,8 @@ from scenesearch.evaluation.calibration import (
 )
 from scenesearch.evaluation.evaluate import TEXT_BATCH_SIZE, EvaluationError, ids_by_ending
 from scenesearch.evaluation.human_agreement import kendall_tau
-from scenesearch.relevance import read_calibration
-from scenesearch.store.base import VectorStore, check_encoder
+from scenesearch.searcher import Searcher
+from scenesearch.store.base import VectorStore
 
 RESAMPLES = 200  # each works through all pairs again
 
@@ -96,13 +96,7 @@ def measure_agreement(
 
     Raises EvaluationError when no judgment has both its picture and its text.
     """
-    info = encoder.info
-    check_encoder(
-        store.describe(library),
-        name=info.name,
-        fingerprint=info.fingerprint,
-        dimension=info.dimension,
-    )
+    searcher = Searcher(encoder, store, library)
     vectors = {
         point.image_id: point.vector
         for point in store.scroll(library, payload=(), with_vectors=True)
@@ -124,8 +118,11 @@ def measure_agreement(
     asked = sorted(
         {row.query_id for row, _ in known_expert} | {row.query_id for row, _ in known_crowd}
     )
-    embedded = _embed(encoder, [texts[query_id] for query_id in asked])
-    query = dict(zip(asked, embedded, strict=True))
+    query: dict[str, NDArray[np.float32]] = {}
+    for start in range(0, len(asked), TEXT_BATCH_SIZE):
+        batch = asked[start : start + TEXT_BATCH_SIZE]
+        embedded = searcher.texts.of_all([texts[query_id] for query_id in batch])
+        query |= zip(batch, embedded, strict=True)
 
     own: dict[str, set[str]] = {}
     for query_id, text in texts.items():
@@ -136,7 +133,7 @@ def measure_agreement(
         if texts[row.query_id] not in own.get(row.image, ())
     ]
     judged = _judged(known_expert, known_crowd, foreign, query)
-    calibration = read_calibration(info.calibration, info.dimension)
+    calibration = searcher.calibration
     relevance = np.array(
         [
             float(calibration.relevance(judged.scores[n : n + 1], query[query_id])[0])
@@ -152,7 +149,7 @@ def measure_agreement(
         figures["expert_ndcg@10"] = float(ndcg.mean())
         ci95["expert_ndcg@10"] = _interval([float(v) for v in _resampled_means(ndcg)])
     return Agreement(
-        encoder=info.name,
+        encoder=encoder.info.name,
         gallery=len(vectors),
         expert_pairs=len(foreign),
         crowd_pairs=len(known_crowd),
@@ -296,10 +293,3 @@ def _tau(scores: NDArray[Any], grades: NDArray[Any], kind: str) -> float | None:
         return None
     tau = float(getattr(kendall_tau(scores, grades), kind))
     return None if math.isnan(tau) else tau
-
-
-def _embed(encoder: Encoder, texts: Sequence[str]) -> NDArray[np.float32]:
-    batches = range(0, len(texts), TEXT_BATCH_SIZE)
-    return np.concatenate(
-        [encoder.encode_texts(texts[start : start + TEXT_BATCH_SIZE]) for start in batches]
-    )
