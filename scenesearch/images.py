@@ -131,6 +131,8 @@ def _decoded(data: bytes, reduce_to: int | None, max_megapixels: float) -> _Deco
                 "(SCENESEARCH_MAX_MEGAPIXELS)"
             )
         size = image.size
+        if image.format == "PNG":
+            image.load()  # what it says of itself may follow its pixels
         metadata = read_metadata(image)
         turn = _turn(image)
         if reduce_to is not None and image.format in ("JPEG", "MPO"):

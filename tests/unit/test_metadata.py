@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -169,6 +170,16 @@ def test_xmp_of_a_png_and_of_a_webp_is_read(tmp_path: Path) -> None:
     for name, options in (("a.png", {"pnginfo": text}), ("a.webp", {"xmp": packet})):
         image.save(tmp_path / name, **options)  # type: ignore[arg-type]
         assert said((tmp_path / name).read_bytes()).rating == 5.0
+
+
+def test_what_a_png_says_after_its_pixels_is_read() -> None:
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "PNG")
+    whole = buffer.getvalue()
+    text = b"XML:com.adobe.xmp\0\0\0\0\0" + xmp("", 'xmp:Rating="2"')
+    chunk = struct.pack(">I", len(text)) + b"iTXt" + text
+    chunk += struct.pack(">I", zlib.crc32(chunk[4:]))
+    assert said(whole[:-12] + chunk + whole[-12:]).rating == 2.0
 
 
 def test_a_flood_of_words_is_cut() -> None:
