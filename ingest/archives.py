@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -32,6 +32,7 @@ from scenesearch.originals import (
     RemoteFile,
     TarMember,
     open_archive,
+    remote_faults,
     tar_members,
 )
 
@@ -136,7 +137,8 @@ def _scan(archive: Archive, state: OriginalState) -> _Index:
     pictures: dict[str, Place] = {}
     sidecars: dict[str, str] = {}
     problems: list[Problem] = []
-    with open_archive(archive) as file:
+    is_remote = isinstance(archive, RemoteFile)
+    with open_archive(archive) as file, remote_faults() if is_remote else nullcontext():
         try:
             for name, place in tar_members(file):
                 suffix = suffix_of(name)
@@ -159,6 +161,8 @@ def _scan(archive: Archive, state: OriginalState) -> _Index:
                     except UnicodeDecodeError:
                         problems.append(Problem(f"{archive}!{name}", "is not valid UTF-8"))
         except OriginalError as error:
+            if error.transient:
+                raise
             # What comes before the damage is as good as ever.
             problems.append(Problem(str(archive), str(error)))
         except OSError as error:

@@ -337,7 +337,8 @@ def _file_system(scheme: str) -> Any:
     try:
         import fsspec
 
-        options: dict[str, Any] = {"use_listings_cache": False}
+        # Kept here and not in fsspec's own cache, which would outlive a change of credentials.
+        options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
         if scheme == "http":
             import aiohttp
 

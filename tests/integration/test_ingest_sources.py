@@ -13,8 +13,9 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
+import aiohttp
 import numpy as np
 import pytest
 from PIL import Image
@@ -361,6 +362,43 @@ class _Bucket(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
 
+class _GoogleBucket(_Bucket):
+    """As much of Google's storage as a reader needs."""
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        query = parse_qs(parts.query)
+        key = unquote(parts.path.partition("/b/bucket/o")[2]).lstrip("/")
+        if not key:
+            prefix = query.get("prefix", [""])[0]
+            names = [name for name in self.objects if name.startswith(prefix)]
+            rest = {name: name[len(prefix) :].partition("/") for name in names}
+            folders = {prefix + rest[name][0] + "/" for name in names if rest[name][1]}
+            files = [self._about(name) for name in names if not rest[name][1]]
+            self._json({"items": files, "prefixes": sorted(folders)})
+        elif key not in self.objects:
+            self._answer(404, b"{}", {"Content-Type": "application/json"})
+        elif "alt" in query:
+            start, _, end = self.headers.get("Range", "bytes=0-")[6:].partition("-")
+            self._answer(200, self.objects[key][int(start) : int(end or 10**9) + 1], {})
+        else:
+            self._json(self._about(key))
+
+    def _about(self, key: str) -> dict[str, str]:
+        link = f"http://{self.headers['Host']}/download/storage/v1/b/bucket/o/{quote(key, '')}"
+        return {
+            "name": key,
+            "bucket": "bucket",
+            "size": str(len(self.objects[key])),
+            "updated": "2021-05-01T10:00:00.000Z",
+            "etag": f"{hash(self.objects[key]):x}",
+            "mediaLink": f"{link}?alt=media",
+        }
+
+    def _json(self, value: object) -> None:
+        self._answer(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
+
+
 def serve(handler: object) -> Iterator[str]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)  # type: ignore[arg-type]
     threading.Thread(target=partial(server.serve_forever, 0.02), daemon=True).start()
@@ -426,6 +464,53 @@ def test_an_archive_and_a_single_picture_at_an_address(
     _Listing.asked.clear()
     assert run(urls, store, colour_encoder, roots).skipped == 2
     assert not any(line.startswith("GET") for line in _Listing.asked)
+
+
+def test_an_archive_whose_connection_breaks_is_told_and_read_again_by_the_next_run(
+    bucket: type[_Bucket],
+    store: EdgeStore,
+    colour_encoder: ColourEncoder,
+    roots: Roots,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shard = write_tar(tmp_path / "s.tar", {f"{n}.jpg": picture("red") for n in range(3)})
+    bucket.objects = {"s.tar": shard.read_bytes(), "one.jpg": picture("blue")}
+
+    def break_off(file: object) -> Iterator[tuple[str, object]]:
+        raise aiohttp.ClientPayloadError("connection lost")
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ingest.archives.tar_members", break_off)
+        report = run(["s3://bucket/"], store, colour_encoder, roots)
+    assert reasons(report) == {"s.tar": "cannot be read: connection lost"}
+    assert ids(store) == ["one.jpg"]
+    assert run(["s3://bucket/"], store, colour_encoder, roots).written == 3
+    bucket.asked.clear()
+    assert run(["s3://bucket/"], store, colour_encoder, roots).skipped == 4
+    assert not any(line.startswith("GET") and ".tar" in line for line in bucket.asked)
+
+
+def test_a_bucket_of_google_is_walked(
+    store: EdgeStore,
+    colour_encoder: ColourEncoder,
+    roots: Roots,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("gcsfs", reason="needs the extra 'remote'")
+    from scenesearch.originals import _file_system
+
+    _GoogleBucket.objects = {"lake/one.jpg": picture("blue"), "lake/deep/two": picture("red")}
+    for url in serve(_GoogleBucket):
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        _file_system.cache_clear()
+        assert run(["gs://bucket/lake"], store, colour_encoder, roots).written == 2
+        assert run(["gs://bucket/lake"], store, colour_encoder, roots).skipped == 2
+        (one,) = store.retrieve("photos", ["one.jpg"]).values()
+        assert original_of(one.payload["path"]).read() == picture("blue")
+        assert one.payload["path"] == "gs://bucket/lake/one.jpg"
+    _file_system.cache_clear()
 
 
 def test_a_bucket_is_walked_with_what_its_listing_tells(
