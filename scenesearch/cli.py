@@ -16,6 +16,7 @@ from scenesearch.commands.demo import demo
 from scenesearch.commands.doctor import doctor
 from scenesearch.commands.duplicates import library_duplicates
 from scenesearch.commands.evaluate import evaluate_app
+from scenesearch.commands.feedback import feedback_app
 from scenesearch.commands.ingest import ingest
 from scenesearch.commands.library import library_app
 from scenesearch.commands.models import models_app
@@ -47,6 +48,7 @@ library_app.command()(restore)
 library_app.command()(plan)
 library_app.command()(doctor)
 app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(feedback_app, name="feedback")
 app.add_typer(library_app, name="library")
 app.add_typer(models_app, name="models")
 

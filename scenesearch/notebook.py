@@ -96,7 +96,9 @@ class Library:
         offset: int = 0,
         collapse: bool = True,
         diversity: float | None = None,
-        hybrid: bool = False,
+        hybrid: bool | None = None,
+        right: Sequence[str] = (),
+        wrong: Sequence[str] = (),
         facets: Sequence[str] = (),
     ) -> Answer:
         """The best k pictures for the text, or the page that follows the cursor `after`.
@@ -105,7 +107,9 @@ class Library:
         asks as `image` (a file's path, its bytes or a Pillow image) or as `like`, an image id.
         `where` takes filters as `--where` does, `sort` a field's name, '-taken' for the newest
         first. Hits below `min_relevance` (0-1, by default the setting) are left out; 0 always
-        answers. Near-duplicates are collapsed. Raises QueryError for what cannot be asked.
+        answers. Near-duplicates are collapsed. `hybrid` ranks by captions, tags, titles and file
+        names too, by default where pictures have captions; `right` and `wrong` are image ids of
+        hits that are, or are not, what is looked for. Raises QueryError for what cannot be asked.
         """
         request = self.request(
             text,
@@ -124,6 +128,8 @@ class Library:
             collapse=collapse,
             diversity=diversity,
             hybrid=hybrid,
+            right=tuple(right),
+            wrong=tuple(wrong),
             facets=tuple(facets),
         )
         whole = {field.name: getattr(result, field.name) for field in fields(result)}

@@ -129,8 +129,11 @@ class Request:
     of a page. `k` hits are wanted, after the first `offset` or, stable while pictures are being
     added, after the cursor `after` of the page before. `diversity` (0-1) trades likeness to the
     request for difference between the hits; `hybrid` also ranks by the words of captions, tags,
-    title and file name. `facets` names fields whose values in the answer are
-    counted. `text` is what was written, `notices` how it was understood where that may surprise.
+    title and file name, None where that helps: in libraries whose pictures have captions. `right`
+    and `wrong` are ids of pictures that a user called so: the answer leans towards the like of the
+    right ones, rather than being diverse or hybrid, and leaves the wrong ones out. `facets` names
+    fields whose values in the answer are counted. `text` is what was written, `notices` how it was
+    understood where that may surprise.
     """
 
     parts: tuple[Part, ...] = ()
@@ -143,7 +146,9 @@ class Request:
     sort: Order | None = None
     collapse: bool = False
     diversity: float | None = None
-    hybrid: bool = False
+    hybrid: bool | None = None
+    right: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
     facets: tuple[str, ...] = ()
     exact: bool = False
     text: str = field(default="", compare=False)

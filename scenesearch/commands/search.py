@@ -1,6 +1,7 @@
 """`scenesearch search`."""
 
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from scenesearch.answer import SearchResult
     from scenesearch.notebook import Library
     from scenesearch.request import Request
+    from scenesearch.settings import Settings
     from scenesearch.why import Why
 
 _BAR = 24
@@ -74,8 +76,18 @@ def search(
         typer.Option(min=0, max=1, help="Prefer pictures unlike those before them; 0.5 is a lot."),
     ] = None,
     hybrid: Annotated[
+        bool | None,
+        typer.Option(
+            "--hybrid/--no-hybrid",
+            help="Rank by captions, tags, titles and file names too; default: where pictures "
+            "have captions.",
+        ),
+    ] = None,
+    feedback: Annotated[
         bool,
-        typer.Option("--hybrid", help="Rank by captions, tags, titles and file names too."),
+        typer.Option(
+            "--feedback", help="Rank by what `scenesearch feedback` was told for this text."
+        ),
     ] = False,
     facet: Annotated[
         list[str] | None,
@@ -114,6 +126,7 @@ def search(
     name = library_name(library or settings.library)
     with open_library(name, encoder=encoder, settings=settings) as opened:
         request = opened.request(text, image=image, like=like, where=where or [], sort=sort)
+        right, wrong = _told(settings, name, text) if feedback else ((), ())
         result = opened.searcher.search(
             request,
             k=k,
@@ -122,6 +135,8 @@ def search(
             collapse=not copies,
             diversity=diversity,
             hybrid=hybrid,
+            right=right,
+            wrong=wrong,
             facets=tuple(facet or ()),
         )
         reasons = _reasons(opened, request, result, explain, heat) if explain else None
@@ -136,6 +151,14 @@ def search(
         if reasons is not None:
             print_reasons(reasons)
     sys.exit(FOUND if result.hits else NOTHING)
+
+
+def _told(settings: "Settings", library: str, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The pictures called right, and those called wrong, for the text."""
+    from scenesearch.feedback import FILE_NAME, Feedback
+
+    with closing(Feedback(settings.library_dir(library) / FILE_NAME)) as table:
+        return table.of(text)
 
 
 def _reasons(

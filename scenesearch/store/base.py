@@ -250,7 +250,7 @@ class VectorStore(Protocol):
         where: Filter = (),
         payload: Sequence[str] | None = None,
         exact: bool = False,
-        fusion: Fusion = "rrf",
+        fusion: Fusion = "dbsf",
     ) -> list[ScoredPoint]:
         """By cosine and by the words of captions, tags, title and file name, fused.
 
@@ -282,12 +282,16 @@ class VectorStore(Protocol):
         *,
         right: Sequence[NDArray[np.float32]] = (),
         wrong: Sequence[NDArray[np.float32]] = (),
+        weight: int = 1,
         k: int,
         offset: int = 0,
         where: Filter = (),
         payload: Sequence[str] | None = None,
     ) -> list[ScoredPoint]:
-        """By the sum of cosines to the query and the `right` examples less those to the `wrong`."""
+        """By the sum of cosines to the query and the `right` examples less those to the `wrong`.
+
+        The query counts as `weight` examples.
+        """
 
     def count(self, name: str, *, where: Filter = ()) -> int:
         """Exact number of points that fit."""

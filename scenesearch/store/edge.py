@@ -302,7 +302,7 @@ class EdgeStore:
         where: Filter = (),
         payload: Sequence[str] | None = None,
         exact: bool = False,
-        fusion: Fusion = "rrf",
+        fusion: Fusion = "dbsf",
     ) -> list[ScoredPoint]:
         def nearest(k: int, offset: int = 0) -> list[ScoredPoint]:
             return self.search(
@@ -364,6 +364,7 @@ class EdgeStore:
         *,
         right: Sequence[NDArray[np.float32]] = (),
         wrong: Sequence[NDArray[np.float32]] = (),
+        weight: int = 1,
         k: int,
         offset: int = 0,
         where: Filter = (),
@@ -374,7 +375,7 @@ class EdgeStore:
                 check_dimension(example, opened.spec, "the query or an example")
             filter_ = as_filter(where, opened.spec)
         examples = engine.RecommendQuery(
-            [example.tolist() for example in (vector, *right)],
+            [example.tolist() for example in (*[vector] * weight, *right)],
             [example.tolist() for example in wrong],
         )
         query = engine.Query.RecommendSumScores(examples)

@@ -366,7 +366,7 @@ class ServerStore:
         where: Filter = (),
         payload: Sequence[str] | None = None,
         exact: bool = False,
-        fusion: Fusion = "rrf",
+        fusion: Fusion = "dbsf",
     ) -> list[ScoredPoint]:
         def nearest(k: int, offset: int = 0) -> list[ScoredPoint]:
             return self.search(
@@ -432,6 +432,7 @@ class ServerStore:
         *,
         right: Sequence[NDArray[np.float32]] = (),
         wrong: Sequence[NDArray[np.float32]] = (),
+        weight: int = 1,
         k: int,
         offset: int = 0,
         where: Filter = (),
@@ -441,7 +442,7 @@ class ServerStore:
         for example in (vector, *right, *wrong):
             check_dimension(example, spec, "the query or an example")
         examples = models.RecommendInput(
-            positive=[example.tolist() for example in (vector, *right)],
+            positive=[example.tolist() for example in (*[vector] * weight, *right)],
             negative=[example.tolist() for example in wrong],
             strategy=models.RecommendStrategy.SUM_SCORES,
         )

@@ -4,7 +4,7 @@ Captions, tags, title and the file's name, weighted by BM25: term frequency and 
 (IDF) by the engine over the whole collection. The vectors are derived from the payload whenever a
 point is written, so nothing else has to know of them. Tokens are hashed by the engine's own
 tokeniser, for both homes alike. It folds case and accents and splits scripts without blanks; it has
-no stop words and no stemmer, which would each be of one language: IDF does the stop words' work.
+no stemmer, which would be of one language.
 """
 
 import re
@@ -32,15 +32,26 @@ _MOST_CHARACTERS = 20_000
 # 'IMG_2041-beachWalk' is five words: the tokeniser keeps what underscores and capitals join.
 _JOINTS = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])|[\W_]+")
 
-_BM25 = engine.Bm25(
-    engine.Bm25Config(
-        tokenizer=engine.TokenizerType.Multilingual,
-        stopwords=engine.StopwordsSet(),
-        stemmer=engine.DisabledStemmer(),
-        ascii_folding=True,
-        avg_len=16,  # a caption and a file name; one picture in two has fewer words
+
+def _bm25(stop_words: engine.StopwordsSet) -> engine.Bm25:
+    return engine.Bm25(
+        engine.Bm25Config(
+            tokenizer=engine.TokenizerType.Multilingual,
+            stopwords=stop_words,
+            stemmer=engine.DisabledStemmer(),
+            ascii_folding=True,
+            avg_len=16,  # a caption and a file name; one picture in two has fewer words
+        )
     )
-)
+
+
+# Of a request, the stop words of every language the engine knows are left out: a fusion stretches
+# the scores of whatever is found, and 'a zeppelin' would find each caption with an 'a' in it.
+_EVERY_LANGUAGE = {
+    language for language in vars(engine.Language).values() if isinstance(language, engine.Language)
+}
+_TOLD = _bm25(engine.StopwordsSet())
+_ASKED = _bm25(engine.StopwordsSet(languages=_EVERY_LANGUAGE))
 
 
 @dataclass(frozen=True)
@@ -53,12 +64,12 @@ class Words:
 
 def words_of(payload: Mapping[str, Any]) -> Words | None:
     """The words of a point's payload, with its image id in it; None when there are none."""
-    return _words(_BM25.embed_document("\n".join(_texts(payload))[:_MOST_CHARACTERS]))
+    return _words(_TOLD.embed_document("\n".join(_texts(payload))[:_MOST_CHARACTERS]))
 
 
 def words_asked(text: str) -> Words | None:
     """The words of a request; None when nothing in it is a word."""
-    return _words(_BM25.embed_query(text[:_MOST_CHARACTERS]))
+    return _words(_ASKED.embed_query(text[:_MOST_CHARACTERS]))
 
 
 def _words(embedded: engine.SparseVector) -> Words | None:

@@ -341,6 +341,31 @@ def test_hybrid_ranks_by_captions_too(photos: Photos) -> None:
     assert photos.ids("red zeppelin", k=1) == ["0.jpg"]
 
 
+def test_words_count_by_themselves_where_nearly_every_picture_has_a_caption(
+    photos: Photos,
+) -> None:
+    reds(photos, 20, captions=["something red"])
+    photos.add("second.jpg", (220, 31, 31), {"captions": ["a red zeppelin"]})
+    assert photos.ids("red zeppelin", k=1) == ["second.jpg"]
+    assert photos.ids("red zeppelin", k=1, hybrid=False) == ["red-00.jpg"]
+    assert photos.ids("red zeppelin", k=1, diversity=0.0) == ["red-00.jpg"]
+    request = photos.searcher.parse("red zeppelin", k=1)
+    assert [point.image_id for point in photos.searcher.ranking(request)] == ["red-00.jpg"]
+
+
+def test_what_was_called_right_draws_its_like_and_wrong_is_left_out(photos: Photos) -> None:
+    names = reds(photos, 4)
+    photos.add("orange.jpg", (220, 100, 30))
+    photos.add("pink.jpg", (220, 30, 100))
+    assert photos.ids("red", k=3) == names[:3]
+    assert photos.ids("red", k=3, wrong=(names[0], "unknown.jpg")) == names[1:4]
+    assert photos.ids("red", k=6, right=("orange.jpg",))[-1] == "pink.jpg"
+    assert photos.ids("red", k=6, right=("pink.jpg",))[-1] == "orange.jpg"
+    scores = {hit.image_id: hit.score for hit in photos.searcher.search("red", k=6).hits}
+    leaning = photos.searcher.search("red", k=6, right=("pink.jpg",)).hits
+    assert {hit.image_id: hit.score for hit in leaning} == pytest.approx(scores, abs=1e-6)
+
+
 # Limits, cache, threads
 
 

@@ -1,0 +1,123 @@
+"""`scenesearch feedback`: say which hits are right or wrong, and export that to train on."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scenesearch.commands.common import LibraryOption, library_name, open_store
+from scenesearch.console import JsonOption, fail, print_json, printable, read_settings, say
+
+if TYPE_CHECKING:
+    from scenesearch.feedback import Feedback
+
+feedback_app = typer.Typer(
+    help="Say which hits are right or wrong: search ranks by it, training learns from it.",
+    no_args_is_help=True,
+)
+
+TextArgument = Annotated[str, typer.Argument(help="The text that was searched for.")]
+ImagesArgument = Annotated[
+    list[str], typer.Argument(metavar="IMAGE_ID...", help="Pictures, as search lists them.")
+]
+
+
+@feedback_app.command()
+def right(text: TextArgument, image_ids: ImagesArgument, library: LibraryOption = None) -> None:
+    """These pictures are what the text asks for."""
+    _mark(text, image_ids, library, right=True)
+
+
+@feedback_app.command()
+def wrong(text: TextArgument, image_ids: ImagesArgument, library: LibraryOption = None) -> None:
+    """These pictures are not what the text asks for."""
+    _mark(text, image_ids, library, right=False)
+
+
+@feedback_app.command()
+def forget(
+    text: TextArgument,
+    image_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="[IMAGE_ID...]", help="Pictures; default: all.")
+    ] = None,
+    library: LibraryOption = None,
+) -> None:
+    """Take back what was said for the text."""
+    name, feedback = _opened(library)
+    with feedback as table:
+        say(f"{table.forget(text, image_ids or None)} marks of library {name} taken back")
+
+
+@feedback_app.command("list")
+def list_marks(library: LibraryOption = None, as_json: JsonOption = False) -> None:
+    """What has been said."""
+    _, feedback = _opened(library)
+    with feedback as table:
+        marks = table.all()
+    if as_json:
+        print_json([mark.to_json() for mark in marks])
+    else:
+        for mark in marks:
+            word = "right" if mark.right else "wrong"
+            typer.echo(printable(f"{word}  {mark.image_id}  {mark.text}"))
+
+
+@feedback_app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A new folder, for pictures and judgments.")],
+    library: LibraryOption = None,
+) -> None:
+    """Write what has been said in the task's format, for `scenesearch train --data FOLDER`."""
+    from scenesearch.feedback import export as write
+
+    name, feedback = _opened(library)
+    with feedback as table:
+        marks = table.all()
+    if not marks:
+        fail(f"nothing has been said of library {name} yet: see `scenesearch feedback right`")
+    with open_store(read_settings()) as store:
+        points = store.retrieve(name, sorted({mark.image_id for mark in marks}))
+    paths = {image_id: str(point.payload.get("path", "")) for image_id, point in points.items()}
+    written = write(marks, paths, folder)
+    for image_id, reason in written.pictures_left_out.items():
+        say(printable(f"left out {image_id}: {reason}"))
+    for text in written.texts_left_out:
+        say(printable(f"left out '{text}': no picture of it is marked right"))
+    say(
+        f"{written.pairs} judged pairs of {written.texts} texts and {written.pictures} pictures "
+        f"written to {folder}"
+    )
+
+
+def _mark(text: str, image_ids: list[str], library: str | None, *, right: bool) -> None:
+    name, feedback = _opened(library)
+    with open_store(read_settings()) as store:
+        known = store.retrieve(name, image_ids)
+    for image_id in image_ids:
+        if image_id not in known:
+            fail(printable(f"library {name} has no picture {image_id}"))
+    with feedback as table:
+        count = table.mark(text, image_ids, right=right)
+    say(f"{count} marked {'right' if right else 'wrong'} in library {name}")
+
+
+@contextmanager
+def _closing(file: Path) -> Iterator["Feedback"]:
+    from scenesearch.feedback import Feedback
+
+    feedback = Feedback(file)
+    try:
+        yield feedback
+    finally:
+        feedback.close()
+
+
+def _opened(library: str | None) -> "tuple[str, AbstractContextManager[Feedback]]":
+    """The library's name and its feedback, opened by `with`."""
+    from scenesearch.feedback import FILE_NAME
+
+    settings = read_settings()
+    name = library_name(library or settings.library)
+    return name, _closing(settings.library_dir(name) / FILE_NAME)

@@ -1,0 +1,201 @@
+"""What users said of hits: 'right' or 'wrong' for a request's text and a picture.
+
+    <data dir>/libraries/<library>/feedback.sqlite
+
+The last word on a pair counts. A request ranks again by it (`Request.right`, `Request.wrong`), and
+`export` writes it as judgments in the task's own format, each one vote, which `scenesearch train`
+reads. Several processes may write at once.
+"""
+
+import csv
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from scenesearch.datasets.task import CROWD, TRAIN_FOLDER, TRAIN_PAIRS
+from scenesearch.errors import SceneSearchError
+from scenesearch.formats import SUFFIXES
+from scenesearch.originals import OriginalError, original_of
+
+FILE_NAME = "feedback.sqlite"
+
+_BUSY_S = 30.0  # how long one process waits while another writes
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS marks (
+    text TEXT NOT NULL,
+    image_id TEXT NOT NULL,
+    is_right INTEGER NOT NULL CHECK (is_right IN (0, 1)),
+    marked TEXT NOT NULL,
+    PRIMARY KEY (text, image_id)
+) WITHOUT ROWID
+"""
+
+
+class FeedbackError(SceneSearchError):
+    """Feedback cannot be kept or used; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What was last said of a picture for a text; `marked` is RFC 3339."""
+
+    text: str
+    image_id: str
+    right: bool
+    marked: str
+
+    def to_json(self) -> dict[str, str]:
+        return {
+            "text": self.text,
+            "image_id": self.image_id,
+            "mark": "right" if self.right else "wrong",
+            "marked": self.marked,
+        }
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export` wrote, and what it could not: texts without a right picture, and pictures
+    that cannot be read, with the reasons."""
+
+    pairs: int
+    pictures: int
+    texts: int
+    texts_left_out: tuple[str, ...]
+    pictures_left_out: Mapping[str, str]
+
+
+class Feedback:
+    """The table, made when missing; usable from several threads one after the other."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        with self._faults():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._table = sqlite3.connect(
+                file, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+            )
+            self._table.execute("PRAGMA journal_mode = WAL")  # readers never wait
+            self._table.execute(_SCHEMA)
+
+    def mark(self, text: str, image_ids: Iterable[str], *, right: bool) -> int:
+        """Keep that these pictures are right, or wrong, for the text; how many were given."""
+        text = _checked(text)
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        rows = [(text, image_id, int(right), now) for image_id in image_ids]
+        with self._faults():
+            self._table.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", rows)
+        return len(rows)
+
+    def forget(self, text: str, image_ids: Iterable[str] | None = None) -> int:
+        """Take back what was said of these pictures, or of all, for the text; how many went."""
+        text = _checked(text)
+        before = self.count()
+        with self._faults():
+            if image_ids is None:
+                self._table.execute("DELETE FROM marks WHERE text = ?", (text,))
+            else:
+                rows = [(text, image_id) for image_id in image_ids]
+                self._table.executemany("DELETE FROM marks WHERE text = ? AND image_id = ?", rows)
+        return before - self.count()
+
+    def of(self, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The image ids marked right, and those marked wrong, for the text; each sorted."""
+        with self._faults():
+            rows = self._table.execute(
+                "SELECT image_id, is_right FROM marks WHERE text = ? ORDER BY image_id",
+                (_checked(text),),
+            ).fetchall()
+        return tuple(i for i, right in rows if right), tuple(i for i, right in rows if not right)
+
+    def all(self) -> list[Mark]:
+        """Every mark, by text and image id."""
+        with self._faults():
+            rows = self._table.execute("SELECT * FROM marks ORDER BY text, image_id").fetchall()
+        return [Mark(text, image_id, bool(right), marked) for text, image_id, right, marked in rows]
+
+    def count(self) -> int:
+        with self._faults():
+            (number,) = self._table.execute("SELECT count(*) FROM marks").fetchone()
+        return int(number)
+
+    def close(self) -> None:
+        self._table.close()
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except UnicodeEncodeError:
+            raise FeedbackError("a text or an image id is not valid Unicode") from None
+        except sqlite3.DatabaseError as error:
+            hint = "" if isinstance(error, sqlite3.OperationalError) else "; move it away"
+            raise FeedbackError(
+                f"the feedback in {self._file} cannot be used: {error}{hint}"
+            ) from None
+
+
+def _checked(text: str) -> str:
+    text = " ".join(text.split())
+    if not text:
+        raise FeedbackError("feedback belongs to a text, and this one is empty")
+    return text
+
+
+def export(marks: Iterable[Mark], paths: Mapping[str, str], folder: Path) -> Exported:
+    """Write the marks as a folder in the task's format, which must be new or empty.
+
+    `paths` are the pictures' originals by image id; those that are no longer in the library are
+    left out. A query's id names the picture it belongs to, so a text needs one that is right.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FeedbackError(f"{folder} is not empty: export into a new folder")
+    by_text: dict[str, list[Mark]] = {}
+    for mark in marks:
+        by_text.setdefault(mark.text, []).append(mark)
+    names: dict[str, str] = {}
+    gone: dict[str, str] = {}
+    pictures = folder / TRAIN_FOLDER
+    pictures.mkdir(parents=True, exist_ok=True)
+    for image_id in sorted({mark.image_id for some in by_text.values() for mark in some}):
+        name = f"{len(names):06}{_suffix(image_id)}"
+        try:
+            if image_id not in paths:
+                raise OriginalError("no longer in the library")
+            (pictures / name).write_bytes(original_of(paths[image_id]).read())
+        except OriginalError as error:
+            gone[image_id] = str(error)
+        else:
+            names[image_id] = name
+    numbers: dict[str, int] = {}
+    rows: list[tuple[str, str, str, bool]] = []
+    wanting = []
+    for text, some in by_text.items():
+        owner = next((m.image_id for m in some if m.right and m.image_id in names), None)
+        if owner is None:
+            wanting.append(text)
+            continue
+        numbers[owner] = numbers.get(owner, -1) + 1
+        query_id = f"{names[owner]}#{numbers[owner]}"
+        rows += [(names[m.image_id], query_id, text, m.right) for m in some if m.image_id in names]
+    with (folder / TRAIN_PAIRS).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("image", "query_id", "query_text"))
+        writer.writerows((image, query_id, text) for image, query_id, text, _ in rows)
+    with (folder / CROWD).open("w", encoding="utf-8") as file:
+        for image, query_id, _, right in rows:
+            file.write(f"{image}\t{query_id}\t{int(right)}\t{int(right)}\t{int(not right)}\n")
+    used = {image for image, _, _, _ in rows}
+    for name in set(names.values()) - used:
+        (pictures / name).unlink()
+    texts = len(by_text) - len(wanting)
+    return Exported(len(rows), len(used), texts, tuple(wanting), gone)
+
+
+def _suffix(image_id: str) -> str:
+    suffix = PurePosixPath(image_id).suffix.lower()
+    return suffix if suffix in SUFFIXES else ".jpg"

@@ -1,0 +1,65 @@
+"""`scenesearch feedback`: from a mark to another order and to a folder to train on."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from scenesearch.datasets.task import read_task_folder
+from tests.cli import CommandLine
+from tests.tiny_encoder import write_tiny_encoder
+
+SHADES = {"red.png": (200, 10, 10), "orange.png": (200, 90, 10), "pink.png": (200, 10, 90)}
+
+
+@pytest.fixture
+def run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> CommandLine:
+    """A library of three shades of red."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("LIBRARY", "QDRANT_URL", "MIN_RELEVANCE"):
+        monkeypatch.delenv(f"SCENESEARCH_{name}", raising=False)
+    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SCENESEARCH_ENCODER", str(write_tiny_encoder(tmp_path / "tiny")))
+    (tmp_path / "photos").mkdir()
+    for name, colour in SHADES.items():
+        Image.new("RGB", (8, 8), colour).save(tmp_path / "photos" / name)
+    command_line = CommandLine(monkeypatch, capsys)
+    assert command_line("ingest", tmp_path / "photos").status == 0
+    return command_line
+
+
+def test_what_is_marked_ranks_again_and_is_exported(run: CommandLine, tmp_path: Path) -> None:
+    def order(*options: str) -> list[str]:
+        found = run("search", "red", "--all", "--json", "--copies", *options).document
+        return [hit["image_id"] for hit in found["hits"]]
+
+    assert (
+        run("feedback", "right", "red", "pink.png").sentence == "1 marked right in library photos"
+    )
+    assert run("feedback", "wrong", "red", "red.png").status == 0
+    assert set(order()) == set(SHADES)
+    assert order("--feedback") == ["pink.png", "orange.png"]
+    marks = run("feedback", "list", "--json").document
+    assert [(m["image_id"], m["mark"]) for m in marks] == [
+        ("pink.png", "right"),
+        ("red.png", "wrong"),
+    ]
+
+    ran = run("feedback", "export", tmp_path / "judged")
+    assert "2 judged pairs of 1 texts and 2 pictures" in ran.err
+    captions = [record.captions for record in read_task_folder(tmp_path / "judged").records]
+    assert captions == [("red",), ()]
+    assert "not empty" in run("feedback", "export", tmp_path / "judged").sentence
+
+    assert run("feedback", "forget", "red").sentence == "2 marks of library photos taken back"
+    assert set(order("--feedback")) == set(SHADES)
+
+
+def test_only_pictures_of_the_library_can_be_marked(run: CommandLine, tmp_path: Path) -> None:
+    ran = run("feedback", "right", "red", "blue.png")
+    assert (ran.status, ran.sentence) == (2, "library photos has no picture blue.png")
+    ran = run("feedback", "export", tmp_path / "judged")
+    assert ran.status == 2
+    assert "nothing has been said" in ran.sentence

@@ -1,0 +1,103 @@
+"""What users say of hits is kept, ranks again, and becomes judgments in the task's format."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from scenesearch.datasets.task import CROWD, TRAIN_PAIRS, read_crowd, read_task_folder
+from scenesearch.feedback import Feedback, FeedbackError, Mark, export
+
+
+@pytest.fixture
+def feedback(tmp_path: Path) -> Feedback:
+    return Feedback(tmp_path / "library" / "feedback.sqlite")
+
+
+def test_the_last_word_on_a_picture_counts(feedback: Feedback) -> None:
+    feedback.mark("a red  boat", ["b.jpg", "a.jpg"], right=True)
+    feedback.mark("a red boat", ["b.jpg"], right=False)
+    feedback.mark("a kite", ["a.jpg"], right=False)
+
+    assert feedback.of("a red boat ") == (("a.jpg",), ("b.jpg",))
+    assert feedback.of("something else") == ((), ())
+    assert [(m.text, m.image_id, m.right) for m in feedback.all()] == [
+        ("a kite", "a.jpg", False),
+        ("a red boat", "a.jpg", True),
+        ("a red boat", "b.jpg", False),
+    ]
+
+
+def test_marks_are_kept_when_the_table_is_opened_again(tmp_path: Path) -> None:
+    first, second = Feedback(tmp_path / "f.sqlite"), Feedback(tmp_path / "f.sqlite")
+    first.mark("snow", ["a.jpg"], right=True)
+    second.mark("snow", ["b.jpg"], right=False)
+    first.close()
+    assert second.of("snow") == (("a.jpg",), ("b.jpg",))
+    second.close()
+    assert Feedback(tmp_path / "f.sqlite").count() == 2
+
+
+def test_what_was_said_can_be_taken_back(feedback: Feedback) -> None:
+    feedback.mark("snow", ["a.jpg", "b.jpg", "c.jpg"], right=True)
+    assert feedback.forget("snow", ["a.jpg", "unknown.jpg"]) == 1
+    assert feedback.forget("snow") == 2
+    assert feedback.all() == []
+
+
+def test_feedback_without_a_text_or_a_table_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(FeedbackError, match="this one is empty"):
+        Feedback(tmp_path / "f.sqlite").mark("  ", ["a.jpg"], right=True)
+    broken = tmp_path / "broken.sqlite"
+    broken.write_bytes(b"this is no database, and long enough to be told" * 40)
+    with pytest.raises(FeedbackError, match=r"broken\.sqlite cannot be used.*move it away"):
+        Feedback(broken)
+
+
+def test_marks_become_judgments_that_training_reads(tmp_path: Path) -> None:
+    paths = {}
+    for name in ("sea/boat.png", "kite.png", "hill.png"):
+        file = tmp_path / "photos" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), "red").save(file)
+        paths[name] = str(file)
+    paths["lost.png"] = str(tmp_path / "photos" / "lost.png")
+    marks = [
+        Mark("a boat, red", "hill.png", False, ""),
+        Mark("a boat, red", "sea/boat.png", True, ""),
+        Mark("the sea", "sea/boat.png", True, ""),
+        Mark("the sea", "lost.png", False, ""),
+        Mark("nothing of it", "kite.png", False, ""),
+    ]
+
+    written = export(marks, paths, tmp_path / "out")
+
+    assert (written.pairs, written.pictures, written.texts) == (3, 2, 2)
+    assert written.texts_left_out == ("nothing of it",)
+    assert set(written.pictures_left_out) == {"lost.png"}
+    table = (tmp_path / "out" / TRAIN_PAIRS).read_text()
+    assert table.splitlines() == [
+        "image,query_id,query_text",
+        '000000.png,000002.png#0,"a boat, red"',
+        '000002.png,000002.png#0,"a boat, red"',
+        "000002.png,000002.png#1,the sea",
+    ]
+    folder = read_task_folder(tmp_path / "out")
+    assert folder.problems == ()
+    assert {r.image_id: r.captions for r in folder.records} == {
+        "train_images/000000.png": (),
+        "train_images/000002.png": ("a boat, red", "the sea"),
+    }
+    crowd = read_crowd(tmp_path / "out" / CROWD, images={"000000.png", "000002.png"})
+    assert crowd.problems == ()
+    assert [(r.image, r.share, r.yes, r.no) for r in crowd.rows] == [
+        ("000000.png", 0.0, 0, 1),
+        ("000002.png", 1.0, 1, 0),
+        ("000002.png", 1.0, 1, 0),
+    ]
+
+
+def test_an_export_never_mixes_with_what_is_there(tmp_path: Path) -> None:
+    (tmp_path / "train_images").mkdir()
+    with pytest.raises(FeedbackError, match="not empty"):
+        export([], {}, tmp_path)
