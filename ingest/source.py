@@ -1,6 +1,7 @@
 """What a source of pictures is, and how its pictures are named."""
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,24 +91,29 @@ class Roots:
 
     def image_id(self, path: Path | str) -> str:
         """The picture's name in the library; `path` is absolute and lies under an added folder."""
-        root = self._root_of(str(path))
+        text = str(path)
+        root = self._root_of(text)
         if root is None:
             raise SourceError(f"{path} is outside every folder of this library")
-        if _is_address(path):
-            return self._prefixes[root] + str(path)[len(root) :].lstrip("/")
-        return self._prefixes[root] + Path(path).relative_to(root).as_posix()
+        inside = text[len(root) :].lstrip("/" if _is_address(path) else os.sep)
+        return self._prefixes[root] + (inside if _is_address(path) else inside.replace(os.sep, "/"))
 
     def _root_of(self, path: str) -> str | None:
         """The innermost known root that holds the path."""
         if path in self._prefixes:
             return path
-        if _is_address(path):
+        if is_url(path):
             while "://" in (path := path.rpartition("/")[0]):
                 if path in self._prefixes:
                     return path
             return None
-        parents = map(str, Path(path).parents)
-        return next((parent for parent in parents if parent in self._prefixes), None)
+        # By strings, not by `Path.parents`: this is asked of every picture of every re-scan.
+        parent = os.path.dirname(path)  # noqa: PTH120
+        while parent != path:
+            if parent in self._prefixes:
+                return parent
+            path, parent = parent, os.path.dirname(parent)  # noqa: PTH120
+        return None
 
 
 def _is_address(path: Path | str) -> bool:

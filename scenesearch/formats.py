@@ -3,8 +3,8 @@
 A suffix decides only whether a file is looked at; what it is, its content says.
 """
 
+import posixpath
 from collections.abc import Iterable, Iterator
-from pathlib import PurePosixPath
 from typing import Final
 
 # Formats whose decoders are asked; Pillow knows many more that no photo library needs and that
@@ -59,7 +59,9 @@ def is_raw(head: bytes) -> bool:
 
 
 def suffix_of(name: str) -> str:
-    return PurePosixPath(name).suffix.lower()
+    """'.jpg' of a name or path, in lower case; empty without one. Asked ten times a picture."""
+    suffix = posixpath.splitext(name)[1].lower()
+    return "" if suffix == "." else suffix
 
 
 def without_rendered(names: Iterable[str]) -> Iterator[str]:

@@ -247,7 +247,7 @@ def bench_start(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
 
 
 def bench_library(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
-    """100,000 pictures: vectors alone into the store, a re-scan with its memory, a kill."""
+    """100,000 pictures: vectors alone into the store, then a re-scan with its memory."""
     size = 100_000
     encoder = OnnxEncoder(find_encoder("lite"))
     originals = folder / "originals"
@@ -277,12 +277,13 @@ def bench_library(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
                 writer.write()
 
             rates.append(len(part) / _seconds(write))
+            print(f"{report.written} vectors, {rates[-1]:.0f}/s", file=sys.stderr)
         seconds = _seconds(lambda: store.flush(collection))
         store.optimize(collection)
     environment = os.environ | {"SCENESEARCH_DATA_DIR": str(folder / "data")}
     command = [sys.executable, "-m", "scenesearch.cli", "ingest", str(originals)]
     started = time.perf_counter()
-    samples = list(_resident_mb(command, environment))
+    samples = list(_memory_of(command, environment))
     rescan = time.perf_counter() - started
     half = len(samples) // 2
     return {
@@ -295,7 +296,6 @@ def bench_library(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
         "the same: peak of second half / first half": _round(
             max(samples[half:]) / max(samples[:half])
         ),
-        "killed at half of 2,000 and run again: encoded twice (target <= 64)": _killed(folder),
     }
 
 
@@ -312,8 +312,9 @@ def _as_if_opened(record: ImageRecord) -> Prepared:
     return Prepared(record.image_id, payload, None)
 
 
-def _killed(folder: Path, count: int = 2000) -> int:
+def bench_kill(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
     """Pictures encoded more often than once when an ingest is killed at half of its way."""
+    count = 2000
     draw(folder / "drawn", count)
     log = folder / "encoded"
     log.touch()
@@ -324,7 +325,8 @@ def _killed(folder: Path, count: int = 2000) -> int:
                 process.kill()
                 break
     subprocess.run(child, check=True, stdout=subprocess.DEVNULL)
-    return log.stat().st_size - count
+    again = log.stat().st_size - count
+    return {"killed at half of 2,000, run again: encoded twice (target <= 64)": again}
 
 
 def bench_memory(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
@@ -338,7 +340,7 @@ def bench_memory(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
         (many / f"{number:05}.jpg").write_bytes(data)
     environment = os.environ | {"SCENESEARCH_DATA_DIR": str(folder / "data")}
     command = [sys.executable, "-m", "scenesearch.cli", "ingest", str(many)]
-    samples = list(_resident_mb(command, environment))
+    samples = list(_memory_of(command, environment))
     quarter = len(samples) // 4
     figures = {
         "ingest of 2,000 pictures: peak MB (target <= 600)": _round(max(samples)),
@@ -380,7 +382,7 @@ def _status_mb(process_id: int, key: str) -> float | None:
     return int(found[0].split()[1]) / 1024 if found else None
 
 
-def _resident_mb(command: list[str], environment: dict[str, str]) -> Iterator[float]:
+def _memory_of(command: list[str], environment: dict[str, str]) -> Iterator[float]:
     """Resident memory of the command, every tenth of a second until it ends (Linux)."""
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -540,6 +542,7 @@ BENCHES = {
     "encoder": bench_encoder,
     "ingest": bench_ingest,
     "library": bench_library,
+    "kill": bench_kill,
     "query": bench_query,
     "start": bench_start,
     "memory": bench_memory,
