@@ -26,7 +26,7 @@ from ingest.source import Source
 from ingest.writer import Writer
 from scenesearch.encoder.base import Encoder
 from scenesearch.library import check_library_name
-from scenesearch.rejects import Reject, Rejects
+from scenesearch.rejects import Rejects
 from scenesearch.store.base import (
     CollectionMissing,
     StoreError,
@@ -109,7 +109,7 @@ def ingest(
         write_batch=max(_WRITE, 2 * (options.workers + 1) * (options.batch_size or 8)),
     )
     for source in sources:
-        writer.note(Reject(problem.where, problem.reason) for problem in source.problems)
+        writer.source(source)
     preparation = Preparation(
         encoder,
         thumbnails_dir=thumbnails_dir,

@@ -29,7 +29,8 @@ class Source:
     """The `count` pictures of one path given by the user.
 
     `fields` are the custom metadata columns; `problems` what could not be used before any
-    picture was opened; `root` how the paths of its pictures begin, also of those that are gone.
+    picture was opened; `root` how the paths of its pictures begin, also of those that are gone,
+    `listing` the file that names them, where there is one.
     """
 
     records: Callable[[], Iterator[ImageRecord]]
@@ -37,6 +38,7 @@ class Source:
     fields: Mapping[str, MetadataType] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     root: str = ""
+    listing: str = ""
 
 
 class Roots:

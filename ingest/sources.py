@@ -136,6 +136,7 @@ def _manifest_source(path: Path, images: Path, roots: Roots) -> Source:
         fields=manifest.fields,
         problems=problems,
         root=f"{images}{os.sep}",
+        listing=str(path),
     )
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ingest.prepare import Candidate, Prepared, Unchanged
 from ingest.report import IngestReport
+from ingest.source import Source
 from scenesearch.library import ImageRecord
 from scenesearch.rejects import Reject, Rejects
 from scenesearch.store.base import Point, StoreError, VectorStore
@@ -77,6 +78,14 @@ class Writer:
         )
         return found | {t.payload["sha256"]: t.vector for t in twins if t.vector is not None}
 
+    def source(self, source: Source) -> None:
+        """Note what of a source was left out before any picture was seen: rows, folders."""
+        if self._rejects is not None and source.root:
+            begins = [source.root] + ([f"{source.listing}:"] if source.listing else [])
+            still = [problem.where for problem in source.problems]
+            self._rejects.forget_sources(begins, but=still)
+        self._note(Reject(problem.where, problem.reason) for problem in source.problems)
+
     def skip(self, unchanged: Unchanged) -> None:
         self._report.seen += 1
         self._report.skipped += 1
@@ -86,10 +95,9 @@ class Writer:
     def reject(self, reject: Reject) -> None:
         """Count and keep it; one kept from an earlier run has not been tried again."""
         self._report.seen += 1
-        self.note([reject])
+        self._note([reject])
 
-    def note(self, rejects: Iterable[Reject]) -> None:
-        """Keep what was left out before any picture was seen: rows, folders."""
+    def _note(self, rejects: Iterable[Reject]) -> None:
         for reject in rejects:
             self._report.reject([reject])
             if self._rejects is not None and not reject.tries:

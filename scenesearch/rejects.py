@@ -166,6 +166,17 @@ class Rejects:
             with self._faults(), self._at_once():
                 self._table.executemany("DELETE FROM rejects WHERE path = ?", rows)
 
+    def forget_sources(self, begins: Sequence[str], *, but: Iterable[str]) -> None:
+        """Take out rows and folders whose path begins so, `but` those: they were mended."""
+        kept = set(but)
+        self.forget(
+            [
+                reject.path
+                for reject in self._select("WHERE image_id IS NULL")
+                if reject.path.startswith(tuple(begins)) and reject.path not in kept
+            ]
+        )
+
     def close(self) -> None:
         self._table.close()
 

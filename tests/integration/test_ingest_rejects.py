@@ -43,10 +43,14 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def run(
-    folder: Path, store: EdgeStore, rejects: Rejects, options: IngestOptions | None = None
+    folder: Path,
+    store: EdgeStore,
+    rejects: Rejects,
+    options: IngestOptions | None = None,
+    manifest: Path | None = None,
 ) -> IngestReport:
     return ingest(
-        find_sources([folder], roots=Roots()),
+        find_sources([folder], roots=Roots(), manifest=manifest),
         library="photos",
         encoder=ColourEncoder(),
         store=store,
@@ -114,6 +118,18 @@ def test_manifest_rows_are_in_the_table_too(
     (row,) = rejects.all()
     assert row.path.endswith("about.csv:3")
     assert row.image_id is None
+
+
+def test_mended_row_of_a_manifest_is_forgotten_and_others_rows_are_not(
+    photos: Path, store: EdgeStore, rejects: Rejects, tmp_path: Path
+) -> None:
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("image\nred.jpg\nmissing.jpg\ngone.jpg\n")
+        run(photos, store, rejects, manifest=tmp_path / name)
+    (tmp_path / "a.csv").write_text("image\nred.jpg\nblue.jpg\ngone.jpg\n")
+    run(photos, store, rejects, manifest=tmp_path / "a.csv")
+    left = [(Path(row.path).name, row.tries) for row in rejects.all()]
+    assert left == [("a.csv:4", 2), ("b.csv:3", 1), ("b.csv:4", 1)]
 
 
 def test_command_lists_exports_and_retries(
