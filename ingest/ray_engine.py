@@ -26,7 +26,7 @@ from ingest.prepare import Changed, Preparation, Prepared, Unchanged
 from ingest.writer import Vector, Writer
 from scenesearch.encoder.base import Encoder, EncoderError
 from scenesearch.encoder.folder import read_encoder_info
-from scenesearch.errors import SceneSearchError
+from scenesearch.errors import SceneSearchError, first_line
 from scenesearch.library import ImageRecord
 from scenesearch.rejects import Reject
 from scenesearch.store.base import StoreError
@@ -187,9 +187,9 @@ class RayEngine:
                 yield pickle.loads(row["item"])  # noqa: S301 - our own, by our own workers
         except errors.RayTaskError as error:
             cause = error.cause if isinstance(error.cause, Exception) else error
-            raise RayError(f"a worker failed: {_first_line(cause)}") from error
+            raise RayError(f"a worker failed: {first_line(cause)}") from error
         except errors.RayError as error:
-            raise RayError(f"Ray failed: {_first_line(error)}") from error
+            raise RayError(f"Ray failed: {first_line(error)}") from error
 
     def _start(self) -> bool:
         """Whether Ray was started here; else it was running in this process already."""
@@ -248,8 +248,3 @@ def _ray() -> Any:
 
 def _ray_data() -> Any:
     return _ray().data
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

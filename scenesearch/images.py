@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 
 from scenesearch import raw
 from scenesearch.colour import to_srgb
-from scenesearch.errors import SceneSearchError
+from scenesearch.errors import SceneSearchError, first_line
 from scenesearch.formats import FORMATS
 from scenesearch.metadata import PictureMetadata, read_metadata, read_raw_metadata
 from scenesearch.originals import LocalFile, Original, OriginalError
@@ -88,7 +88,7 @@ def decode_image(
     except UnidentifiedImageError:
         raise ImageError("not a picture, or of an unknown format") from None
     except _DAMAGE as error:
-        raise ImageError(f"damaged: {_first_line(error)}") from None
+        raise ImageError(f"damaged: {first_line(error)}") from None
     image, (width, height), metadata = decoded
     return OpenedImage(
         image=image,
@@ -216,11 +216,6 @@ def atomic_writer(path: Path) -> Iterator[io.BufferedWriter]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped
 from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
 from PIL import ExifTags, Image, IptcImagePlugin
 
+from scenesearch.errors import first_line
 from scenesearch.library import GeoPoint
 
 # Longer ones are no titles and no tags; descriptions may be a paragraph.
@@ -67,7 +68,7 @@ def read_metadata(image: Image.Image) -> PictureMetadata:
     try:
         exif = image.getexif()
     except _DAMAGE as error:
-        notes.append(f"EXIF data is damaged: {_first_line(error)}")
+        notes.append(f"EXIF data is damaged: {first_line(error)}")
         exif = Image.Exif()
     return _metadata(exif, _iptc(image, notes), _Xmp.read(image, notes), notes)
 
@@ -124,7 +125,7 @@ def _parts(
         main = dict(exif)
         details, gps = exif.get_ifd(ExifTags.IFD.Exif), exif.get_ifd(ExifTags.IFD.GPSInfo)
     except _DAMAGE as error:
-        notes.append(f"EXIF data is damaged: {_first_line(error)}")
+        notes.append(f"EXIF data is damaged: {first_line(error)}")
         return {}, {}, {}
     return main, details, gps
 
@@ -232,7 +233,7 @@ def _iptc(image: Image.Image, notes: list[str]) -> dict[int, list[str]]:
     try:
         found = IptcImagePlugin.getiptcinfo(image) or {}  # type: ignore[arg-type]
     except _DAMAGE as error:
-        notes.append(f"IPTC data is damaged: {_first_line(error)}")
+        notes.append(f"IPTC data is damaged: {first_line(error)}")
         return {}
     texts: dict[int, list[str]] = {}
     for (record, number), value in found.items():
@@ -275,7 +276,7 @@ class _Xmp:
         try:
             root = fromstring(packet.strip(b"\0 \n"))
         except (ParseError, DefusedXmlException, ValueError) as error:
-            notes.append(f"XMP data is damaged: {_first_line(error)}")
+            notes.append(f"XMP data is damaged: {first_line(error)}")
             return cls({})
         values: dict[str, list[str]] = {}
         for element in root.iter():
@@ -357,8 +358,3 @@ def _text(value: Any, most: int = _MAX_CHARS) -> str | None:
     line = " ".join(value.split())
     printable = "".join(char for char in line if char.isprintable()).strip()
     return printable[:most] or None
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, Protocol
 
-from scenesearch.errors import SceneSearchError
+from scenesearch.errors import SceneSearchError, first_line
 
 # Read whole into memory, since hash and picture must be of the same bytes.
 MAX_FILE_BYTES: Final = 512 * 1024 * 1024
@@ -407,12 +407,12 @@ def _remote_fault(error: BaseException) -> OriginalError:
     if isinstance(error, FileNotFoundError) or status in (404, 410):
         return OriginalError("no such file", missing=True)
     if isinstance(error, PermissionError) or status in (401, 403):
-        return OriginalError(f"cannot be read: {_first_line(error)}")
+        return OriginalError(f"cannot be read: {first_line(error)}")
     if isinstance(error, OSError | TimeoutError | ValueError):
-        return OriginalError(f"cannot be read: {_first_line(error)}", transient=True)
+        return OriginalError(f"cannot be read: {first_line(error)}", transient=True)
     # aiohttp, botocore and google-auth have no common base, and are not imported for a name.
     if type(error).__module__.partition(".")[0] in _CLIENTS:
-        return OriginalError(f"cannot be read: {_first_line(error)}", transient=True)
+        return OriginalError(f"cannot be read: {first_line(error)}", transient=True)
     raise error
 
 
@@ -453,8 +453,3 @@ def _moment(nanoseconds: int) -> datetime | None:
         return datetime.fromtimestamp(nanoseconds // 1000 / 1e6, tz=UTC)
     except (OverflowError, ValueError, OSError):
         return None
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).splitlines()
-    return lines[0] if lines else type(error).__name__

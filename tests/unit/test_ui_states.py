@@ -228,6 +228,9 @@ def test_a_click_opens_the_original_with_its_metadata(
         "tags": ["wall", "sun"],
         "taken": "2019-05-31T18:20:00+00:00",
         "camera": "Kodak Brownie",
+        "exposure_s": 0.004,
+        "aperture": 2.8,
+        "rating": 4.0,
         "location": {"lat": 55.75, "lon": 37.62},
         "folder": ["2019", "2019/may"],
     }
@@ -240,7 +243,8 @@ def test_a_click_opens_the_original_with_its_metadata(
     assert "bricks" in shown
     facts = next(text for text in shown if text.startswith("Size: ")).splitlines()
     assert facts[:3] == ["Size: 80 × 40 pixels", "Folder: 2019/may", "Taken: 2019-05-31 18:20"]
-    assert "Camera: Kodak Brownie" in facts
+    assert {"Camera: Kodak Brownie", "Exposure: 1/250 s", "Aperture: f/2.8"} < set(facts)
+    assert "Rating: ★★★★" in facts
     assert "Place: 55.7500, 37.6200" in facts
     assert "Tags: wall, sun" in facts
     assert page.code[-1].value == str(folder / "wall.png")

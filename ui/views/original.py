@@ -1,6 +1,6 @@
 """One picture as large as the window, with what is known of it and what it leads to."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -211,6 +211,15 @@ def _facts(
             yield field.label, _readable(field, value)
 
 
+# As photographers write them.
+_WRITTEN: Mapping[str, Callable[[float], str]] = {
+    "exposure_s": lambda seconds: f"1/{1 / seconds:.0f} s" if seconds < 0.4 else f"{seconds:g} s",
+    "aperture": lambda number: f"f/{number:g}",
+    "focal_length_mm": lambda length: f"{length:g} mm",
+    "rating": lambda stars: "★" * round(stars),
+}
+
+
 def _readable(field: PayloadField, value: Any) -> str:
     if field.hierarchical and isinstance(value, list):
         return str(value[-1])  # the others are its ancestors
@@ -218,6 +227,8 @@ def _readable(field: PayloadField, value: Any) -> str:
         return ", ".join(str(part) for part in value)
     if field.name == "size_bytes":
         return f"{value / 1e6:.1f} MB" if value >= 1e5 else f"{value / 1e3:.1f} kB"
+    if field.name in _WRITTEN and isinstance(value, int | float) and value > 0:
+        return _WRITTEN[field.name](value)
     if field.type == "geo" and isinstance(value, Mapping):
         return f"{value['lat']:.4f}, {value['lon']:.4f}"
     if field.type == "boolean":
