@@ -172,7 +172,11 @@ def _print_plan(name: str, plan: "capacity.Plan") -> None:
         f"  HNSW (m {GRAPH_M}) over {best.copies} copies in memory, order mended (rescoring,\n"
         f"  oversampling 3) with the float32 vectors on disk. A node: memory "
         f"{_size(best.memory_bytes)}, disk {_size(best.disk_bytes)}.\n"
-        f"  Building the graphs takes {best.graph_core_hours:,.0f} core hours."
+        f"  Building the graphs takes {best.graph_core_hours:,.0f} core hours.\n"
+        "  Each node's environment, before the first ingest:\n"
+        f"    QDRANT__STORAGE__COLLECTION__SHARD_NUMBER_PER_NODE={best.shards // best.nodes}\n"
+        f"    QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR={best.replicas}\n"
+        "    QDRANT__STORAGE__COLLECTION__VECTORS__ON_DISK=true"
     )
 
 

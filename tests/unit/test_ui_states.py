@@ -10,6 +10,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
+from ingest.build import build
+from scenesearch.store.catalog import promote
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import ColourEncoder
 from tests.unit.ui_world import LIBRARY, Shot, build_library, open_page, reds
@@ -171,6 +173,27 @@ def test_a_library_of_another_encoder_is_refused_with_both_names(
     assert headings(page) == [":material/error: This library was made with another encoder"]
     message = texts(page)[-1]
     assert "old-colour" in message and "is colour" in message
+
+
+def test_a_promoted_collection_is_answered_by_its_own_encoder(
+    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(2))
+    page = open_page()
+    assert any("encoder colour" in words for words in texts(page))
+    promoted = ColourEncoder("newer", "beef")
+    monkeypatch.setattr(
+        resources,
+        "load_encoder",
+        lambda settings, fingerprint, name: promoted if name == "newer" else colour_encoder,
+    )
+    opened = resources.store()
+    new = build(LIBRARY, encoder=promoted, store=opened).collection
+    promote(opened, LIBRARY, new)
+    page = ask(page, "a red thing")
+    assert not page.exception
+    assert any("encoder newer" in words for words in texts(page))
+    assert len(cards(page)) == 2
 
 
 def test_an_encoder_that_is_not_there_is_told(
