@@ -52,7 +52,7 @@ class Aim:
 
 
 def aim_of(parts: Sequence[AimPart]) -> Aim:
-    """The aim of all parts together; only subtracted ones aim away from what they show.
+    """The aim of all parts together, of which at least one is wanted.
 
     Raises QueryError when the parts cancel each other out.
     """
@@ -68,13 +68,9 @@ def aim_of(parts: Sequence[AimPart]) -> Aim:
         direction += share * slope * part.vector
         intercept += share * offset
     for part in unwanted:
-        offset, slope = part.calibration.line(part.vector)
-        if wanted:
-            share = SUBTRACTION * part.weight
-            intercept += share * slope * part.calibration.average(part.vector)
-        else:
-            share = part.weight / sum(part.weight for part in unwanted)
-            intercept -= share * offset
+        _, slope = part.calibration.line(part.vector)
+        share = SUBTRACTION * part.weight
+        intercept += share * slope * part.calibration.average(part.vector)
         direction -= share * slope * part.vector
     slope = float(np.linalg.norm(direction))
     if slope < 1e-6:

@@ -11,8 +11,9 @@ from scenesearch.relevance import Band, band
 class Hit:
     """One picture of an answer; `score` is a cosine, `relevance` a probability.
 
-    `copies` are ids of near-duplicates for which this hit stands. Without words or pictures in
-    the request nothing is compared: a hit fits the filters, its relevance is 1 and its score 0.
+    `copies` are ids of near-duplicates for which this hit stands. Where the request asks for no
+    words or pictures nothing is compared: a hit passes the filters, its relevance is 1 and its
+    score 0.
     """
 
     rank: int

@@ -164,7 +164,7 @@ class Library:
     def why(self, text: str | Request, image_id: str, *, heat: bool = True) -> Why:
         """What in the text, and with `heat` where in the picture, made it relevant."""
         request = self.searcher.parse(text) if isinstance(text, str) else text
-        if not request.parts:
+        if all(part.excluded for part in request.parts):
             raise QueryError("filters alone have no reasons: describe a scene in words")
         image_id = self.searcher.image_id(image_id)
         vector = self.vector(image_id)

@@ -138,7 +138,8 @@ STRONG, PARTIAL = 0.5, 0.2
 
 def band(relevance: float) -> Band:
     """The word for a relevance."""
-    return "strong" if relevance >= STRONG else "partial" if relevance >= PARTIAL else "weak"
+    shown = round(relevance, 2)  # 'weak, 20 %' would not be understood
+    return "strong" if shown >= STRONG else "partial" if shown >= PARTIAL else "weak"
 
 
 # For encoder folders without a calibration: CLIP-like cosines of matching pairs lie around

@@ -124,15 +124,16 @@ class Order:
 class Request:
     """All that can be asked of a library.
 
-    `parts` say what is looked for; without any, every picture that passes the filters is an
-    answer. `where` holds conditions that come from elsewhere than the text, as from the widgets
-    of a page. `k` hits are wanted, after the first `offset` or, stable while pictures are being
-    added, after the cursor `after` of the page before. `diversity` (0-1) trades likeness to the
-    request for difference between the hits; `hybrid` also ranks by the words of captions, tags,
-    title and file name, None where that helps: in libraries whose pictures have captions. `right`
-    and `wrong` are ids of pictures that a user called so: the answer leans towards the like of the
-    right ones, rather than being diverse or hybrid, and leaves the wrong ones out. `facets` names
-    fields whose values in the answer are counted. `text` is what was written, `notices` how it was
+    `parts` say what is looked for; without any that is wanted, every picture that passes the
+    filters and shows nothing excluded is an answer. `where` holds conditions that come from
+    elsewhere than the text, as from the widgets of a page. `k` hits are wanted, after the first
+    `offset` or, stable while pictures are being added, after the cursor `after` of the page
+    before. `diversity` (0-1) trades likeness to the request for difference between the hits;
+    `hybrid` also ranks by the words of captions, tags, title and file name, None where that helps:
+    in libraries whose pictures have captions. `right` and `wrong` are ids of pictures that a user
+    called so: the answer leans towards the like of the right ones, rather than being diverse or
+    hybrid, and leaves the wrong ones out. `facets` names fields whose values in the answer are
+    counted. `text` is what was written, `notices` how it was
     understood where that may surprise.
     """
 

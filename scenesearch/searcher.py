@@ -205,7 +205,9 @@ class Searcher:
         parts = [self._part(part) for part in request.parts]
         encoded = time.perf_counter()
         where, excluded = self._without_excluded(request, parts, (*request.where, *where), notices)
-        aim = aim_of(parts) if parts else None
+        # What nothing is like cannot be ranked: the pictures least like 'people' are no answer to
+        # '-people', all that do not show them are.
+        aim = aim_of(parts) if any(not part.excluded for part in parts) else None
         fetch = self._ranking(request, aim, where, notices)
         page, start, partial, more = _page(fetch, request, self._cursor(request))
         hits = self._hits(page, start)
@@ -266,7 +268,7 @@ class Searcher:
         return self._nearest(request, aim_of(parts), where, request.k, payload=())
 
     def aim(self, request: Request) -> Aim:
-        """Where a request with parts looks, and what its cosines mean."""
+        """Where a request that asks for something looks, and what its cosines mean."""
         return aim_of([self._part(part) for part in request.parts])
 
     # What is asked
@@ -661,11 +663,12 @@ class _Cursor:
 
 def _first_after(groups: Sequence[_Group], cursor: _Cursor, arranged: bool) -> int:
     """Where the next page begins. Pictures that came since and rank before it stay out of it."""
-    if arranged:  # its order is no order of keys: look for the last hit itself
-        last = cursor.key[-1]
-        for position, (candidate, _) in enumerate(groups):
-            if candidate.point.image_id == last:
-                return position + 1
+    # By its name, for scores may differ in their last bits from one request to the next.
+    last = cursor.key[-1]
+    for position, (candidate, _) in enumerate(groups):
+        if candidate.point.image_id == last:
+            return position + 1
+    if arranged:  # its order is no order of keys
         return cursor.seen
     keys = (position for position, (found, _) in enumerate(groups) if found.key > cursor.key)
     return next(keys, len(groups))

@@ -107,9 +107,9 @@ def _word_effects(
                 del parts[number]
             # Without its only word a request asks nothing: an average picture fits as well.
             without = 0.0
-            if parts:
-                other = searcher.aim(replace(request, parts=tuple(parts)))
-                without = float(other.log_odds(vector @ other.vector))
+            if any(not other.excluded for other in parts):
+                rest_aim = searcher.aim(replace(request, parts=tuple(parts)))
+                without = float(rest_aim.log_odds(vector @ rest_aim.vector))
             effects.append(WordEffect(word, whole - without))
     return effects
 

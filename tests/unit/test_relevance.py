@@ -114,7 +114,7 @@ def test_the_bundled_encoder_is_calibrated_for_words_and_pictures() -> None:
 
 @pytest.mark.parametrize(
     ("relevance", "word"),
-    [(0.5, "strong"), (0.49, "partial"), (0.2, "partial"), (0.19, "weak"), (0.0, "weak")],
+    [(0.496, "strong"), (0.49, "partial"), (0.196, "partial"), (0.19, "weak"), (0, "weak")],
 )
 def test_a_relevance_has_a_word(relevance: float, word: str) -> None:
     assert band(relevance) == word

@@ -260,6 +260,13 @@ def test_offsets_page_too(photos: Photos) -> None:
     assert [hit.rank for hit in photos.searcher.search("red", k=2, offset=3).hits] == [4, 5]
 
 
+def test_a_page_goes_on_where_its_last_hit_was_though_it_has_been_removed(photos: Photos) -> None:
+    names = reds(photos, 6)
+    cursor = photos.searcher.search("red", k=2).next
+    photos.store.delete("photos", [names[1]])
+    assert photos.ids("red", k=2, after=cursor) == names[2:4]
+
+
 def test_a_cursor_fits_its_own_request_alone(photos: Photos) -> None:
     reds(photos, 4)
     cursor = photos.searcher.search("red", k=2).next
