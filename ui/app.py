@@ -1,10 +1,10 @@
-"""The page. `scenesearch ui` runs it."""
+"""The page: search, by picture, library, map, evaluation, models. `scenesearch ui` runs it."""
 
 import streamlit as st
 
 from ui import components, resources
 from ui.access import admitted
-from ui.views import library, search
+from ui.views import by_picture, evaluation, layout, library, models, search
 
 
 def screen() -> None:
@@ -16,7 +16,18 @@ def screen() -> None:
     first = st.Page(search.show, title="Search", icon=":material/search:", default=True)
     pages = [
         first,
+        st.Page(
+            by_picture.show,
+            title="By picture",
+            icon=":material/image_search:",
+            url_path="by-picture",
+        ),
         st.Page(library.show, title="Library", icon=":material/photo_library:", url_path="library"),
+        st.Page(layout.show, title="Map", icon=":material/scatter_plot:", url_path="map"),
+        st.Page(
+            evaluation.show, title="Evaluation", icon=":material/monitoring:", url_path="evaluation"
+        ),
+        st.Page(models.show, title="Models", icon=":material/model_training:", url_path="models"),
     ]
     page = st.navigation(pages, position="top")
     if "next_request" in st.session_state:

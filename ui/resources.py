@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
+from scenesearch.duplicates import Group, Look, find_groups, look_of
 from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.known import find_by_fingerprint, remember_encoder
 from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
@@ -158,8 +159,8 @@ def encoder(spec: CollectionSpec) -> Encoder:
     return _encoder(spec.fingerprint, spec.encoder)
 
 
-# Two, for the moment in which one library is promoted while sessions still ask the old one.
-@st.cache_resource(show_spinner="Loading the encoder …", max_entries=2)
+# Several: two that are compared, and one that is promoted while sessions still ask another.
+@st.cache_resource(show_spinner="Loading the encoder …", max_entries=3)
 def _encoder(fingerprint: str, name: str) -> Encoder:
     """One for the whole process, its text tower warm: no visitor waits for it."""
     loaded = load_encoder(settings(), fingerprint, name)
@@ -217,14 +218,14 @@ def has_values(library: str, field: str) -> bool:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a library's pictures are, counted; `twins` are ids of files of the same content."""
+    """What a library's pictures are, counted; `twins` are those that are the same."""
 
     formats: Counter[str]
     years: Counter[str]
     size_bytes: int
     captioned: int
     located: int
-    twins: list[list[str]]
+    twins: list[Group]
 
 
 @st.cache_data(ttl=300, max_entries=2, show_spinner="Counting …")
@@ -233,8 +234,8 @@ def facts(library: str, collection: str, count: int) -> Facts:
     formats: Counter[str] = Counter()
     years: Counter[str] = Counter()
     size = captioned = located = 0
-    by_content: dict[str, list[str]] = {}
-    wanted = ("path", "taken", "size_bytes", "captions", "location", "sha256")
+    looks: list[Look] = []
+    wanted = ("path", "taken", "size_bytes", "captions", "location", "sha256", "phash")
     for point in store().scroll(library, payload=wanted):
         payload = point.payload
         formats[PurePath(str(payload.get("path", ""))).suffix.lower().lstrip(".") or "none"] += 1
@@ -242,9 +243,9 @@ def facts(library: str, collection: str, count: int) -> Facts:
         size += int(payload.get("size_bytes") or 0)
         captioned += bool(payload.get("captions"))
         located += payload.get("location") is not None
-        by_content.setdefault(str(payload.get("sha256", "")), []).append(point.image_id)
-    twins = [sorted(ids) for sha256, ids in by_content.items() if sha256 and len(ids) > 1]
-    return Facts(formats, years, size, captioned, located, sorted(twins))
+        if look := look_of(point.image_id, payload):
+            looks.append(look)
+    return Facts(formats, years, size, captioned, located, find_groups(looks))
 
 
 def encoder_names() -> list[str]:

@@ -42,38 +42,24 @@ NEEDS_TORCH = "needs torch: pip install 'scenesearch[train]'"
 @models_app.command("list")
 def list_models(as_json: JsonOption = False) -> None:
     """Name every encoder there is, with its size and scores; the default is marked."""
-    from scenesearch.encoder.base import EncoderError
-    from scenesearch.encoder.folder import read_encoder_info
-    from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
+    from scenesearch.encoder.shelf import shelved
 
     settings = read_settings()
-    names = dict.fromkeys(bundled_encoders(), "bundled")
-    names |= dict.fromkeys(shelved_encoders(settings.models_dir), "shelf")
-    rows: list[dict[str, Any]] = []
-    for name, place in names.items():
-        folder = find_encoder(name, settings.models_dir)
-        row: dict[str, Any] = {"name": name, "place": place, "default": name == settings.encoder}
-        try:
-            info = read_encoder_info(folder)
-        except EncoderError as error:
-            rows.append(row | {"broken": str(error)})
-            continue
-        size = sum((folder / part).stat().st_size for part in info.parts) / 1e6
-        row |= {"dimension": info.dimension, "mb": round(size, 1), "scores": info.scores}
-        rows.append(row | {"calibrated": bool(info.calibration)})
+    encoders = shelved(settings.models_dir)
     if as_json:
-        print_json(rows)
+        print_json([one.to_json(default=one.name == settings.encoder) for one in encoders])
         return
     typer.echo(
         f"  {'name':<24} {'place':<8} {'dim':>5} {'MB':>7}  text to image, Recall@1 / 5 / 10"
     )
-    for row in rows:
-        mark = "*" if row["default"] else " "
-        start = f"{mark} {row['name']:<24} {row['place']:<8}"
-        if "broken" in row:
-            typer.echo(f"{start} {printable(row['broken'])}")
+    for one in encoders:
+        mark = "*" if one.name == settings.encoder else " "
+        start = f"{mark} {one.name:<24} {one.place:<8}"
+        if one.info is None:
+            typer.echo(f"{start} {printable(one.broken)}")
             continue
-        typer.echo(f"{start} {row['dimension']:>5} {row['mb']:>7}  {_recalls(row['scores'])}")
+        recalls = printable(one.recalls)
+        typer.echo(f"{start} {one.info.dimension:>5} {one.megabytes:>7}  {recalls}")
 
 
 @models_app.command()
@@ -387,22 +373,6 @@ def _print_speeds(speeds: "Sequence[Speed]", base: str, served: set[str]) -> Non
             f"\nfastest for pictures: {best}; for queries: {quickest}. "
             f"Choose one for a library with SCENESEARCH_ENCODER={best}"
         )
-
-
-def _recalls(scores: dict[str, Any]) -> str:
-    """'60.0 / 91.4 / 98.6 of 100 (practicum-test)' of the largest gallery with recalls."""
-    measured = {
-        name: found
-        for name, found in scores.items()
-        if isinstance(found, dict)
-        and {"recall@1", "recall@5", "recall@10", "gallery"} <= set(found)
-    }
-    if not measured:
-        return "not measured"
-    name = max(measured, key=lambda name: measured[name]["gallery"])
-    found = measured[name]
-    recalls = " / ".join(f"{found[f'recall@{k}']:.1f}" for k in (1, 5, 10))
-    return printable(f"{recalls} among {found['gallery']} pictures ({name})")
 
 
 def _flat(value: Any) -> str:

@@ -187,8 +187,8 @@ def test_files_of_the_same_content_are_listed_as_duplicates(
 ) -> None:
     build_library(tmp_path, colour_encoder, [Shot("a.png", RED), Shot("b.png", RED)])
     page = part("Duplicates")
-    assert "1 pictures are there more than once" in said(page)
-    assert "a.png\nb.png" in texts(page)
+    assert "1 picture is there more than once" in said(page)
+    assert "a.png\nb.png (the very same file)" in texts(page)
 
 
 def test_a_collection_is_built_promoted_and_rolled_back(

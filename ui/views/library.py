@@ -1,13 +1,15 @@
 """What is in the library, and everything that changes it: adding, retrying, building, promoting."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from scenesearch.datasets.manifest import MANIFEST_SUFFIXES
+from scenesearch.duplicates import Group
 from scenesearch.errors import SceneSearchError
 from scenesearch.evaluation.compare import ComparisonError, compare, read_saved
 from scenesearch.evaluation.promotion import caution, gap, losses, refusal, saved_evaluations
@@ -290,34 +292,38 @@ def _retry(rejects: Sequence[Reject]) -> None:
 
 
 def _duplicates() -> None:
-    """Files of the same content; what only looks alike is one hit of an answer."""
+    """Files of the same content, and pictures that look alike; nothing is removed."""
     with resources.searching() as opened:
-        _show_duplicates(opened)
+        count = opened.store.count(opened.library)
+        groups = resources.facts(opened.library, opened.store.resolve(opened.library), count).twins
+        if not groups:
+            st.text("No two pictures are the same or nearly the same.")
+            return
+        noun = "picture is" if len(groups) == 1 else "pictures are"
+        st.text(f"{len(groups):,} {noun} there more than once.")
+        firsts = [group.first for group in groups[:_MOST_GROUPS]]
+        points = opened.store.retrieve(opened.library, firsts)
+        for number, group in enumerate(groups[:_MOST_GROUPS]):
+            if group.first in points:
+                _show_group(opened, group, points[group.first].payload, number)
+        if len(groups) > _MOST_GROUPS:
+            small(f"and {len(groups) - _MOST_GROUPS:,} more", key="more-twins")
 
 
-def _show_duplicates(opened: Opened) -> None:
-    count = opened.store.count(opened.library)
-    groups = resources.facts(opened.library, opened.store.resolve(opened.library), count).twins
-    if not groups:
-        st.text("No two files are the same.")
-        return
-    st.text(f"{len(groups):,} pictures are there more than once, as the very same file.")
-    for number, ids in enumerate(groups[:_MOST_GROUPS]):
-        point = opened.store.retrieve(opened.library, [ids[0]]).get(ids[0])
-        if point is None:
-            continue
-        picture, words = st.columns([1, 4])
-        image = thumbnail(
-            opened.thumbnails_dir,
-            str(point.payload.get("sha256", "")),
-            original_of(point.payload),
-            opened.settings.max_megapixels,
-        )
-        picture.image(image, width=120, alt=ids[0])
-        with words:
-            small("\n".join(ids), key=f"twins-{number}")
-    if len(groups) > _MOST_GROUPS:
-        small(f"and {len(groups) - _MOST_GROUPS:,} more", key="more-twins")
+def _show_group(opened: Opened, group: Group, payload: Mapping[str, Any], number: int) -> None:
+    picture, words = st.columns([1, 4])
+    image = thumbnail(
+        opened.thumbnails_dir,
+        str(payload.get("sha256", "")),
+        original_of(payload),
+        opened.settings.max_megapixels,
+    )
+    picture.image(image, width=120, alt=group.first)
+    lines = [group.first]
+    lines += [f"{image_id} (the very same file)" for image_id in group.copies]
+    lines += [f"{image_id} (looks the same)" for image_id, _ in group.near]
+    with words:
+        small("\n".join(lines), key=f"twins-{number}")
 
 
 # --- collections: build, promote, roll back ----------------------------------------------------

@@ -85,7 +85,7 @@ def show_answer(opened: Opened, question: Question) -> None:
     )
     if page == 0:
         _facets(opened, result)
-    selection_bar()
+    bar = st.container()  # filled at the end, when it is known what is ticked
     first = page * PAGE_SIZE + 1
     if question.order in ("", "hybrid") and question.request.parts:
         for band, hits in groupby(result.hits, key=lambda hit: hit.band):
@@ -96,6 +96,8 @@ def show_answer(opened: Opened, question: Question) -> None:
     else:
         shown = [_of_hit(hit) for hit in result.hits]
         _show(opened, shown, first=first, request=question.request)
+    with bar:
+        selection_bar()
     pager(page, has_next=result.next is not None)
 
 
@@ -130,9 +132,10 @@ def show_library(opened: Opened, where: Filter) -> None:
     noun = "picture" if count == 1 else "pictures"
     fits = "fit the filters" if where else "in this library"
     small(f"{count:,} {noun} {fits}", key="summary")
-    selection_bar()
-    shown = [_Picture(point.image_id, point.payload) for point in points]
-    _show(opened, shown, first=start + 1)
+    bar = st.container()
+    _show(opened, [_Picture(p.image_id, p.payload) for p in points], first=start + 1)
+    with bar:
+        selection_bar()
     pager(page, has_next=start + PAGE_SIZE < count)
 
 
@@ -140,8 +143,10 @@ def show_pictures(opened: Opened, image_ids: Sequence[str]) -> None:
     """These pictures of the library, in a grid."""
     found = opened.store.retrieve(opened.library, list(image_ids))
     shown = [_Picture(i, found[i].payload) for i in image_ids if i in found]
-    selection_bar()
+    bar = st.container()
     _show(opened, shown, first=1)
+    with bar:
+        selection_bar()
 
 
 def _of_hit(hit: Hit) -> _Picture:

@@ -1,0 +1,93 @@
+"""A library laid out in the plane: pictures that look alike lie near one another.
+
+Principal components come at once; t-SNE shows groups better, takes minutes and needs scikit-learn,
+which comes with training. What was computed is kept in the library's folder.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenesearch.errors import SceneSearchError
+from scenesearch.images import atomic_writer
+
+# L. van der Maaten, G. Hinton (2008) advise 5 to 50; small libraries bear less.
+PERPLEXITY = 30
+# Distances between more components than this are mostly noise, and cost time.
+_COMPONENTS = 50
+
+
+class LayoutError(SceneSearchError):
+    """There can be no such layout; the message is one sentence for the user."""
+
+
+def principal_components(vectors: NDArray[np.float32], count: int = 2) -> NDArray[np.float32]:
+    """Coordinates `(n, count)` along the directions in which the vectors `(n, dim)` differ most.
+
+    The sign of each direction is that of its largest part, so that a map does not flip.
+    """
+    if len(vectors) == 0:
+        return np.empty((0, count), np.float32)
+    centred = vectors.astype(np.float64) - vectors.mean(axis=0)
+    # Through the covariance: its size is that of a vector, not of the library.
+    _, directions = np.linalg.eigh(centred.T @ centred)
+    chosen = directions[:, ::-1][:, :count]  # (dim, count)
+    largest = np.abs(chosen).argmax(axis=0)
+    chosen = chosen * np.sign(chosen[largest, np.arange(chosen.shape[1])])
+    found = np.zeros((len(vectors), count), np.float32)
+    found[:, : chosen.shape[1]] = centred @ chosen
+    return found
+
+
+def has_neighbours() -> bool:
+    """Whether t-SNE can be computed on this machine."""
+    return find_spec("sklearn") is not None
+
+
+def neighbours(vectors: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float32]:
+    """t-SNE of the vectors `(n, dim)`, `(n, 2)`; begins at the principal components."""
+    if not has_neighbours():
+        raise LayoutError("t-SNE needs scikit-learn: pip install 'scenesearch[train]'")
+    if len(vectors) < 5:
+        raise LayoutError(f"t-SNE needs at least 5 pictures, there are {len(vectors)}")
+    from sklearn.manifold import TSNE
+
+    reduced = principal_components(vectors, min(_COMPONENTS, vectors.shape[1]))
+    model = TSNE(perplexity=min(PERPLEXITY, (len(vectors) - 1) / 3), init="pca", random_state=seed)
+    found: NDArray[np.float32] = model.fit_transform(reduced).astype(np.float32)
+    return found
+
+
+def fingerprint(image_ids: Sequence[str], collection: str) -> str:
+    """Changes when the pictures or the collection that they are seen by do."""
+    digest = hashlib.sha256(collection.encode())
+    for image_id in image_ids:
+        digest.update(image_id.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()[:16]
+
+
+def save_layout(folder: Path, key: str, points: NDArray[np.float32]) -> None:
+    """Keep the coordinates under the key; those of before go."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_writer(_file(folder, key)) as out:
+        np.save(out, points, allow_pickle=False)
+    for other in folder.glob("tsne-*.npy"):
+        if other != _file(folder, key):
+            other.unlink(missing_ok=True)
+
+
+def read_layout(folder: Path, key: str, count: int) -> NDArray[np.float32] | None:
+    """The coordinates kept under the key; None when there are none of so many pictures."""
+    try:
+        points = np.load(_file(folder, key), allow_pickle=False)
+    except (OSError, ValueError):
+        return None
+    return points.astype(np.float32) if points.shape == (count, 2) else None
+
+
+def _file(folder: Path, key: str) -> Path:
+    return folder / f"tsne-{key}.npy"

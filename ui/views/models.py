@@ -1,0 +1,79 @@
+"""The encoders on this machine: what each is, how it scores, and which one is live."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from scenesearch.encoder.shelf import Shelved, shelved
+from scenesearch.errors import SceneSearchError
+from ui import resources
+from ui.components import label, small
+
+
+def show() -> None:
+    settings = resources.settings()
+    st.title("Models", anchor=False)
+    small(
+        "An encoder turns pictures and words into vectors that lie near one another when they fit. "
+        "A library is searched with the one it was built with.",
+        key="models",
+    )
+    live = _live_fingerprint()
+    encoders = shelved(settings.models_dir)
+    rows = [_row(one, live, settings.encoder) for one in encoders]
+    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Encoders on this machine")
+    names = [one.name for one in encoders]
+    chosen = st.selectbox("Model card of", names, format_func=label, key="model")
+    _card(next(one for one in encoders if one.name == chosen))
+
+
+def _live_fingerprint() -> str:
+    now = resources.settings()
+    try:
+        return resources.store().describe(now.library).fingerprint
+    except SceneSearchError:
+        return ""
+
+
+def _row(one: Shelved, live: str, default: str) -> dict[str, Any]:
+    roles = [
+        role
+        for role, holds in (
+            ("live", one.info is not None and one.info.fingerprint == live),
+            ("for new libraries", one.name == default),
+        )
+        if holds
+    ]
+    row: dict[str, Any] = {"encoder": one.name, "place": one.place, "used": ", ".join(roles)}
+    if one.info is None:
+        return row | {"problem": one.broken}
+    return row | {
+        "dimensions": one.info.dimension,
+        "MB": one.megabytes,
+        "Recall@1 / 5 / 10": one.recalls,
+        "relevance": "calibrated" if one.info.calibration else "a guess",
+    }
+
+
+def _card(one: Shelved) -> None:
+    if one.info is None:
+        st.text(f"This encoder cannot be used: {one.broken}")
+        return
+    height, width = one.info.image_size
+    facts = {
+        "Fingerprint": one.info.fingerprint[:16],
+        "Pictures": f"{width} × {height}, {one.info.resize}",
+        "Texts": f"up to {one.info.context_length} tokens",
+        "Files": ", ".join(one.info.parts),
+    }
+    small("\n".join(f"{key}: {value}" for key, value in facts.items()), key="card-facts")
+    if one.card is None:
+        small("It came without a model card.", key="no-card")
+        return
+    text = one.card.read_text(encoding="utf-8", errors="replace")
+    if one.place == "bundled":
+        with st.container(border=True):
+            st.markdown(text)
+    else:  # a stranger's words
+        st.code(text, language=None, wrap_lines=True)
