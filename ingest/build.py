@@ -134,6 +134,7 @@ def build(
         run.remove_what_is_gone()
     except KeyboardInterrupt:
         report.interrupted = True
+    store.release(live)
     store.flush(report.collection)
     if not report.interrupted:
         store.optimize(report.collection)
@@ -193,6 +194,7 @@ class _Build:
                     report.kept += len(page) - len(lacking)
                 done = self._copied(lacking) if report.copies else self._encoded(lacking, pool)
                 for count in done:
+                    self._store.release(report.live, if_wanted=True)
                     report.seen += count if first else 0
                     yield
                 yield

@@ -308,7 +308,7 @@ def _evaluated(
     folder = saved_evaluations(settings.library_dir(held.spec.library)) / held.name
     if queries is not None:
         encoder = library_encoder(settings, None, store, held.name)
-        # Let go after each batch, so that a search in another process waits no longer than that.
+        # So that a search in another process waits for a batch of queries at most.
         notes: list[str] = []
         evaluation = run_evaluation(
             read_queries(queries, notes),
@@ -316,7 +316,7 @@ def _evaluated(
             store,
             held.name,
             where=where,
-            on_batch=lambda: store.release(held.name),
+            on_batch=lambda: store.release(held.name, if_wanted=True),
         )
         say_some(notes)
         save(

@@ -386,7 +386,7 @@ def run_evaluation(
     library: str,
     *,
     where: Any = (),
-    on_batch: Callable[[], None] = lambda: None,
+    on_batch: Callable[[], object] = lambda: None,
 ) -> "Evaluation":
     """Ask every query, with a progress bar on stderr; `on_batch` is called after each batch."""
     from scenesearch.evaluation.evaluate import evaluate as run_evaluation

@@ -307,10 +307,11 @@ class VectorStore(Protocol):
     def optimize(self, name: str) -> None:
         """Build what large collections need for fast search; may take long."""
 
-    def release(self, name: str) -> None:
+    def release(self, name: str, *, if_wanted: bool = False) -> bool:
         """Let other processes have the collection until it is used here again.
 
-        By its alias, a library's other collections that are open here are let go too. The
+        By its alias, a library's other collections that are open here are let go too. With
+        `if_wanted`, only when another process waits for it; returns whether it was let go. The
         embedded home gives up its lock; a server has none, and nothing happens.
         """
 

@@ -417,16 +417,18 @@ class EdgeStore:
                 # Without it the next start replays the whole log: 1.3 s for 100,000 points.
                 opened.shard.flush()
 
-    def release(self, name: str) -> None:
+    def release(self, name: str, *, if_wanted: bool = False) -> bool:
         with self._guard:
             collections = {self.resolve(name)}
             if name not in collections:
                 # Also what the alias stood for before somebody moved it.
                 collections |= {at for at, one in self._opened.items() if one.spec.library == name}
-            for collection in collections:
-                opened = self._opened.pop(collection, None)
-                if opened:
-                    self._shut(opened)
+            released = False
+            for collection in collections & self._opened.keys():
+                if not if_wanted or self._opened[collection].lock.is_wanted():
+                    self._shut(self._opened.pop(collection))
+                    released = True
+            return released
 
     def leftovers(self, *, remove: bool = False) -> list[Leftover]:
         with self._disk("the store"):

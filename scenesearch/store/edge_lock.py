@@ -8,6 +8,7 @@ import json
 import os
 import re
 import sys
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +16,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from scenesearch.store.edge_files import write_atomically
+
+# So often a process that waits says again that it does.
+_ASK_AGAIN_S = 0.3
 
 _VERB = re.compile(r"[a-z][a-z-]*")
 
@@ -41,16 +45,25 @@ class HolderLock:
 
     def __init__(self, path: Path, command: str) -> None:
         self._note = path.with_suffix(".holder.json")
+        self._wanted = path.with_suffix(".wanted")
         self._command = command
         # Acquired in one thread, released in whichever closes the store.
         self._lock = FileLock(path, thread_local=False)
 
     def acquire(self, wait_s: float) -> None:
-        """Take the lock within `wait_s`, or raise Held."""
-        try:
-            self._lock.acquire(timeout=wait_s, poll_interval=0.02)
-        except Timeout:
-            raise Held(self._holder()) from None
+        """Take the lock within `wait_s`, or raise Held; who has it is told that it is wanted."""
+        deadline = time.monotonic() + wait_s
+        ask_s = 0.0
+        while True:
+            try:
+                self._lock.acquire(timeout=ask_s, poll_interval=0.02)
+                break
+            except Timeout:
+                if time.monotonic() >= deadline:
+                    raise Held(self._holder()) from None
+                self._wanted.touch()
+                ask_s = min(_ASK_AGAIN_S, max(0.0, deadline - time.monotonic()))
+        self._wanted.unlink(missing_ok=True)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         note = {"pid": os.getpid(), "command": self._command, "since": now}
         write_atomically(self._note, json.dumps(note), durable=False)
@@ -58,7 +71,13 @@ class HolderLock:
     def release(self) -> None:
         # The note goes first: after the lock is free it may already be the next holder's.
         self._note.unlink(missing_ok=True)
+        # Whoever still waits says so again: one that was killed must not be heard for ever.
+        self._wanted.unlink(missing_ok=True)
         self._lock.release()
+
+    def is_wanted(self) -> bool:
+        """Whether another process waits for the lock, or has done so and given up."""
+        return self._wanted.exists()
 
     def is_free(self) -> bool:
         """Whether nobody has the lock, neither this process nor another; leaves the note."""

@@ -1,8 +1,9 @@
 """Reading a whole collection while others go on using it.
 
 Of an embedded collection one process at a time has the lock. Whoever reads it from end to end
-lets it go after each page, and waits where somebody else has it, so that a search in another
-process waits for a page and not for the end.
+lets it go between two pages when somebody waits for it, or when its own work on a page takes
+long, and waits where somebody else has it: a search in another process waits for a page and not
+for the end. Opening a collection of 100,000 takes up to a second, so it is not let go for nothing.
 """
 
 import time
@@ -12,11 +13,15 @@ from typing import TypeVar
 
 from scenesearch.store.base import IndexBusy, Point, VectorStore
 
-# 4 MB of 512-d vectors: 0.1 s to read, so that opening the collection again stays worth it.
-PAGE = 2000
+PAGE = 2000  # 4 MB of 512-d vectors: 0.1 s to read
 
 # How long an embedded collection may be in somebody's use before reading it is given up.
 PATIENCE_S = 600.0
+
+# Work on a page that takes longer is done without the lock.
+_SHORT_S = 0.7
+# What others get to take the lock in, who ask for it every 0.02 s.
+_GAP_S = 0.1
 
 OnWait = Callable[[IndexBusy], None]
 _T = TypeVar("_T")
@@ -31,26 +36,43 @@ def pages(
     patience_s: float = PATIENCE_S,
     on_wait: OnWait | None = None,
 ) -> Iterator[list[Point]]:
-    """Every point of the collection in pages, with its lock let go while the caller has one.
+    """Every point of the collection in pages; its lock is let go at the end, and as said above.
 
     `on_wait` is told once per wait that somebody else has the collection; raises IndexBusy when
     it is not free within `patience_s`.
     """
     after: str | None = None
-    while True:
-        started_at = after
-
-        def read(after: str | None = started_at) -> list[Point]:
-            points = store.scroll(
-                collection, payload=payload, with_vectors=with_vectors, batch_size=PAGE, after=after
+    work_s = 2 * _SHORT_S  # until it is known
+    try:
+        while True:
+            page = shared(
+                store,
+                collection,
+                lambda after=after: list(  # type: ignore[misc]
+                    islice(
+                        store.scroll(
+                            collection,
+                            payload=payload,
+                            with_vectors=with_vectors,
+                            batch_size=PAGE,
+                            after=after,
+                        ),
+                        PAGE,
+                    )
+                ),
+                patience_s=patience_s,
+                on_wait=on_wait,
             )
-            return list(islice(points, PAGE))
-
-        page = shared(store, collection, read, patience_s=patience_s, on_wait=on_wait)
-        if not page:
-            return
-        yield page
-        after = page[-1].image_id
+            if not page:
+                return
+            if work_s > _SHORT_S:
+                store.release(collection)
+            began = time.monotonic()
+            yield page
+            work_s = time.monotonic() - began
+            after = page[-1].image_id
+    finally:
+        store.release(collection)
 
 
 def shared(
@@ -61,7 +83,7 @@ def shared(
     patience_s: float = PATIENCE_S,
     on_wait: OnWait | None = None,
 ) -> _T:
-    """What `do` returns, once nobody else has the collection, which is let go afterwards."""
+    """What `do` returns, once nobody else has the collection; let go where somebody waits."""
     deadline = time.monotonic() + patience_s
     told = False
     while True:
@@ -73,7 +95,8 @@ def shared(
             if not told and on_wait is not None:
                 on_wait(busy)
             told = True
-            time.sleep(0.2)
+            time.sleep(_GAP_S)
         else:
-            store.release(collection)
+            if store.release(collection, if_wanted=True):
+                time.sleep(_GAP_S)
             return done

@@ -487,8 +487,9 @@ class ServerStore:
                 return
             time.sleep(0.5)
 
-    def release(self, name: str) -> None:
+    def release(self, name: str, *, if_wanted: bool = False) -> bool:
         """Nothing: a server is shared."""
+        return False
 
     def leftovers(self, *, remove: bool = False) -> list[Leftover]:
         """Collections whose indexes were never made; aliases go with what they lead to."""

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -365,3 +366,21 @@ def test_above_its_size_a_collection_gets_a_graph_that_finds_the_nearest_and_tak
         assert exact == [names[number] for number in nearest]
     assert found >= 0.98 * 500
     store.close()
+
+
+def test_a_collection_is_let_go_only_when_somebody_waits_for_it(root: Path) -> None:
+    holder, waiter = EdgeStore(root), EdgeStore(root, lock_wait_s=20)
+    holder.count(NAME)
+    assert not holder.release(NAME, if_wanted=True)
+    counted: list[int] = []
+    waiting = Thread(target=lambda: counted.append(waiter.count(NAME)))
+    waiting.start()
+    deadline = time.monotonic() + 20
+    while not holder.release(NAME, if_wanted=True) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    waiting.join(20)
+    assert len(counted) == 1
+    waiter.close()
+    holder.count(NAME)
+    assert not holder.release(NAME, if_wanted=True)  # nobody waits any more
+    holder.close()
