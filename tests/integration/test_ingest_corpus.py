@@ -7,6 +7,7 @@ import struct
 import tarfile
 import zlib
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
@@ -136,11 +137,19 @@ def test_one_of_every_broken_thing_among_200_good_pictures(
         """What other programs do to files meanwhile."""
         if self.name == "vanishes.jpg":
             self.path.unlink(missing_ok=True)
-        if self.name == "changes.jpg":
-            raise originals.OriginalError("changed while it was read", transient=True)
         return real(self, start, length)
 
+    exactly, changes = originals._exactly, corpus / "changes.jpg"
+
+    def grow(file: IO[bytes], size: int) -> bytes:
+        data = exactly(file, size)
+        if os.path.samestat(os.fstat(file.fileno()), changes.stat()):
+            with changes.open("ab") as longer:
+                longer.write(b"more")
+        return data
+
     monkeypatch.setattr(originals.LocalFile, "read", read)
+    monkeypatch.setattr(originals, "_exactly", grow)
     monkeypatch.setattr("ingest.prepare._READS", _impatient())
     monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path / "data"))
     encoder = write_tiny_encoder(tmp_path / "encoder")
