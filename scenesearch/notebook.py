@@ -28,6 +28,7 @@ from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.known import find_by_fingerprint
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
+from scenesearch.errors import SceneSearchError
 from scenesearch.images import THUMBNAIL_SIDE, ImageError, open_image, thumbnail_path
 from scenesearch.library import check_library_name
 from scenesearch.originals import LocalFile, OriginalError, original_of
@@ -41,6 +42,10 @@ from scenesearch.store.open import open_store
 from scenesearch.why import Why, why
 
 QueryPicture = Path | bytes | Image.Image
+
+
+class OriginalUnavailable(SceneSearchError):  # noqa: N818 - reads as what it is
+    """A picture's original cannot be opened; the message says which and why."""
 
 
 @dataclass(frozen=True)
@@ -185,7 +190,7 @@ class Library:
         return point.vector
 
     def picture(self, image_id: str) -> Image.Image:
-        """The original, upright RGB; raises QueryError when it cannot be opened."""
+        """The original, upright RGB; raises OriginalUnavailable when it cannot be opened."""
         point = self._store.retrieve(self.name, [image_id]).get(image_id)
         if point is None:
             raise QueryError(f"library {self.name} has no picture {image_id}")
@@ -193,7 +198,7 @@ class Library:
             original = original_of(str(point.payload.get("path", "")))
             return open_image(original, max_megapixels=self._settings.max_megapixels).image
         except (ImageError, OriginalError) as error:
-            raise QueryError(f"{image_id}: {error}") from None
+            raise OriginalUnavailable(f"{image_id} cannot be opened: {error}") from None
 
     @property
     def fields(self) -> tuple[PayloadField, ...]:

@@ -28,6 +28,7 @@ from scenesearch.images import ImageError, decode_image
 from scenesearch.query import conditions_of, parse
 from scenesearch.relevance import Calibration, read_calibration, read_picture_calibration
 from scenesearch.request import (
+    MAX_FILTERS,
     MAX_HITS,
     FieldFilter,
     Like,
@@ -291,6 +292,8 @@ class Searcher:
     def _check(self, request: Request) -> None:
         if not (request.parts or request.filters or request.where):
             raise QueryError("the query is empty: describe a scene in words")
+        if len(request.where) > MAX_FILTERS:
+            raise QueryError(f"{len(request.where)} conditions are given, at most {MAX_FILTERS}")
         if not 1 <= request.k <= MAX_HITS:
             raise QueryError(f"{request.k} pictures are asked for; 1 to {MAX_HITS} can be")
         if not 0 <= request.offset <= MAX_HITS:

@@ -164,13 +164,18 @@ def _told(settings: "Settings", library: str, text: str) -> tuple[tuple[str, ...
 def _reasons(
     opened: "Library", request: "Request", result: "SearchResult", rank: int, heat: Path | None
 ) -> "Why | None":
+    from scenesearch.notebook import OriginalUnavailable
     from scenesearch.why import overlay
 
     hit = next((hit for hit in result.hits if hit.rank == rank), None)
     if hit is None:
         say(f"--why {rank}: the answer has no hit of that rank")
         return None
-    reasons = opened.why(request, hit.image_id)
+    try:
+        reasons = opened.why(request, hit.image_id)
+    except OriginalUnavailable as error:
+        say(f"--why {rank}: words alone, {error}")
+        reasons = opened.why(request, hit.image_id, heat=False)
     if heat is not None and reasons.heat is not None:
         try:
             overlay(opened.picture(hit.image_id), reasons.heat).save(heat)

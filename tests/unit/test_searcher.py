@@ -381,6 +381,7 @@ def test_what_was_called_right_draws_its_like_and_wrong_is_left_out(photos: Phot
     [
         ("", {}, "the query is empty"),
         (" \n ", {}, "the query is empty"),
+        ("red", {"where": (OneOf("tags", ("sea",)),) * 33}, "33 conditions are given, at most 32"),
         ("red", {"k": 0}, "0 pictures are asked for; 1 to 10000 can be"),
         ("red", {"k": 10_001}, "1 to 10000 can be"),
         ("red", {"offset": -1}, "offset -1"),

@@ -1,0 +1,145 @@
+"""What `scenesearch search` prints, over the eight pictures of docs/search.md."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from PIL import Image
+from typer.testing import CliRunner
+
+from scenesearch.cli import app
+from tests.unit.test_search_docs import here as here  # these tests' fixtures
+from tests.unit.test_search_docs import world as world
+
+pytestmark = pytest.mark.usefixtures("here")
+
+
+def search(*words: object) -> Result:
+    return CliRunner().invoke(app, ["search", *map(str, words)])
+
+
+def document(*words: object) -> Any:
+    result = search(*words, "--json")
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return json.loads(result.stdout)
+
+
+def test_a_hit_has_rank_relevance_band_score_path_and_caption() -> None:
+    line = search("two boats at sunset").stdout
+    assert line.split()[:4] == ["1", "100%", "strong", "1.000"]
+    assert line.rstrip().endswith("2021-boats.png  two boats at sunset")
+
+
+def test_copies_are_counted_on_their_line() -> None:
+    assert search("kite").stdout.rstrip().endswith("a red kite  (and 1 like it)")
+
+
+def test_notices_and_what_was_left_out_are_told_beside_the_answer() -> None:
+    result = search("dog - people note: x")
+    assert "note: was read as words" in result.stderr
+    assert "1 pictures are left out because they show what is subtracted" in result.stderr
+    assert "note:" not in result.stdout
+
+
+def test_nothing_names_the_nearest_and_how_to_see_it() -> None:
+    result = search("a zeppelin")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "nothing in library photos matches 'a zeppelin'; nearest is 2019/kite.jpg" in (
+        result.stderr
+    )
+    assert "see it with --all" in result.stderr
+    assert search("a zeppelin", "--all").exit_code == 0
+
+
+def test_facets_are_printed_below_the_hits() -> None:
+    lines = search("dog", "--facet", "camera", "--facet", "tags").stdout.splitlines()
+    assert lines[-2:] == [
+        "camera: Canon EOS 5D 1, Canon PowerShot 1, Nikon D90 1",
+        "tags: holiday 2, sea 1",
+    ]
+
+
+def test_the_document_has_everything_that_is_documented() -> None:
+    found = document("dog on a beach", "--facet", "tags", "--why", 1, "-k", 1)
+    assert set(found) == {
+        *("query", "encoder", "library", "hits", "partial", "next", "notices", "facets"),
+        *("excluded", "timing_ms", "why"),
+    }
+    assert (found["query"], found["encoder"]) == ("dog on a beach", "caption")
+    assert set(found["hits"][0]) == {
+        *("rank", "image_id", "path", "score", "relevance", "band", "copies", "payload"),
+    }
+    assert found["facets"]["tags"] == [
+        {"value": "holiday", "count": 2},
+        {"value": "sea", "count": 1},
+    ]
+    words = {word["word"]: word["effect"] for word in found["why"]["words"]}
+    assert words["dog"] > 1 > abs(words["a"])
+    assert len(found["why"]["heat"]) == 7
+
+
+def test_the_next_page_follows_its_cursor() -> None:
+    first = document("dog", "-k", 2)
+    second = document("dog", "-k", 2, "--after", first["next"])
+    ids = [hit["image_id"] for hit in [*first["hits"], *second["hits"]]]
+    assert len(set(ids)) == len(ids) == 3
+    assert second["next"] is None
+
+
+def test_reasons_are_bars_and_shades() -> None:
+    printed = search("dog on a beach", "--why", 1).stdout
+    reasons = printed[printed.index("why 2020/may/beach-dog.jpg, 100%:") :].splitlines()
+    assert [line.split()[0] for line in reasons[1:5]] == ["dog", "on", "a", "beach"]
+    assert "█" in reasons[1] and "█" not in reasons[2]
+    assert len(reasons) == 1 + 4 + 7
+
+
+def test_a_map_is_saved_over_the_picture(tmp_path: Path) -> None:
+    file = tmp_path / "why.png"
+    assert search("dog on a beach", "--why", 1, "--heat", file).exit_code == 0
+    with Image.open(file) as picture:
+        assert picture.size == (8, 8)
+    assert "written as .jpg or .png" in search("dog", "--why", 1, "--heat", "why.xyz").stderr
+
+
+def test_a_hit_whose_original_is_gone_is_explained_by_its_words(here: Path) -> None:
+    hidden = here / "2021-boats.png"
+    content = hidden.read_bytes()
+    hidden.unlink()
+    try:
+        result = search("two boats", "--why", 1)
+    finally:
+        hidden.write_bytes(content)
+    assert result.exit_code == 0
+    assert "words alone, 2021/boats.jpg cannot be opened: no such file" in result.stderr
+    assert "boats" in result.stdout.splitlines()[-1]
+
+
+def test_a_rank_that_is_not_there_is_said() -> None:
+    result = search("kite", "--why", 5)
+    assert result.exit_code == 0
+    assert "--why 5: the answer has no hit of that rank" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["dog", "--all", "--min-relevance", "0.5"], "--all is --min-relevance 0"),
+        (["dog", "--heat", "a.png"], "--heat is about one hit"),
+        (["--image", "none.jpg"], "none.jpg: no such file"),
+        ([""], "the query is empty"),
+        (["dog", "--after", "x"], "cursor of the next page is damaged"),
+        (["dog", "--sort", "tacken"], "did you mean taken"),
+        (["dog", "--facet", "taken"], "cannot be counted"),
+        (["dog", "--like", "zzz"], "has no such picture"),
+    ],
+)
+def test_a_mistake_is_one_sentence(words: list[str], message: str) -> None:
+    result = search(*words)
+    told = result.stderr if isinstance(result.exception, SystemExit) else str(result.exception)
+    assert message in told
+    assert "\n" not in told.strip()
+    assert result.exit_code != 0
