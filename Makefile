@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-slow lint bench chromium clean
+.PHONY: help setup demo ui test test-slow lint bench bench-large chromium clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -50,6 +50,9 @@ lint: $(VENV)/.dev  ## ruff, mypy, import-linter
 
 bench: $(VENV)/.dev  ## speeds as ratios within one run, with the machine named
 	$(BIN)/python -m tests.bench
+
+bench-large: $(VENV)/.dev  ## a million points: scan, graph, recall, memory (some 10 minutes, 6 GB)
+	$(BIN)/python -m tests.bench --only large
 
 # The browser tests skip, saying so, where there is no Chromium and no right to install one.
 chromium:
