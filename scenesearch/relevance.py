@@ -32,7 +32,7 @@ class CalibrationError(EncoderError):
 
 
 # Of how many of the known texts the cosines count: the nearest of them.
-_NEAREST_TO_QUERY, _NEAREST_TO_PICTURE = 3, 5
+_NEAREST_TO_QUERY, _NEAREST_TO_PICTURE, _NEAREST_TO_HUB = 3, 5, 3
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class Known:
 
     Log odds gain `weight` for each unit of knownness above `typical`, the judged queries' median.
     The texts describe a picture of `familiar` cosine well and one of `foreign` cosine not at all:
-    the judged pictures' tenth and first percentile.
+    the judged pictures' tenth and first percentile. `hubness` is how much of a picture's cosines
+    with the texts nearest to it is taken off its cosine before it is ranked (0: nothing), as CSLS
+    does: A. Conneau et al. (2018), Word Translation Without Parallel Data.
     """
 
     texts: NDArray[np.float32]
@@ -49,6 +51,11 @@ class Known:
     typical: float
     foreign: float
     familiar: float
+    hubness: float = 0.0
+
+    def hub_penalty(self, pictures: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What pictures that are near to any text lose in a ranking, `(n, dimension)` -> `(n,)`."""
+        return self.hubness * nearest_known(pictures, self.texts, _NEAREST_TO_HUB)
 
     def of_queries(self, queries: NDArray[np.float32]) -> NDArray[np.float64]:
         """How known each query is, `(n, dimension)` -> `(n,)`."""
@@ -196,6 +203,7 @@ def known_to_json(known: Known) -> dict[str, Any]:
         "typical": round(known.typical, 4),
         "foreign": round(known.foreign, 4),
         "familiar": round(known.familiar, 4),
+        "hubness": known.hubness,
         "scale": scale,
         "texts": base64.b64encode(levels.tobytes()).decode("ascii"),
     }
@@ -208,6 +216,8 @@ def _read_known(declared: Any, dimension: int) -> Known:
         raise CalibrationError(
             f"calibration of 'known' needs the finite numbers {', '.join(_KNOWN_NUMBERS)}"
         )
+    if not _finite(declared.get("hubness", 0.0)):
+        raise CalibrationError("calibration of 'known' needs a finite 'hubness'")
     try:
         data = base64.b64decode(declared["texts"], validate=True)
     except (KeyError, TypeError, ValueError, binascii.Error):
@@ -224,6 +234,7 @@ def _read_known(declared: Any, dimension: int) -> Known:
         typical=float(declared["typical"]),
         foreign=float(declared["foreign"]),
         familiar=float(declared["familiar"]),
+        hubness=float(declared.get("hubness", 0.0)),
     )
 
 

@@ -39,7 +39,7 @@ from scenesearch.request import (
     Upload,
     Words,
 )
-from scenesearch.store.base import ScoredPoint, StoreError, VectorStore, check_encoder
+from scenesearch.store.base import RESCORED, ScoredPoint, StoreError, VectorStore, check_encoder
 from scenesearch.store.conditions import declared_field, facet_field
 from scenesearch.store.fields import PayloadField, by_name
 from scenesearch.store.filters import Filter, Has, Not, OneOf
@@ -210,7 +210,9 @@ class Searcher:
         # '-people', all that do not show them are.
         aim = aim_of(parts) if any(not part.excluded for part in parts) else None
         fetch = self._ranking(request, aim, where, notices)
-        page, start, partial, more = _page(fetch, request, self._cursor(request))
+        page, start, partial, more = _page(
+            fetch, request, self._cursor(request), self._arranged(request)
+        )
         hits = self._hits(page, start)
         facets = self._counts(request, aim, where, notices) if request.facets else {}
         finished = time.perf_counter()
@@ -259,14 +261,17 @@ class Searcher:
     def ranking(self, request: Request) -> list[ScoredPoint]:
         """The `k` first by cosine, without payload and whatever their relevance.
 
-        What evaluation measures: the order that `search` gives, before anything is cut off. Hybrid
+        What evaluation measures: the order that `search` gives, before anything is cut off, kept by
+        whoever sorts by score: the highest cosine goes to the first, whosever it is. Hybrid
         only when that is asked for: captions are often the very queries.
         """
         self._check(request)
         where, _ = conditions_of(request.filters, self.fields, self._values)
         parts = [self._part(part) for part in request.parts]
         where, _ = self._without_excluded(request, parts, (*request.where, *where), [])
-        return self._nearest(request, aim_of(parts), where, request.k, payload=())
+        points = self._nearest(request, aim_of(parts), where, request.k, payload=())
+        scores = sorted((point.score for point in points), reverse=True)
+        return [replace(point, score=score) for point, score in zip(points, scores, strict=True)]
 
     def aim(self, request: Request) -> Aim:
         """Where a request that asks for something looks, and what its cosines mean."""
@@ -286,8 +291,8 @@ class Searcher:
         """Whether nearly every picture has a caption, and so words help."""
         if not self._spec.words or "captions" not in by_name(self.fields):
             return False
-        described = self._store.count(self.library, where=(Has("captions"),))
-        return described > 0 and described >= _DESCRIBED_FROM * self._store.count(self.library)
+        described = self._store.count(self._collection, where=(Has("captions"),))
+        return described > 0 and described >= _DESCRIBED_FROM * self._store.count(self._collection)
 
     def _check(self, request: Request) -> None:
         if not (request.parts or request.filters or request.where):
@@ -452,10 +457,10 @@ class Searcher:
         payload: Sequence[str] | None,
     ) -> list[ScoredPoint]:
         if request.right:
-            found = self._store.retrieve(self.library, request.right, with_vectors=True)
+            found = self._store.retrieve(self._collection, request.right, with_vectors=True)
             vectors = [point.vector for point in found.values() if point.vector is not None]
             return self._store.recommend(
-                self.library,
+                self._collection,
                 aim.vector,
                 right=vectors,
                 weight=_QUERY_WEIGHT,
@@ -485,9 +490,37 @@ class Searcher:
                 payload=payload,
                 exact=request.exact,
             )
+        known = self._calibration.known
+        if known is not None and self._corrects(request):
+            return self._store.search_rescored(
+                self._collection,
+                aim.vector,
+                known.hub_penalty,
+                k=n,
+                where=where,
+                payload=payload,
+                exact=request.exact,
+            )
         return self._store.search(
             self._collection, aim.vector, k=n, where=where, payload=payload, exact=request.exact
         )
+
+    def _corrects(self, request: Request) -> bool:
+        """Whether the nearest are ranked again for hubness: of descriptions in words alone."""
+        known = self._calibration.known
+        return (
+            known is not None
+            and known.hubness != 0
+            and bool(request.parts)
+            and all(isinstance(part, Words) and not part.excluded for part in request.parts)
+            and not (request.sort or request.diversity or request.hybrid or request.right)
+        )
+
+    def _arranged(self, request: Request) -> int:
+        """So many of the first are in no order of cosines."""
+        if request.diversity or request.hybrid or request.right:
+            return _ARRANGED
+        return RESCORED if self._corrects(request) else 0
 
     def _relevant(
         self, aim: Aim, where: Filter, at_least: float, *, payload: Sequence[str]
@@ -614,21 +647,22 @@ def _sort_key(point: ScoredPoint, field: PayloadField, order: Order) -> tuple[An
 
 
 def _page(
-    fetch: _Fetch, request: Request, cursor: "_Cursor | None"
+    fetch: _Fetch, request: Request, cursor: "_Cursor | None", arranged: int
 ) -> tuple[list[_Group], int, list[_Candidate], bool]:
     """Hits of the page with their copies, how many come before them, what is partial, and whether
-    there are more."""
-    arranged = bool(request.diversity or request.hybrid or request.right)
+    there are more. The first `arranged` are in no order of relevance."""
     start = cursor.seen if cursor else request.offset
     n = start + request.k + _SPARE
+    if arranged == RESCORED:  # no dearer than fewer
+        n = max(n, RESCORED)
     while True:
         found = fetch(n)
         kept = [candidate for candidate in found if candidate.relevance >= request.min_relevance]
         groups = _collapsed(kept) if request.collapse else _alone(kept)
-        first = _first_after(groups, cursor, arranged) if cursor else request.offset
+        first = _first_after(groups, cursor, bool(arranged)) if cursor else request.offset
         page = groups[first : first + request.k]
         more = len(groups) > first + request.k
-        falling = not arranged or len(found) >= _ARRANGED
+        falling = len(found) >= arranged
         below = bool(found) and falling and found[-1].relevance < request.min_relevance
         if more or below or len(found) < n:
             partial = [] if groups or start else found[:_PARTIAL_SHOWN]

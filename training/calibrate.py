@@ -107,20 +107,22 @@ def calibrate_encoder(
     captions: Path | None = None,
     held_back: Collection[Path] | None = None,
     known: Sequence[str] = (),
+    hubness: float = 0.0,
 ) -> dict[str, Any]:
     """Fits on `data`, a folder in the task's format or a manifest, and stores the result.
 
     `captions` is a further file of query texts: judgments whose text nobody has cannot be used.
     `held_back` are the pictures to fit on, resolved paths: those that training has not seen.
     `known` are captions that the encoder was trained on, of other pictures: with some hundreds of
-    them relevance also counts how far a query is from all of them.
+    them relevance also counts how far a query is from all of them, and `hubness`, to be chosen
+    on pictures of neither, may take from pictures that are near to any text (`relevance.Known`).
     Writes `calibration` of encoder.json and `reliability.png`; raises TrainingError, leaving the
     folder as it was, when the data cannot say what is relevant.
     """
     encoder = OnnxEncoder(folder)
     votes, fitted_on, pairs = _read(encoder, data, captions, held_back, log)
     texts = known_texts(_encode_texts(encoder, sorted(set(known))))
-    calibration = fit_votes(votes, pairs, texts) | {"fitted_on": fitted_on}
+    calibration = fit_votes(votes, pairs, texts, hubness) | {"fitted_on": fitted_on}
     manifest = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
     manifest["calibration"] = calibration
     _plot(calibration["reliability"], folder / "reliability.png")
@@ -145,7 +147,9 @@ def known_texts(embeddings: np.ndarray) -> np.ndarray | None:
     return unit.astype(np.float32)
 
 
-def fit_votes(votes: Votes, pairs: Pairs, known: np.ndarray | None = None) -> dict[str, Any]:
+def fit_votes(
+    votes: Votes, pairs: Pairs, known: np.ndarray | None = None, hubness: float = 0.0
+) -> dict[str, Any]:
     """The calibration of all votes as encoder.json holds it, with its cross-fitted figures.
 
     `known` are unit vectors of texts, see `known_texts`.
@@ -170,7 +174,9 @@ def fit_votes(votes: Votes, pairs: Pairs, known: np.ndarray | None = None) -> di
         "cosine": round(fitted.cosine, 4),
         "query_mean": round(fitted.query_mean, 4),
         "mean_picture": [round(float(value), 5) for value in fitted.mean_picture],
-        **({"known": known_to_json(fitted.known)} if fitted.known else {}),
+        **(
+            {"known": known_to_json(replace(fitted.known, hubness=hubness))} if fitted.known else {}
+        ),
         **_picture_queries(votes, pairs),
         "pictures": len(np.unique(votes.pictures)),
         "queries": len(np.unique(votes.queries)),
@@ -221,6 +227,10 @@ def _unweighted(known: np.ndarray, votes: Votes, pairs: Pairs) -> Known:
     plain = Known(known, 0.0, 0.0, float(foreign), float(familiar))
     typical = np.median(plain.of_queries(pairs.texts[np.unique(votes.queries)]))
     return replace(plain, typical=float(typical))
+
+
+def _known(known: Known | None, hubness: float) -> dict[str, Any]:
+    return {} if known is None else {"known": known_to_json(replace(known, hubness=hubness))}
 
 
 def _picture_queries(votes: Votes, pairs: Pairs) -> dict[str, Any]:

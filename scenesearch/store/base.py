@@ -5,7 +5,7 @@ behave alike; one suite of contract tests runs over both.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -144,6 +144,13 @@ class ScoredPoint:
     payload: Mapping[str, Any]
 
 
+# What is taken off the cosines of pictures, from their embeddings, `(n, dim)` -> `(n,)`.
+Penalty = Callable[[NDArray[np.float32]], NDArray[np.float64]]
+
+# So many of the nearest are ranked again by `search_rescored`.
+RESCORED = 50
+
+
 @dataclass(frozen=True)
 class Leftover:
     """What a stopped process has left in the store; an 'alias' leads nowhere."""
@@ -236,7 +243,7 @@ class VectorStore(Protocol):
         `payload` names the keys wanted of each hit, all by default.
         """
 
-    # The three below rank otherwise; `score` of what they give is the cosine all the same, so that
+    # The four below rank otherwise; `score` of what they give is the cosine all the same, so that
     # relevance means what it does in a plain search. All page stably.
 
     def search_hybrid(
@@ -257,6 +264,20 @@ class VectorStore(Protocol):
         The best by either side come first, then the rest by cosine. Where no point has a word
         of the text it is the plain search. Raises StoreError for a collection without words.
         """
+
+    def search_rescored(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        penalty: Penalty,
+        *,
+        k: int,
+        offset: int = 0,
+        where: Filter = (),
+        payload: Sequence[str] | None = None,
+        exact: bool = False,
+    ) -> list[ScoredPoint]:
+        """The RESCORED nearest by cosine less a penalty of their own, then the rest by cosine."""
 
     def search_diverse(
         self,

@@ -57,9 +57,11 @@ from numpy.typing import NDArray
 
 from scenesearch.store import ranking
 from scenesearch.store.base import (
+    RESCORED,
     CollectionSpec,
     IndexBusy,
     Leftover,
+    Penalty,
     Point,
     ScoredPoint,
     State,
@@ -334,6 +336,34 @@ class EdgeStore:
         first = ranking.reranked(fused, vector, k=offset + k)
         return ranking.then_nearest(first, nearest, k=k, offset=offset)
 
+    def search_rescored(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        penalty: Penalty,
+        *,
+        k: int,
+        offset: int = 0,
+        where: Filter = (),
+        payload: Sequence[str] | None = None,
+        exact: bool = False,
+    ) -> list[ScoredPoint]:
+        def nearest(k: int) -> list[ScoredPoint]:
+            return self.search(name, vector, k=k, where=where, payload=payload, exact=exact)
+
+        def fetch(limit: int) -> list[ranking.Ranked]:
+            return self._ranked(
+                name, query, payload, limit, filter_=filter_, params=_EXACT if exact else _SEARCH
+            )
+
+        ranking.check_page(k, offset)
+        with self._shard(name) as opened:
+            check_dimension(vector, opened.spec, "the query")
+            filter_ = as_filter(where, opened.spec)
+        query = engine.Query.Nearest(vector.tolist())
+        first = ranking.rescored(fetch, vector, penalty, k=RESCORED)
+        return ranking.then_nearest(first, nearest, k=k, offset=offset)
+
     def search_diverse(
         self,
         name: str,
@@ -473,6 +503,7 @@ class EdgeStore:
         *,
         filter_: engine.Filter | None = None,
         prefetches: list[engine.Prefetch] | None = None,
+        params: engine.SearchParams = _SEARCH,
     ) -> list[ranking.Ranked]:
         """The first `limit` of the engine's order with their vectors; none for a limit of 0."""
         if not limit:
@@ -482,7 +513,7 @@ class EdgeStore:
             query=query,
             prefetches=prefetches,
             filter=filter_,
-            params=_SEARCH,
+            params=params,
             with_payload=payload_keys(payload),
             with_vector=_wanted(True),
         )

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesearch.store.base import ScoredPoint
+from scenesearch.store.base import Penalty, ScoredPoint
 from scenesearch.store.fields import PayloadField
 
 # Copies of one picture have exactly equal scores, and engines return ties in no given order. A
@@ -44,6 +44,23 @@ def reranked(
     fetch: Callable[[int], list[Ranked]], query: NDArray[np.float32], *, k: int, offset: int = 0
 ) -> list[ScoredPoint]:
     """A page in the engine's own order, ties by image id, each hit with its cosine as score."""
+    return with_cosines(_ranked_page(fetch, k=k, offset=offset), query)
+
+
+def rescored(
+    fetch: Callable[[int], list[Ranked]], query: NDArray[np.float32], penalty: Penalty, *, k: int
+) -> list[ScoredPoint]:
+    """The k nearest by cosine less their penalty, ties by image id; the score is the cosine."""
+    ranked = _ranked_page(fetch, k=k, offset=0)
+    if not ranked:
+        return []
+    hits = with_cosines(ranked, query)
+    worth = np.array([hit.score for hit in hits]) - penalty(np.stack([v for _, v in ranked]))
+    order = sorted(range(len(hits)), key=lambda n: (-worth[n], hits[n].image_id))
+    return [hits[n] for n in order]
+
+
+def _ranked_page(fetch: Callable[[int], list[Ranked]], *, k: int, offset: int) -> list[Ranked]:
     vectors: dict[str, NDArray[np.float32]] = {}
 
     def fetched(limit: int) -> list[ScoredPoint]:
@@ -51,8 +68,7 @@ def reranked(
         vectors.update((hit.image_id, vector) for hit, vector in found)
         return [hit for hit, _ in found]
 
-    hits = page(fetched, k=k, offset=offset)
-    return with_cosines([(hit, vectors[hit.image_id]) for hit in hits], query)
+    return [(hit, vectors[hit.image_id]) for hit in page(fetched, k=k, offset=offset)]
 
 
 def with_cosines(ranked: Sequence[Ranked], query: NDArray[np.float32]) -> list[ScoredPoint]:

@@ -26,9 +26,11 @@ from qdrant_client import QdrantClient, models
 from scenesearch.patience import Patience, patiently
 from scenesearch.store import ranking
 from scenesearch.store.base import (
+    RESCORED,
     CollectionMissing,
     CollectionSpec,
     Leftover,
+    Penalty,
     Point,
     ScoredPoint,
     State,
@@ -77,6 +79,12 @@ _METADATA_KEY = "scenesearch"
 
 # Until the indexes are made: what a crash leaves behind can be told and made again.
 _UNFINISHED = "unfinished"
+
+
+_SEARCH = models.SearchParams(
+    quantization=models.QuantizationSearchParams(rescore=True, oversampling=3.0), hnsw_ef=512
+)
+_EXACT = models.SearchParams(exact=True)
 
 
 class ServerStore:
@@ -402,6 +410,33 @@ class ServerStore:
         first = ranking.reranked(fused, vector, k=offset + k)
         return ranking.then_nearest(first, nearest, k=k, offset=offset)
 
+    def search_rescored(
+        self,
+        name: str,
+        vector: NDArray[np.float32],
+        penalty: Penalty,
+        *,
+        k: int,
+        offset: int = 0,
+        where: Filter = (),
+        payload: Sequence[str] | None = None,
+        exact: bool = False,
+    ) -> list[ScoredPoint]:
+        def nearest(k: int) -> list[ScoredPoint]:
+            return self.search(name, vector, k=k, where=where, payload=payload, exact=exact)
+
+        def fetch(limit: int) -> list[ranking.Ranked]:
+            return self._ranked(
+                name, query, payload, limit, filter_=filter_, params=_EXACT if exact else _SEARCH
+            )
+
+        ranking.check_page(k, offset)
+        check_dimension(vector, self._spec(name), "the query")
+        filter_ = self._filter(name, where)
+        query = models.NearestQuery(nearest=vector.tolist())
+        first = ranking.rescored(fetch, vector, penalty, k=RESCORED)
+        return ranking.then_nearest(first, nearest, k=k, offset=offset)
+
     def search_diverse(
         self,
         name: str,
@@ -555,6 +590,7 @@ class ServerStore:
         *,
         filter_: models.Filter | None = None,
         prefetch: list[models.Prefetch] | None = None,
+        params: models.SearchParams = _SEARCH,
     ) -> list[ranking.Ranked]:
         """The first `limit` of the engine's order with their vectors; none for a limit of 0."""
         if not limit:
@@ -565,7 +601,7 @@ class ServerStore:
                 query=query,
                 prefetch=prefetch,
                 query_filter=filter_,
-                search_params=_SEARCH,
+                search_params=params,
                 limit=limit,
                 with_payload=payload_keys(payload),
                 with_vectors=_wanted(True),
@@ -692,12 +728,6 @@ class ServerStore:
 
 def _unfinished(recorded: Any) -> bool:
     return isinstance(recorded, dict) and _UNFINISHED in recorded
-
-
-_SEARCH = models.SearchParams(
-    quantization=models.QuantizationSearchParams(rescore=True, oversampling=3.0), hnsw_ef=512
-)
-_EXACT = models.SearchParams(exact=True)
 
 
 def _point(record: models.Record) -> Point:

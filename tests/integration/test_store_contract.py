@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from scenesearch.library import GeoPoint
 from scenesearch.store.base import (
+    RESCORED,
     CollectionMissing,
     CollectionSpec,
     EncoderMismatch,
@@ -809,6 +810,30 @@ def test_pages_follow_one_another_beyond_what_is_reranked(
     assert rank(store, name, 0, 0) == []
     with pytest.raises(ValueError, match="negative"):
         rank(store, name, -1, 0)
+
+
+def test_the_nearest_are_ranked_again_by_their_penalty_and_the_rest_follow(
+    store: VectorStore, name: str
+) -> None:
+    store.create_collection(name, SPEC)
+    store.upsert(name, [Point(f"{n:03}", unit(n / 2), {"width": n}) for n in range(70)])
+
+    def penalty(pictures: NDArray[np.float32]) -> NDArray[np.float64]:
+        assert pictures.shape == (RESCORED, 4)
+        return np.where(pictures[:, 1] < np.sin(np.radians(0.6)), 0.5, 0.0)  # the first two
+
+    hits = store.search_rescored(name, QUERY, penalty, k=70)
+    assert ranked(hits) == [f"{n:03}" for n in (*range(2, RESCORED), 0, 1, *range(RESCORED, 70))]
+    assert hits[48].score == pytest.approx(1, abs=1e-6)
+    page = store.search_rescored(name, QUERY, penalty, k=3, offset=48, payload=("width",))
+    assert [(hit.image_id, hit.payload["width"]) for hit in page] == [
+        ("000", 0),
+        ("001", 1),
+        ("050", 50),
+    ]
+    few = (Range("width", at_most=1),)
+    free = store.search_rescored(name, QUERY, lambda v: np.zeros(len(v)), k=9, where=few)
+    assert ranked(free) == ["000", "001"]
 
 
 def test_a_diverse_answer_takes_what_is_unlike_before_what_is_alike(

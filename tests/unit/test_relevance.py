@@ -1,6 +1,7 @@
 """From a cosine and a query to a probability."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -145,6 +146,12 @@ def test_a_query_unlike_all_known_texts_is_worth_less_where_the_library_is_famil
     assert calibration.among(half).line(new) == pytest.approx((-0.5, 4.0))
     assert calibration.among(half[:0]) == calibration
     assert plain.among(familiar) is plain
+
+
+def test_a_picture_near_to_any_text_is_penalised():
+    pictures = np.array([[1.0, 0.0], [0.0, -1.0]], np.float32)
+    assert list(KNOWN.hub_penalty(pictures)) == [0, 0]
+    assert list(replace(KNOWN, hubness=0.5).hub_penalty(pictures)) == pytest.approx([0.5, 0.0])
 
 
 def test_known_texts_are_read_back_as_they_were_declared():

@@ -3,6 +3,7 @@
 import io
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scenesearch.encoder.vectors import TextVectors
+from scenesearch.relevance import Known, known_to_json
 from scenesearch.request import Order, Phrase, QueryError, Request, Upload, Words
 from scenesearch.searcher import MAX_UPLOAD_BYTES, Searcher, conditions_in
 from scenesearch.store.base import CollectionSpec, Point
@@ -371,6 +373,36 @@ def test_what_was_called_right_draws_its_like_and_wrong_is_left_out(photos: Phot
     scores = {hit.image_id: hit.score for hit in photos.searcher.search("red", k=6).hits}
     leaning = photos.searcher.search("red", k=6, right=("pink.jpg",)).hits
     assert {hit.image_id: hit.score for hit in leaning} == pytest.approx(scores, abs=1e-6)
+
+
+def test_a_picture_that_is_near_to_any_text_ranks_behind_one_as_near_to_this_one(
+    store: EdgeStore, colour_encoder: ColourEncoder
+) -> None:
+    # The known texts are all 'red', so that the reddest picture is a hub.
+    (red,) = colour_encoder.encode_texts(["red"])
+    known = Known(np.stack([red] * 6), 0.0, 0.0, 0.0, 1.0, hubness=2.0)
+    info = colour_encoder.info
+    calibration = {**info.calibration, "query_mean": 0.0, "mean_picture": [0.0] * 4}
+    calibration["known"] = known_to_json(known)
+    colour_encoder.info = replace(info, calibration=calibration)
+    photos = Photos(store, colour_encoder)
+    names = reds(photos, 4)
+    searcher = Searcher(colour_encoder, store, "photos")
+
+    hits = searcher.search("red").hits
+    assert [hit.image_id for hit in hits] == names[::-1]
+    assert [hit.score for hit in hits] == sorted(hit.score for hit in hits)
+    ranking = searcher.ranking(searcher.parse("red"))
+    assert [point.image_id for point in ranking] == names[::-1]
+    assert [point.score for point in ranking] == sorted((h.score for h in hits), reverse=True)
+    pages, after = [], None
+    while True:
+        answer = searcher.search("red", k=3, after=after)
+        pages += [hit.image_id for hit in answer.hits]
+        after = answer.next
+        if after is None:
+            break
+    assert pages == names[::-1]
 
 
 # Limits, cache, threads
