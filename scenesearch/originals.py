@@ -29,6 +29,8 @@ _MAX_HEADER_BYTES: Final = 1024 * 1024
 _MEMBER_MARK: Final = "!"
 _URL = re.compile(r"(s3|gs|gcs|https?)://[^/]")
 _TIMEOUT_S: Final = 60.0
+# Of a whole answer: a server that sends a byte a minute must not hold the run.
+_REQUEST_S: Final = 900.0
 
 
 class OriginalError(SceneSearchError):
@@ -343,7 +345,7 @@ def _file_system(scheme: str) -> Any:
             import aiohttp
 
             timeout = aiohttp.ClientTimeout(
-                total=None, sock_connect=_TIMEOUT_S, sock_read=_TIMEOUT_S
+                total=_REQUEST_S, sock_connect=_TIMEOUT_S, sock_read=_TIMEOUT_S
             )
             options["client_kwargs"] = {"timeout": timeout}
         return fsspec.filesystem(scheme, **options)
