@@ -73,7 +73,9 @@ _WORD = re.compile(rf"(?P<sign>[+-](?=[^\W\d]))?(?P<text>\S+?)(?:{_WEIGHT})?(?=\
 _LIKE = re.compile(rf"(?P<id>{_QUOTED}|\S+?)(?:{_WEIGHT})?")
 _SEGMENT = re.compile(rf"(?P<quoted>{_QUOTED})|(?P<star>\*+)|(?P<dots>\.\.+)|(?P<text>.)", re.S)
 _PLAIN_VALUE = re.compile(r'[^\s",*<>=.]+(?:\.[^\s",*<>=.]+)*')
-_SPACED = re.compile(rf"{_QUOTED}|(?<!\S)(?P<head>-?\w+)\s*(?P<op>:|!=|>=|<=|=|>|<|\s+in\s+)\s*")
+_SPACED = re.compile(
+    rf"{_QUOTED}|(?<!\S)(?P<head>-?\w+)\s*+(?P<op>:|!=|>=|<=|=|>|<|(?<=\s)in\s)\s*+"
+)
 _NEAR = re.compile(
     r"(?P<lat>[-+]?[\d.]+),(?P<lon>[-+]?[\d.]+)(?:,(?P<radius>[\d.]+)\s*(?P<unit>km|m))?"
 )
@@ -631,16 +633,29 @@ def _any_of(alternatives: Sequence[Plain]) -> Plain | AnyOf:
 def _matching(pattern: str, values: Sequence[str]) -> list[str]:
     segments = [(kind, text.casefold()) for kind, text in _segments(pattern)]
     if any(kind == "star" for kind, _ in segments):
-        # 'folder:2020/*' is the folder and all below it, as 'folder:2020' is.
-        expression = "".join(
-            ".*" if kind == "star" else re.escape(text) for kind, text in segments
-        ).removesuffix("/.*")
-        shape = re.compile(f"{expression}(/.*)?" if pattern.endswith("/*") else expression, re.S)
+        shape = _shape(segments)
         return [value for value in values if shape.fullmatch(value.casefold())]
     wanted = "".join(text for _, text in segments)
     whole = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
     words = [value for value in values if whole.search(value.casefold())]
     return words or [value for value in values if wanted in value.casefold()]
+
+
+def _shape(segments: Sequence[tuple[str, str]]) -> re.Pattern[str]:
+    """What a value with stars stands for; atomic, so that many stars cannot take for ever."""
+    texts = [""]
+    for kind, text in segments:
+        if kind == "star":
+            texts.append("")
+        else:
+            texts[-1] += text
+    first, *middle, last = texts
+    end = ".*" + re.escape(last)
+    if not middle and not last and first.endswith("/"):
+        # 'folder:2020/*' is the folder and all below it, as 'folder:2020' is.
+        first, end = first.removesuffix("/"), "(/.*)?"
+    within = "".join(f"(?>.*?{re.escape(text)})" for text in middle)
+    return re.compile(re.escape(first) + within + end, re.DOTALL)
 
 
 def _nearest(text: str, values: Sequence[str]) -> str:
