@@ -116,6 +116,8 @@ def ingest(
     if watch:
         if manifest is not None or dry_run:
             fail("--watch goes with folders alone, not with --manifest or --dry-run")
+        if engine != "local":
+            fail("--watch goes with the local engine: starting Ray takes longer than a burst")
         from scenesearch.commands.watch import run_watch
 
         with open_store(settings, patient=True) as store:
@@ -167,7 +169,8 @@ def run_ingest(
         remember(settings, encoder)
     options = options or ingest_options(settings)
     turn = its_turn(settings, library, options.shard) if own else nullcontext()
-    with turn, rejects_of(own) as rejects, progress_bar() as progress:
+    bar = nullcontext() if options.dry_run else progress_bar()
+    with turn, rejects_of(own) as rejects, bar as progress:
         return start(
             sources,
             library=library,
@@ -176,7 +179,7 @@ def run_ingest(
             thumbnails_dir=own / "thumbnails" if own else None,
             rejects=rejects,
             options=options,
-            on_progress=shown_by(progress),
+            on_progress=shown_by(progress) if progress else None,
         )
 
 
@@ -269,14 +272,14 @@ def print_ingest_report(report: "IngestReport") -> None:
         return
     for path, note in report.notes:
         say(f"note: {path}: {note}")
-    new = [reject for reject in report.rejects if not reject.tries]
-    for reject in new:
-        say(f"rejected: {reject.path}: {reject.reason}")
-    if len(new) < report.rejected:
-        say(
-            f"{report.rejected - len(new)} more; "
-            f"`scenesearch library rejects --library {report.library}` lists all"
-        )
+    known = sum(reject.tries > 0 for reject in report.rejects)
+    for reject in report.rejects:
+        if not reject.tries:
+            say(f"rejected: {reject.path}: {reject.reason}")
+    unnamed = report.rejected - len(report.rejects)
+    if known or unnamed:
+        what = f"{known} rejected before and unchanged since" if known else f"{unnamed} more"
+        say(f"{what}; `scenesearch library rejects --library {report.library}` lists all")
     typer.echo(
         f"{report.library}: {report.seen} seen, {report.written} written, "
         f"{report.skipped} skipped, {report.rejected} rejected, {report.removed} removed, "

@@ -78,7 +78,7 @@ def library_rejects(
                     f"({reject.kind}, {tries}, {reject.first_try} to {reject.last_try})"
                 )
             )
-        say(f"{len(rejects)} rejects in library {name}")
+        say(f"library {name} has {len(rejects) or 'no'} reject{'s' if len(rejects) != 1 else ''}")
 
 
 def _retry(
