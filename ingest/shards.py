@@ -5,12 +5,18 @@ all of them, whatever the order and however often each is run again.
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
+from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from scenesearch.errors import SceneSearchError
 
 _FORM = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})")
+_AUTO = re.compile(r"auto/([1-9][0-9]{0,2})")
 
 
 class ShardError(SceneSearchError):
@@ -30,7 +36,7 @@ class Shard:
         found = _FORM.fullmatch(text.strip())
         shard = cls(int(found[1]), int(found[2])) if found else None
         if shard is None or shard.number > shard.of:
-            raise ShardError(f"--shard {text}: give NUMBER/OF, from 1/16 to 16/16")
+            raise ShardError(f"--shard {text}: give NUMBER/OF, from 1/16 to 16/16, or auto/16")
         return shard
 
     def __str__(self) -> str:
@@ -43,3 +49,28 @@ class Shard:
 
 
 WHOLE = Shard(1, 1)
+
+
+@contextmanager
+def held_shard(text: str, folder: Path) -> Iterator[Shard]:
+    """The shard that the text names, '3/16', or of 'auto/16' the first that no worker has.
+
+    Workers that share the folder never hold the same one: it is theirs by a lock, which the
+    system frees when a worker ends, however it ends. Raises ShardError.
+    """
+    automatic = _AUTO.fullmatch(text.strip())
+    if automatic is None:
+        yield Shard.parse(text)
+        return
+    of = int(automatic[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(1, of + 1):
+        lock = FileLock(folder / f"{number}-of-{of}.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            continue
+        with lock:
+            yield Shard(number, of)
+        return
+    raise ShardError(f"--shard {text}: all {of} shares are other workers' already")

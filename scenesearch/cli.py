@@ -12,6 +12,7 @@ import typer
 
 from scenesearch.commands import collections
 from scenesearch.commands.backup import backup, restore
+from scenesearch.commands.config import config_app
 from scenesearch.commands.demo import demo
 from scenesearch.commands.doctor import doctor
 from scenesearch.commands.duplicates import library_duplicates
@@ -23,6 +24,7 @@ from scenesearch.commands.models import models_app
 from scenesearch.commands.plan import plan
 from scenesearch.commands.rejects import library_rejects
 from scenesearch.commands.search import search
+from scenesearch.commands.status import status
 from scenesearch.commands.train import train
 from scenesearch.commands.ui import ui
 from scenesearch.console import FOUND, INTERRUPTED, fail
@@ -36,7 +38,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (ingest, search, demo, train, ui):
+for command in (ingest, search, demo, train, ui, status):
     app.command()(command)
 library_app.command("rejects")(library_rejects)
 library_app.command("duplicates")(library_duplicates)
@@ -51,6 +53,7 @@ app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(feedback_app, name="feedback")
 app.add_typer(library_app, name="library")
 app.add_typer(models_app, name="models")
+app.add_typer(config_app, name="config")
 
 
 def main() -> NoReturn:

@@ -1,12 +1,15 @@
 """What all commands do alike: results on stdout, messages and progress on stderr, exit status."""
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+
+from scenesearch import logs
 
 if TYPE_CHECKING:
     from scenesearch.settings import Settings
@@ -17,15 +20,25 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 
 def read_settings() -> "Settings":
+    """The settings, and a message for each variable or key that is none."""
+    from difflib import get_close_matches
+
     from pydantic import ValidationError
 
-    from scenesearch.settings import Settings
+    from scenesearch.settings import PREFIX, Settings, unknown_settings
 
     try:
-        return Settings()
+        settings = Settings()
     except ValidationError as error:
         first = error.errors()[0]
-        fail(f"SCENESEARCH_{str(first['loc'][0]).upper()}: {first['msg']}")
+        fail(f"{PREFIX}{str(first['loc'][0]).upper()}: {first['msg']}")
+    logs.configure(settings)
+    for name, place in unknown_settings():
+        prefix = PREFIX if name.startswith(PREFIX) else ""
+        known = [prefix + (each.upper() if prefix else each) for each in Settings.model_fields]
+        (nearest, *_) = get_close_matches(name, known, n=1) or [""]
+        say(f"{name} in {place} is no setting" + (f"; did you mean {nearest}?" if nearest else ""))
+    return settings
 
 
 @contextmanager
@@ -55,6 +68,7 @@ def progress_bar() -> Iterator[Any]:
         Rate(),
         TimeRemainingColumn(elapsed_when_finished=True),
         console=Console(stderr=True),
+        disable=logs.for_machines(),
     ) as progress:
         yield progress
 
@@ -68,10 +82,14 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def say(message: str) -> None:
-    typer.echo(f"scenesearch: {printable(message)}", err=True)
+def say(message: str, *, level: int = logging.INFO) -> None:
+    """One line on stderr: a sentence, or a JSON document where logs are JSON."""
+    if logs.for_machines():
+        logs.log_message(printable(message), level)
+    else:
+        typer.echo(f"scenesearch: {printable(message)}", err=True)
 
 
 def fail(message: str, status: int = FAILED) -> NoReturn:
-    say(message)
+    say(message, level=logging.ERROR)
     sys.exit(status)

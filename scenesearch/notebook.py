@@ -231,11 +231,10 @@ def open_library(
     """
     settings = settings or Settings()
     name = check_library_name(library or settings.library)
-    key = settings.qdrant_api_key
     store = open_store(
         edge_dir=settings.edge_dir,
         qdrant_url=settings.qdrant_url,
-        qdrant_api_key=key.get_secret_value() if key else None,
+        qdrant_api_key=settings.reader_key,
         grpc_port=settings.qdrant_grpc_port,
         timeout_s=settings.qdrant_timeout_s,
     )

@@ -24,6 +24,7 @@ from scenesearch.answer import Hit, SearchResult
 from scenesearch.copies import Copies
 from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.vectors import TextVectors
+from scenesearch.events import query_text, searching
 from scenesearch.images import ImageError, decode_image
 from scenesearch.query import conditions_of, parse
 from scenesearch.relevance import Calibration, read_calibration, read_picture_calibration
@@ -195,6 +196,14 @@ class Searcher:
 
         Raises QueryError for what cannot be asked, StoreError for what the store cannot do.
         """
+        with searching(self.library, QueryError) as told:
+            query_text(told, request)
+            result = self._search(request, options)
+            told.hits = len(result.hits)
+            told.encode_ms, told.search_ms = result.encode_ms, result.search_ms
+            return result
+
+    def _search(self, request: Request | str, options: Options) -> SearchResult:
         started = time.perf_counter()
         self._follow()
         request = parse(request, self.fields) if isinstance(request, str) else request

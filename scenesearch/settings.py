@@ -1,21 +1,64 @@
-"""Settings of this installation: `SCENESEARCH_*` variables and a `.env` file.
+"""Settings of this installation: environment, `.env`, a TOML file, defaults, in this order.
 
 Only entry points (the command line, the page) read them; everything below takes what it
-needs as arguments. `.env.example` lists each one.
+needs as arguments. `.env.example` and docs/settings.md list each one.
 """
 
+import os
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Literal
 
 import platformdirs
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings.sources import DotEnvSettingsSource
+
+from scenesearch.errors import SceneSearchError
+
+PREFIX = "SCENESEARCH_"
+
+# Where the TOML file lies, if not at its usual place.
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+
+# Read by others than Settings: where the file lies; where tests find photographs.
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, f"{PREFIX}SHARED"})
+
+Source = Literal["environment", ".env", "file", "default"]
+
+
+class SettingsError(SceneSearchError):
+    """A file of settings cannot be read; the message is one sentence for the user."""
+
+
+def config_file() -> Path:
+    """The TOML file of settings: SCENESEARCH_CONFIG, else config.toml in the user's own folder."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    usual = Path(platformdirs.user_config_dir("scenesearch", appauthor=False)) / "config.toml"
+    return Path(named) if named else usual
 
 
 class Settings(BaseSettings):
     """Every setting has a default that works on one machine without a server."""
 
-    model_config = SettingsConfigDict(env_prefix="SCENESEARCH_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, dotenv_settings, _toml(settings_cls)
 
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("scenesearch", appauthor=False)),
@@ -38,6 +81,10 @@ class Settings(BaseSettings):
     qdrant_api_key: SecretStr | None = Field(
         default=None, description="API key of the Qdrant server."
     )
+    qdrant_read_only_api_key: SecretStr | None = Field(
+        default=None,
+        description="Its read-only key: search, evaluation, status, backup and a read-only page prefer it.",
+    )
     qdrant_grpc_port: int | None = Field(
         default=6334, description="gRPC port of the Qdrant server; empty: REST only."
     )
@@ -48,6 +95,11 @@ class Settings(BaseSettings):
         default=120,
         gt=0,
         description="How long an ingest waits for a server that is away or busy, seconds.",
+    )
+    device: Literal["cpu", "cuda"] = Field(
+        default="cpu",
+        description="Where ingest encodes pictures; cuda needs onnxruntime-gpu (see the "
+        "ingest-gpu image).",
     )
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads for the encoder; empty: all cores."
@@ -60,10 +112,6 @@ class Settings(BaseSettings):
     )
     max_megapixels: float = Field(
         default=200, gt=0, description="Larger pictures are rejected (decompression bombs)."
-    )
-    qdrant_read_only_api_key: SecretStr | None = Field(
-        default=None,
-        description="API key of the Qdrant server that a read-only page uses instead.",
     )
     page_read_only: bool = Field(
         default=False,
@@ -85,12 +133,55 @@ class Settings(BaseSettings):
         default=False,
         description="Visitors log in with the OIDC provider of .streamlit/secrets.toml.",
     )
+    metrics_address: str | None = Field(
+        default=None,
+        description="Page and ingest serve Prometheus metrics here, e.g. 127.0.0.1:9464; "
+        "empty: not at all.",
+    )
+    log_format: Literal["auto", "text", "json"] = Field(
+        default="auto",
+        description="Of messages on stderr: text or json; auto: json where the page and "
+        "`ingest --watch` run without a terminal.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is logged; debug logs the words of queries."
+    )
 
-    @field_validator("qdrant_grpc_port", "threads", "batch_size", mode="before")
+    @field_validator(
+        "qdrant_url",
+        "qdrant_api_key",
+        "qdrant_read_only_api_key",
+        "qdrant_grpc_port",
+        "threads",
+        "batch_size",
+        "metrics_address",
+        mode="before",
+    )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         """An empty variable is how the environment says 'none'."""
         return None if value == "" else value
+
+    @field_validator("metrics_address")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            host, _, port = value.rpartition(":")
+            if not host or not port.isdigit() or not 0 < int(port) < 65536:
+                raise ValueError("give HOST:PORT, e.g. 127.0.0.1:9464")
+        return value
+
+    @property
+    def reader_key(self) -> str | None:
+        """The API key for who only reads: the read-only one, where there is one."""
+        key = self.qdrant_read_only_api_key or self.qdrant_api_key
+        return key.get_secret_value() if key else None
+
+    @property
+    def writer_key(self) -> str | None:
+        """The API key for who writes; with only a read-only one the server says no."""
+        key = self.qdrant_api_key or self.qdrant_read_only_api_key
+        return key.get_secret_value() if key else None
 
     @cached_property
     def edge_dir(self) -> Path:
@@ -110,3 +201,57 @@ class Settings(BaseSettings):
     def library_dir(self, library: str) -> Path:
         """Where a library keeps what is not in its collection: thumbnails, rejects, sources."""
         return self.data_dir / "libraries" / library
+
+
+def sources() -> dict[str, Source]:
+    """Where the value of each setting comes from."""
+    kinds: tuple[tuple[Source, Mapping[str, Any]], ...] = (
+        ("environment", _environment()),
+        (".env", _dotenv()),
+        ("file", _toml(Settings)()),
+    )
+    found: dict[str, Source] = {}
+    for name in Settings.model_fields:
+        found[name] = next((kind for kind, values in kinds if name in values), "default")
+    return found
+
+
+def unknown_settings() -> list[tuple[str, str]]:
+    """What is set and no setting, and where: variables with our prefix, keys of the TOML file."""
+    known = Settings.model_fields.keys()
+    variables = {f"{PREFIX}{name.upper()}" for name in known} | OTHER_VARIABLES
+    found = []
+    for place, names in (("the environment", _environment()), (".env", _dotenv())):
+        spelled = (f"{PREFIX}{name.upper()}" for name in names)
+        found += [(name, place) for name in spelled if name not in variables]
+    file = config_file()
+    return found + [(name, str(file)) for name in _toml(Settings)() if name not in known]
+
+
+def _environment() -> dict[str, Any]:
+    return _ours(os.environ)
+
+
+def _dotenv() -> dict[str, Any]:
+    return _ours(DotEnvSettingsSource(Settings).env_vars)
+
+
+def _ours(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Those with our prefix, by the name of their setting; case does not matter."""
+    return {
+        name[len(PREFIX) :].lower(): value
+        for name, value in variables.items()
+        if name.upper().startswith(PREFIX)
+    }
+
+
+def _toml(settings_cls: type[BaseSettings]) -> TomlConfigSettingsSource:
+    file = config_file()
+    if not file.is_file():
+        if os.environ.get(CONFIG_VARIABLE):
+            raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {file}")
+        return TomlConfigSettingsSource(settings_cls, toml_file=None)
+    try:
+        return TomlConfigSettingsSource(settings_cls, toml_file=file)
+    except (ValueError, OSError) as error:  # tomllib's own error is a ValueError
+        raise SettingsError(f"{file} cannot be read: {error}") from None

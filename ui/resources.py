@@ -56,13 +56,10 @@ def store() -> VectorStore:
 
 
 def _open_store(now: Settings, *, on_wait: Callable[[str], None] | None = None) -> VectorStore:
-    key = now.qdrant_api_key
-    if now.page_read_only and now.qdrant_read_only_api_key is not None:
-        key = now.qdrant_read_only_api_key
     return open_store(
         edge_dir=now.edge_dir,
         qdrant_url=now.qdrant_url,
-        qdrant_api_key=key.get_secret_value() if key else None,
+        qdrant_api_key=now.reader_key if now.page_read_only else now.writer_key,
         grpc_port=now.qdrant_grpc_port,
         timeout_s=now.qdrant_timeout_s,
         patience_s=now.qdrant_patience_s if on_wait else None,

@@ -33,7 +33,7 @@ def backup(
     settings = read_settings()
     name = library_name(library or settings.library)
     file = out or Path(f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.zip")
-    with open_store(settings) as store, progress_bar() as progress:
+    with open_store(settings, reading=True) as store, progress_bar() as progress:
         task = progress.add_task("backing up", total=None)
         contents = write_backup(
             store,

@@ -46,18 +46,20 @@ def library_name(name: str) -> str:
 
 
 @contextmanager
-def open_store(settings: "Settings", *, patient: bool = False) -> Iterator["VectorStore"]:
+def open_store(
+    settings: "Settings", *, patient: bool = False, reading: bool = False
+) -> Iterator["VectorStore"]:
     """The store that the settings name; a `patient` one outlives a server's restart, and says so.
 
-    Searches do without: somebody is waiting for their answer.
+    Searches do without: somebody is waiting for their answer. Who is only `reading` shows a
+    server the read-only key, where there is one.
     """
     from scenesearch.store.open import open_store
 
-    key = settings.qdrant_api_key
     store = open_store(
         edge_dir=settings.edge_dir,
         qdrant_url=settings.qdrant_url,
-        qdrant_api_key=key.get_secret_value() if key else None,
+        qdrant_api_key=settings.reader_key if reading else settings.writer_key,
         grpc_port=settings.qdrant_grpc_port,
         timeout_s=settings.qdrant_timeout_s,
         patience_s=settings.qdrant_patience_s if patient else None,
@@ -115,4 +117,6 @@ def _load(settings: "Settings", folder: "Path", verify: bool) -> "Encoder":
     if verify:
         verify_encoder(folder)
     # Pictures are only encoded by ingest here, whose workers call the encoder side by side.
-    return OnnxEncoder(folder, threads=settings.threads, image_threads=1)
+    return OnnxEncoder(
+        folder, threads=settings.threads, image_threads=1, device=settings.device
+    )

@@ -60,7 +60,7 @@ def doctor(
             file=settings.known_encoders,
         )
 
-    with open_store(settings) as store, progress_bar() as progress:
+    with open_store(settings, reading=not mend) as store, progress_bar() as progress:
         engine = store.health()
         findings = examine_store(store, mend=mend)
         names = list(read_catalog(store).libraries) if every else [name]

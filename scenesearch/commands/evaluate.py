@@ -361,7 +361,7 @@ def _gallery(
 
     if images is None:
         name = library_name(library or "")
-        with open_store(settings) as store:
+        with open_store(settings, reading=True) as store:
             yield store, name, library_encoder(settings, encoder, store, name, verify=True)
         return
     loaded = load_encoder(settings, encoder, verify=True)

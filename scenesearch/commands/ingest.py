@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import click
 import typer
 
 from scenesearch.commands.common import (
@@ -72,7 +73,9 @@ def ingest(
     shard: Annotated[
         str | None,
         typer.Option(
-            metavar="K/N", help="Only the K-th of N shares of the pictures, for N workers."
+            metavar="K/N",
+            help="Only the K-th of N shares of the pictures, for N workers; auto/N takes one that "
+            "no other worker on this data folder has.",
         ),
     ] = None,
     prune: Annotated[
@@ -93,7 +96,7 @@ def ingest(
 
     Unchanged pictures are skipped, changed ones replaced, broken ones listed with their reason.
     """
-    from ingest.shards import WHOLE, Shard
+    from ingest.shards import WHOLE, held_shard
     from ingest.source import Roots
     from ingest.sources import find_sources
 
@@ -103,12 +106,13 @@ def ingest(
         fail("nothing to ingest: give a folder, a picture or a manifest")
     if dry_run and not prune:
         fail("--dry-run goes with --prune: it lists what would be removed")
+    held = held_shard(shard, settings.library_dir(name) / "shards") if shard else nullcontext(WHOLE)
     options = ingest_options(
         settings,
         workers=workers,
         batch_size=batch_size,
         engine=engine,
-        shard=Shard.parse(shard) if shard else WHOLE,
+        shard=click.get_current_context().with_resource(held),  # until the command ends
         prune=prune,
         dry_run=dry_run,
     )

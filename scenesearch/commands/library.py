@@ -27,7 +27,7 @@ def library_status(library: LibraryOption = None, as_json: JsonOption = False) -
     settings = read_settings()
     name = library_name(library or settings.library)
     rejects = read_rejects(settings.library_dir(name) / FILE_NAME)
-    with open_store(settings) as store:
+    with open_store(settings, reading=True) as store:
         spec = store.describe(name)
         status: dict[str, Any] = {
             "library": name,

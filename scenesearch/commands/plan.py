@@ -17,6 +17,8 @@ _CORES = re.compile(r"\s*(\d+)\s*cores?\s*")
 _ACCELERATOR = re.compile(r"\s*([^=]+?)\s*=\s*([0-9.]+)\s*")
 DEFAULT_CORES = (2, 16, 64)
 MOST_IMAGES = 10**12
+# Of deploy/compose.cluster.yml.
+CLUSTER_NODES = 3
 
 
 def plan(
@@ -48,6 +50,9 @@ def plan(
     replicas: Annotated[
         int, typer.Option(min=1, max=10, help="Copies that a server cluster keeps.")
     ] = 2,
+    as_env: Annotated[
+        bool, typer.Option("--env", help="Only the lines for .env that a cluster's compose reads.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what so many pictures cost: hours of encoding, memory and disk, shards and replicas."""
@@ -69,7 +74,9 @@ def plan(
         node_memory_bytes=round(node_memory * 1e9),
         replicas=replicas,
     )
-    if as_json:
+    if as_env:
+        _print_env(found, replicas)
+    elif as_json:
         print_json({"encoder": name} | found.to_json())
     else:
         _print_plan(name, found)
@@ -178,6 +185,13 @@ def _print_plan(name: str, plan: "capacity.Plan") -> None:
         f"    QDRANT__STORAGE__COLLECTION__REPLICATION_FACTOR={best.replicas}\n"
         "    QDRANT__STORAGE__COLLECTION__VECTORS__ON_DISK=true"
     )
+
+
+def _print_env(plan: "capacity.Plan", replicas: int) -> None:
+    """For deploy/compose.cluster.yml, which has three nodes; one lost must not stop the writing."""
+    typer.echo(f"QDRANT_SHARDS_PER_NODE={max(1, -(-plan.cluster.shards // CLUSTER_NODES))}")
+    typer.echo(f"QDRANT_REPLICATION={replicas}")
+    typer.echo(f"QDRANT_WRITE_CONSISTENCY={max(1, replicas - 1)}")
 
 
 def _duration(hours: float) -> str:

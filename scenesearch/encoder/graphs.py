@@ -4,13 +4,18 @@ open_graph(folder / "image.onnx", threads=4).run("image_embeddings", {"pixel_val
 """
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
 from scenesearch.encoder.base import EncoderError
+
+
+Device = Literal["cpu", "cuda"]
+
+_PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class Graph(Protocol):
@@ -22,13 +27,23 @@ class Graph(Protocol):
     def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]: ...
 
 
-def open_graph(path: Path, *, threads: int) -> Graph:
-    """An .onnx or OpenVINO's .xml; raises EncoderError when it cannot be used."""
-    return _OpenVino(path, threads) if path.suffix == ".xml" else _OnnxRuntime(path, threads)
+def open_graph(path: Path, *, threads: int, device: Device = "cpu") -> Graph:
+    """An .onnx or OpenVINO's .xml (for the CPU alone); raises EncoderError when it cannot be
+    used."""
+    if path.suffix == ".xml":
+        return _OpenVino(path, threads)
+    return _OnnxRuntime(path, threads, device)
 
 
 class _OnnxRuntime:
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, device: Device) -> None:
+        if _PROVIDERS[device] not in onnxruntime.get_available_providers():
+            raise EncoderError(
+                f"SCENESEARCH_DEVICE={device}: this ONNX Runtime is made for the CPU alone; "
+                "install onnxruntime-gpu[cuda,cudnn] in the place of onnxruntime"
+            )
+        if device == "cuda":
+            onnxruntime.preload_dlls()  # CUDA's libraries lie in packages of their own
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -36,7 +51,7 @@ class _OnnxRuntime:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
+                path, options, providers=[_PROVIDERS[device]]
             )
         except Exception as error:  # onnxruntime's own exceptions share no public base
             reason = str(error).splitlines()[0]

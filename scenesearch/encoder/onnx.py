@@ -14,7 +14,7 @@ from tokenizers import Encoding, Tokenizer
 
 from scenesearch.encoder.base import EncoderError, EncoderInfo
 from scenesearch.encoder.folder import read_encoder_info
-from scenesearch.encoder.graphs import Graph, open_graph
+from scenesearch.encoder.graphs import Device, Graph, open_graph
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n+")
 _MOST_TOKENS_A_CHARACTER = 4  # byte-level vocabularies; UTF-8 has at most four bytes
@@ -31,13 +31,19 @@ class OnnxEncoder:
 
     A text search never reads the image tower's weights and an ingest never the text tower's.
     `threads` share the work of one call (default: all cores); with `image_threads=1` the calls
-    of many threads run side by side instead, as ingest makes them. Raises EncoderError when the
-    folder is broken.
+    of many threads run side by side instead, as ingest makes them. `device` is where pictures
+    are encoded; texts always on the CPU. Raises EncoderError when the folder is broken.
     """
 
     def __init__(
-        self, folder: Path, *, threads: int | None = None, image_threads: int | None = None
+        self,
+        folder: Path,
+        *,
+        threads: int | None = None,
+        image_threads: int | None = None,
+        device: Device = "cpu",
     ) -> None:
+        self._device = device
         self._info = read_encoder_info(folder)
         self._folder = folder
         self._text_threads = threads or usable_cores()
@@ -177,17 +183,19 @@ class OnnxEncoder:
 
     @cached_property
     def _image_graph(self) -> Graph:
-        return self._graph("image", {"pixel_values"}, self._info.image_output, self._image_threads)
+        return self._graph("image", {"pixel_values"}, self._info.image_output, self._image_threads, self._device)
 
     @cached_property
     def _text_graph(self) -> Graph:
         # Some graphs need no attention mask: CLIP's text never looks behind its end.
         return self._graph("text", {"input_ids"}, self._info.text_output, self._text_threads)
 
-    def _graph(self, side: str, inputs: set[str], output: str, threads: int) -> Graph:
+    def _graph(
+        self, side: str, inputs: set[str], output: str, threads: int, device: Device = "cpu"
+    ) -> Graph:
         part = next(name for name in self._info.parts if name in (f"{side}.onnx", f"{side}.xml"))
         path = self._folder / part
-        graph = open_graph(path, threads=threads)
+        graph = open_graph(path, threads=threads, device=device)
         if not inputs <= graph.inputs or output not in graph.outputs:
             raise EncoderError(
                 f"{path} must take {', '.join(sorted(inputs))} and give {output}, see encoder.json"

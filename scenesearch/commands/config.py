@@ -1,0 +1,80 @@
+"""`scenesearch config show | describe`: the settings in force, and those there are."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scenesearch.console import JsonOption, print_json, printable, read_settings
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+config_app = typer.Typer(help="The settings in force, and those there are.", no_args_is_help=True)
+
+MASK = "********"
+
+
+@config_app.command("show")
+def show(as_json: JsonOption = False) -> None:
+    """Each setting's value and where it comes from; keys are never shown."""
+    from scenesearch.settings import config_file, sources
+
+    settings = read_settings()
+    values = {name: _shown(getattr(settings, name)) for name in type(settings).model_fields}
+    origins = sources()
+    file = config_file()
+    if as_json:
+        shown = {name: {"value": values[name], "from": origins[name]} for name in values}
+        print_json({"settings": shown, "file": str(file), "file_exists": file.is_file()})
+        return
+    for name, value in values.items():
+        text = "" if value is None else printable(str(value))
+        typer.echo(f"{variable(name):<40} {text:<32} {origins[name]}")
+    typer.echo(f"\nenvironment > .env > {file}{'' if file.is_file() else ' (not there)'} > default")
+
+
+@config_app.command("describe")
+def describe(
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="As the table in docs/settings.md.")
+    ] = False,
+) -> None:
+    """Each setting there is, its default and what it is for."""
+    from scenesearch.settings import Settings
+
+    if markdown:
+        typer.echo("\n".join(markdown_table()))
+        return
+    for name, field in Settings.model_fields.items():
+        typer.echo(f"{variable(name)} (default: {default(name, field)})\n  {field.description}")
+
+
+def markdown_table() -> list[str]:
+    """The lines of the table of settings in the documentation."""
+    from scenesearch.settings import Settings
+
+    rows = ["| variable | default | what it is for |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        rows.append(f"| `{variable(name)}` | {default(name, field)} | {field.description} |")
+    return rows
+
+
+def variable(name: str) -> str:
+    return f"SCENESEARCH_{name.upper()}"
+
+
+def default(name: str, field: "FieldInfo") -> str:
+    """In words; the same on every machine."""
+    if name == "data_dir":
+        return "your user data folder"
+    return "none" if field.default is None else f"{field.default}"
+
+
+def _shown(value: Any) -> Any:
+    from pydantic import SecretStr
+
+    if isinstance(value, SecretStr):
+        return MASK
+    if isinstance(value, str) and "@" in value and "://" in value:
+        return f"{value.partition('://')[0]}://{MASK}@{value.rpartition('@')[2]}"
+    return value if value is None or isinstance(value, int | float | str) else str(value)
