@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-slow lint bench bench-large chromium clean
+.PHONY: help setup demo ui test test-slow lint bench bench-large lock chromium clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -53,6 +53,9 @@ bench: $(VENV)/.dev  ## speeds as ratios within one run, with the machine named
 
 bench-large: $(VENV)/.dev  ## a million points: scan, graph, recall, memory (some 10 minutes, 6 GB)
 	$(BIN)/python -m tests.bench --only large
+
+lock: $(VENV)/.dev  ## the packages of the images with their hashes, from constraints.txt
+	UV=$(BIN)/uv deploy/lock.sh
 
 # The browser tests skip, saying so, where there is no Chromium and no right to install one.
 chromium:

@@ -70,7 +70,9 @@ def held_shard(text: str, folder: Path) -> Iterator[Shard]:
             lock.acquire(blocking=False)
         except Timeout:
             continue
-        with lock:
+        try:
             yield Shard(number, of)
+        finally:
+            lock.release()
         return
     raise ShardError(f"--shard {text}: all {of} shares are other workers' already")

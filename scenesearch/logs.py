@@ -24,9 +24,7 @@ def configure(settings: "Settings", *, service: bool = False) -> None:
     """
     global _as_json
     automatic = settings.log_format == "auto"
-    _as_json = (
-        settings.log_format == "json" or automatic and service and not sys.stderr.isatty()
-    )
+    _as_json = settings.log_format == "json" or (automatic and service and not sys.stderr.isatty())
     for handler in [one for one in LOGGER.handlers if isinstance(one, _Stderr)]:
         LOGGER.removeHandler(handler)
     LOGGER.propagate = False

@@ -1,32 +1,37 @@
 """Whether a command line of ours can be parsed: every command and option in it exists."""
 
 from collections.abc import Sequence
+from typing import Any
 
-import click
 import typer
 
 from scenesearch.cli import app
 
 
-def parse(words: Sequence[str]) -> None:
-    """Parse `scenesearch WORDS` without running anything; raises click.UsageError with the reason.
+class UnparsedError(AssertionError):
+    """The command line does not parse; the message says why."""
 
-    A command without arguments that would show its help, and --help, are fine.
+
+def parse(words: Sequence[str]) -> None:
+    """Parse `scenesearch WORDS` without running anything; raises UnparsedError with the reason.
+
+    --help, and a group of commands without any, which shows its help, are fine.
     """
-    command: click.Command = typer.main.get_command(app)
-    context: click.Context | None = None
+    command: Any = typer.main.get_command(app)
+    context: Any = None
+    name: str | None = "scenesearch"
     rest = list(words)
-    name = "scenesearch"
     try:
         while True:
             context = command.make_context(name, rest, parent=context)
-            if not isinstance(command, click.Group):
-                return
             rest = [*context._protected_args, *context.args]
-            if not rest and command.invoke_without_command:
+            if not hasattr(command, "resolve_command") or not rest:
                 return
             name, command, rest = command.resolve_command(context, rest)
-    except click.exceptions.Exit:
-        return  # --help
-    except click.exceptions.NoArgsIsHelpError:
+    except typer.Exit:
         return
+    except Exception as error:  # Typer's copy of click has its own classes, and hides them
+        if type(error).__name__ in ("Exit", "NoArgsIsHelpError"):
+            return
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        raise UnparsedError(f"scenesearch {' '.join(words)}: {message}") from error

@@ -4,6 +4,7 @@ import socket
 import sys
 from pathlib import Path
 
+from scenesearch import logs, metrics
 from scenesearch.errors import SceneSearchError
 from scenesearch.settings import Settings
 
@@ -32,7 +33,8 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     """Serve the page until Ctrl-C or SIGTERM; returns the exit status.
 
     It runs in this process, with the settings of the environment and, where given, another
-    library. Raises PageError when the port is taken or Streamlit is not installed.
+    library; metrics are served beside it where the settings give an address. Raises PageError
+    when the port is taken or Streamlit is not installed.
     """
     _check_port(address, port)
     try:
@@ -50,9 +52,15 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     if address in _LOOPBACK:
         # A name that an attacker's DNS points at this machine must not reach private pictures.
         options += [f"--server.allowedHosts={host}" for host in ("localhost", "127.0.0.1", "::1")]
+    logs.configure(_started_with, service=True)
+    close = metrics.serve(_started_with.metrics_address) if _started_with.metrics_address else None
     host = f"[{address}]" if ":" in address else address
     print(f"Search page: http://{host}:{port} (Ctrl-C ends it)", file=sys.stderr, flush=True)
-    streamlit.main(["run", str(app), *options], standalone_mode=False)
+    try:
+        streamlit.main(["run", str(app), *options], standalone_mode=False)
+    finally:
+        if close is not None:
+            close()
     return 0
 
 

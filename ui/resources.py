@@ -19,6 +19,7 @@ from scenesearch.encoder.known import find_by_fingerprint, remember_encoder
 from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
 from scenesearch.encoder.vectors import TextVectors
+from scenesearch.metrics import TimedEncoder
 from scenesearch.rejects import FILE_NAME, Reject, Rejects
 from scenesearch.searcher import Searcher
 from scenesearch.settings import Settings
@@ -160,7 +161,7 @@ def encoder(spec: CollectionSpec) -> Encoder:
 @st.cache_resource(show_spinner="Loading the encoder …", max_entries=3)
 def _encoder(fingerprint: str, name: str) -> Encoder:
     """One for the whole process, its text tower warm: no visitor waits for it."""
-    loaded = load_encoder(settings(), fingerprint, name)
+    loaded = TimedEncoder(load_encoder(settings(), fingerprint, name))
     loaded.encode_texts(["warm-up"])
     return loaded
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,8 +10,10 @@ import typer
 from scenesearch.console import say
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from ingest.report import IngestReport
     from scenesearch.encoder.base import Encoder
     from scenesearch.settings import Settings
     from scenesearch.store.base import VectorStore
@@ -69,6 +72,30 @@ def open_store(
         yield store
 
 
+@contextmanager
+def metering(settings: "Settings") -> Iterator["Meter"]:
+    """Serves metrics meanwhile, where an address is set; gives what counts runs of ingest."""
+    if settings.metrics_address is None:
+        yield Meter()
+        return
+    from scenesearch.metrics import REJECTS, IngestMeter, TimedEncoder, serve
+
+    close = serve(settings.metrics_address)
+    try:
+        yield Meter(IngestMeter(), TimedEncoder, lambda name, n: REJECTS.labels(name).set(n))
+    finally:
+        close()
+
+
+@dataclass(frozen=True)
+class Meter:
+    """Told of the counts of a run while it goes on; `timed` gives an encoder whose time counts."""
+
+    count: "Callable[[IngestReport], None]" = lambda report: None
+    timed: "Callable[[Encoder], Encoder]" = lambda encoder: encoder
+    count_rejects: "Callable[[str, int], None]" = lambda library, count: None
+
+
 def load_encoder(settings: "Settings", name: str | None, *, verify: bool = False) -> "Encoder":
     """The encoder of that name or folder, else the default of new libraries.
 
@@ -117,6 +144,4 @@ def _load(settings: "Settings", folder: "Path", verify: bool) -> "Encoder":
     if verify:
         verify_encoder(folder)
     # Pictures are only encoded by ingest here, whose workers call the encoder side by side.
-    return OnnxEncoder(
-        folder, threads=settings.threads, image_threads=1, device=settings.device
-    )
+    return OnnxEncoder(folder, threads=settings.threads, image_threads=1, device=settings.device)

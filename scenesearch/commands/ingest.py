@@ -6,14 +6,15 @@ from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import click
 import typer
 
 from scenesearch.commands.common import (
     EncoderOption,
     LibraryOption,
+    Meter,
     library_encoder,
     library_name,
+    metering,
     open_store,
 )
 from scenesearch.console import (
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 
 def ingest(
+    context: typer.Context,
     paths: Annotated[
         list[str] | None,
         typer.Argument(
@@ -112,21 +114,23 @@ def ingest(
         workers=workers,
         batch_size=batch_size,
         engine=engine,
-        shard=click.get_current_context().with_resource(held),  # until the command ends
+        shard=context.with_resource(held),  # until the command ends
         prune=prune,
         dry_run=dry_run,
     )
     roots = Roots(settings.library_dir(name) / "sources.json")
+    if watch and (manifest is not None or dry_run):
+        fail("--watch goes with folders alone, not with --manifest or --dry-run")
+    if watch and engine != "local":
+        fail("--watch goes with the local engine: starting Ray takes longer than a burst")
+    meter = context.with_resource(metering(settings))
     if watch:
-        if manifest is not None or dry_run:
-            fail("--watch goes with folders alone, not with --manifest or --dry-run")
-        if engine != "local":
-            fail("--watch goes with the local engine: starting Ray takes longer than a burst")
         from scenesearch.commands.watch import run_watch
 
         with open_store(settings, patient=True) as store:
             loaded = library_encoder(settings, encoder, store, name, verify=True)
-            report = run_watch(paths or [], roots, name, loaded, store, settings, options)
+            timed = meter.timed(loaded)
+            report = run_watch(paths or [], roots, name, timed, store, settings, options, meter)
         print_json(report.to_json()) if as_json else print_ingest_report(report)
         return
     sources = find_sources(
@@ -139,13 +143,15 @@ def ingest(
     if prune and not all(source.root for source in sources):
         fail("--prune needs folders, archives or manifests: single files say nothing of others")
     with open_store(settings, patient=True) as store:
+        loaded = library_encoder(settings, encoder, store, name, verify=True)
         report = run_ingest(
             sources,
             name,
-            library_encoder(settings, encoder, store, name, verify=True),
+            meter.timed(loaded) if engine == "local" else loaded,
             store,
             settings,
             options=options,
+            meter=meter,
         )
     if as_json:
         print_json(report.to_json())
@@ -164,6 +170,7 @@ def run_ingest(
     *,
     options: "IngestOptions | None" = None,
     keep_thumbnails: bool = True,
+    meter: Meter | None = None,
 ) -> "IngestReport":
     """Ingest with a progress bar on stderr; without thumbnails, rejects are not kept either."""
     from ingest.pipeline import ingest as start
@@ -175,7 +182,7 @@ def run_ingest(
     turn = its_turn(settings, library, options.shard) if own else nullcontext()
     bar = nullcontext() if options.dry_run else progress_bar()
     with turn, rejects_of(own) as rejects, bar as progress:
-        return start(
+        report = start(
             sources,
             library=library,
             encoder=encoder,
@@ -183,8 +190,37 @@ def run_ingest(
             thumbnails_dir=own / "thumbnails" if own else None,
             rejects=rejects,
             options=options,
-            on_progress=shown_by(progress) if progress else None,
+            on_progress=shown_by(progress, meter) if progress else None,
         )
+        if not options.dry_run:
+            tell(report, rejects, meter)
+        return report
+
+
+def tell(report: "IngestReport", rejects: "Rejects | None", meter: Meter | None = None) -> None:
+    """Log a run that has ended, and count it."""
+    from scenesearch.events import ingested
+
+    ingested(
+        {
+            name: getattr(report, name)
+            for name in (
+                "library",
+                "collection",
+                "seen",
+                "written",
+                "skipped",
+                "rejected",
+                "removed",
+                "retries",
+                "interrupted",
+            )
+        }
+        | {"seconds": round(report.seconds, 2)}
+    )
+    if meter is not None:
+        meter.count(report)
+        meter.count_rejects(report.library, 0 if rejects is None else rejects.count())
 
 
 @contextmanager
@@ -231,7 +267,7 @@ def rejects_of(library_dir: Path | None) -> "Iterator[Rejects | None]":
         yield rejects
 
 
-def shown_by(progress: Any) -> "Callable[[IngestReport], None]":
+def shown_by(progress: Any, meter: Meter | None = None) -> "Callable[[IngestReport], None]":
     """Keeps a bar up to date, ten times a second: a re-scan reports a thousand times as often."""
     task = progress.add_task("ingesting", total=None)
     shown_at = 0.0
@@ -241,6 +277,8 @@ def shown_by(progress: Any) -> "Callable[[IngestReport], None]":
         if (now := time.monotonic()) - shown_at > 0.1 or report.seen == report.total:
             shown_at = now
             progress.update(task, total=report.total or None, completed=report.seen)
+            if meter is not None:
+                meter.count(report)
 
     return show
 

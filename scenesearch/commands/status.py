@@ -101,7 +101,9 @@ def _rejects(settings: "Settings", library: str) -> int:
 
 def _disk(data_dir: "Path") -> dict[str, Any]:
     """Of the nearest folder that is there: a data folder is made by the first ingest."""
-    there = next(path for path in (data_dir.resolve(), *data_dir.resolve().parents) if path.exists())
+    there = next(
+        path for path in (data_dir.resolve(), *data_dir.resolve().parents) if path.exists()
+    )
     usage = shutil.disk_usage(there)
     return {"folder": str(data_dir), "free_bytes": usage.free, "total_bytes": usage.total}
 
@@ -127,7 +129,9 @@ def _print(report: dict[str, Any]) -> None:
         "rejects": report["rejects"],
         "disk": f"{disk['free_bytes'] / 1e9:.1f} of {disk['total_bytes'] / 1e9:.1f} GB free at "
         f"{disk['folder']}",
-        "versions": ", ".join(f"{part} {found}" for part, found in report["versions"].items() if found),
+        "versions": ", ".join(
+            f"{part} {found}" for part, found in report["versions"].items() if found
+        ),
     }
     for name, value in rows.items():
         typer.echo(f"{name:<12} {value}")

@@ -5,7 +5,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenesearch.commands.ingest import its_turn, rejects_of, remember, shown_by
+from scenesearch import logs
+from scenesearch.commands.common import Meter
+from scenesearch.commands.ingest import its_turn, rejects_of, remember, shown_by, tell
 from scenesearch.console import fail, progress_bar, say
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ def run_watch(
     store: "VectorStore",
     settings: "Settings",
     options: "IngestOptions",
+    meter: Meter,
 ) -> "IngestReport":
     """Keep folders and library alike until Ctrl-C; returns the counts of all of it."""
     from ingest.watch import Watched, watch
@@ -37,6 +40,7 @@ def run_watch(
             fail(f"--watch: {folder} is no folder")
     folders = [f for f in dict.fromkeys(folders) if not any(o in f.parents for o in folders)]
     remember(settings, encoder)
+    logs.configure(settings, service=True)
     own, stop = settings.library_dir(library), threading.Event()
 
     def end(*_: object) -> None:
@@ -59,11 +63,13 @@ def run_watch(
             options=options,
         )
         with progress_bar() as progress:
-            reports = watch(watched, stop, on_progress=shown_by(progress))
+            reports = watch(watched, stop, on_progress=shown_by(progress, meter))
             total = next(reports)
+            tell(total, rejects, meter)
         if not stop.is_set():
             say(f"{total.written} written; watching {', '.join(map(str, folders))} until Ctrl-C")
         for report in reports:
+            tell(report, rejects, meter)
             total.add(report)
             for reject in report.rejects:
                 say(f"rejected: {reject.path}: {reject.reason}")

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from scenesearch.encoder.base import EncoderError
 
-
 Device = Literal["cpu", "cuda"]
 
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}

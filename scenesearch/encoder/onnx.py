@@ -183,7 +183,9 @@ class OnnxEncoder:
 
     @cached_property
     def _image_graph(self) -> Graph:
-        return self._graph("image", {"pixel_values"}, self._info.image_output, self._image_threads, self._device)
+        return self._graph(
+            "image", {"pixel_values"}, self._info.image_output, self._image_threads, self._device
+        )
 
     @cached_property
     def _text_graph(self) -> Graph:

@@ -1,0 +1,137 @@
+#!/usr/bin/env bash
+# The whole stack on a machine with Docker, from nothing to a verdict:
+#
+#     deploy/smoke_test.sh
+#
+# Builds the images, draws a library, starts everything, searches, kills and restarts Qdrant in
+# the middle of an ingest, tries the keys, backs up, restores into an empty stack, and cleans up.
+# It uses a project name, ports and a folder of its own and touches no other stack. Takes some
+# minutes, most of them the build.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+work=$(mktemp -d)
+mkdir -p "$work/photos" "$work/exchange"
+chmod 755 "$work" "$work/photos"
+chmod 777 "$work/exchange" # written to by user 10001
+cat >"$work/env" <<ENV
+$(deploy/make_keys.sh)
+PHOTOS=$work/photos
+EXCHANGE=$work/exchange
+INGEST_WORKERS=2
+PAGE_PORT=${PAGE_PORT:-18501}
+QDRANT_PORT=${QDRANT_PORT:-16333}
+QDRANT_GRPC_PORT=${QDRANT_GRPC_PORT:-16334}
+SCENESEARCH_LIBRARY=smoke
+ENV
+# shellcheck disable=SC1091
+. "$work/env"
+
+passed=0
+project=scenesearch-smoke
+compose() { docker compose --env-file "$work/env" --project-name "$project" "$@"; }
+admin() { compose run --rm --no-deps -T admin "$@"; }
+step() { printf '\n== %s\n' "$1"; }
+pass() { passed=$((passed + 1)); printf 'PASS  %s\n' "$1"; }
+fail() { printf 'FAIL  %s\n' "$1"; exit 1; }
+
+finish() {
+  code=$?
+  if [ "$code" != 0 ]; then compose logs --tail 40 || true; fi
+  project=scenesearch-smoke compose --profile '*' down --volumes --remove-orphans >/dev/null 2>&1 || true
+  project=scenesearch-smoke-2 compose --profile '*' down --volumes --remove-orphans >/dev/null 2>&1 || true
+  rm -rf "$work"
+  if [ "$code" = 0 ]; then
+    printf '\nVERDICT: the stack works (%s checks)\n' "$passed"
+  else
+    printf '\nVERDICT: the stack does NOT work (%s checks passed before)\n' "$passed"
+  fi
+  exit "$code"
+}
+trap finish EXIT
+project=scenesearch-smoke
+
+pictures() { admin library status --json 2>/dev/null | sed -n 's/^ "pictures": \([0-9]*\).*/\1/p'; }
+# How many there are once there are at least $1, or after $2 seconds.
+wait_for() {
+  local found=0 end=$((SECONDS + $2))
+  while [ "$SECONDS" -lt "$end" ]; do
+    found=$(pictures || true)
+    [ "${found:-0}" -ge "$1" ] && break
+    sleep 2
+  done
+  echo "${found:-0}"
+}
+asked() { # method, path, key: the status
+  local body=()
+  [ "$1" = PUT ] && body=(-H 'content-type: application/json' -d '{"vectors":{"size":4,"distance":"Cosine"}}')
+  curl -s -o /dev/null -w '%{http_code}' -X "$1" -H "api-key: $3" "${body[@]}" \
+    "http://127.0.0.1:$QDRANT_PORT$2"
+}
+
+step "a missing key stops the start with a sentence"
+grep -v API_KEY "$work/env" >"$work/env-without"
+if docker compose --env-file "$work/env-without" config --quiet 2>"$work/said"; then
+  fail "it started without keys"
+fi
+grep -q "is missing in .env" "$work/said" || fail "no clear sentence: $(cat "$work/said")"
+pass "refused: $(tail -1 "$work/said")"
+
+step "images"
+compose build --quiet ui ingest
+pass "built; sizes: $(docker image inspect -f '{{.RepoTags}} {{.Size}}' scenesearch-ui scenesearch-ingest | tr '\n' ' ')"
+for image in scenesearch-ui scenesearch-ingest; do
+  docker run --rm --entrypoint python "$image" -c \
+    'import importlib.util as u, os; assert not u.find_spec("torch"); assert os.getuid() == 10001'
+done
+pass "no torch, no root in them"
+
+step "start with an empty folder"
+compose up --detach --wait --wait-timeout 180
+pass "everything is healthy"
+
+step "keys"
+[ "$(asked GET /collections none)" = 401 ] || fail "Qdrant answers without a key"
+[ "$(asked GET /collections "$SCENESEARCH_QDRANT_READ_ONLY_API_KEY")" = 200 ] || fail "the read-only key does not read"
+case $(asked PUT /collections/intruder "$SCENESEARCH_QDRANT_READ_ONLY_API_KEY") in
+  401 | 403) ;;
+  *) fail "the read-only key writes" ;;
+esac
+pass "no key: refused; read-only key: reads and does not write"
+
+step "draw 300 pictures into the watched folder; kill Qdrant while they come in"
+docker run --rm --user "$(id -u)" --entrypoint python -v "$work/photos:/photos" scenesearch-ingest -c \
+  'from pathlib import Path; from scenesearch.datasets.drawn import write_library; write_library(Path("/photos"), size=300)'
+chmod -R a+rX "$work/photos"
+found=$(wait_for 1 120)
+[ "$found" -ge 1 ] || fail "nothing came in"
+compose kill --signal KILL qdrant
+sleep 5
+compose up --detach --wait --wait-timeout 120 qdrant
+pass "killed with $found pictures in it, and started again"
+found=$(wait_for 300 300)
+[ "$found" = 300 ] || fail "$found of 300 pictures"
+pass "all 300 are there, by two workers, with no loss and none twice"
+
+step "search"
+admin search "a red boat on the water" --json --all >"$work/found.json"
+grep -q '"image_id"' "$work/found.json" || fail "nothing found"
+pass "the command line finds"
+[ "$(curl -s "http://127.0.0.1:$PAGE_PORT/_stcore/health")" = ok ] || fail "the page is not healthy"
+pass "the page answers"
+compose run --rm -T evaluate --library smoke --queries /photos/test_queries.csv --json >"$work/evaluated.json"
+grep -q '"recall@10"' "$work/evaluated.json" || fail "no evaluation"
+pass "an evaluation reads with the read-only key"
+
+step "back up, and restore into an empty stack"
+compose run --rm -T backup >"$work/saved"
+file=$(basename "$(ls "$work"/exchange/*.zip)")
+compose --profile '*' down >/dev/null 2>&1
+project=scenesearch-smoke-2
+compose up --detach --wait --wait-timeout 180 qdrant
+admin library restore "/exchange/$file"
+[ "$(pictures)" = 300 ] || fail "the restored library does not have 300 pictures"
+admin search "a red boat on the water" --json --all >"$work/found-again.json"
+ids() { sed -n 's/.*"image_id": *"\([^"]*\)".*/\1/p' "$1"; }
+[ "$(ids "$work/found.json")" = "$(ids "$work/found-again.json")" ] || fail "the restored library answers differently"
+pass "300 pictures, and the same answer as before"

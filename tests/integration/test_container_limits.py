@@ -1,0 +1,207 @@
+"""The images' commands under the images' limits, without Docker: a user without rights, nothing
+writable but the data folder, /exchange and temporary files, no new privileges."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tiny_encoder import write_tiny_encoder
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+USER = "10001"
+
+# Every mount read-only but the volumes, as `read_only: true` and `volumes:` make it.
+_ENTER = """
+set -eu
+mount --make-rprivate /
+mount --bind {world} {world}
+grep -v ' {world} ' /proc/self/mountinfo | cut -d ' ' -f 5 | while read -r where; do
+  case $where in /dev/*|/proc/*|/sys/*|/dev|/proc|/sys) ;;
+    *) mount -o remount,bind,ro "$where" 2>/dev/null || true ;;
+  esac
+done
+exec setpriv --reuid {user} --regid {user} --clear-groups --no-new-privs --bounding-set=-all \\
+  --inh-caps=-all env -i {environment} {command}
+"""
+
+
+def _can_enter() -> bool:
+    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("setpriv"):
+        return False
+    tried = subprocess.run(["unshare", "--mount", "true"], capture_output=True)
+    readable = subprocess.run(
+        ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", sys.executable, "-c", ""],
+        capture_output=True,
+        cwd="/",
+    )
+    return tried.returncode == readable.returncode == 0
+
+
+Started = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def world(tmp_path: Path, photos: Path) -> Path:
+    """What the volumes hold: data/, exchange/, tmp/, and photos/ that may only be read."""
+    if not _can_enter():
+        pytest.skip("needs Linux, root and a Python that others may read, for a mount namespace")
+    for part in tmp_path.parents:
+        if part != Path("/") and part.owner() == "root":
+            part.chmod(part.stat().st_mode | 0o011)
+    tmp_path.chmod(0o755)
+    for name in ("data", "exchange", "tmp"):
+        (tmp_path / name).mkdir()
+        os.chown(tmp_path / name, int(USER), int(USER))
+    write_tiny_encoder(tmp_path / "tiny")
+    for path in (photos, tmp_path / "tiny"):
+        for each in (path, *path.rglob("*")):
+            each.chmod(0o755 if each.is_dir() else 0o644)
+    return tmp_path
+
+
+@pytest.fixture
+def start(world: Path) -> Iterator[Started]:
+    running: list[subprocess.Popen[str]] = []
+
+    def start(*command: object, **more: str) -> subprocess.Popen[str]:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
+            "HOME": str(world / "tmp"),
+            "TMPDIR": str(world / "tmp"),
+            "MPLCONFIGDIR": str(world / "tmp" / "matplotlib"),
+            "OMP_NUM_THREADS": "1",
+            "SCENESEARCH_DATA_DIR": str(world / "data"),
+            "SCENESEARCH_ENCODER": str(world / "tiny"),
+            "SCENESEARCH_LOG_FORMAT": "json",
+            **more,
+        }
+        script = _ENTER.format(
+            world=shlex.quote(str(world)),
+            user=USER,
+            environment=" ".join(shlex.quote(f"{k}={v}") for k, v in environment.items()),
+            command=shlex.join(map(str, command)),
+        )
+        one = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", script],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=world / "exchange",
+        )
+        running.append(one)
+        return one
+
+    yield start
+    for one in running:
+        one.kill()
+        one.communicate()
+
+
+def scenesearch(*words: object) -> tuple[object, ...]:
+    return (sys.executable, "-m", "scenesearch.cli", *words)
+
+
+def finished(one: subprocess.Popen[str], status: int = 0) -> str:
+    out, err = one.communicate(timeout=120)
+    assert one.returncode == status, out + err
+    return out
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def answered(url: str) -> str:
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(url, timeout=2) as answer:
+                return str(answer.read().decode())
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"{url} does not answer")
+
+
+def test_the_limits_are_in_force(start: Started, world: Path) -> None:
+    tried = (
+        "import os, sys; print(os.getuid())\n"
+        "for path in sys.argv[1:]:\n"
+        "    try: open(path, 'w').close(); print('written')\n"
+        "    except OSError as error: print(error.strerror)\n"
+    )
+    places = [ROOT / "x", "/x", world / "photos" / "x", world / "data" / "x"]
+    out = finished(start(sys.executable, "-c", tried, *places)).splitlines()
+    assert out[0] == USER
+    assert "written" not in out[1:4]
+    assert out[4] == "written"
+
+
+def test_ingest_watch_fills_a_library_and_ends_well_when_it_is_stopped(
+    start: Started, world: Path
+) -> None:
+    port = free_port()
+    watching = start(
+        *scenesearch("ingest", world / "photos", "--watch", "--shard", "auto/1"),
+        SCENESEARCH_METRICS_ADDRESS=f"127.0.0.1:{port}",
+    )
+    wanted = 'scenesearch_ingest_pictures_total{outcome="written"} 6.0'
+    for _ in range(300):
+        if wanted in answered(f"http://127.0.0.1:{port}/metrics"):
+            break
+        time.sleep(0.1)
+    assert wanted in answered(f"http://127.0.0.1:{port}/metrics")
+    watching.send_signal(signal.SIGTERM)  # as `docker stop` does
+    out, err = watching.communicate(timeout=60)
+    assert watching.returncode == 0, err
+    assert "6 written" in out
+    assert all(json.loads(line) for line in err.splitlines())
+    assert "red.jpg" not in err
+
+    report = json.loads(finished(start(*scenesearch("status", "--json"))))
+    assert report["pictures"] == 6
+
+
+def test_page_evaluation_and_backup_work_on_what_was_ingested(start: Started, world: Path) -> None:
+    finished(start(*scenesearch("ingest", world / "photos")))
+    page, metrics = free_port(), free_port()
+    serving = start(
+        *scenesearch("ui", "--address", "0.0.0.0", "--port", page),  # noqa: S104
+        SCENESEARCH_METRICS_ADDRESS=f"127.0.0.1:{metrics}",
+    )
+    assert answered(f"http://127.0.0.1:{page}/_stcore/health") == "ok"
+    assert "scenesearch_build_info" in answered(f"http://127.0.0.1:{metrics}/metrics")
+
+    queries = world / "exchange" / "queries.csv"
+    queries.write_text("query_text,images\nred,red.jpg\ngreen,green.jpg\n")
+    queries.chmod(0o644)
+    evaluated = start(
+        *scenesearch("evaluate", "--library", "photos", "--queries", queries, "--json")
+    )
+    assert json.loads(finished(evaluated))["gallery"] == 6
+
+    saved = finished(start(*scenesearch("library", "backup")))
+    assert "6 pictures" in saved
+    assert list((world / "exchange").glob("photos-*.zip"))
+    serving.send_signal(signal.SIGTERM)
+    serving.communicate(timeout=30)
+
+
+def test_training_says_its_help(start: Started) -> None:
+    assert "--recipe" in finished(start(*scenesearch("train", "--help")))
