@@ -83,7 +83,8 @@ class Settings(BaseSettings):
     )
     qdrant_read_only_api_key: SecretStr | None = Field(
         default=None,
-        description="Its read-only key: search, evaluation, status, backup and a read-only page prefer it.",
+        description="Its read-only key: search, evaluation, status, backup and a read-only page "
+        "prefer it.",
     )
     qdrant_grpc_port: int | None = Field(
         default=6334, description="gRPC port of the Qdrant server; empty: REST only."
