@@ -99,10 +99,7 @@ class Lookup:
 
 def parse(text: str, fields: Sequence[PayloadField], *, today: date | None = None) -> Request:
     """The request that the text makes of a library with these fields; raises QueryError."""
-    if len(text) > MAX_CHARACTERS:
-        raise QueryError(
-            f"the request has {len(text)} characters, at most {MAX_CHARACTERS} are read"
-        )
+    _check_text("the request", text)
     reading = _Reading(fields, today or date.today())
     position = 0
     while position < len(text):
@@ -303,8 +300,7 @@ def _weight(match: re.Match[str]) -> float:
 
 
 def _where(text: str, fields: Sequence[PayloadField], today: date) -> Iterator[FieldFilter]:
-    if len(text) > MAX_CHARACTERS:
-        raise QueryError(f"--where has {len(text)} characters, at most {MAX_CHARACTERS} are read")
+    _check_text("--where", text)
     if text.count('"') % 2:
         raise QueryError(f"--where {_short(text)}: a double quote is not closed")
     known = by_name(fields)
@@ -347,6 +343,15 @@ def _where_parts(text: str, known: Mapping[str, PayloadField]) -> Iterator[tuple
         if number + 1 < len(matches):
             raw = re.sub(r"(^|\s+)and$", "", raw, flags=re.IGNORECASE)
         yield match["head"], "=" if match["op"].strip() == "in" else match["op"], raw
+
+
+def _check_text(what: str, text: str) -> None:
+    if len(text) > MAX_CHARACTERS:
+        raise QueryError(f"{what} has {len(text)} characters, at most {MAX_CHARACTERS} are read")
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of a terminal that were no UTF-8
+        raise QueryError(f"{what} is not valid Unicode") from None
 
 
 # --- one filter ------------------------------------------------------------------------------

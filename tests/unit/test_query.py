@@ -236,6 +236,7 @@ def test_several_values_that_are_meant_are_told() -> None:
         ("near:91,0,5km", "latitude is -90..90"),
         ("near:1,0,0km", "radius is above 0"),
         ("x" * 10_001, "at most 10000 are read"),
+        ("dog \udcff", "the request is not valid Unicode"),
         (" + ".join("abcdefghijklmnopq"), "17 parts, at most 16"),
         ("width:1 " * 33, "33 filters are given, at most 32"),
         ("width:" + ",".join("1" * 101), "101 alternatives, at most 100"),

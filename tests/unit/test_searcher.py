@@ -3,19 +3,22 @@
 import io
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
 from scenesearch.encoder.vectors import TextVectors
 from scenesearch.relevance import Known, known_to_json
-from scenesearch.request import Order, Phrase, QueryError, Request, Upload, Words
+from scenesearch.request import Like, Order, Phrase, QueryError, Request, Upload, Words
 from scenesearch.searcher import MAX_UPLOAD_BYTES, Searcher, conditions_in
-from scenesearch.store.base import CollectionSpec, Point
+from scenesearch.store.base import CollectionSpec, Point, StoreError
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
 from scenesearch.store.filters import OneOf
@@ -119,7 +122,7 @@ def test_a_name_that_may_be_two_pictures_is_asked_about(photos: Photos) -> None:
     with pytest.raises(QueryError, match="like:zzz: library photos has no such picture"):
         photos.searcher.search("like:zzz")
     with pytest.raises(QueryError, match="cannot name a picture"):
-        photos.searcher.search("like:\udcff")
+        photos.searcher.search(Request((Like("\udcff"),)))
 
 
 def test_an_uploaded_picture_asks(photos: Photos) -> None:
@@ -177,6 +180,45 @@ def test_filters_narrow_the_words_answer_and_notices_say_what_was_meant(photos: 
 
 def answer_filters(photos: Photos, text: str) -> Any:
     return photos.searcher.parse(text).filters
+
+
+MARKS = st.sampled_from(
+    [
+        *'+-"^:=,.*<>! \0é',
+        *(
+            "..",
+            "^2",
+            " - ",
+            " + ",
+            "red ",
+            "like:",
+            "a.jpg ",
+            "canon",
+            "2019",
+            "99999999999999999999",
+        ),
+        *(
+            "has:",
+            "camera:",
+            "tag:",
+            "taken:",
+            "width:",
+            "near:",
+            "1,2,3km ",
+            "folder:",
+            "caption:",
+        ),
+    ]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(st.one_of(st.text(max_size=40), st.lists(MARKS, max_size=15).map("".join)))
+def test_any_text_is_answered_or_refused_in_words(photos: Photos, text: str) -> None:
+    if not photos.store.count("photos"):
+        photos.add("a.jpg", COLOURS["red"], {"camera": "Canon", "tags": ["sea"], "width": 5})
+    with suppress(QueryError, StoreError):
+        photos.searcher.search(text, collapse=True, facets=("tags",))
 
 
 # Order and cut
