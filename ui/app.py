@@ -2,13 +2,14 @@
 
 import streamlit as st
 
-from ui import components, resources
+from ui import components, pictures, resources
 from ui.access import admitted
 from ui.views import by_picture, evaluation, layout, library, models, search
 
 
 def screen() -> None:
-    st.set_page_config(page_title="scenesearch", layout="wide", initial_sidebar_state="auto")
+    # An icon of our own: one of a view would be fetched from the network.
+    st.set_page_config(page_title="scenesearch", page_icon=pictures.page_icon(), layout="wide")
     components.style()
     settings = resources.settings()
     if not admitted(settings):

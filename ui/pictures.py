@@ -63,6 +63,17 @@ def placeholder() -> bytes:
     return _jpeg(image)
 
 
+@st.cache_data(show_spinner=False)
+def page_icon() -> Image.Image:
+    """What stands in the browser's tab: hills in a frame, and a sun."""
+    image = Image.new("RGBA", (64, 64))
+    pen = ImageDraw.Draw(image)
+    pen.rounded_rectangle((2, 2, 61, 61), radius=14, fill="#2f6fde")
+    pen.ellipse((38, 12, 50, 24), fill="#ffd75e")
+    pen.polygon([(8, 52), (24, 26), (36, 44), (44, 34), (56, 52)], fill="white")
+    return image
+
+
 def _jpeg(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=85)

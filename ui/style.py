@@ -5,6 +5,8 @@ STYLE = """
   .stMainBlockContainer { padding: 4rem clamp(1rem, 3vw, 2.5rem) 3rem; }
   .stMainBlockContainer h1 { font-size: 1.9rem; padding: 0.5rem 0; }
 
+  .stMainBlockContainer h2, .stMainBlockContainer h3 { font-size: 1.2rem; padding: 0.4rem 0 0; }
+
   /* Text from a library keeps its own line breaks and never widens the page. */
   [data-testid="stText"] { white-space: pre-wrap; overflow-wrap: anywhere; }
 
@@ -47,7 +49,8 @@ STYLE = """
 </style>
 """
 
-# '/' goes to the box, arrows from picture to picture; Enter opens one because it is a button.
+# '/' goes to the box, arrows from picture to picture; Enter opens one because it is a button. A
+# pasted picture goes where one is asked for.
 # Installed once in the window, whatever is drawn afterwards.
 KEYS = """
 <script>
@@ -82,6 +85,17 @@ KEYS = """
       }
     }
     if (cards[next]) { cards[next].focus(); event.preventDefault(); }
+  });
+  document.addEventListener("paste", (event) => {
+    const box = document.querySelector('.st-key-picture input[type="file"]');
+    const pasted = [...(event.clipboardData ? event.clipboardData.files : [])];
+    const picture = pasted.find((file) => file.type.startsWith("image/"));
+    if (!box || !picture) return;
+    const carried = new DataTransfer();
+    carried.items.add(picture);
+    box.files = carried.files;
+    box.dispatchEvent(new Event("change", { bubbles: true }));
+    event.preventDefault();
   });
 })();
 </script>

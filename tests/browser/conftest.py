@@ -62,8 +62,11 @@ class ServedPage:
 
 
 @contextmanager
-def serving(data_dir: Path, encoder: Path, *, library: str = "photos") -> Iterator[ServedPage]:
-    """`scenesearch ui` as a user starts it, in another folder."""
+def serving(
+    data_dir: Path, encoder: Path, *, library: str = "photos", **settings: str
+) -> Iterator[ServedPage]:
+    """`scenesearch ui` as a user starts it, in another folder; `page_folders="/a"` sets
+    SCENESEARCH_PAGE_FOLDERS."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -85,6 +88,7 @@ def serving(data_dir: Path, encoder: Path, *, library: str = "photos") -> Iterat
                 "SCENESEARCH_LIBRARY": library,
                 "SCENESEARCH_ENCODER": str(encoder),
                 "OMP_NUM_THREADS": "1",
+                **{f"SCENESEARCH_{name.upper()}": value for name, value in settings.items()},
             },
             stdout=output,
             stderr=subprocess.STDOUT,

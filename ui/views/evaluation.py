@@ -20,7 +20,7 @@ from scenesearch.evaluation.saving import REPORT, SUMMARY, document_of, save
 from scenesearch.store.base import VectorStore
 from scenesearch.store.catalog import Held, collections_of
 from ui import pictures, resources
-from ui.components import Card, grid, label, small, title_of
+from ui.components import Card, grid, small, title_of
 from ui.jobs import Job
 from ui.resources import Opened
 from ui.uploads import UploadError, keep_manifest
@@ -95,7 +95,6 @@ def _measure(held: Sequence[Held]) -> None:
             "Collections",
             names,
             default=[names[0]] if names else [],
-            format_func=label,
             key="which",
         )
         if not st.form_submit_button("Measure", type="primary"):
@@ -179,7 +178,7 @@ def _reports(held: Sequence[Held]) -> None:
     if not names:
         st.text("Nothing has been measured yet.")
         return
-    name = st.selectbox("Report of", names, format_func=label, key="report")
+    name = st.selectbox("Report of", names, key="report")
     folder = _folder() / name
     try:
         summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
@@ -242,8 +241,8 @@ def _compare(held: Sequence[Held]) -> None:
         )
         return
     left, right = st.columns(2)
-    a = left.selectbox("A", names, index=0, format_func=label, key="compare-a")
-    b = right.selectbox("B", names, index=1, format_func=label, key="compare-b")
+    a = left.selectbox("A", names, index=0, key="compare-a")
+    b = right.selectbox("B", names, index=1, key="compare-b")
     found = compare(read_saved(_folder() / a), read_saved(_folder() / b))
     st.text(found.verdict())
     st.dataframe(
@@ -281,8 +280,8 @@ def _side_by_side(held: Sequence[Held]) -> None:
     with st.form("side-by-side", border=False):
         text = st.text_input("Request", key="side-q", placeholder="a dog running through snow")
         left, right = st.columns(2)
-        a = left.selectbox("Left", names, index=0, format_func=label, key="side-a")
-        b = right.selectbox("Right", names, index=1, format_func=label, key="side-b")
+        a = left.selectbox("Left", names, index=0, key="side-a")
+        b = right.selectbox("Right", names, index=1, key="side-b")
         st.form_submit_button("Ask both", type="primary")
     if not (text or "").strip():
         return

@@ -11,7 +11,7 @@ from scenesearch.errors import SceneSearchError
 from scenesearch.store.base import VectorStore
 from scenesearch.store.fields import PayloadField
 from ui import resources
-from ui.components import label, small, title_of
+from ui.components import small, title_of
 from ui.jobs import Job
 from ui.resources import Opened
 from ui.views.failures import empty_library, told_in_words
@@ -44,7 +44,7 @@ def show() -> None:
         colour = first.selectbox(
             "Colour by",
             [None, *fields],
-            format_func=lambda field: label(field.label) if field else "nothing",
+            format_func=lambda field: field.label if field else "nothing",
             key="colour",
         )
         points = _points(opened, second, ids, vectors, collection)

@@ -1,6 +1,5 @@
 """What is in the library, and everything that changes it: adding, retrying, building, promoting."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,7 +78,7 @@ def _show_contents(opened: Opened) -> None:
     count = store.count(library)
     first, second, third = st.columns(3)
     first.metric("Pictures", f"{count:,}")
-    second.metric("Encoder", label(spec.encoder))
+    second.metric("Encoder", spec.encoder)
     third.metric("Made", spec.created[:10] or "earlier")
     small(
         f"{store.resolve(library)} · {spec.dimension} dimensions · {store.health()}", key="engine"
@@ -91,19 +90,21 @@ def _show_contents(opened: Opened) -> None:
     left, right = st.columns(2)
     with left:
         small("Formats", key="formats")
-        st.dataframe(_counted(facts.formats, "format"), hide_index=True, alt="Formats")
+        formats = facts.formats.most_common()
+        st.dataframe(pd.DataFrame(formats, columns=["format", "pictures"]), hide_index=True)
     with right:
         small("Years", key="years")
-        st.dataframe(_counted(facts.years, "year"), hide_index=True, alt="Years")
+        years = sorted(facts.years.items(), reverse=True)
+        st.dataframe(pd.DataFrame(years, columns=["year", "pictures"]), hide_index=True)
     small(
-        f"{facts.size_bytes / 1e9:.2f} GB of originals · {facts.captioned:,} with captions · "
+        f"{_size(facts.size_bytes)} of originals · {facts.captioned:,} with captions · "
         f"{facts.located:,} with a place",
         key="facts",
     )
 
 
-def _counted(counts: Counter[str], name: str) -> pd.DataFrame:
-    return pd.DataFrame(counts.most_common(), columns=[name, "pictures"])
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:.0f} MB"
 
 
 # --- adding ----------------------------------------------------------------------------------
@@ -196,7 +197,7 @@ def _chosen_folder(roots: Sequence[Path]) -> None:
     with st.expander("Or look for it", icon=":material/folder_open:"):
         if len(roots) > 1:
             places = [str(root) for root in roots]
-            st.selectbox("Place", places, key="folder-root", format_func=label, on_change=_to_root)
+            st.selectbox("Place", places, key="folder-root", on_change=_to_root)
         st.text(str(here))
         count = pictures_in(here)
         small(f"{count:,} pictures here, without those in its folders", key="folder-count")
@@ -216,7 +217,6 @@ def _chosen_folder(roots: Sequence[Path]) -> None:
                 "Folders in it",
                 inside,
                 index=None,
-                format_func=label,
                 key=f"folder-in-{here}",
                 placeholder="open …",
             )
@@ -370,7 +370,7 @@ def _count(store: VectorStore, name: str) -> str:
 def _build() -> None:
     with st.form("build", border=True):
         names = resources.encoder_names()
-        name = st.selectbox("Encoder", names, format_func=label, key="build-encoder")
+        name = st.selectbox("Encoder", names, key="build-encoder")
         if st.form_submit_button("Build a collection with it"):
             try:
                 resources.start_build(name)

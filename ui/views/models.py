@@ -1,5 +1,6 @@
 """The encoders on this machine: what each is, how it scores, and which one is live."""
 
+import re
 from typing import Any
 
 import pandas as pd
@@ -8,7 +9,10 @@ import streamlit as st
 from scenesearch.encoder.shelf import Shelved, shelved
 from scenesearch.errors import SceneSearchError
 from ui import resources
-from ui.components import label, small
+from ui.components import small
+
+# What the hub reads of a card, not people.
+_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.S)
 
 
 def show() -> None:
@@ -24,7 +28,7 @@ def show() -> None:
     rows = [_row(one, live, settings.encoder) for one in encoders]
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Encoders on this machine")
     names = [one.name for one in encoders]
-    chosen = st.selectbox("Model card of", names, format_func=label, key="model")
+    chosen = st.selectbox("Model card of", names, key="model")
     _card(next(one for one in encoders if one.name == chosen))
 
 
@@ -74,6 +78,6 @@ def _card(one: Shelved) -> None:
     text = one.card.read_text(encoding="utf-8", errors="replace")
     if one.place == "bundled":
         with st.container(border=True):
-            st.markdown(text)
+            st.markdown(_FRONT_MATTER.sub("", text))
     else:  # a stranger's words
         st.code(text, language=None, wrap_lines=True)

@@ -113,9 +113,7 @@ def _suggestions(opened: Opened) -> None:
         _row("Filters", "filter", _filters(opened), ask)
         _row("Words", "words", ["dog -people", "dog + snow", "sunset taken:summer"], ask)
         if saved and not opened.settings.page_read_only:
-            gone = st.selectbox(
-                "Forget a saved request", saved, index=None, format_func=label, key="forget"
-            )
+            gone = st.selectbox("Forget a saved request", saved, index=None, key="forget")
             if gone is not None:
                 forget_request(_saved_file(opened), gone)
                 st.rerun()
