@@ -78,8 +78,8 @@ def _server_options(address: str, port: int, upload_mb: int) -> dict[str, str | 
         "runner.magicEnabled": "false",
         "logger.hideWelcomeMessage": "true",
         # Only for each theme on its own does the page still follow the visitor's light or dark.
-        "theme.light.primaryColor": "#2f6fde",
-        "theme.dark.primaryColor": "#3d7be6",
+        "theme.light.primaryColor": "#2a63c8",
+        "theme.dark.primaryColor": "#2f6fde",
     }
 
 

@@ -5,7 +5,7 @@ STYLE = """
   .stMainBlockContainer { padding: 4rem clamp(1rem, 3vw, 2.5rem) 3rem; }
   .stMainBlockContainer h1 { font-size: 1.9rem; padding: 0.5rem 0; }
 
-  .stMainBlockContainer h2, .stMainBlockContainer h3 { font-size: 1.2rem; padding: 0.4rem 0 0; }
+  .stMainBlockContainer :is(h2, h3) { font-size: 1.2rem; padding: 0.4rem 0 0.3rem; }
 
   /* Text from a library keeps its own line breaks and never widens the page. */
   [data-testid="stText"] { white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -43,6 +43,12 @@ STYLE = """
   [class*="st-key-small-"] [data-testid="stText"] span {
     font-size: 0.8rem; line-height: 1.3; opacity: 0.8;
   }
+
+  /* The theme's colour bears white text; as text itself it would be too pale on either ground. */
+  [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
+  [data-testid="stBaseButton-segmented_controlActive"],
+  [data-testid="stBaseButton-segmented_controlActive"] p { color: inherit; }
+  [data-testid="stBaseButton-segmented_controlActive"] p { font-weight: 600; }
 
   /* The original as high as the window allows, so that its description is in sight. */
   .st-key-original [data-testid="stImage"] img { max-height: 64vh; object-fit: contain; }

@@ -159,7 +159,9 @@ def test_an_uploaded_picture_is_found(visit: Page, address: str) -> None:
     expect(visit.get_by_role("img", name="sea _b_.jpg")).to_be_visible(timeout=SLOW_MS)
 
 
-def test_a_folder_is_brought_in_with_progress_pause_and_cancel(visit: Page, address: str) -> None:
+def test_a_folder_is_brought_in_with_progress_pause_and_cancel(
+    visit: Page, chromium: Browser, address: str
+) -> None:
     go(visit, address, "/library")
     visit.get_by_text("Add pictures", exact=True).click()
     visit.get_by_text("Or look for it").click()
@@ -168,7 +170,7 @@ def test_a_folder_is_brought_in_with_progress_pause_and_cancel(visit: Page, addr
     visit.get_by_role("button", name="Pause").click()
     expect(visit.get_by_text("paused")).to_be_visible(timeout=SLOW_MS)
     leave_shot(visit, "ingest")
-    other = visit.context.new_page()  # the work goes on while the page is used
+    other = chromium.new_page()  # the work goes on while the page is used
     go(other, address, "/?q=red")
     expect(pictures(other)).to_have_count(9, timeout=SLOW_MS)
     other.close()
@@ -210,7 +212,7 @@ def test_the_map_shows_what_lies_below_the_brush(visit: Page, address: str) -> N
     visit.mouse.move(box["x"] + box["width"] - 12, box["y"] + box["height"] - 12, steps=5)
     visit.mouse.up()
     expect(visit.get_by_text("pictures below the brush")).to_be_visible(timeout=SLOW_MS)
-    assert pictures(visit).count() > 0
+    expect(pictures(visit).first).to_be_visible(timeout=SLOW_MS)
     leave_shot(visit, "map")
 
 
@@ -251,4 +253,4 @@ def test_no_view_has_a_serious_barrier(chromium: Browser, address: str, scheme: 
                 places = [node["html"][:160] for node in fault["nodes"][:2]]
                 found.append(f"{view}: {fault['id']} ({fault['impact']}): {places}")
     page.close()
-    assert found == []
+    assert not found, "\n".join(found)

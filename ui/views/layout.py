@@ -41,12 +41,8 @@ def show() -> None:
         fields = [
             f for f in opened.searcher.fields if f.type in _COLOURED_BY and f.name != "sha256"
         ]
-        colour = first.selectbox(
-            "Colour by",
-            [None, *fields],
-            format_func=lambda field: field.label if field else "nothing",
-            key="colour",
-        )
+        by_label = {"nothing": None} | {field.label: field for field in fields}
+        colour = by_label[first.selectbox("Colour by", list(by_label), key="colour")]
         points = _points(opened, second, ids, vectors, collection)
         frame = pd.DataFrame(
             {
@@ -135,8 +131,8 @@ def _chart(frame: pd.DataFrame, colour: PayloadField | None) -> list[int]:
         alt.Chart(frame)
         .mark_circle(size=45, opacity=0.75)
         .encode(
-            x=alt.X("x:Q", axis=plain, scale=alt.Scale(zero=False)),
-            y=alt.Y("y:Q", axis=plain, scale=alt.Scale(zero=False)),
+            x=alt.X("x:Q", axis=plain, scale=alt.Scale(zero=False, padding=24)),
+            y=alt.Y("y:Q", axis=plain, scale=alt.Scale(zero=False, padding=24)),
             color=alt.Color("colour", type=kind, title=colour.label)
             if colour
             else alt.value("#3d7be6"),
@@ -144,6 +140,8 @@ def _chart(frame: pd.DataFrame, colour: PayloadField | None) -> list[int]:
         )
         .add_params(brush, zoom)
         .properties(height=480)
+        # The brush's own marks would be announced without a name; the whole chart has one.
+        .configure(aria=False)
     )
     event = st.altair_chart(
         chart,

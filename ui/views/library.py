@@ -177,9 +177,7 @@ def _upload() -> None:
 def _typed_folder(roots: Sequence[Path]) -> None:
     with st.form("folder", border=False):
         box, button = st.columns([5, 1], vertical_alignment="bottom")
-        typed = box.text_input(
-            "Path of a folder", placeholder=str(roots[0] / "Pictures"), key="folder-path"
-        )
+        typed = box.text_input("Path of a folder", placeholder=str(roots[0]), key="folder-path")
         if button.form_submit_button("Add", width="stretch") and typed.strip():
             try:
                 folder = confined(typed, roots)
