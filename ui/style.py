@@ -45,10 +45,8 @@ STYLE = """
   }
 
   /* The theme's colour bears white text; as text itself it would be too pale on either ground. */
-  [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p,
-  [data-testid="stBaseButton-segmented_controlActive"],
-  [data-testid="stBaseButton-segmented_controlActive"] p { color: inherit; }
-  [data-testid="stBaseButton-segmented_controlActive"] p { font-weight: 600; }
+  [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p { color: inherit; }
+  button[role="radio"][aria-checked="true"] { color: inherit !important; font-weight: 600; }
 
   /* The original as high as the window allows, so that its description is in sight. */
   .st-key-original [data-testid="stImage"] img { max-height: 64vh; object-fit: contain; }
@@ -92,6 +90,11 @@ KEYS = """
     }
     if (cards[next]) { cards[next].focus(); event.preventDefault(); }
   });
+  // A chart's own alt text says what it shows; its unnamed marks would be announced besides.
+  new MutationObserver(() => document
+    .querySelectorAll('svg.marks [role="graphics-symbol"]:not([aria-label])')
+    .forEach((mark) => mark.removeAttribute("role"))
+  ).observe(document.body, { childList: true, subtree: true });
   document.addEventListener("paste", (event) => {
     const box = document.querySelector('.st-key-picture input[type="file"]');
     const pasted = [...(event.clipboardData ? event.clipboardData.files : [])];

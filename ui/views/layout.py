@@ -140,8 +140,6 @@ def _chart(frame: pd.DataFrame, colour: PayloadField | None) -> list[int]:
         )
         .add_params(brush, zoom)
         .properties(height=480)
-        # The brush's own marks would be announced without a name; the whole chart has one.
-        .configure(aria=False)
     )
     event = st.altair_chart(
         chart,
