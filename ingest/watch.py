@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from ingest.archives import archive_source
 from ingest.changes import Changes, Settled
@@ -27,6 +28,8 @@ from scenesearch.originals import LocalFile
 from scenesearch.rejects import Rejects
 from scenesearch.store.base import CollectionMissing, IndexBusy, StoreUnavailable, VectorStore
 from scenesearch.store.pages import shared
+
+_T = TypeVar("_T")
 
 # How often the watcher looks up when nothing happens.
 _LOOK_S = 0.2
@@ -145,7 +148,7 @@ class _Keeper:
             report = start()  # makes it, and nobody can have it yet
             watched.store.release(watched.library)
             return report
-        return shared(watched.store, watched.library, start, on_wait=self._waiting)
+        return self._in_turn(start)
 
     def _remove(self, gone: Sequence[Path], folders: Sequence[Path], report: IngestReport) -> None:
         """Take out the pictures of these paths, unless their whole root has gone."""
@@ -187,7 +190,7 @@ class _Keeper:
             report.removals = sorted(point.image_id for point in points)
             report.removed = len(points)
 
-        shared(watched.store, watched.library, start, on_wait=self._waiting)
+        self._in_turn(start)
 
     def _source(self, files: Sequence[Path]) -> Source | None:
         """The pictures and archives among these files."""
@@ -216,6 +219,13 @@ class _Keeper:
         if root is None or not is_unicode(path):
             return False
         return not any(is_hidden(part) for part in path.relative_to(root).parts)
+
+    def _in_turn(self, do: Callable[[], _T]) -> _T:
+        """What `do` gives once nobody else has the library, which is let go afterwards."""
+        watched = self._watched
+        done = shared(watched.store, watched.library, do, on_wait=self._waiting)
+        watched.store.release(watched.library)
+        return done
 
     def _waiting(self, busy: IndexBusy) -> None:
         self._watched.say(f"{str(busy).removesuffix('; close it or wait')}; waiting")

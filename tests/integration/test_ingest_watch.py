@@ -59,7 +59,7 @@ class Watcher:
             self.reports.append(report)
 
     def ids(self) -> list[str]:
-        with closing(EdgeStore(self._data / "edge", lock_wait_s=5)) as store:
+        with closing(EdgeStore(self._data / "edge", lock_wait_s=30)) as store:
             try:
                 return sorted(point.image_id for point in store.scroll("photos"))
             except CollectionMissing:
