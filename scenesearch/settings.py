@@ -248,7 +248,11 @@ def _ours(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 def _toml(settings_cls: type[BaseSettings]) -> TomlConfigSettingsSource:
     file = config_file()
-    if not file.is_file():
+    try:
+        there = file.is_file()
+    except PermissionError:  # a service's home that is somebody else's
+        there = False
+    if not there:
         if os.environ.get(CONFIG_VARIABLE):
             raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {file}")
         return TomlConfigSettingsSource(settings_cls, toml_file=None)

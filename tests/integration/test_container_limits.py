@@ -9,13 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from tests.conftest import COLOURS
 from tests.tiny_encoder import write_tiny_encoder
 
 pytestmark = pytest.mark.slow
@@ -27,12 +30,14 @@ USER = "10001"
 _ENTER = """
 set -eu
 mount --make-rprivate /
+{opened}
 mount --bind {world} {world}
 grep -v ' {world} ' /proc/self/mountinfo | cut -d ' ' -f 5 | while read -r where; do
   case $where in /dev/*|/proc/*|/sys/*|/dev|/proc|/sys) ;;
     *) mount -o remount,bind,ro "$where" 2>/dev/null || true ;;
   esac
 done
+cd {world}/exchange
 exec setpriv --reuid {user} --regid {user} --clear-groups --no-new-privs --bounding-set=-all \\
   --inh-caps=-all env -i {environment} {command}
 """
@@ -41,35 +46,51 @@ exec setpriv --reuid {user} --regid {user} --clear-groups --no-new-privs --bound
 def _can_enter() -> bool:
     if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("setpriv"):
         return False
-    tried = subprocess.run(["unshare", "--mount", "true"], capture_output=True)
-    readable = subprocess.run(
-        ["setpriv", "--reuid", USER, "--regid", USER, "--clear-groups", sys.executable, "-c", ""],
-        capture_output=True,
-        cwd="/",
-    )
-    return tried.returncode == readable.returncode == 0
+    return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
+
+
+def _opened(world: Path) -> str:
+    """Shell lines that show Python and the project to others where they lie in root's own folder,
+    which is empty otherwise."""
+    wanted = {Path(path).resolve() for path in (sys.base_prefix, sys.prefix, ROOT)}
+    closed = {
+        part
+        for path in wanted
+        for part in reversed(path.parents)
+        if not part.stat().st_mode & 0o001
+    }
+    hidden = {part for part in closed if not any(other in part.parents for other in closed)}
+    inside = [path for path in wanted if any(part in path.parents for part in hidden)]
+    lines, back = [], []
+    for number, path in enumerate(sorted(inside)):
+        held, where = shlex.quote(str(world / f"held{number}")), shlex.quote(str(path))
+        lines += [f"mkdir -p {held}", f"mount --bind {where} {held}"]
+        back += [f"mkdir -p {where}", f"mount --bind {held} {where}"]
+    lines += [f"mount -t tmpfs -o mode=755 tmpfs {shlex.quote(str(part))}" for part in hidden]
+    return "\n".join(lines + back)
 
 
 Started = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
-def world(tmp_path: Path, photos: Path) -> Path:
+def world() -> Iterator[Path]:
     """What the volumes hold: data/, exchange/, tmp/, and photos/ that may only be read."""
     if not _can_enter():
-        pytest.skip("needs Linux, root and a Python that others may read, for a mount namespace")
-    for part in tmp_path.parents:
-        if part != Path("/") and part.owner() == "root":
-            part.chmod(part.stat().st_mode | 0o011)
-    tmp_path.chmod(0o755)
-    for name in ("data", "exchange", "tmp"):
-        (tmp_path / name).mkdir()
-        os.chown(tmp_path / name, int(USER), int(USER))
-    write_tiny_encoder(tmp_path / "tiny")
-    for path in (photos, tmp_path / "tiny"):
-        for each in (path, *path.rglob("*")):
+        pytest.skip("needs Linux and root for a mount namespace")
+    # Not pytest's own folder, which it closes to others each time it starts.
+    with tempfile.TemporaryDirectory(prefix="limits-") as folder:
+        world = Path(folder)
+        (world / "photos").mkdir()
+        for name, colour in COLOURS.items():
+            Image.new("RGB", (64, 48), colour).save(world / "photos" / f"{name}.jpg")
+        write_tiny_encoder(world / "tiny")
+        for each in (world, *world.rglob("*")):
             each.chmod(0o755 if each.is_dir() else 0o644)
-    return tmp_path
+        for name in ("data", "exchange", "tmp"):
+            (world / name).mkdir()
+            os.chown(world / name, int(USER), int(USER))
+        yield world
 
 
 @pytest.fixture
@@ -93,6 +114,7 @@ def start(world: Path) -> Iterator[Started]:
         }
         script = _ENTER.format(
             world=shlex.quote(str(world)),
+            opened=_opened(world),
             user=USER,
             environment=" ".join(shlex.quote(f"{k}={v}") for k, v in environment.items()),
             command=shlex.join(map(str, command)),
@@ -102,7 +124,6 @@ def start(world: Path) -> Iterator[Started]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            cwd=world / "exchange",
         )
         running.append(one)
         return one
@@ -129,8 +150,10 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def answered(url: str) -> str:
-    for _ in range(600):
+def answered(url: str, serving: subprocess.Popen[str]) -> str:
+    for _ in range(1200):
+        if serving.poll() is not None:
+            raise AssertionError("\n".join(serving.communicate()))
         try:
             with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310
                 return str(answer.read().decode())
@@ -163,10 +186,10 @@ def test_ingest_watch_fills_a_library_and_ends_well_when_it_is_stopped(
     )
     wanted = 'scenesearch_ingest_pictures_total{outcome="written"} 6.0'
     for _ in range(300):
-        if wanted in answered(f"http://127.0.0.1:{port}/metrics"):
+        if wanted in answered(f"http://127.0.0.1:{port}/metrics", watching):
             break
         time.sleep(0.1)
-    assert wanted in answered(f"http://127.0.0.1:{port}/metrics")
+    assert wanted in answered(f"http://127.0.0.1:{port}/metrics", watching)
     watching.send_signal(signal.SIGTERM)  # as `docker stop` does
     out, err = watching.communicate(timeout=60)
     assert watching.returncode == 0, err
@@ -185,8 +208,8 @@ def test_page_evaluation_and_backup_work_on_what_was_ingested(start: Started, wo
         *scenesearch("ui", "--address", "0.0.0.0", "--port", page),  # noqa: S104
         SCENESEARCH_METRICS_ADDRESS=f"127.0.0.1:{metrics}",
     )
-    assert answered(f"http://127.0.0.1:{page}/_stcore/health") == "ok"
-    assert "scenesearch_build_info" in answered(f"http://127.0.0.1:{metrics}/metrics")
+    assert answered(f"http://127.0.0.1:{page}/_stcore/health", serving) == "ok"
+    assert "scenesearch_build_info" in answered(f"http://127.0.0.1:{metrics}/metrics", serving)
 
     queries = world / "exchange" / "queries.csv"
     queries.write_text("query_text,images\nred,red.jpg\ngreen,green.jpg\n")
