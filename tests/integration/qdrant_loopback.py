@@ -35,12 +35,19 @@ class QdrantLoopback:
     name, by either protocol. A slow call is done, and answered after `slow_s`.
     """
 
-    def __init__(self, *, api_key: str | None = None, slow_s: float = 1.5) -> None:
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        read_only_api_key: str | None = None,
+        slow_s: float = 1.5,
+    ) -> None:
         self.failures: list[tuple[grpc.StatusCode, str]] = []
         self.troubles: dict[str, list[Trouble]] = {}
         self.calls: list[str] = []
         self._slow_s = slow_s
         self._api_key = api_key
+        self._read_only_api_key = read_only_api_key
         self._memory = QdrantClient(":memory:")
         self._lock = threading.Lock()  # the in-memory mode is not thread-safe
         self._server = grpc.server(ThreadPoolExecutor(4))
@@ -74,7 +81,9 @@ class QdrantLoopback:
     def _serve(self, name: str, answer: Callable[..., Any], request: Any, context: Any) -> Any:
         self.calls.append(name)
         sent = dict(context.invocation_metadata())
-        if self._api_key and sent.get("api-key") != self._api_key:
+        if not self._allowed(name, sent.get("api-key")):
+            if sent.get("api-key") == self._read_only_api_key:
+                context.abort(grpc.StatusCode.PERMISSION_DENIED, _FORBIDDEN)
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "Must provide an API key")
         if self.failures:
             context.abort(*self.failures.pop(0))
@@ -96,7 +105,9 @@ class QdrantLoopback:
 
     def _serve_rest(self, name: str, key: str | None, answer: Callable[[QdrantClient], Any]) -> Any:
         self.calls.append(name)
-        if self._api_key and key != self._api_key:
+        if not self._allowed(name, key):
+            if key is not None and key == self._read_only_api_key:
+                raise Refusal(403, _FORBIDDEN)
             raise Refusal(401, "Must provide an API key")
         trouble = self._trouble(name)
         if trouble in _STATUS:
@@ -111,10 +122,19 @@ class QdrantLoopback:
             time.sleep(self._slow_s)
         return answered
 
+    def _allowed(self, name: str, key: str | None) -> bool:
+        if self._api_key is None or key == self._api_key:
+            return True
+        reading = name not in _WRITES
+        return reading and self._read_only_api_key is not None and key == self._read_only_api_key
+
     def _trouble(self, name: str) -> Trouble | None:
         waiting = self.troubles.get(name)
         return waiting.pop(0) if waiting else None
 
+
+_FORBIDDEN = "Forbidden: Write access is required"
+_WRITES = frozenset({"Create", "Update", "Delete", "UpdateAliases", "Upsert", "CreateFieldIndex"})
 
 _CODES: dict[Trouble | None, tuple[grpc.StatusCode, str]] = {
     "busy": (grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many requests"),
