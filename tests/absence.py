@@ -27,6 +27,7 @@ from ingest.sources import find_sources
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
 from scenesearch.searcher import Searcher
+from scenesearch.store.base import RESCORED
 from scenesearch.store.edge import EdgeStore
 
 SUITE = Path(__file__).parent / "data" / "absence.tsv"
@@ -49,9 +50,9 @@ def suite(kind: str) -> list[str]:
 
 
 def best_relevances(searcher: Searcher, texts: Iterable[str]) -> NDArray[np.float64]:
-    """The relevance of the first picture for each text."""
-    found = (searcher.search(text, k=1, min_relevance=0.0).hits for text in texts)
-    return np.array([hits[0].relevance if hits else 0.0 for hits in found])
+    """The highest relevance for each text; the first hits are in no order of relevance."""
+    found = (searcher.search(text, k=RESCORED, min_relevance=0.0).hits for text in texts)
+    return np.array([max((hit.relevance for hit in hits), default=0.0) for hits in found])
 
 
 def curves(shared: Path, folder: Path) -> dict[str, NDArray[np.float64]]:
