@@ -192,7 +192,7 @@ def run_stage(
     memo_path = path.parent / "cache" / f"words-{weight_sum(model.text.body)}.pt"
     memo: dict[str, Tensor] = {}
     if not stage.moves("text") and memo_path.exists():
-        memo = torch.load(memo_path)
+        memo = torch.load(memo_path, weights_only=True)
     best = -math.inf
     step = 0
     for epoch in range(stage.epochs):
