@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-slow lint bench bench-large lock chromium clean
+.PHONY: help setup demo ui test test-slow lint bench bench-large bench-load test-server sbom lock chromium clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -53,6 +53,20 @@ bench: $(VENV)/.dev  ## speeds as ratios within one run, with the machine named
 
 bench-large: $(VENV)/.dev  ## a million points: scan, graph, recall, memory (some 10 minutes, 6 GB)
 	$(BIN)/python -m tests.bench --only large
+
+sbom: $(VENV)/.dev  ## what is installed (CycloneDX) and under which licences, into out/
+	@mkdir -p out
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-format JSON \
+	  --output-file out/sbom.json $(BIN)/python
+	$(BIN)/pip-licenses --python $(BIN)/python --format markdown --with-urls --order license \
+	  --output-file out/licences.md
+
+test-server: $(VENV)/.dev  ## tests and a benchmark against a real server (QDRANT_TEST_URL=...), with a report
+	@test -n "$(QDRANT_TEST_URL)" || { echo "say which server: QDRANT_TEST_URL=http://localhost:6333 make test-server"; exit 2; }
+	$(BIN)/python -m tests.server_report
+
+bench-load: $(VENV)/.dev  ## a minute of mixed load, embedded and over the loopback (MINUTES=30 for a soak)
+	$(BIN)/python -m tests.bench_load --minutes $(or $(MINUTES),1)
 
 lock: $(VENV)/.dev  ## the packages of the images with their hashes, from constraints.txt
 	UV=$(BIN)/uv deploy/lock.sh

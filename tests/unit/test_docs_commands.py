@@ -1,5 +1,5 @@
-"""Every command in README and docs exists: those of scenesearch parse, those of make and compose are
-there, and each block is valid shell. What they do is tested where the commands are."""
+"""Every command in README and docs exists: those of scenesearch parse, those of make and compose
+are there, and each block is valid shell. What they do is tested where the commands are."""
 
 import re
 import shlex
