@@ -5,6 +5,7 @@ encoder. Prints a table, and with `--json FILE` saves the figures.
 """
 
 import argparse
+import asyncio
 import hashlib
 import json
 import os
@@ -46,6 +47,7 @@ from scenesearch.store.fields import BUILTIN_FIELDS
 from scenesearch.store.filters import OneOf
 from tests.browser.conftest import find_chromium, launch_chromium, serving
 from tests.integration.test_ingest_resume import CHILD, draw
+from tests.load_page import visit_all
 
 BATCH = 8
 QUERIES = [
@@ -445,6 +447,27 @@ def bench_memory(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
     return figures
 
 
+def bench_page(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
+    """Twenty visitors at once for two minutes, after a warm-up: errors, times, memory."""
+    _run(
+        [sys.executable, "-m", "scenesearch.cli", "ingest", str(pictures[0].parent)],
+        os.environ | {"SCENESEARCH_DATA_DIR": str(folder), "SCENESEARCH_LIBRARY": "photos"},
+    )
+    with serving(folder, find_encoder("lite")) as served:
+        asyncio.run(visit_all(served.address, sessions=20, seconds=20))
+        before = _status_mb(served.process_id, "VmRSS") or 0
+        visits = asyncio.run(visit_all(served.address, sessions=20, seconds=120))
+        after = _status_mb(served.process_id, "VmRSS") or 0
+    found = visits.figures()
+    return {
+        "20 sessions, 120 s: answers": found["requests"],
+        "20 sessions: errors (target 0)": found["errors"],
+        "20 sessions: p50 of an answer on the screen, ms": found["p50_ms"],
+        "20 sessions: p95 of an answer on the screen, ms": found["p95_ms"],
+        "20 sessions: memory after / before": _round(after / before),
+    }
+
+
 def _page_mb(data_dir: Path) -> float | None:
     """Peak resident memory of the page's process after every query, each with an original."""
     if find_chromium() is None:
@@ -637,6 +660,7 @@ BENCHES = {
     "start": bench_start,
     "memory": bench_memory,
     "evaluate": bench_evaluate,
+    "page": bench_page,
     "large": bench_large,
 }
 LARGE = {"large"}  # minutes and gigabytes: only when asked for

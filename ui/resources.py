@@ -138,13 +138,15 @@ def searching(collection: str | None = None) -> Iterator[Opened]:
     now = settings()
     with opened_library(now.library) as opened:
         name = collection or now.library
-        loaded = encoder(opened.describe(name))
-        searcher = Searcher(
-            loaded,
-            opened,
+        spec = opened.describe(name)
+        loaded = encoder(spec)
+        searcher = _searcher(
             name,
-            texts=_texts(loaded.info.fingerprint, loaded),
-            max_megapixels=now.max_megapixels,
+            opened.resolve(name),
+            spec.fingerprint,
+            len(spec.fields),
+            opened.count(name).bit_length(),
+            loaded,
         )
         yield Opened(now, now.library, opened, loaded, searcher)
 
@@ -166,10 +168,26 @@ def _encoder(fingerprint: str, name: str) -> Encoder:
     return loaded
 
 
-@st.cache_resource(show_spinner=False, max_entries=2)
+@st.cache_resource(show_spinner=False, max_entries=3)
 def _texts(fingerprint: str, _encoder: Encoder) -> TextVectors:
     """Embeddings of what visitors last asked, kept for all of them."""
     return TextVectors(_encoder)
+
+
+# To make one reads some hundred vectors: 50 ms that no visitor waits for.
+@st.cache_resource(show_spinner=False, max_entries=4, ttl=600)
+def _searcher(
+    name: str, collection: str, fingerprint: str, fields: int, magnitude: int, _encoder: Encoder
+) -> Searcher:
+    """One for all sessions; another one when the collection was promoted, has new fields or
+    has grown to twice its size, which changes what is unusual in it."""
+    return Searcher(
+        _encoder,
+        store(),
+        name,
+        texts=_texts(fingerprint, _encoder),
+        max_megapixels=settings().max_megapixels,
+    )
 
 
 def load_encoder(

@@ -1,6 +1,7 @@
 """The views by picture, map, evaluation and models, each over a real embedded store."""
 
 import io
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from scenesearch import layout
+from scenesearch.feedback import FILE_NAME, Feedback
 from tests.conftest import ColourEncoder
 from tests.unit.test_ui_library import png, said, settled
 from tests.unit.test_ui_states import ask, cards, texts
@@ -124,7 +126,7 @@ def test_a_facet_counts_the_answer_and_narrows_it(
         for number, camera in enumerate(["Canon", "Canon", "Nikon"])
     ]
     build_library(tmp_path, colour_encoder, [*shots, Shot("b.png", BLUE, payload={"camera": "X"})])
-    page = ask(open_page(), "red")
+    page = ask(open_page(), "red").toggle(key="facets").set_value(True).run()
     labels = {str(b.key): b.label.replace("\u2060", "") for b in page.button}
     assert labels["facet-camera-Canon"] == "Canon · 2"
     assert "facet-camera-X" not in labels
@@ -137,6 +139,19 @@ def test_an_answer_is_ordered_by_a_field(tmp_path: Path, colour_encoder: ColourE
     page = ask(open_page(), "red")
     page = page.selectbox(key="order").select("Newest first").run()
     assert cards(page) == ["red-02.png", "red-01.png", "red-00.png"]
+
+
+def test_what_was_called_right_and_wrong_for_a_text_orders_its_answer(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(3))
+    page = ask(open_page(), "red").button(key="open-1").click().run()
+    assert page.segmented_control(key="verdict-red-00.png").options == ["Right", "Wrong"]
+    with closing(Feedback(tmp_path / "libraries" / LIBRARY / FILE_NAME)) as table:
+        table.mark("red", ["red-00.png"], right=False)
+    page = ask(open_page(), "red")
+    page = page.selectbox(key="order").select("Best first, by what was called right").run()
+    assert cards(page) == ["red-01.png", "red-02.png"]
 
 
 # --- map -------------------------------------------------------------------------------------

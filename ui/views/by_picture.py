@@ -6,7 +6,7 @@ import streamlit as st
 
 from scenesearch.formats import SUFFIXES
 from scenesearch.images import ImageError, decode_image
-from scenesearch.request import Upload, Words
+from scenesearch.request import Upload
 from scenesearch.searcher import MAX_UPLOAD_BYTES
 from ui import resources
 from ui.components import small
@@ -47,8 +47,6 @@ def show() -> None:
         where, min_relevance, order = narrowing(opened)
         request = opened.searcher.parse(words, where=where)
         picture = Upload(data, brought.name, weight=share if request.parts else 1.0)
-        if order == "hybrid" and not any(isinstance(part, Words) for part in request.parts):
-            order = ""  # there are no words that a caption could hold
         asked = replace(request, parts=(picture, *request.parts))
         show_answer(opened, Question(asked, min_relevance, order))
 

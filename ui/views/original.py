@@ -1,6 +1,7 @@
 """One picture as large as the window, with what is known of it and what it leads to."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ import streamlit as st
 
 from scenesearch import why as reasons
 from scenesearch.errors import SceneSearchError
+from scenesearch.feedback import FILE_NAME, Feedback
 from scenesearch.images import ImageError, open_image
 from scenesearch.request import Like, Request, Upload
 from scenesearch.store.fields import PayloadField
@@ -108,6 +110,29 @@ def _ways_on(image_id: str, request: Request | None) -> None:
         args=(_without(request, image_id),),
     ):
         st.rerun()
+    if request.text and not resources.settings().page_read_only:
+        _verdict(request.text, image_id)
+
+
+def _verdict(text: str, image_id: str) -> None:
+    """Right or wrong for this text: ranks again by it, and trains, where that is asked for."""
+    now = resources.settings()
+    try:
+        with closing(Feedback(now.library_dir(now.library) / FILE_NAME)) as table:
+            right, wrong = table.of(text)
+            said = "Right" if image_id in right else "Wrong" if image_id in wrong else None
+            chosen = st.segmented_control(
+                "For this request it is",
+                ["Right", "Wrong"],
+                default=said,
+                key=f"verdict-{image_id}",
+            )
+            if chosen is None and said is not None:
+                table.forget(text, [image_id])
+            elif chosen is not None and chosen != said:
+                table.mark(text, [image_id], right=chosen == "Right")
+    except SceneSearchError as error:
+        small(str(error), key="verdict-failed")
 
 
 def _without(request: Request, image_id: str) -> str:

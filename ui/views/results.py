@@ -1,12 +1,14 @@
 """Pictures in a grid: the answer to a question, or the library to browse before one."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import islice
 from typing import Any
 
 import streamlit as st
 
+from scenesearch.feedback import FILE_NAME, Feedback
 from scenesearch.query import QueryError, parse_order
 from scenesearch.relevance import Band
 from scenesearch.request import Request
@@ -28,13 +30,16 @@ _BANDS: dict[Band, str] = {
 # What an answer can be ordered by: a field, or a way of ranking.
 ORDERS = {
     "Best first": "",
-    "Best first, words of captions count": "hybrid",
+    "Best first, by the picture alone": "alone",
     "Best first, varied": "varied",
+    "Best first, by what was called right": "told",
     "Newest first": "-taken",
     "Oldest first": "taken",
     "By name": "image_id",
     "Largest first": "-size_bytes",
 }
+# By how well they fit: these are shown in bands.
+_RANKED = ("", "alone", "told")
 _VARIETY = 0.5
 _MOST_FACETS = 6
 
@@ -83,16 +88,16 @@ def show_answer(opened: Opened, question: Question) -> None:
         f"(words {result.encode_ms:.0f}, search {result.search_ms:.0f})",
         key="summary",
     )
-    if page == 0:
-        _facets(opened, result)
+    _facets(opened, result)
     bar = st.container()  # filled at the end, when it is known what is ticked
     first = page * PAGE_SIZE + 1
-    if question.order in ("", "hybrid") and question.request.parts:
-        for band, hits in groupby(result.hits, key=lambda hit: hit.band):
-            st.subheader(_BANDS[band], anchor=False)
-            shown = [_of_hit(hit) for hit in hits]
-            _show(opened, shown, first=first, request=question.request, key=f"grid-{band}-{first}")
-            first += len(shown)
+    if question.order in _RANKED and question.request.parts:
+        for band, title in _BANDS.items():
+            shown = [_of_hit(hit) for hit in result.hits if hit.band == band]
+            if shown:
+                st.subheader(title, anchor=False)
+                _show(opened, shown, first=first, request=question.request, key=f"grid-{band}")
+                first += len(shown)
     else:
         shown = [_of_hit(hit) for hit in result.hits]
         _show(opened, shown, first=first, request=question.request)
@@ -104,17 +109,30 @@ def show_answer(opened: Opened, question: Question) -> None:
 def _ask(opened: Opened, question: Question, after: str | None) -> SearchResult:
     searcher, order = opened.searcher, question.order
     names = [field.name for field in searcher.fields if field.widget == "choice"]
+    right, wrong = _told(opened, question.request.text) if order == "told" else ((), ())
     return searcher.search(
         question.request,
         k=PAGE_SIZE,
         after=after,
         min_relevance=question.min_relevance,
         collapse=True,
-        facets=tuple(names) if after is None else (),
-        sort=None if order in ("", "hybrid", "varied") else parse_order(order, searcher.fields),
-        hybrid=order == "hybrid",
+        # Counting asks for every relevant picture: only where somebody wants to see it.
+        facets=tuple(names) if st.session_state.get("facets") else (),
+        sort=None if order in (*_RANKED, "varied") else parse_order(order, searcher.fields),
+        hybrid=False if order == "alone" else None,
         diversity=_VARIETY if order == "varied" else None,
+        right=right,
+        wrong=wrong,
     )
+
+
+def _told(opened: Opened, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The pictures that visitors called right, and wrong, for the text."""
+    file = opened.settings.library_dir(opened.library) / FILE_NAME
+    if not text or not file.exists():
+        return (), ()
+    with closing(Feedback(file)) as table:
+        return table.of(text)
 
 
 def show_library(opened: Opened, where: Filter) -> None:
@@ -168,27 +186,24 @@ def _counted(page: int, shown: int, has_next: bool) -> str:
 
 def _facets(opened: Opened, result: SearchResult) -> None:
     """What the answer's pictures have in common, with counts; a click narrows the answer."""
-    fields = {field.name: field for field in opened.searcher.fields}
-    rows = [
-        (fields[name], [(value, count) for value, count in counts if value != "."])
-        for name, counts in result.facets.items()
-    ]
-    rows = [(field, counts) for field, counts in rows if len(counts) > 1]
-    if not rows:
+    if not st.toggle("Count what is in this answer", key="facets", persist_state="session"):
         return
-    with st.expander("In this answer", icon=":material/filter_list:"):
-        for field, counts in rows:
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                with st.container(width="content"):
-                    small(field.label, key=f"facet-{field.name}")
-                for value, count in counts[:_MOST_FACETS]:
-                    st.button(
-                        f"{label(_value(value))} · {count:,}",
-                        key=f"facet-{field.name}-{value}",
-                        type="tertiary",
-                        on_click=narrow,
-                        args=(field.name, _value(value)),
-                    )
+    fields = {field.name: field for field in opened.searcher.fields}
+    for name, counts in result.facets.items():
+        shown = [(value, count) for value, count in counts if value != "."]
+        if len(shown) < 2:
+            continue
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            with st.container(width="content"):
+                small(fields[name].label, key=f"facet-{name}")
+            for value, count in shown[:_MOST_FACETS]:
+                st.button(
+                    f"{label(_value(value))} · {count:,}",
+                    key=f"facet-{name}-{value}",
+                    type="tertiary",
+                    on_click=narrow,
+                    args=(name, _value(value)),
+                )
 
 
 def _value(value: str | int | bool) -> str:
