@@ -1,13 +1,16 @@
 """Puts calibration and scores into an exported encoder folder, measured on its ONNX graphs.
 
-Recall is of the clean protocol: nothing measured on was trained or selected on, except the
-calibration, which is fitted on the judgments and reported cross-fitted by picture and query.
+Scores are those of `scenesearch evaluate`: every query is searched through the store, as a user's
+is, with what the calibration declares about hubness. Nothing measured on was trained or selected
+on, except the calibration, which is fitted on the judgments of the 1,000 test pictures.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +18,14 @@ import numpy as np
 from PIL import Image
 
 from scenesearch.datasets.drawn import DEFAULT_SEED, scenes
-from scenesearch.datasets.queries import read_queries
-from scenesearch.datasets.task import read_crowd, read_expert, read_test_queries
+from scenesearch.datasets.queries import Query, read_queries
+from scenesearch.datasets.task import read_captions as read_caption_rows
+from scenesearch.datasets.task import read_crowd, read_expert, texts_of
 from scenesearch.encoder.onnx import OnnxEncoder
-from scenesearch.evaluation.human_agreement import kendall_tau
+from scenesearch.evaluation.agreement import measure_agreement
+from scenesearch.evaluation.evaluate import evaluate
+from scenesearch.store.base import CollectionSpec, Point
+from scenesearch.store.edge import EdgeStore
 from training.calibrate import calibrate_encoder
 from training.data import read_captions, read_list
 from training.export import write_manifest
@@ -28,44 +35,72 @@ DRAWN = 300
 # Of .3 and .5 the better on the 400 dev pictures (docs/evaluation.md).
 HUBNESS = 0.5
 
+Named = Iterable[tuple[str, Image.Image]]
+
 
 def finish_folder(folder: Path, data: Path, log: Callable[[str], None]) -> dict[str, Any]:
     """Adds what can be measured with the data that is there; what is not there is left out."""
-    encoder = OnnxEncoder(folder)
-    scores: dict[str, Any] = {"drawn-300": drawn_scores(encoder)}
-    log(f"drawn-300: {scores['drawn-300']}")
-    manifest = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
-    if (data / "open-world").is_dir():
-        scores["open-world"] = open_world_scores(encoder, data / "open-world")
-        log(f"open-world: {scores['open-world']}")
-    if (data / "practicum").is_dir():
-        scores["practicum-test"] = practicum_scores(encoder, data / "practicum")
-        log(f"practicum-test: {scores['practicum-test']}")
-    if (data / "practicum").is_dir() and (data / "flickr8k").is_dir():
-        captions = read_captions(data / "flickr8k" / "captions.tsv")
-        image_ids = read_list(data / "flickr8k" / "test_images.txt")
-        pictures = data / "practicum" / "train_images"
-        images = encode_files(encoder, [pictures / image_id for image_id in image_ids])
-        texts = encode_texts(encoder, [c for i in image_ids for c in captions[i]])
-        owners = np.repeat(np.arange(len(image_ids)), [len(captions[i]) for i in image_ids])
-        scores["flickr8k-1k"] = recall_scores(texts @ images.T, owners)
-        log(f"flickr8k-1k: {scores['flickr8k-1k']}")
-        starts = np.cumsum([0, *(len(captions[i]) for i in image_ids)])
-        row_of = {image_id: row for row, image_id in enumerate(image_ids)}
-
-        def cosine(image_id: str, query_id: str) -> float:
-            owner, _, number = query_id.rpartition("#")
-            text = texts[starts[row_of[owner]] + int(number)]
-            return float(images[row_of[image_id]] @ text)
-
-        judgments = data / "practicum"
-        agreement = human_agreement(judgments, cosine, captions)
-        scores.update(agreement)
-        log(f"agreement: {agreement}")
-    manifest["scores"] = scores
-    write_manifest(folder, manifest)
     if (data / "practicum").is_dir():
         calibrate_on_judgments(folder, data, log)
+    return score_folder(folder, data, log)
+
+
+def score_folder(folder: Path, data: Path, log: Callable[[str], None]) -> dict[str, Any]:
+    """The scores alone, of a folder that is calibrated.
+
+    python -c "from pathlib import Path; from training.measure import score_folder as s
+    s(Path('scenesearch/models/lite'), Path('DATA'), print)"
+    """
+    encoder = OnnxEncoder(folder)
+    scores: dict[str, Any] = {}
+
+    def note(name: str, found: dict[str, Any]) -> None:
+        scores[name] = found
+        log(f"{name}: {found}")
+
+    drawn = [(f"{n:03}.png", *scene) for n, scene in enumerate(scenes(DEFAULT_SEED, DRAWN))]
+    asked = [
+        Query(f"{name}#{n}", caption, (name,))
+        for name, _, five in drawn
+        for n, caption in enumerate(five)
+    ]
+    with library(encoder, ((name, picture) for name, picture, _ in drawn)) as store:
+        note("drawn-300", searched(encoder, store, asked, "recall"))
+    if (data / "open-world").is_dir():
+        place = data / "open-world"
+        with library(encoder, files(sorted((place / "images").glob("*.jpg")))) as store:
+            queries = read_queries(place / "queries.tsv").queries
+            note("open-world", searched(encoder, store, queries, "success"))
+    if (data / "practicum").is_dir():
+        place = data / "practicum"
+        with library(encoder, files(sorted((place / "test_images").glob("*.jpg")))) as store:
+            queries = read_queries(place / "test_queries.csv").queries
+            note("practicum-test", searched(encoder, store, queries, "recall"))
+    if (data / "practicum").is_dir() and (data / "flickr8k").is_dir():
+        judged, captions = data / "practicum", data / "flickr8k" / "captions.tsv"
+        names = read_list(data / "flickr8k" / "test_images.txt")
+        pictures = files(judged / "train_images" / name for name in names)
+        with library(encoder, pictures) as store:
+            queries = [
+                Query(row.query_id, row.text, (row.image,))
+                for row in read_caption_rows(captions).rows
+                if row.image in set(names)
+            ]
+            note("flickr8k-1k", searched(encoder, store, queries, "recall"))
+            agreement = measure_agreement(
+                store=store,
+                library=LIBRARY,
+                encoder=encoder,
+                texts=texts_of(captions),
+                expert=read_expert(judged / "ExpertAnnotations.tsv").rows,
+                crowd=read_crowd(judged / "CrowdAnnotations.tsv").rows,
+            )
+        for name in ("expert_tau_c", "crowd_tau_b"):
+            scores[name] = round(100 * agreement.figures[name], 1)
+        log(f"agreement: {scores['expert_tau_c']}, {scores['crowd_tau_b']}")
+    manifest = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
+    manifest["scores"] = scores
+    write_manifest(folder, manifest)
     return scores
 
 
@@ -90,96 +125,56 @@ def calibrate_on_judgments(folder: Path, data: Path, log: Callable[[str], None])
     )
 
 
-def encode_files(encoder: OnnxEncoder, paths: Iterable[Path]) -> np.ndarray:
-    def pictures() -> Iterable[Image.Image]:
-        for path in paths:
-            with Image.open(path) as picture:
-                yield picture.convert("RGB")
-
-    return encode_pictures(encoder, pictures())
+LIBRARY = "measured"
+_BATCH = 16
 
 
-def encode_pictures(encoder: OnnxEncoder, pictures: Iterable[Image.Image]) -> np.ndarray:
-    rows, batch = [], []
-    for picture in pictures:
-        batch.append(encoder.preprocess(picture))
-        if len(batch) == 16:
-            rows.append(encoder.encode_pixels(np.stack(batch)))
-            batch = []
-    if batch:
-        rows.append(encoder.encode_pixels(np.stack(batch)))
-    return np.concatenate(rows)
+@contextmanager
+def library(encoder: OnnxEncoder, pictures: Named) -> Iterator[EdgeStore]:
+    """A store for the moment whose collection `LIBRARY` holds these pictures by their names."""
+    info = encoder.info
+    with (
+        tempfile.TemporaryDirectory(prefix="scenesearch-") as place,
+        closing(EdgeStore(Path(place))) as store,
+    ):
+        spec = CollectionSpec(LIBRARY, info.name, info.fingerprint, info.dimension, fields=())
+        store.create_collection(LIBRARY, spec)
+        names: list[str] = []
+        pixels: list[np.ndarray] = []
+        for name, picture in pictures:
+            names.append(name)
+            pixels.append(encoder.preprocess(picture))
+            if len(names) == _BATCH:
+                _add(store, encoder, names, pixels)
+                names, pixels = [], []
+        if names:
+            _add(store, encoder, names, pixels)
+        yield store
 
 
-def encode_texts(encoder: OnnxEncoder, texts: Sequence[str]) -> np.ndarray:
-    return np.concatenate(
-        [encoder.encode_texts(texts[n : n + 64]) for n in range(0, len(texts), 64)]
+def _add(
+    store: EdgeStore, encoder: OnnxEncoder, names: Sequence[str], pixels: Sequence[np.ndarray]
+) -> None:
+    vectors = encoder.encode_pixels(np.stack(pixels))
+    store.upsert(
+        LIBRARY, [Point(name, vector, {}) for name, vector in zip(names, vectors, strict=True)]
     )
 
 
-def recall_scores(similarity: np.ndarray, owners: np.ndarray) -> dict[str, Any]:
-    """Percent of queries (rows) that find their one picture; a tie counts against the query."""
-    own = similarity[np.arange(len(owners)), owners][:, None]
-    rank = (similarity >= own).sum(axis=1)
-    found = {f"recall@{k}": _percent(rank <= k) for k in (1, 5, 10)}
-    return {"gallery": similarity.shape[1], "queries": len(owners), **found}
+def files(paths: Iterable[Path]) -> Named:
+    """Pictures under their file names."""
+    for path in paths:
+        with Image.open(path) as picture:
+            yield path.name, picture.convert("RGB")
 
 
-def drawn_scores(encoder: OnnxEncoder) -> dict[str, Any]:
-    drawn = list(scenes(DEFAULT_SEED, DRAWN))
-    images = encode_pictures(encoder, (picture for picture, _ in drawn))
-    texts = encode_texts(encoder, [caption for _, five in drawn for caption in five])
-    owners = np.repeat(np.arange(DRAWN), [len(five) for _, five in drawn])
-    return recall_scores(texts @ images.T, owners)
-
-
-def practicum_scores(encoder: OnnxEncoder, folder: Path) -> dict[str, Any]:
-    queries = read_test_queries(folder / "test_queries.csv").rows
-    names = sorted({query.image for query in queries})
-    images = encode_files(encoder, [folder / "test_images" / name for name in names])
-    texts = encode_texts(encoder, [query.query_text for query in queries])
-    owners = np.array([names.index(query.image) for query in queries])
-    return recall_scores(texts @ images.T, owners)
-
-
-def open_world_scores(encoder: OnnxEncoder, folder: Path) -> dict[str, Any]:
-    """Success@k: any relevant picture among the first k."""
-    queries = read_queries(folder / "queries.tsv").queries
-    paths = sorted(path for path in (folder / "images").iterdir() if path.suffix == ".jpg")
-    images = encode_files(encoder, paths)
-    texts = encode_texts(encoder, [query.text for query in queries])
-    order = np.argsort(-(texts @ images.T), axis=1, kind="stable")
-    hits = np.array(
-        [
-            [paths[n].name in query.relevant for n in ranked]
-            for ranked, query in zip(order, queries, strict=True)
-        ]
-    )
-    found = {f"success@{k}": _percent(hits[:, :k].any(axis=1)) for k in (1, 5, 10)}
-    return {"gallery": len(paths), "queries": len(queries), **found}
-
-
-def human_agreement(
-    folder: Path, cosine: Callable[[str, str], float], captions: dict[str, list[str]]
-) -> dict[str, float]:
-    """Kendall's taus with the judgments, counted as the CLIPScore reference does."""
-    expert_scores, expert_grades, crowd_scores, crowd_shares = [], [], [], []
-    for crowd in read_crowd(folder / "CrowdAnnotations.tsv").rows:
-        crowd_scores.append(cosine(crowd.image, crowd.query_id))
-        crowd_shares.append(crowd.share)
-    for expert in read_expert(folder / "ExpertAnnotations.tsv").rows:
-        owner, _, number = expert.query_id.rpartition("#")
-        if captions[owner][int(number)] not in captions[expert.image]:
-            score = cosine(expert.image, expert.query_id)
-            expert_scores += [score] * len(expert.grades)
-            expert_grades += expert.grades
-    expert_tau = kendall_tau(np.array(expert_scores), np.array(expert_grades))
-    crowd_tau = kendall_tau(np.array(crowd_scores), np.array(crowd_shares))
+def searched(
+    encoder: OnnxEncoder, store: EdgeStore, queries: Sequence[Query], metric: str
+) -> dict[str, Any]:
+    """Percent of `metric` (recall or success) at 1, 5 and 10, with gallery and queries."""
+    found = evaluate(queries, store=store, library=LIBRARY, encoder=encoder)
     return {
-        "expert_tau_c": round(100 * expert_tau.c, 1),
-        "crowd_tau_b": round(100 * crowd_tau.b, 1),
+        "gallery": found.gallery,
+        "queries": found.query_count,
+        **{f"{metric}@{k}": round(100 * found.metrics[f"{metric}@{k}"], 1) for k in (1, 5, 10)},
     }
-
-
-def _percent(flags: np.ndarray) -> float:
-    return round(100 * float(flags.mean()), 1)
