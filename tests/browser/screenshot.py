@@ -1,6 +1,6 @@
-"""Makes docs/screenshot.png from a real page over the drawn library.
+"""Makes the pictures of the page in docs/, from a real page over the drawn library.
 
-python -m tests.browser.screenshot "a red boat on the water"
+python -m tests.browser.screenshot
 """
 
 import io
@@ -8,22 +8,25 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from scenesearch.datasets.drawn import write_library
 from scenesearch.encoder.registry import find_encoder
 from tests.browser.conftest import launch_chromium, serving
 
 MAX_BYTES = 400_000
+QUERY = "a red boat on the water"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
-def main(query: str, target: Path) -> None:
+def main() -> None:
     with tempfile.TemporaryDirectory(prefix="scenesearch-screenshot-") as name:
         data_dir = Path(name)
-        drawn = write_library(data_dir / "pictures")
+        drawn = write_library(data_dir / "demo-pictures")
         subprocess.run(
             [sys.executable, "-m", "scenesearch.cli", "ingest", str(drawn.folder)],
             cwd=data_dir,
@@ -36,18 +39,35 @@ def main(query: str, target: Path) -> None:
             sync_playwright() as playwright,
         ):
             browser = launch_chromium(playwright)
-            page = browser.new_page(viewport={"width": 1280, "height": 860})
-            page.goto(served.address)
-            page.get_by_label("Describe a scene").fill(query)
-            page.get_by_label("Describe a scene").press("Enter")
-            expect(page.get_by_text(" searched · ")).to_be_visible(timeout=60_000)
-            page.wait_for_function(
-                "[...document.querySelectorAll('[class*=st-key-grid] img')]"
-                ".every(i => i.naturalWidth)"
-            )
-            page.wait_for_timeout(1000)  # the last fade
-            shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+            asked = f"/?q={QUERY.replace(' ', '+')}"
+            shoot(browser, served.address, asked, "screenshot")
+            shoot(browser, served.address, asked, "page-detail", detail)
+            shoot(browser, served.address, "/library", "page-add", add_pictures)
+            shoot(browser, served.address, "/map", "page-map", brush)
+            shoot(browser, served.address, asked, "page-phone", width=390)
             browser.close()
+
+
+def shoot(
+    browser: Browser,
+    address: str,
+    view: str,
+    name: str,
+    act: Callable[[Page], None] = lambda page: None,
+    width: int = 1280,
+) -> None:
+    """Open the view, do something in it, and keep what is then to be seen."""
+    page = browser.new_page(viewport={"width": width, "height": 860})
+    page.goto(f"{address}{view}")
+    page.wait_for_selector("h1", timeout=60_000)
+    settle(page)
+    act(page)
+    settle(page)
+    page.mouse.move(0, 0)
+    page.wait_for_timeout(1000)  # the last fade
+    shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    page.close()
+    target = DOCS / f"{name}.png"
     shot.quantize(256, kmeans=4, dither=Image.Dither.NONE).save(target, optimize=True)
     size = target.stat().st_size
     print(f"{target}: {shot.width} x {shot.height}, {size / 1000:.0f} kB")
@@ -55,8 +75,41 @@ def main(query: str, target: Path) -> None:
         sys.exit(f"more than {MAX_BYTES / 1000:.0f} kB")
 
 
-if __name__ == "__main__":
-    main(
-        sys.argv[1] if len(sys.argv) > 1 else "a red boat on the water",
-        Path(__file__).parents[2] / "docs" / "screenshot.png",
+def settle(page: Page) -> None:
+    """Every widget and picture has loaded."""
+    page.wait_for_timeout(1500)
+    page.wait_for_function(
+        "!document.querySelector('[data-testid=stStatusWidget], [data-testid=stSkeleton]')"
+        " && [...document.querySelectorAll('img')].every(image => image.complete)",
+        timeout=60_000,
     )
+
+
+def detail(page: Page) -> None:
+    page.get_by_role("button", name="Open picture 2", exact=True).click()
+    page.get_by_text("Why was it found?").click(timeout=60_000)
+    page.get_by_text("What each word adds").wait_for(timeout=60_000)
+    page.get_by_text("Why was it found?").evaluate("e => e.scrollIntoView({ block: 'center' })")
+
+
+def add_pictures(page: Page) -> None:
+    page.get_by_text("Add pictures", exact=True).click()
+
+
+def brush(page: Page) -> None:
+    page.get_by_role("combobox", name="Colour by").click()
+    page.get_by_role("option", name="Setting").click()
+    settle(page)
+    plot = page.locator(
+        ".st-key-map-chart svg.marks, .st-key-map-chart canvas"
+    ).first.bounding_box()
+    assert plot is not None
+    page.mouse.move(plot["x"] + 60, plot["y"] + 120)
+    page.mouse.down()
+    page.mouse.move(plot["x"] + 330, plot["y"] + 330, steps=8)
+    page.mouse.up()
+    page.get_by_text("below the brush").wait_for(timeout=60_000)
+
+
+if __name__ == "__main__":
+    main()

@@ -133,7 +133,12 @@ def _chart(frame: pd.DataFrame, colour: PayloadField | None) -> list[int]:
         .encode(
             x=alt.X("x:Q", axis=plain, scale=alt.Scale(zero=False, padding=24)),
             y=alt.Y("y:Q", axis=plain, scale=alt.Scale(zero=False, padding=24)),
-            color=alt.Color("colour", type=kind, title=colour.label)
+            color=alt.Color(
+                "colour",
+                type=kind,
+                title=colour.label,
+                scale=alt.Scale(scheme="viridis" if kind == "quantitative" else "tableau20"),
+            )
             if colour
             else alt.value("#3d7be6"),
             tooltip=[alt.Tooltip("title:N", title="picture")],

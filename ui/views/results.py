@@ -143,10 +143,15 @@ def show_library(opened: Opened, where: Filter) -> None:
     if count == 0:
         _nothing_fits()
         return
+    # A page goes on behind the last picture of the one before: the way to page 400 is not walked.
+    if page == 0:
+        st.session_state["browsed"] = {}
+    last: dict[int, str] = st.session_state["browsed"]
     start = page * PAGE_SIZE
-    points = list(
-        islice(store.scroll(library, where=where, batch_size=256), start, start + PAGE_SIZE)
-    )
+    scrolled = store.scroll(library, where=where, batch_size=PAGE_SIZE, after=last.get(page))
+    points = list(islice(scrolled, PAGE_SIZE))
+    if points:
+        last[page + 1] = points[-1].image_id
     noun = "picture" if count == 1 else "pictures"
     fits = "fit the filters" if where else "in this library"
     small(f"{count:,} {noun} {fits}", key="summary")
@@ -186,8 +191,6 @@ def _counted(page: int, shown: int, has_next: bool) -> str:
 
 def _facets(opened: Opened, result: SearchResult) -> None:
     """What the answer's pictures have in common, with counts; a click narrows the answer."""
-    if not st.toggle("Count what is in this answer", key="facets", persist_state="session"):
-        return
     fields = {field.name: field for field in opened.searcher.fields}
     for name, counts in result.facets.items():
         shown = [(value, count) for value, count in counts if value != "."]

@@ -75,6 +75,12 @@ def narrowing(opened: Opened) -> tuple[Filter, float, str]:
         st.subheader("Narrow it down", anchor=False)
         order = st.selectbox("Order", list(ORDERS), key="order", bind="query-params")
         min_relevance = relevance_slider(opened.settings.min_relevance)
+        st.toggle(
+            "Count the answer's contents",
+            key="facets",
+            help="Which cameras, tags, folders the found pictures have; a click narrows it down.",
+            persist_state="session",
+        )
         where = show_filters(opened.library, opened.searcher.fields)
         name = opened.encoder.info.name
         components.small(f"Library {opened.library} · encoder {name}", key="about")
