@@ -50,10 +50,13 @@ def admitted(settings: Settings) -> bool:
 
 
 def _logged_in() -> bool:
-    if st.user.is_logged_in:
+    if st.user.get("is_logged_in", False):
         return True
     st.title("scenesearch", anchor=False)
-    st.button("Log in", type="primary", on_click=st.login)
+    if "is_logged_in" in st.user:
+        st.button("Log in", type="primary", on_click=st.login)
+    else:  # nobody is let in by a mistake in the set-up
+        st.text("Logging in is not set up: .streamlit/secrets.toml has no section [auth].")
     return False
 
 

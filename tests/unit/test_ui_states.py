@@ -15,7 +15,7 @@ from scenesearch.store.catalog import promote
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import ColourEncoder
 from tests.unit.ui_world import LIBRARY, Shot, build_library, open_page, reds
-from ui import resources
+from ui import access, resources
 
 RED, BLUE = (220, 30, 30), (30, 60, 220)
 
@@ -319,3 +319,44 @@ def test_copies_are_one_card_with_their_number(
     page = ask(open_page(), "red")
     assert cards(page) == ["a.png"]
     assert any(text.endswith(" · 2 more like it") for text in texts(page))
+
+
+def test_a_page_with_a_password_shows_nothing_before_it(
+    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(1))
+    monkeypatch.setenv("SCENESEARCH_PAGE_PASSWORD", access.hash_password("open sesame"))
+    monkeypatch.setattr(access, "_WRONG_COSTS_S", 0)
+    page = open_page()
+    assert cards(page) == []
+    page.text_input[0].input("open barley")
+    page = page.button[0].click().run()
+    assert texts(page) == ["This is not the password."]
+    page.text_input[0].input("open sesame")
+    page = page.button[0].click().run()
+    assert cards(page) == ["red-00.png"]
+
+
+def test_a_page_with_login_that_is_not_set_up_lets_nobody_in(
+    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(1))
+    monkeypatch.setenv("SCENESEARCH_PAGE_LOGIN", "true")
+    page = open_page()
+    assert not page.exception
+    assert texts(page) == [
+        "Logging in is not set up: .streamlit/secrets.toml has no section [auth]."
+    ]
+    assert cards(page) == []
+
+
+@pytest.mark.parametrize("logged_in", [False, True])
+def test_a_page_with_login_is_for_who_has_logged_in(
+    logged_in: bool, tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(1))
+    monkeypatch.setenv("SCENESEARCH_PAGE_LOGIN", "true")
+    monkeypatch.setattr(st, "user", {"is_logged_in": logged_in})
+    page = open_page()
+    assert ("Log in" in [button.label for button in page.button]) is not logged_in
+    assert cards(page) == (["red-00.png"] if logged_in else [])
