@@ -41,6 +41,11 @@ class EncoderMismatch(StoreError):  # noqa: N818
 State = Literal["ready", "building"]
 
 
+# How payloads and vectors are laid out. It grows when a version could not read, or would
+# misread, what this one writes; tests/data keeps a library of each.
+LAYOUT = 1
+
+
 @dataclass(frozen=True)
 class CollectionSpec:
     """What a collection records of itself, fixed when it is made but for what is said below.
@@ -49,7 +54,8 @@ class CollectionSpec:
     `search_hybrid`; collections made before there were any go on without. `state` is 'building'
     while the collection is being filled, and nobody's to promote. `previous` is the collection
     that this one took the alias from, what a rollback goes back to. Collections of earlier
-    versions have no `image_fingerprint` and no `created` (RFC 3339).
+    versions have no `image_fingerprint` and no `created` (RFC 3339). `layout` says how payload
+    and vectors are laid out; `from_json` brings an earlier one up to this version's.
     """
 
     library: str
@@ -62,6 +68,7 @@ class CollectionSpec:
     created: str = ""
     state: State = "ready"
     previous: str = ""
+    layout: int = LAYOUT
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"fields": [field.to_json() for field in self.fields]}
@@ -76,6 +83,13 @@ class CollectionSpec:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "CollectionSpec":
+        """What was recorded; raises StoreError for what a newer version made."""
+        layout = int(value.get("layout", 1))
+        if layout > LAYOUT:
+            raise StoreError(
+                f"library {value['library']} was made by a newer scenesearch (layout {layout}, "
+                f"this one knows {LAYOUT}): upgrade scenesearch, or build the library again"
+            )
         return cls(
             library=value["library"],
             encoder=value["encoder"],
