@@ -90,6 +90,7 @@ def run(store: VectorStore, encoder: OnnxEncoder, seconds: float) -> Load:
             store.upsert(f"load-lite-{number}", points(encoder, rng, range(start, start + 500)))
     store.set_alias("load", "load-lite-1")
     searcher, guard = Searcher(encoder, store, "load"), threading.Lock()
+    searcher.search("warm up", min_relevance=0.0)
     stop = time.monotonic() + seconds
 
     def read(seed: int) -> None:
@@ -118,13 +119,12 @@ def run(store: VectorStore, encoder: OnnxEncoder, seconds: float) -> Load:
                 load.swaps += 1
             time.sleep(PAUSE_S)
 
-    searcher.search("warm up", min_relevance=0.0)
     threads = [threading.Thread(target=read, args=(seed,)) for seed in range(READERS)]
     threads.append(threading.Thread(target=write))
     for thread in threads:
         thread.start()
     time.sleep(min(5, seconds / 4))  # threads, connections and caches are there now
-    while time.monotonic() < stop:
+    while not load.files or time.monotonic() < stop:
         load.memory_mb.append(memory_mb())
         load.files.append(open_files())
         time.sleep(max(0.5, seconds / 200))
