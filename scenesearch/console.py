@@ -34,10 +34,12 @@ def read_settings() -> "Settings":
         fail(f"{PREFIX}{str(first['loc'][0]).upper()}: {first['msg']}")
     logs.configure(settings)
     for name, place in unknown_settings():
+        # The prefix alone would make any two variables alike.
         prefix = PREFIX if name.startswith(PREFIX) else ""
-        known = [prefix + (each.upper() if prefix else each) for each in Settings.model_fields]
-        (nearest, *_) = get_close_matches(name, known, n=1) or [""]
-        say(f"{name} in {place} is no setting" + (f"; did you mean {nearest}?" if nearest else ""))
+        known = [each.upper() if prefix else each for each in Settings.model_fields]
+        near = get_close_matches(name.removeprefix(prefix), known, n=1)
+        meant = f"; did you mean {prefix}{near[0]}?" if near else ""
+        say(f"{name} in {place} is no setting{meant}")
     return settings
 
 

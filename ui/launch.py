@@ -55,7 +55,12 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     logs.configure(_started_with, service=True)
     close = metrics.serve(_started_with.metrics_address) if _started_with.metrics_address else None
     host = f"[{address}]" if ":" in address else address
-    print(f"Search page: http://{host}:{port} (Ctrl-C ends it)", file=sys.stderr, flush=True)
+    told = f"Search page: http://{host}:{port} (Ctrl-C ends it)"
+    if logs.for_machines():
+        logs.log_message(told)
+        options.append("--logger.level=error")  # Streamlit's own lines are no JSON
+    else:
+        print(told, file=sys.stderr, flush=True)
     try:
         streamlit.main(["run", str(app), *options], standalone_mode=False)
     finally:

@@ -62,6 +62,13 @@ def test_an_unknown_variable_is_reported_with_the_nearest_name(
     )
 
 
+def test_an_unknown_variable_like_no_other_is_reported_without_a_guess(
+    run: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCENESEARCH_FOO", "1")
+    assert run("config", "show").sentence == "SCENESEARCH_FOO in the environment is no setting"
+
+
 def test_unknown_names_in_dotenv_and_file_are_found_and_others_left_alone(run: CommandLine) -> None:
     config_file().write_text('libary = "x"\n')
     Path(".env").write_text("SCENESEARCH_THREAD=2\nQDRANT_PORT=1\nPHOTOS=/x\n")
