@@ -101,13 +101,14 @@ pass "no key: refused; read-only key: reads and does not write"
 
 step "draw 300 pictures into the watched folder; kill Qdrant while they come in"
 docker run --rm --user "$(id -u)" --entrypoint python -v "$work/photos:/photos" scenesearch-ingest -c \
-  'from pathlib import Path; from scenesearch.datasets.drawn import write_library; write_library(Path("/photos"), size=300)'
-chmod -R a+rX "$work/photos"
+  'from pathlib import Path; from scenesearch.datasets.drawn import write_library; write_library(Path("/photos"), size=300)' &
+drawing=$!
 found=$(wait_for 1 120)
 [ "$found" -ge 1 ] || fail "nothing came in"
 compose kill --signal KILL qdrant
 sleep 5
 compose up --detach --wait --wait-timeout 120 qdrant
+wait "$drawing" || fail "the pictures could not be drawn"
 pass "killed with $found pictures in it, and started again"
 found=$(wait_for 300 300)
 [ "$found" = 300 ] || fail "$found of 300 pictures"
