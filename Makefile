@@ -37,7 +37,7 @@ ui: $(VENV)/.serve  ## open the search page over the sample library (LIBRARY=pho
 	$(BIN)/scenesearch ui --library $(or $(LIBRARY),demo)
 
 test: $(VENV)/.dev  ## fast tests
-	$(BIN)/pytest -m "not slow and not browser"
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not browser"
 
 test-slow: $(VENV)/.dev chromium  ## the rest: slow tests and a real browser
 	$(BIN)/pytest -m "slow or browser"

@@ -772,7 +772,13 @@ def test_hybrid_search_filters_both_sides_and_fetches_the_keys_asked_for(
     kept: VectorStore,
 ) -> None:
     hits = kept.search_hybrid(
-        KEPT, QUERY, "snow dog", k=9, where=(OneOf("folder", ("",)),), payload=("width",)
+        KEPT,
+        QUERY,
+        "snow dog",
+        k=9,
+        where=(OneOf("folder", ("",)),),
+        payload=("width",),
+        fusion="rrf",
     )
     assert [(hit.image_id, dict(hit.payload)) for hit in hits] == [
         ("dog.jpg", {"image_id": "dog.jpg", "width": 800}),
