@@ -20,6 +20,7 @@ from ui.views.filters import show_filters
 from ui.views.results import ORDERS, Question, show_answer, show_library
 
 _EXAMPLES = 4
+_LOOKED_AT = 60  # pictures whose captions are read for them
 _RECENT = 8
 
 # Asked of a library whose pictures have no captions: what it shows most certainly is offered.
@@ -143,13 +144,14 @@ def _row(title: str, key: str, texts: list[str], on_click: Callable[[str], None]
 
 @st.cache_data(ttl=300, show_spinner=False)
 def _examples(library: str, collection: str, _opened: Opened) -> list[str]:
-    """Requests that the library answers: short captions of pictures far apart, else common
-    scenes that it shows. `collection` tells one that was promoted from the one before."""
-    store = _opened.store
-    step = max(1, store.count(library) // 60)
+    """Requests that the library answers: short captions of its pictures, else common scenes that
+    it shows. `collection` tells one that was promoted from the one before.
+
+    Points come in the order of their hashes: the first ones are no kind of their own.
+    """
     found: dict[str, None] = {}
-    captioned = islice(store.scroll(library, payload=("captions",)), 0, 60 * step, step)
-    for point in captioned:
+    points = _opened.store.scroll(library, payload=("captions",), batch_size=_LOOKED_AT)
+    for point in islice(points, _LOOKED_AT):
         texts = [text.strip().rstrip(".") for text in point.payload.get("captions") or ()]
         short = min((text for text in texts if 2 <= len(text.split()) <= 9), key=len, default="")
         if short:
