@@ -2,6 +2,8 @@
 
 import socket
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 from scenesearch import logs, metrics
@@ -61,12 +63,22 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
         options.append("--logger.level=error")  # Streamlit's own lines are no JSON
     else:
         print(told, file=sys.stderr, flush=True)
+    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
     try:
         streamlit.main(["run", str(app), *options], standalone_mode=False)
     finally:
         if close is not None:
             close()
     return 0
+
+
+def warm_up() -> None:
+    """Import the views and load the encoder before the first visitor waits for them."""
+    from ui import resources
+    from ui.views import by_picture, evaluation, layout, library, models, search  # noqa: F401
+
+    with suppress(SceneSearchError), resources.searching():  # the page tells what is wrong
+        pass
 
 
 def _server_options(address: str, port: int, upload_mb: int) -> dict[str, str | int]:

@@ -15,7 +15,7 @@ from scenesearch.store.catalog import promote
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import ColourEncoder
 from tests.unit.ui_world import LIBRARY, Shot, build_library, open_page, reds
-from ui import access, resources
+from ui import access, launch, resources
 
 RED, BLUE = (220, 30, 30), (30, 60, 220)
 
@@ -360,3 +360,27 @@ def test_a_page_with_login_is_for_who_has_logged_in(
     page = open_page()
     assert ("Log in" in [button.label for button in page.button]) is not logged_in
     assert cards(page) == (["red-00.png"] if logged_in else [])
+
+
+def test_the_encoder_is_loaded_before_the_first_visitor_comes(
+    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(1))
+    loaded: list[object] = []
+
+    def load(*wanted: object) -> ColourEncoder:
+        loaded.append(wanted)
+        return colour_encoder
+
+    monkeypatch.setattr(resources, "load_encoder", load)
+    launch.warm_up()
+    assert len(loaded) == 1
+    assert cards(ask(open_page(), "red")) == ["red-00.png"]
+    assert len(loaded) == 1
+
+
+def test_warming_up_without_a_library_fails_nobody() -> None:
+    launch.warm_up()
+    assert headings(open_page()) == [
+        ":material/photo_library: There is no library of this name yet"
+    ]
