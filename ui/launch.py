@@ -1,5 +1,6 @@
 """Starts the search page's server: `scenesearch ui --port 8501`."""
 
+import logging
 import socket
 import sys
 import threading
@@ -63,6 +64,10 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
         options.append("--logger.level=error")  # Streamlit's own lines are no JSON
     else:
         print(told, file=sys.stderr, flush=True)
+    # Our threads have no visitor, and Streamlit would say so for each of them.
+    logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context").addFilter(
+        lambda record: "missing ScriptRunContext" not in record.getMessage()
+    )
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
     try:
         streamlit.main(["run", str(app), *options], standalone_mode=False)
