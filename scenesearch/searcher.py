@@ -280,7 +280,10 @@ class Searcher:
         where, _ = self._without_excluded(request, parts, (*request.where, *where), [])
         points = self._nearest(request, aim_of(parts), where, request.k, payload=())
         scores = sorted((point.score for point in points), reverse=True)
-        return [replace(point, score=score) for point, score in zip(points, scores, strict=True)]
+        return [
+            point if point.score == score else replace(point, score=score)
+            for point, score in zip(points, scores, strict=True)
+        ]
 
     def aim(self, request: Request) -> Aim:
         """Where a request that asks for something looks, and what its cosines mean."""

@@ -140,7 +140,7 @@ def test_a_miss_with_a_look_alike_first_is_flagged(
 
 
 def test_latency_is_of_warm_requests_and_of_a_cold_one(world: World, store: EdgeStore) -> None:
-    queries = [Query(str(n), "red", ("red.png",)) for n in range(250)]
+    queries = [Query(str(n), f"red {n}", ("red.png",)) for n in range(250)]
     latency = closer(world(*queries), store).latency
     assert latency.queries == 200
     for part in ("encode", "search", "total"):
@@ -148,6 +148,7 @@ def test_latency_is_of_warm_requests_and_of_a_cold_one(world: World, store: Edge
             0 < latency.warm[part]["p50"] <= latency.warm[part]["p95"] <= latency.warm[part]["p99"]
         )
         assert latency.cold[part] > 0
+    assert latency.cold["total"] >= latency.cold["encode"] + latency.cold["search"]
 
 
 def test_a_field_nobody_declared_is_one_sentence(world: World, store: EdgeStore) -> None:
