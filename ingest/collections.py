@@ -19,6 +19,6 @@ def new_spec(
         dimension=info.dimension,
         fields=tuple(fields),
         image_fingerprint=info.image_fingerprint,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=datetime.now(UTC).isoformat(timespec="microseconds"),
         state=state,
     )

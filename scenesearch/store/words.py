@@ -45,13 +45,11 @@ def _bm25(stop_words: engine.StopwordsSet) -> engine.Bm25:
     )
 
 
-# Of a request, the stop words of every language the engine knows are left out: a fusion stretches
-# the scores of whatever is found, and 'a zeppelin' would find each caption with an 'a' in it.
-_EVERY_LANGUAGE = {
-    language for language in vars(engine.Language).values() if isinstance(language, engine.Language)
-}
+# Of a request, English stop words are left out: a fusion stretches the scores of whatever is found,
+# and 'a zeppelin' would find each caption with an 'a' in it. Not those of other languages: 'dog' is
+# one in Danish, 'hat' in German, 'man' in Swedish. Their common words have their rarity alone.
 _TOLD = _bm25(engine.StopwordsSet())
-_ASKED = _bm25(engine.StopwordsSet(languages=_EVERY_LANGUAGE))
+_ASKED = _bm25(engine.StopwordsSet(languages={engine.Language.English}))
 
 
 @dataclass(frozen=True)

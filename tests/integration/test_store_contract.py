@@ -757,6 +757,11 @@ def test_words_of_captions_tags_and_file_names_raise_a_picture(
     assert ranked(kept.search_hybrid(KEPT, QUERY, "lauft", k=1, fusion=fusion)) == ["dog.jpg"]
 
 
+def test_a_word_that_is_a_stop_word_elsewhere_is_a_word_here(kept: VectorStore) -> None:
+    # Danish 'dog' is 'however'.
+    assert ranked(kept.search_hybrid(KEPT, QUERY, "the dog", k=1)) == ["dog.jpg"]
+
+
 def test_the_score_of_a_hybrid_hit_is_its_cosine(kept: VectorStore) -> None:
     plain = {hit.image_id: hit.score for hit in kept.search(KEPT, QUERY, k=5)}
     hybrid = {hit.image_id: hit.score for hit in kept.search_hybrid(KEPT, QUERY, "snow dog", k=5)}
