@@ -135,6 +135,7 @@ def test_names_of_fields_and_their_values_are_no_markup_either(visit: Page) -> N
     expect(worth).to_be_visible()
     assert worth.inner_text().replace("\u2060", "").strip() == f"{FIELD} from"
     visit.get_by_role("combobox", name="Tags").click()
+    expect(visit.get_by_role("option")).to_have_count(1)
     assert visit.get_by_role("option").all_inner_texts() == [MARKUP]
     assert sidebar.locator("strong, .katex").count() == 0
 
