@@ -17,7 +17,8 @@ So large collections get int8 copies pinned in memory. Small ones (up to 40 MB o
 of 512 dimensions: 2.4 ms) stay as they are, and `optimize` returns at once. A scan grows with the
 library, so above 100,000 points `optimize` builds a graph beside the copies. A million vectors of
 384 dimensions that lie as pictures do (mixtures of two of 7,564 real embeddings, and noise), asked
-200 captions (`make bench-large`); resident memory with int8 copies and graph in it:
+200 captions of the engine alone, the set-up of `make bench-large`; resident memory with int8 copies
+and graph in it:
 
                                           p50 / p95     recall@10    resident
     int8 scan, rescore                    20 / 25 ms    1.000        920 MB    optimize 14 s
