@@ -145,7 +145,7 @@ def test_an_idle_page_lets_another_process_have_the_library(
     tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_library(tmp_path, colour_encoder, reds(1))
-    monkeypatch.setattr(resources, "IDLE_S", 0.05)
+    monkeypatch.setattr(resources, "LISTEN_S", 0.01)
     page = open_page()
     with closing(EdgeStore(tmp_path / "edge", lock_wait_s=10)) as other:
         assert other.count(LIBRARY) == 1
