@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -99,11 +98,7 @@ def _read_dense(folder: Path) -> nn.Module:
     bend = bends.get(activation.rpartition(".")[2])
     if bend is None or config.get("use_residual"):
         raise ModelError(f"{folder}: a dense layer with {activation} is not supported")
-    weights = folder / "model.safetensors"
-    if weights.is_file():
-        state = load_file(weights)
-    else:
-        state = torch.load(folder / "pytorch_model.bin", map_location="cpu", weights_only=True)
+    state = load_file(folder / "model.safetensors")
     layer = nn.Linear(config["in_features"], config["out_features"], bias=config.get("bias", True))
     layer.load_state_dict({key.removeprefix("linear."): value for key, value in state.items()})
     return layer if bend is nn.Identity else nn.Sequential(layer, bend())

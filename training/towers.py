@@ -29,6 +29,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from scenesearch.encoder.base import EncoderError
 from scenesearch.encoder.folder import read_encoder_info
+from scenesearch.encoder.hub import SIDE_FILES, how_to_convert
 from scenesearch.encoder.preprocessing import (
     ModelError,
     Preprocessing,
@@ -46,8 +47,7 @@ FAMILIES: dict[str, type[PreTrainedModel]] = {
     "vision-text-dual-encoder": VisionTextDualEncoderModel,
 }
 TEXT_TOWER = "text_tower"  # where a base with a text tower of its own keeps it
-# The card is read for the licence.
-HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model", "*.bin", "README.md")
+HUB_FILES = (*SIDE_FILES, "*.safetensors")
 
 
 class Towers(nn.Module):
@@ -132,11 +132,11 @@ def load_towers(
     if text_base is None and (folder / TEXT_TOWER).is_dir():
         text_base = folder / TEXT_TOWER
     model_folder = sentence.transformer_folder(folder) or folder
-    towers = _hugging_face(model_folder, Path(base).name or str(base), parent)
+    towers = _hugging_face(str(base), model_folder, parent)
     if text_base is None:
         return towers
     text_folder, text_parent = _find(text_base, None, shelf)
-    return _with_text(towers, text_folder, text_parent)
+    return _with_text(towers, str(text_base), text_folder, text_parent)
 
 
 def _find(
@@ -248,7 +248,7 @@ class FixedLengthTextTower(nn.Module):
         return self.body(input_ids=ids).pooler_output
 
 
-def _hugging_face(folder: Path, name: str, parent: dict[str, Any]) -> Towers:
+def _hugging_face(base: str, folder: Path, parent: dict[str, Any]) -> Towers:
     config = read_json(folder / "config.json")
     family = FAMILIES.get(config.get("model_type", ""))
     if family is None:
@@ -257,11 +257,17 @@ def _hugging_face(folder: Path, name: str, parent: dict[str, Any]) -> Towers:
             f"base {folder} is {kind}: take a CLIP, SigLIP, SigLIP 2 or VisionTextDualEncoder "
             "folder, a sentence-transformers CLIP, or an encoder folder of the bundled kind"
         )
+    if not any(folder.glob("*.safetensors")):
+        raise ModelError(f"base {base} has no safetensors weights{how_to_convert(base)}")
     disable_progress_bar()  # one for every folder read or written, across our own
     try:
         # "eager" attention exports to the plain MatMul-Softmax-MatMul that ONNX Runtime fuses.
         model = family.from_pretrained(
-            folder, attn_implementation="eager", dtype=torch.float32, local_files_only=True
+            folder,
+            attn_implementation="eager",
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise ModelError(f"base {folder} cannot be loaded: {_first_line(error)}") from error
@@ -281,7 +287,7 @@ def _hugging_face(folder: Path, name: str, parent: dict[str, Any]) -> Towers:
 
     scale = model.logit_scale
     return Towers(
-        name=name,
+        name=Path(base).name or base,
         image_tower=image_tower,
         text_tower=text_tower,
         log_logit_scale=nn.Parameter(scale.detach().clone().reshape(())),
@@ -341,13 +347,22 @@ def positions(config: Any) -> int:
 # --- another text tower ----------------------------------------------------------------------
 
 
-def _with_text(towers: Towers, folder: Path, parent: dict[str, Any]) -> Towers:
+def _with_text(towers: Towers, base: str, folder: Path, parent: dict[str, Any]) -> Towers:
     """The towers with a sentence-transformers folder in place of the text tower."""
     if not sentence.is_sentence_folder(folder):
         raise ModelError(f"text base {folder} is no sentence-transformers folder (modules.json)")
     plan = sentence.read_plan(folder)
+    for part in (plan.transformer, *plan.dense):
+        if not any(part.glob("*.safetensors")):
+            raise ModelError(
+                f"text base {base} has no safetensors weights in {part.name}{how_to_convert(base)}"
+            )
     body = AutoModel.from_pretrained(
-        plan.transformer, attn_implementation="eager", dtype=torch.float32, local_files_only=True
+        plan.transformer,
+        attn_implementation="eager",
+        dtype=torch.float32,
+        local_files_only=True,
+        use_safetensors=True,
     )
     tokenizer, pad_token_id, longest = read_tokenizer(plan.transformer)
     text_tower = sentence.SentenceTower(body, plan.dense_layers())

@@ -159,6 +159,37 @@ def pull(
 
 
 @models_app.command()
+def convert(
+    base: Annotated[str, typer.Argument(help="Model folder or hub id with pytorch_model.bin.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write, which must not be there yet.")],
+    revision: Annotated[
+        str | None, typer.Option(help="Branch, tag or commit; default: the newest commit.")
+    ] = None,
+) -> None:
+    """Rewrite a model's pickled weights as safetensors, which is all that is read elsewhere.
+
+    A pickle can carry code; only tensors are taken from it, and one with anything else is refused.
+    """
+    _need_torch("models convert")
+    from scenesearch.encoder import hub
+    from training.pickled import write_safetensors
+
+    folder = Path(base).expanduser()
+    if folder.is_dir():
+        written = write_safetensors(folder, out)
+    else:
+        repo = hub.look_up(base, revision)
+        names = hub.names_to_convert(repo, pickled=True)
+        with TemporaryDirectory(prefix="scenesearch-convert-") as place:
+            source = Path(place) / "repository"
+            with _downloading(repo, names, source):
+                hub.download(repo, names, source)
+            written = write_safetensors(source, out)
+    for path in written:
+        typer.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+@models_app.command()
 def export(
     base: Annotated[str, typer.Argument(help="Encoder, weights of a run, model folder, hub id.")],
     name: Annotated[str, typer.Option(help="Name of the encoder on the shelf.")],

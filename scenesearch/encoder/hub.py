@@ -31,8 +31,10 @@ IMAGE_GRAPH, TEXT_GRAPH = "onnx/vision_model.onnx", "onnx/text_model.onnx"
 READY = (IMAGE_GRAPH, TEXT_GRAPH, "tokenizer.json", "preprocessor_config.json", "config.json")
 PARITY = 0.9999  # cosine of an embedding computed alone and in a batch
 
-# Of a repository that has to be converted: everything that transformers may read beside weights.
-_SIDE_FILES = ("*.json", "*.txt", "*.model", "README.md")
+# Of a repository that has to be converted: everything that transformers may read beside weights,
+# and the card for its licence.
+SIDE_FILES = ("*.json", "*.txt", "*.model", "README.md")
+PICKLED = "pytorch_model*.bin"  # weights in one file, or the parts of a large model
 _OTHER_FRAMEWORKS = ("onnx/*", "openvino/*", "open_clip_*", "*.h5", "*.msgpack", "*_ov/*")
 # What a conversion calls its embeddings, best first; a CLIP's pooler_output is not projected yet.
 _OUTPUTS = {"image": ("image_embeds", "pooler_output"), "text": ("text_embeds", "pooler_output")}
@@ -97,22 +99,32 @@ def names_to_take(repo: Repository) -> tuple[str, ...]:
     return (*READY, *(name for name in ("tokenizer_config.json",) if name in repo.files))
 
 
-def names_to_convert(repo: Repository) -> tuple[str, ...]:
-    """The files that a conversion through torch needs: one set of weights and all beside it."""
-    names = [
-        name
-        for name in repo.files
-        if not any(fnmatch.fnmatch(name, pattern) for pattern in _OTHER_FRAMEWORKS)
-    ]
-    weights = [name for name in names if name.endswith(".safetensors")]
-    weights = weights or [name for name in names if name.endswith(".bin")]
-    if not weights:
+def names_to_convert(repo: Repository, *, pickled: bool = False) -> tuple[str, ...]:
+    """The files that a conversion through torch needs: weights and all beside them.
+
+    With `pickled` also weights that are no safetensors. Raises HubError when there are none.
+    """
+    weights = ("*.safetensors", PICKLED) if pickled else ("*.safetensors",)
+    names = [name for name in repo.files if not _matches(name, _OTHER_FRAMEWORKS, whole=True)]
+    if not any(_matches(name, weights) for name in names):
         raise HubError(
-            f"{repo.repo_id} has neither ONNX towers ({IMAGE_GRAPH}, {TEXT_GRAPH}) nor weights "
-            "that torch could convert"
+            f"{repo.repo_id} has neither ONNX towers ({IMAGE_GRAPH}, {TEXT_GRAPH}) nor "
+            f"safetensors weights{'' if pickled else how_to_convert(repo.repo_id)}"
         )
-    beside = [n for n in names if any(fnmatch.fnmatch(n, pattern) for pattern in _SIDE_FILES)]
-    return tuple(dict.fromkeys([*beside, *weights]))
+    return tuple(name for name in names if _matches(name, (*SIDE_FILES, *weights)))
+
+
+def _matches(name: str, patterns: Sequence[str], *, whole: bool = False) -> bool:
+    last = name if whole else PurePosixPath(name).name
+    return any(fnmatch.fnmatch(last, pattern) for pattern in patterns)
+
+
+def how_to_convert(base: str) -> str:
+    """What to do about weights that are no safetensors, as the end of a sentence."""
+    return (
+        f"; a pickle (pytorch_model.bin) is not read: `scenesearch models convert {base} FOLDER` "
+        "rewrites its tensors as safetensors, then take FOLDER"
+    )
 
 
 def download(repo: Repository, names: Sequence[str], folder: Path) -> None:
