@@ -34,6 +34,9 @@ class CalibrationError(EncoderError):
 # Of how many of the known texts the cosines count: the nearest of them.
 _NEAREST_TO_QUERY, _NEAREST_TO_PICTURE, _NEAREST_TO_HUB = 3, 5, 3
 
+# So many pictures at most are those of one search.
+_FEW = 64
+
 
 @dataclass(frozen=True)
 class Known:
@@ -72,10 +75,21 @@ def nearest_known(
     vectors: NDArray[np.float32], texts: NDArray[np.float32], nearest: int
 ) -> NDArray[np.float64]:
     """Mean of each vector's highest cosines with the texts, `(n, dimension)` -> `(n,)`."""
-    cosines = vectors @ texts.T  # (n, texts)
+    cosines = _cosines(vectors, texts)  # (n, texts)
     highest = np.partition(cosines, -nearest, axis=1)[:, -nearest:]
     mean: NDArray[np.float64] = highest.mean(axis=1, dtype=np.float64)
     return mean
+
+
+def _cosines(vectors: NDArray[np.float32], texts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """All cosines, `(n, dimension)` and `(texts, dimension)` -> `(n, texts)`."""
+    if not 0 < len(vectors) <= _FEW:
+        return vectors @ texts.T
+    # Two rows at a time: so small a product numpy's BLAS works out here and now. For the 50 pictures
+    # of a search it wakes a second thread, and waits for it on a busy machine: 0.2 ms when all is
+    # quiet, either way, but 5 ms in the mean (p95 32 ms) on two busy cores against 0.6 (0.3).
+    rows = [vectors[start : start + 2] @ texts.T for start in range(0, len(vectors), 2)]
+    return np.concatenate(rows)
 
 
 def described_by(pictures: NDArray[np.float32], texts: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from scenesearch.evaluation.metrics import (
+    RankedRun,
     first_relevant_rank,
     ndcg_at_k,
     place,
@@ -118,3 +119,15 @@ def test_a_group_is_the_first_relevant_image_not_the_first_judged() -> None:
 def test_no_query_at_all_is_refused() -> None:
     with pytest.raises(ValueError, match="no query"):
         score_queries({}, {"q": {"a": 1.0}})
+
+
+def test_a_run_holds_hits_best_first_whatever_order_they_come_in() -> None:
+    run = RankedRun({})
+    run.add("in order", {"b": 0.9, "a": 0.5, "c": 0.1})
+    run.add("not so", {"c": 0.1, "b": 0.5, "a": 0.5, "d": 0.9})
+    run.add("nothing", {})
+    assert {query: list(run[query].items()) for query in run} == {
+        "in order": [("b", 0.9), ("a", 0.5), ("c", 0.1)],
+        "not so": [("d", 0.9), ("a", 0.5), ("b", 0.5), ("c", 0.1)],
+        "nothing": [],
+    }

@@ -19,6 +19,7 @@ from scenesearch.relevance import (
     Known,
     band,
     known_to_json,
+    nearest_known,
     read_calibration,
     read_picture_calibration,
 )
@@ -152,6 +153,15 @@ def test_a_picture_near_to_any_text_is_penalised():
     pictures = np.array([[1.0, 0.0], [0.0, -1.0]], np.float32)
     assert list(KNOWN.hub_penalty(pictures)) == [0, 0]
     assert list(replace(KNOWN, hubness=0.5).hub_penalty(pictures)) == pytest.approx([0.5, 0.0])
+
+
+@pytest.mark.parametrize("pictures", [0, 1, 2, 51, 64, 65, 200])
+def test_the_cosines_of_few_pictures_are_those_of_many(pictures: int) -> None:
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(pictures, 8)).astype(np.float32)
+    texts = rng.normal(size=(20, 8)).astype(np.float32)
+    expected = np.sort(vectors.astype(np.float64) @ texts.T, axis=1)[:, -3:].mean(axis=1)
+    np.testing.assert_allclose(nearest_known(vectors, texts, 3), expected, atol=1e-5)
 
 
 def test_known_texts_are_read_back_as_they_were_declared():
