@@ -85,9 +85,10 @@ def _cosines(vectors: NDArray[np.float32], texts: NDArray[np.float32]) -> NDArra
     """All cosines, `(n, dimension)` and `(texts, dimension)` -> `(n, texts)`."""
     if not 0 < len(vectors) <= _FEW:
         return vectors @ texts.T
-    # Two rows at a time: so small a product numpy's BLAS works out here and now. For the 50 pictures
-    # of a search it wakes a second thread, and waits for it on a busy machine: 0.2 ms when all is
-    # quiet, either way, but 5 ms in the mean (p95 32 ms) on two busy cores against 0.6 (0.3).
+    # Two rows at a time: so small a product numpy's BLAS works out here and now. For the 50
+    # pictures of a search it wakes a second thread, and waits for it on a busy machine: 0.2 ms
+    # when all is quiet, either way, but 5 ms in the mean (p95 32 ms) on two busy cores against
+    # 0.6 (0.3).
     rows = [vectors[start : start + 2] @ texts.T for start in range(0, len(vectors), 2)]
     return np.concatenate(rows)
 
