@@ -2,6 +2,7 @@
 
     python -m tests.bench_load                    a minute embedded, a minute over the loopback
     python -m tests.bench_load --minutes 30       a soak: are memory and file handles flat?
+    python -m tests.bench_load --minutes 30 --rest 0.5       the same beside other work
 
 Readers ask with the bundled encoder through the Searcher, as page and command line do; the writer
 replaces pictures and moves the alias between two collections. Prints reads, failed reads, p50 and
@@ -20,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -51,7 +53,7 @@ WORDS = tuple(
 class Load:
     """What a run of the load has seen; times in milliseconds."""
 
-    times_ms: list[float] = field(default_factory=list)
+    times_ms: "array[float]" = field(default_factory=lambda: array("d"))  # memory is measured
     failures: Counter[str] = field(default_factory=Counter)
     writes: int = 0
     swaps: int = 0
@@ -80,7 +82,7 @@ def points(encoder: OnnxEncoder, rng: np.random.Generator, ids: range) -> list[P
     ]
 
 
-def run(store: VectorStore, encoder: OnnxEncoder, seconds: float) -> Load:
+def run(store: VectorStore, encoder: OnnxEncoder, seconds: float, rest_s: float) -> Load:
     rng, load = np.random.default_rng(0), Load()
     for number in (1, 2):
         store.create_collection(
@@ -108,6 +110,7 @@ def run(store: VectorStore, encoder: OnnxEncoder, seconds: float) -> Load:
                 load.times_ms.append(took)
                 if failure:
                     load.failures[failure[:200]] += 1
+            time.sleep(rest_s)
 
     def write() -> None:
         while time.monotonic() < stop:
@@ -188,6 +191,9 @@ def report(name: str, load: Load) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=1.0, help="Of each home; default: 1.")
+    parser.add_argument(
+        "--rest", type=float, default=0.0, metavar="SECONDS", help="Of a reader after each read."
+    )
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -198,7 +204,7 @@ def main() -> None:
     failed = 0
     for name, home in HOMES.items():
         with home() as store:
-            load = run(store, encoder, 60 * options.minutes)
+            load = run(store, encoder, 60 * options.minutes, options.rest)
         print(report(name, load), flush=True)
         for failure, count in load.failures.most_common(5):
             print(f"  {count} x {failure}")
