@@ -82,7 +82,7 @@ def points(encoder: OnnxEncoder, rng: np.random.Generator, ids: range) -> list[P
     ]
 
 
-def run(store: VectorStore, encoder: OnnxEncoder, seconds: float, rest_s: float) -> Load:
+def run(store: VectorStore, encoder: OnnxEncoder, seconds: float, rest_s: float = 0.0) -> Load:
     rng, load = np.random.default_rng(0), Load()
     for number in (1, 2):
         store.create_collection(

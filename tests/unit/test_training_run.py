@@ -41,6 +41,7 @@ def assert_equal_runs(one: Path, other: Path) -> None:
     assert (one / saved).read_bytes() == (other / saved).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(data, tmp_path):
     go(recipe_for(data), tmp_path / "whole")
     out = tmp_path / "killed"

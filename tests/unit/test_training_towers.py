@@ -97,6 +97,7 @@ def test_every_weight_is_in_one_part_once(clip):
     }
 
 
+@pytest.mark.slow
 def test_siglip_reads_a_text_as_if_padded_to_its_full_length(clip, tmp_path):
     folder = write_siglip(tmp_path / "siglip", clip)
     towers = load_towers(folder)
@@ -184,6 +185,7 @@ def test_the_bundled_encoder_comes_back_from_its_graphs():
     assert np.allclose(unit(text), encoder.encode_texts(TEXTS[1:]), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_graphs_that_drift_from_torch_are_refused_with_the_figure(clip, tmp_path, monkeypatch):
     towers = load_towers(clip)
     right = export.export_image_tower
@@ -203,6 +205,7 @@ def test_graphs_that_drift_from_torch_are_refused_with_the_figure(clip, tmp_path
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_int8_is_refused_without_pictures_to_judge_it_by(clip, tmp_path):
     with pytest.raises(ExportError, match=r"int8 for tiny .* 50 are needed, 0 are given"):
         export_towers(load_towers(clip), tmp_path / "out", name="tiny", precision="int8", facts={})

@@ -158,6 +158,7 @@ def run(folder, part, **inputs):
     return session.run(None, inputs)[0]
 
 
+@pytest.mark.slow
 def test_the_graphs_have_the_contracts_names_and_free_axes(exported):
     folder, _ = exported
     ports = {}
@@ -175,6 +176,7 @@ def test_the_graphs_have_the_contracts_names_and_free_axes(exported):
     }
 
 
+@pytest.mark.slow
 def test_padding_and_company_change_no_text_vector(exported):
     folder, _ = exported
     alone = run(
@@ -190,6 +192,7 @@ def test_padding_and_company_change_no_text_vector(exported):
     assert np.abs(together[0] - together[1]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_company_changes_no_image_vector(exported):
     folder, _ = exported
     pixels = np.random.default_rng(0).uniform(-1, 1, (3, 3, 64, 64)).astype(np.float32)
@@ -197,6 +200,7 @@ def test_company_changes_no_image_vector(exported):
     assert np.abs(alone[0] - run(folder, "image.onnx", pixel_values=pixels)[1]).max() < 1e-5
 
 
+@pytest.mark.slow
 def test_the_graphs_say_what_torch_says(exported):
     folder, bases = exported
     rng = np.random.default_rng(1)
@@ -215,6 +219,7 @@ def test_the_graphs_say_what_torch_says(exported):
         assert cosine.min() > 0.999  # float16 and int8 storage
 
 
+@pytest.mark.slow
 def test_the_graphs_carry_no_path_of_the_machine_that_made_them(exported):
     folder, _ = exported
     for part in ("image.onnx", "text.onnx"):
