@@ -91,6 +91,14 @@ class Feedback:
             self._table.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", rows)
         return len(rows)
 
+    def take_over(self, marks: Iterable[Mark]) -> int:
+        """Keep marks of elsewhere where nothing is said yet of text and picture; how many."""
+        before = self.count()
+        rows = [(_checked(m.text), m.image_id, int(m.right), m.marked) for m in marks]
+        with self._faults():
+            self._table.executemany("INSERT OR IGNORE INTO marks VALUES (?, ?, ?, ?)", rows)
+        return self.count() - before
+
     def forget(self, text: str, image_ids: Iterable[str] | None = None) -> int:
         """Take back what was said of these pictures, or of all, for the text; how many went."""
         text = _checked(text)

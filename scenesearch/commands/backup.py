@@ -1,6 +1,7 @@
 """`scenesearch library backup | restore`: a library in one file."""
 
-from contextlib import suppress
+import json
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,8 +13,9 @@ from scenesearch.commands.common import library_name, open_store
 from scenesearch.console import JsonOption, print_json, progress_bar, read_settings, say
 
 if TYPE_CHECKING:
+    from scenesearch.feedback import Mark
     from scenesearch.settings import Settings
-    from scenesearch.store.backup import Contents
+    from scenesearch.store.backup import Beside, Contents
 
 
 def backup(
@@ -24,7 +26,7 @@ def backup(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a library into one file: vectors, metadata, which encoder; no pictures.
+    """Write a library into one file: vectors, metadata, feedback, which encoder; no pictures.
 
     `library restore` brings it back, here or on another machine, embedded or into a server.
     """
@@ -39,7 +41,7 @@ def backup(
             store,
             name,
             file,
-            sources=settings.library_dir(name) / "sources.json",
+            beside=_read_beside(settings.library_dir(name)),
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
             on_wait=waiting,
         )
@@ -92,11 +94,7 @@ def restore(
                         task, completed=done, total=total
                     ),
                 )
-            sources = found.sources()
-            own = settings.library_dir(name) / "sources.json"
-            if sources is not None and not own.exists():
-                own.parent.mkdir(parents=True, exist_ok=True)
-                own.write_bytes(sources)
+            _take_over(found.beside(), settings.library_dir(name))
     if not check:
         _say_what_is_missing(settings, contents)
     if as_json:
@@ -111,6 +109,42 @@ def restore(
         )
     else:
         typer.echo(f"{collection}: {contents.points} pictures, live as library {name}")
+
+
+def _read_beside(own: Path) -> "Beside":
+    from scenesearch.feedback import FILE_NAME, Feedback
+    from scenesearch.store.backup import BackupError, Beside
+    from ui.kept import FILE_NAME as SAVED
+    from ui.kept import read_saved
+
+    marks: list[Mark] = []
+    if (own / FILE_NAME).is_file():
+        with closing(Feedback(own / FILE_NAME)) as table:
+            marks = table.all()
+    try:
+        sources = json.loads((own / "sources.json").read_bytes())
+    except FileNotFoundError:  # filled from archives or addresses
+        sources = {}
+    except ValueError as error:
+        raise BackupError(f"{own / 'sources.json'} is damaged: {error}") from None
+    return Beside(sources, tuple(marks), tuple(read_saved(own / SAVED)))
+
+
+def _take_over(beside: "Beside", own: Path) -> None:
+    """What the library here has already stays as it is."""
+    from scenesearch.feedback import FILE_NAME, Feedback
+    from ui.kept import FILE_NAME as SAVED
+    from ui.kept import save_request
+
+    own.mkdir(parents=True, exist_ok=True)
+    if beside.sources and not (own / "sources.json").exists():
+        (own / "sources.json").write_text(json.dumps(beside.sources), encoding="utf-8")
+    if beside.marks:
+        with closing(Feedback(own / FILE_NAME)) as table:
+            table.take_over(beside.marks)
+    if not (own / SAVED).exists():
+        for text in reversed(beside.requests):
+            save_request(own / SAVED, text)
 
 
 def _say_what_is_missing(settings: "Settings", contents: "Contents") -> None:

@@ -7,6 +7,8 @@ The file is a plain zip, so that anything can look into it:
     points/000000.jsonl       payloads, an object a line, of up to 2,000 pictures
     vectors/000000.npy        their vectors in the same order, float32 (n, dimension)
     library/sources.json      the folders the library was filled from: they decide image ids
+    library/feedback.json     which hits were said to be right or wrong
+    library/requests.json     what visitors of the page saved
 
 The zip's comment is the SHA-256 of scenesearch-backup.json: a byte changed anywhere is noticed.
 Pictures and encoders are not in it, pickles never. A file may come from a stranger: it is read
@@ -20,9 +22,9 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -32,6 +34,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from scenesearch.errors import SceneSearchError
+from scenesearch.feedback import Mark
 from scenesearch.images import atomic_writer
 from scenesearch.library import MetadataType
 from scenesearch.store import catalog
@@ -41,13 +44,15 @@ from scenesearch.store.pages import PAGE, OnWait, pages
 from scenesearch.store.payload import check_image_id, key_path
 
 FORMAT = "scenesearch-backup"
-VERSION = 1
+VERSION = 2  # 1 had no feedback and no requests; it is read all the same
 
 _MANIFEST = "scenesearch-backup.json"
 _SOURCES = "library/sources.json"
+_FEEDBACK = "library/feedback.json"
+_REQUESTS = "library/requests.json"
 _MOST_MANIFEST_BYTES = 256 * 2**20  # 100 million points need 25 MB
 _MOST_PART_BYTES = 256 * 2**20
-_MOST_SOURCES_BYTES = 4 * 2**20
+_MOST_FILE_BYTES = 64 * 2**20
 _MOST_DEPTH = 8  # of lists and objects in a payload
 _UNIT = 1e-3  # how far a vector's length may be from 1
 
@@ -75,9 +80,19 @@ class _Chunk(_Declared):
 
 
 class _File(_Declared):
-    name: Literal["library/sources.json"]
+    name: Literal["library/sources.json", "library/feedback.json", "library/requests.json"]
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    bytes: int = Field(gt=0, le=_MOST_SOURCES_BYTES)
+    bytes: int = Field(gt=0, le=_MOST_FILE_BYTES)
+
+
+_Request = Annotated[str, Field(min_length=1, max_length=10_000)]
+
+
+class _Mark(_Declared):
+    text: _Request
+    image_id: str = Field(min_length=1, max_length=4096)
+    mark: Literal["right", "wrong"]
+    marked: str = Field(max_length=64)
 
 
 class _DeclaredField(_Declared):
@@ -109,7 +124,7 @@ class _Manifest(_Declared):
     spec: _Spec
     points: int = Field(ge=0)
     chunks: tuple[_Chunk, ...]
-    files: Annotated[tuple[_File, ...], Field(max_length=1)] = ()
+    files: Annotated[tuple[_File, ...], Field(max_length=3)] = ()
 
 
 @dataclass(frozen=True)
@@ -123,19 +138,29 @@ class Contents:
     points: int
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What a library has beside its collection: folder -> prefix of its image ids, what was said
+    of hits, and saved requests."""
+
+    sources: Mapping[str, str] = field(default_factory=dict)
+    marks: tuple[Mark, ...] = ()
+    requests: tuple[str, ...] = ()
+
+
 def write_backup(
     store: VectorStore,
     library: str,
     file: Path,
     *,
-    sources: Path | None = None,
+    beside: Beside | None = None,
     on_progress: Progress | None = None,
     on_wait: OnWait | None = None,
 ) -> Contents:
-    """Write the library's live collection; the file appears when it is whole.
+    """Write the library's live collection and what is beside it; the file appears when it is whole.
 
-    `sources` is the library's sources.json. Points that are written or deleted meanwhile may be
-    in it or not. Raises BackupError when the file is there already.
+    Points that are written or deleted meanwhile may be in it or not. Raises BackupError when the
+    file is there already.
     """
     if file.exists():
         raise BackupError(f"{file} is there already: give another name")
@@ -160,9 +185,17 @@ def write_backup(
                 written += len(page)
                 if on_progress is not None:
                     on_progress(written, max(total, written))
-            files = []
-            if sources is not None and sources.is_file():
-                files.append(_put(archive, _SOURCES, sources.read_bytes()))
+            beside = beside or Beside()
+            kept = {
+                _SOURCES: dict(beside.sources),
+                _FEEDBACK: [mark.to_json() for mark in beside.marks],
+                _REQUESTS: list(beside.requests),
+            }
+            files = [
+                _put(archive, part, json.dumps(content).encode())
+                for part, content in kept.items()
+                if content
+            ]
             created = datetime.now(UTC).isoformat(timespec="seconds")
             manifest = {
                 "format": FORMAT,
@@ -195,7 +228,7 @@ class Backup:
             encoder=declared.encoder,
             fingerprint=declared.fingerprint,
             dimension=declared.dimension,
-            fields=tuple(PayloadField(**field.model_dump()) for field in declared.fields),
+            fields=tuple(PayloadField(**one.model_dump()) for one in declared.fields),
             image_fingerprint=declared.image_fingerprint,
             created=declared.created,
             words=declared.words,
@@ -207,16 +240,16 @@ class Backup:
     def verify(self, on_progress: Progress | None = None) -> None:
         """Read and check every part."""
         done = 0
-        for field in self.contents.spec.fields:
-            with self._refusing(f"the field {field.name!r}"):
-                key_path(field.name)
+        for declared in self.contents.spec.fields:
+            with self._refusing(f"the field {declared.name!r}"):
+                key_path(declared.name)
         for points in self.chunks():
             done += len(points)
             if on_progress is not None:
                 on_progress(done, self.contents.points)
         if done != self.contents.points:
             self._refuse(f"it says {self.contents.points} pictures and holds {done}")
-        self.sources()
+        self.beside()
 
     def chunks(self) -> Iterator[list[Point]]:
         """The points, in pieces of at most 2,000."""
@@ -228,17 +261,29 @@ class Backup:
                 for payload, vector in zip(payloads, vectors, strict=True)
             ]
 
-    def sources(self) -> bytes | None:
-        """The library's sources.json, a JSON object of folder -> prefix; None when without."""
-        if not self._manifest.files:
-            return None
-        (part,) = self._manifest.files
-        data = self._part(part.name, part.bytes, part.sha256)
-        try:
-            TypeAdapter(dict[str, str]).validate_json(data)
-        except ValidationError:
-            self._refuse(f"{part.name} is no table of folders")
-        return data
+    def beside(self) -> Beside:
+        """What the library had beside its collection."""
+        sources: dict[str, str] = {}
+        marks: list[_Mark] = []
+        requests: list[str] = []
+        for part in self._manifest.files:
+            data = self._part(part.name, part.bytes, part.sha256)
+            try:
+                if part.name == _SOURCES:
+                    sources = TypeAdapter(dict[str, str]).validate_json(data)
+                elif part.name == _FEEDBACK:
+                    marks = TypeAdapter(list[_Mark]).validate_json(data)
+                else:
+                    requests = TypeAdapter(list[_Request]).validate_json(data)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                self._refuse(f"{part.name}{f', {where}' if where else ''}: {first['msg']}")
+        return Beside(
+            sources,
+            tuple(Mark(m.text, m.image_id, m.mark == "right", m.marked) for m in marks),
+            tuple(requests),
+        )
 
     def _read_manifest(self) -> _Manifest:
         try:

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from scenesearch.feedback import Mark
 from scenesearch.library import GeoPoint
-from scenesearch.store.backup import Backup, BackupError, open_backup, restore, write_backup
+from scenesearch.store.backup import Backup, BackupError, Beside, open_backup, restore, write_backup
 from scenesearch.store.base import CollectionSpec, Point, StoreUnavailable, VectorStore
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
@@ -24,6 +25,11 @@ from tests.integration.test_store_contract import HOMES, opened
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning")
 
 FIELDS = (*BUILTIN_FIELDS, PayloadField("photo date.v2", "keyword", "Theirs"))
+BESIDE = Beside(
+    {"/pictures": ""},
+    (Mark("a boat", "trip/boat.jpg", right=True, marked="2026-11-25T06:00:00Z"),),
+    ("a boat tag:sea", "cats"),
+)
 PAYLOADS: dict[str, dict[str, Any]] = {
     "trip/boat.jpg": {
         "path": "/pictures/trip/boat.jpg",
@@ -88,12 +94,10 @@ def test_there_and_back_through_both_homes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("scenesearch.store.pages.PAGE", 3)
-    sources = tmp_path / "sources.json"
-    sources.write_text('{"/pictures": ""}')
     with closing(EdgeStore(tmp_path / "origin")) as embedded:
         written = fill(embedded, name, extra=5)
         spec = embedded.describe(name)
-        write_backup(embedded, name, tmp_path / "there.zip", sources=sources)
+        write_backup(embedded, name, tmp_path / "there.zip", beside=BESIDE)
     with opened(home, tmp_path / "other") as store:
         assert brought_back(tmp_path / "there.zip", store, name) == f"{name}-colour-1"
         assert store.describe(name) == spec
@@ -111,15 +115,13 @@ def test_there_and_back_through_both_homes(
             np.testing.assert_allclose(back[image_id].vector, point.vector, atol=1e-6)
 
 
-def test_a_backup_keeps_the_folders_that_decide_image_ids(good: Path, tmp_path: Path) -> None:
-    sources = tmp_path / "sources.json"
-    sources.write_text('{"/pictures": ""}')
+def test_a_backup_keeps_folders_feedback_and_saved_requests(good: Path, tmp_path: Path) -> None:
     with closing(EdgeStore(tmp_path / "origin")) as store:
-        write_backup(store, "pets", tmp_path / "with.zip", sources=sources)
+        write_backup(store, "pets", tmp_path / "with.zip", beside=BESIDE)
     with open_backup(tmp_path / "with.zip") as backup:
-        assert backup.sources() == b'{"/pictures": ""}'
+        assert backup.beside() == BESIDE
     with open_backup(good) as backup:
-        assert backup.sources() is None
+        assert backup.beside() == Beside()
 
 
 def test_no_backup_is_overwritten(good: Path, tmp_path: Path) -> None:
@@ -258,6 +260,12 @@ def array(manifest: dict[str, Any], parts: dict[str, bytes], value: np.ndarray) 
     del manifest["chunks"][0]["vectors"]["bytes"]
 
 
+def beside(manifest: dict[str, Any], parts: dict[str, bytes], name: str, content: object) -> None:
+    data = parts[name] = json.dumps(content).encode()
+    declared = {"name": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    manifest["files"].append(declared)
+
+
 UNIT = np.eye(4, dtype=np.float32)[:3]
 ROW = b'{"image_id": "a.jpg"}'
 
@@ -265,7 +273,7 @@ ROW = b'{"image_id": "a.jpg"}'
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m, p: m.update(version=2), "written by a later version"),
+        (lambda m, p: m.update(version=3), "written by a later version"),
         (lambda m, p: m.update(format="zip"), "format: Input should be"),
         (lambda m, p: m["spec"].update(library="../up"), "spec.library"),
         (lambda m, p: m["spec"].update(dimension=10**9), "spec.dimension"),
@@ -297,6 +305,11 @@ ROW = b'{"image_id": "a.jpg"}'
         (lambda m, p: array(m, p, UNIT * np.nan), "not of unit length"),
         (lambda m, p: p.update({"vectors/000000.npy": b"\x93NUMPY\x01\x00" + b"x" * 168})
          or m["chunks"][0]["vectors"].pop("bytes"), "is no array"),
+        (lambda m, p: beside(m, p, "../up.json", []), "files.0.name"),
+        (lambda m, p: beside(m, p, "library/sources.json", {"/": 1}), r"sources\.json, /: Input"),
+        (lambda m, p: beside(m, p, "library/feedback.json", [{"text": "a", "image_id": "b",
+         "mark": "maybe", "marked": ""}]), r"feedback\.json, 0\.mark: Input should be"),
+        (lambda m, p: beside(m, p, "library/requests.json", ["a" * 20_000]), "at most 10000"),
     ],
 )  # fmt: skip
 def test_a_forged_file_is_refused_before_anything_is_written(

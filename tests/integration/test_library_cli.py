@@ -203,6 +203,7 @@ def test_promote_without_a_build_says_how_to_make_one(run: CommandLine, library:
 def test_a_backup_is_restored_under_another_name_and_searched(
     run: CommandLine, library: Path, tmp_path: Path
 ) -> None:
+    run("feedback", "right", "a sunset", "red.png")
     assert run("library", "backup", "photos", "--out", "photos.zip").out.startswith(
         "photos.zip: 8 pictures of photos-tiny-1, encoder tiny"
     )
@@ -214,6 +215,8 @@ def test_a_backup_is_restored_under_another_name_and_searched(
     assert "not on this machine" not in restored.err
     found = run("search", "red", "--library", "copy", "--json", "--min-relevance", 0).document
     assert found["hits"][0]["image_id"] == "red.png"
+    said = run("feedback", "list", "--library", "copy", "--json").document
+    assert [(mark["text"], mark["image_id"]) for mark in said] == [("a sunset", "red.png")]
     # The folders came along: the same pictures have the same ids and are known.
     assert run("ingest", library, "--library", "copy", "--json").document["skipped"] == 8
     (tmp_path / "photos.zip").write_bytes((tmp_path / "photos.zip").read_bytes()[:-500])

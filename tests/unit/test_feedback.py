@@ -28,6 +28,15 @@ def test_the_last_word_on_a_picture_counts(feedback: Feedback) -> None:
     ]
 
 
+def test_marks_of_elsewhere_do_not_overrule_what_was_said_here(feedback: Feedback) -> None:
+    feedback.mark("snow", ["a.jpg"], right=True)
+    elsewhere = [
+        Mark("snow", name, right=False, marked="2026-01-01") for name in ("a.jpg", "b.jpg")
+    ]
+    assert feedback.take_over(elsewhere) == 1
+    assert feedback.of("snow") == (("a.jpg",), ("b.jpg",))
+
+
 def test_marks_are_kept_when_the_table_is_opened_again(tmp_path: Path) -> None:
     first, second = Feedback(tmp_path / "f.sqlite"), Feedback(tmp_path / "f.sqlite")
     first.mark("snow", ["a.jpg"], right=True)
