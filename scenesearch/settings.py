@@ -126,6 +126,11 @@ class Settings(BaseSettings):
     page_upload_mb: int = Field(
         default=50, ge=1, le=1024, description="Largest file a visitor of the page may upload, MB."
     )
+    page_hosts: str = Field(
+        default="",
+        description="Names under which visitors reach the page, with ',' between them, "
+        "'*.example.org' for all of a domain; empty: on localhost its own names, else any.",
+    )
     page_password: SecretStr | None = Field(
         default=None,
         description="Hash of the page's password; `scenesearch ui --hash-password` makes it.",

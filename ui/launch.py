@@ -52,9 +52,8 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     app = Path(__file__).with_name("app.py")
     wanted = _server_options(address, port, _started_with.page_upload_mb)
     options = [f"--{name}={value}" for name, value in wanted.items()]
-    if address in _LOOPBACK:
-        # A name that an attacker's DNS points at this machine must not reach private pictures.
-        options += [f"--server.allowedHosts={host}" for host in ("localhost", "127.0.0.1", "::1")]
+    # A name that an attacker's DNS points at this machine must not reach private pictures.
+    options += [f"--server.allowedHosts={host}" for host in _hosts(_started_with.page_hosts)]
     logs.configure(_started_with, service=True)
     close = metrics.serve(_started_with.metrics_address) if _started_with.metrics_address else None
     host = f"[{address}]" if ":" in address else address
@@ -84,6 +83,13 @@ def warm_up() -> None:
 
     with suppress(SceneSearchError), resources.searching():  # the page tells what is wrong
         pass
+
+
+def _hosts(named: str) -> tuple[str, ...]:
+    """The names that requests may be addressed to; none for any."""
+    if hosts := tuple(host.strip() for host in named.split(",") if host.strip()):
+        return hosts
+    return _LOOPBACK if _is_local else ()
 
 
 def _server_options(address: str, port: int, upload_mb: int) -> dict[str, str | int]:

@@ -226,5 +226,28 @@ def test_page_evaluation_and_backup_work_on_what_was_ingested(start: Started, wo
     serving.communicate(timeout=30)
 
 
+def test_the_page_answers_under_its_own_names_alone(start: Started, world: Path) -> None:
+    port = free_port()
+    serving = start(
+        *scenesearch("ui", "--address", "0.0.0.0", "--port", port),  # noqa: S104
+        SCENESEARCH_PAGE_HOSTS="localhost, photos.example.org",
+    )
+    assert answered(f"http://127.0.0.1:{port}/_stcore/health", serving) == "ok"
+    assert asked_to_stream(port, "photos.example.org") == 101
+    assert asked_to_stream(port, f"localhost:{port}") == 101
+    assert asked_to_stream(port, f"evil.example:{port}") == 403
+
+
+def asked_to_stream(port: int, host: str) -> int:
+    """The status for a browser that opened http://HOST/ and asks for the page's WebSocket."""
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(
+            f"GET /_stcore/stream HTTP/1.1\r\nHost: {host}\r\nOrigin: http://{host}\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
+        )
+        return int(connection.makefile("rb").readline().split()[1])
+
+
 def test_training_says_its_help(start: Started) -> None:
     assert "--recipe" in finished(start(*scenesearch("train", "--help")))
