@@ -40,7 +40,14 @@ from scenesearch.request import (
     Upload,
     Words,
 )
-from scenesearch.store.base import RESCORED, ScoredPoint, StoreError, VectorStore, check_encoder
+from scenesearch.store.base import (
+    RESCORED,
+    Point,
+    ScoredPoint,
+    StoreError,
+    VectorStore,
+    check_encoder,
+)
 from scenesearch.store.conditions import declared_field, facet_field
 from scenesearch.store.fields import PayloadField, by_name
 from scenesearch.store.filters import Filter, Has, Not, OneOf
@@ -85,6 +92,13 @@ MAX_COUNTED = 100
 
 # How long values are believed to be all: an ingest may add some.
 _VALUES_FRESH_S = 5.0
+
+# How long the picture that a name ends is believed to be the only one, and so many names are kept.
+_NAMES_FRESH_S = 60.0
+_MAX_NAMES = 1000
+
+# Points at once where all that pass a filter are listed: each time the engine finds them anew.
+_LISTED = 10_000
 
 # More than the page, so that copies and a next page are seen without asking twice.
 _SPARE = 16
@@ -166,6 +180,7 @@ class Searcher:
         self._settle()
         self._max_megapixels = max_megapixels
         self._known_values: dict[str, tuple[list[str], float]] = {}
+        self._known_names: dict[tuple[str, str], tuple[str, float]] = {}
         self._calibration = self._among_own(
             read_calibration(encoder.info.calibration, encoder.info.dimension)
         )
@@ -373,18 +388,26 @@ class Searcher:
 
         Raises QueryError when no id or several do.
         """
+        key = self._collection, name
+        known, read_at = self._known_names.get(key, (name, 0.0))
         try:
-            if name in self._store.retrieve(self._collection, [name]):
-                return name
+            there = self._store.retrieve(self._collection, [name, known])
         except StoreError:  # no id at all, as half a character is
             raise QueryError(f"like:{name!r} cannot name a picture") from None
+        if name in there:
+            return name
+        if known in there and time.monotonic() - read_at < _NAMES_FRESH_S:
+            return known
         wanted = f"/{name.casefold().lstrip('/')}"
         found = [
             point.image_id
-            for point in self._store.scroll(self._collection, payload=(), batch_size=10_000)
+            for point in self._store.scroll(self._collection, payload=(), batch_size=_LISTED)
             if _ends_with(point.image_id, wanted)
         ]
         if len(found) == 1:
+            if len(self._known_names) >= _MAX_NAMES:
+                self._known_names.clear()
+            self._known_names[key] = found[0], time.monotonic()
             return found[0]
         if found:
             listed = ", ".join(sorted(found)[:3])
@@ -440,7 +463,10 @@ class Searcher:
         self, request: Request, aim: Aim | None, where: Filter, notices: list[str]
     ) -> _Fetch:
         if aim is None:
-            return self._of_list(self._browsed(request.sort, where))
+            keys = self._browsed(request.sort, where)
+            return self._whole(
+                lambda n: [_Candidate(ScoredPoint(key[-1], 0.0, {}), 1.0, key) for key in keys[:n]]
+            )
         if request.sort is not None:
             payload = (request.sort.field,)
             found, complete = self._relevant(aim, where, request.min_relevance, payload=payload)
@@ -451,7 +477,8 @@ class Searcher:
                 replace(candidate, key=_sort_key(candidate.point, field, request.sort))
                 for candidate in found
             ]
-            return self._of_list(sorted(keyed, key=lambda candidate: candidate.key))
+            ordered = sorted(keyed, key=lambda candidate: candidate.key)
+            return self._whole(lambda n: ordered[:n])
 
         def nearest(n: int) -> list[_Candidate]:
             payload = None if n <= _FEW else ("sha256", "phash")
@@ -550,30 +577,33 @@ class Searcher:
                 return kept, below or len(found) < n
             n = min(4 * n, MAX_RELEVANT)
 
-    def _of_list(self, candidates: list[_Candidate]) -> _Fetch:
-        """The first n of them with their whole payloads."""
+    def _whole(self, bare: _Fetch) -> _Fetch:
+        """The same ranking with whole payloads."""
 
         def first(n: int) -> list[_Candidate]:
-            wanted = [candidate.point.image_id for candidate in candidates[:n]]
+            candidates = bare(n)
+            wanted = [candidate.point.image_id for candidate in candidates]
             whole = self._store.retrieve(self._collection, wanted)
             return [
                 replace(candidate, point=replace(point, payload=whole[point.image_id].payload))
-                for candidate in candidates[:n]
+                for candidate in candidates
                 if (point := candidate.point).image_id in whole  # not removed meanwhile
             ]
 
         return first
 
-    def _browsed(self, sort: Order | None, where: Filter) -> list[_Candidate]:
-        """All that passes the filters, by the field or by image id."""
+    def _browsed(self, sort: Order | None, where: Filter) -> list[tuple[Any, ...]]:
+        """Keys of all that passes the filters, in order: by the field or by image id."""
         field = by_name(self.fields)[sort.field] if sort else None
-        keys = (field.name,) if field else ()
-        found = []
-        for point in self._store.scroll(self._collection, where=where, payload=keys):
-            scored = ScoredPoint(point.image_id, 0.0, point.payload)
-            key = _sort_key(scored, field, sort) if field and sort else (point.image_id,)
-            found.append(_Candidate(scored, 1.0, key))
-        return sorted(found, key=lambda candidate: candidate.key)
+        points = self._store.scroll(
+            self._collection,
+            where=where,
+            payload=(field.name,) if field else (),
+            batch_size=_LISTED,
+        )
+        if field is None or sort is None:
+            return sorted((point.image_id,) for point in points)
+        return sorted(_sort_key(point, field, sort) for point in points)
 
     def _counts(
         self, request: Request, aim: Aim | None, where: Filter, notices: list[str]
@@ -639,7 +669,7 @@ def _candidates(points: Sequence[ScoredPoint], aim: Aim) -> list[_Candidate]:
     ]
 
 
-def _sort_key(point: ScoredPoint, field: PayloadField, order: Order) -> tuple[Any, ...]:
+def _sort_key(point: Point | ScoredPoint, field: PayloadField, order: Order) -> tuple[Any, ...]:
     """Orders by the field's value, those without one last, ties by image id; plain JSON values."""
     value = point.payload.get(field.name)
     value = (value[0] if value else None) if isinstance(value, list) else value

@@ -130,6 +130,25 @@ def test_a_name_that_may_be_two_pictures_is_asked_about(photos: Photos) -> None:
         photos.searcher.search(Request((Like("\udcff"),)))
 
 
+def test_the_picture_of_a_name_is_looked_for_once_and_again_when_it_is_gone(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos.add("a/1.jpg", COLOURS["red"])
+    photos.add("far.jpg", COLOURS["blue"])
+    looked = []
+    scroll = photos.store.scroll
+    monkeypatch.setattr(
+        photos.store, "scroll", lambda *a, **options: looked.append(a) or scroll(*a, **options)
+    )
+    assert [photos.searcher.image_id("1") for _ in range(3)] == ["a/1.jpg"] * 3
+    assert len(looked) == 1
+    photos.store.delete("photos", ["a/1.jpg"])
+    photos.add("b/1.jpg", COLOURS["red"])
+    assert photos.searcher.image_id("1") == "b/1.jpg"
+    photos.add("1", COLOURS["red"])  # what is named so outright
+    assert photos.searcher.image_id("1") == "1"
+
+
 def test_an_uploaded_picture_asks(photos: Photos) -> None:
     photos.add("red.jpg", COLOURS["red"])
     photos.add("blue.jpg", COLOURS["blue"])
