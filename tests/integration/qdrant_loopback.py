@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import grpc
@@ -32,7 +33,8 @@ class QdrantLoopback:
     """A server at `port` (gRPC) and `rest_port` until closed.
 
     `failures` are given out one per gRPC call, first to last; `troubles` one per call of the
-    name, by either protocol. A slow call is done, and answered after `slow_s`.
+    name, by either protocol. A slow call is done, and answered after `slow_s`. With a `folder`
+    it keeps its data there.
     """
 
     def __init__(
@@ -41,6 +43,9 @@ class QdrantLoopback:
         api_key: str | None = None,
         read_only_api_key: str | None = None,
         slow_s: float = 1.5,
+        folder: Path | None = None,
+        port: int = 0,
+        rest_port: int = 0,
     ) -> None:
         self.failures: list[tuple[grpc.StatusCode, str]] = []
         self.troubles: dict[str, list[Trouble]] = {}
@@ -48,7 +53,7 @@ class QdrantLoopback:
         self._slow_s = slow_s
         self._api_key = api_key
         self._read_only_api_key = read_only_api_key
-        self._memory = QdrantClient(":memory:")
+        self._memory = QdrantClient(path=str(folder)) if folder else QdrantClient(":memory:")
         self._lock = threading.Lock()  # the in-memory mode is not thread-safe
         self._server = grpc.server(ThreadPoolExecutor(4))
         for base, register, calls in (
@@ -68,9 +73,9 @@ class QdrantLoopback:
             for name, answer in calls.items():
                 setattr(servicer, name, partial(self._serve, name, answer))
             register(servicer, self._server)
-        self.port = self._server.add_insecure_port("127.0.0.1:0")
+        self.port = self._server.add_insecure_port(f"127.0.0.1:{port}")
         self._server.start()
-        self._rest = RestLoopback(self._serve_rest)
+        self._rest = RestLoopback(self._serve_rest, rest_port)
         self.rest_port = self._rest.port
 
     def close(self) -> None:

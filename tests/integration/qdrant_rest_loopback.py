@@ -24,7 +24,9 @@ class RestLoopback:
     A call gets the memory and returns the result; what is raised is `Refusal`.
     """
 
-    def __init__(self, call: Callable[[str, str | None, Callable[[QdrantClient], Any]], Any]):
+    def __init__(
+        self, call: Callable[[str, str | None, Callable[[QdrantClient], Any]], Any], port: int = 0
+    ) -> None:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -56,7 +58,7 @@ class RestLoopback:
             def log_message(self, format: str, *args: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()

@@ -1,0 +1,76 @@
+"""deploy/smoke_test.sh from the first step to its verdict, with a stand-in for docker."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_ports(number: int) -> list[int]:
+    with ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(number)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """That of an operator whose `docker` is the stand-in."""
+    (tmp_path / "bin").mkdir()
+    docker = tmp_path / "bin" / "docker"
+    docker.write_text(
+        f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tests.docker_stand_in "$@"\n'
+    )
+    docker.chmod(0o755)
+    page, rest, grpc = map(str, free_ports(3))
+    return {
+        "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "TMPDIR": str(tmp_path),
+        "OMP_NUM_THREADS": "1",
+        "STAND_IN_STATE": str(tmp_path / "state"),
+        "PAGE_PORT": page,
+        "QDRANT_PORT": rest,
+        "QDRANT_GRPC_PORT": grpc,
+    }
+
+
+def test_the_script_reaches_its_verdict(environment: dict[str, str]) -> None:
+    if not shutil.which("curl"):
+        pytest.skip("the script needs curl")
+    ran = subprocess.run(
+        [ROOT / "deploy" / "smoke_test.sh"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "VERDICT: the stack works" in ran.stdout
+    assert not list(Path(environment["STAND_IN_STATE"]).iterdir())
+
+
+def test_a_check_that_fails_is_the_verdict(environment: dict[str, str]) -> None:
+    curl = Path(environment["HOME"]) / "bin" / "curl"
+    curl.write_text("#!/bin/sh\necho 200\n")  # as of a server that lets everybody in
+    curl.chmod(0o755)
+    ran = subprocess.run(
+        [ROOT / "deploy" / "smoke_test.sh"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+    assert ran.returncode == 1
+    assert "FAIL  Qdrant answers without a key" in ran.stdout
+    assert "VERDICT: the stack does NOT work" in ran.stdout
