@@ -118,6 +118,7 @@ def run(store: VectorStore, encoder: OnnxEncoder, seconds: float, rest_s: float 
             store.upsert("load", points(encoder, rng, range(first, first + BATCH)))
             load.writes += BATCH
             if load.writes % (BATCH * 20) == 0:
+                store.flush("load")  # as ingest does; else the log of changes grows
                 store.set_alias("load", f"load-lite-{1 + load.swaps % 2}")
                 load.swaps += 1
             time.sleep(PAUSE_S)
@@ -194,6 +195,7 @@ def main() -> None:
     parser.add_argument(
         "--rest", type=float, default=0.0, metavar="SECONDS", help="Of a reader after each read."
     )
+    parser.add_argument("--home", choices=HOMES, action="append", help="Only this one.")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -202,8 +204,8 @@ def main() -> None:
     print(f"{READERS} readers, 1 writer, {PICTURES} pictures, encoder lite\n", flush=True)
     encoder = OnnxEncoder(find_encoder("lite"), threads=1)
     failed = 0
-    for name, home in HOMES.items():
-        with home() as store:
+    for name in options.home or HOMES:
+        with HOMES[name]() as store:
             load = run(store, encoder, 60 * options.minutes, options.rest)
         print(report(name, load), flush=True)
         for failure, count in load.failures.most_common(5):
