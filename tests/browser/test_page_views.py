@@ -5,6 +5,8 @@ Screenshots are left in out/page/, to be looked at.
 
 import base64
 import io
+import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -197,6 +199,36 @@ def test_a_pasted_picture_finds_pictures_like_it(visit: Page, address: str) -> N
     expect(visit.get_by_role("img", name="Your picture pasted.jpg")).to_be_visible(timeout=SLOW_MS)
     expect(pictures(visit).first).to_have_attribute("alt", "red wall", timeout=SLOW_MS)
     leave_shot(visit, "by-picture")
+
+
+def test_a_file_too_large_to_send_is_refused_where_it_was_dropped(
+    visit: Page, address: str
+) -> None:
+    go(visit, address, "/by-picture")
+    settle(visit)
+    visit.locator(".st-key-picture input[type=file]").set_input_files(
+        [{"name": "huge.jpg", "mimeType": "image/jpeg", "buffer": bytes(21 * 2**20)}]
+    )
+    expect(visit.get_by_text("File must be 20.0MB or smaller")).to_be_visible(timeout=SLOW_MS)
+    leave_shot(visit, "too-large")
+    expect(pictures(visit)).to_have_count(0)
+
+
+def test_a_picture_of_too_many_pixels_is_refused_in_words(visit: Page, address: str) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (8, 8)).save(buffer, "PNG")
+    png = bytearray(buffer.getvalue())
+    png[16:24] = struct.pack(">II", 20_000, 20_000)  # what its header says
+    png[29:33] = struct.pack(">I", zlib.crc32(png[12:29]))
+    go(visit, address, "/by-picture")
+    settle(visit)
+    visit.locator(".st-key-picture input[type=file]").set_input_files(
+        [{"name": "bomb.png", "mimeType": "image/png", "buffer": bytes(png)}]
+    )
+    expect(visit.get_by_text("bomb.png cannot be used: 400 megapixels")).to_be_visible(
+        timeout=SLOW_MS
+    )
+    expect(pictures(visit)).to_have_count(0)
 
 
 def test_the_map_shows_what_lies_below_the_brush(visit: Page, address: str) -> None:
