@@ -300,12 +300,11 @@ def _evaluated(
 ) -> "SavedRun":
     """The collection's evaluation: run now with these queries, else the one kept from before."""
     from scenesearch.evaluation.compare import ComparisonError, read_saved
-    from scenesearch.evaluation.evaluate import gallery_fingerprint
-    from scenesearch.evaluation.promotion import saved_evaluations
+    from scenesearch.evaluation.promotion import saved_evaluation, saved_evaluations
     from scenesearch.evaluation.saving import document_of, save
-    from scenesearch.store.pages import pages
 
-    folder = saved_evaluations(settings.library_dir(held.spec.library)) / held.name
+    own = settings.library_dir(held.spec.library)
+    folder = saved_evaluations(own) / held.name
     if queries is not None:
         encoder = library_encoder(settings, None, store, held.name)
         # So that a search in another process waits for a batch of queries at most.
@@ -329,19 +328,10 @@ def _evaluated(
             notes=notes,
         )
         return read_saved(folder)
-    advice = "give --queries FILE to evaluate both now, or --force to do without"
     try:
-        saved = read_saved(folder)
-    except ComparisonError:
-        fail(f"a promote demands an evaluation and {held.name} has none: {advice}")
-    ids = {
-        point.image_id
-        for page in pages(store, held.name, payload=(), on_wait=waiting)
-        for point in page
-    }
-    if saved.gallery_fingerprint != gallery_fingerprint(ids):
-        fail(f"the evaluation of {held.name} is of other pictures than it holds now: {advice}")
-    return saved
+        return saved_evaluation(store, own, held.name, on_wait=waiting)
+    except ComparisonError as error:
+        fail(f"{error}: give --queries FILE to evaluate both now, or --force to do without")
 
 
 def rollback(library: LibraryArgument = None, as_json: JsonOption = False) -> None:

@@ -10,7 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scenesearch.evaluation.compare import SIGNIFICANT, Comparison, Difference
+from scenesearch.evaluation.compare import (
+    SIGNIFICANT,
+    Comparison,
+    ComparisonError,
+    Difference,
+    SavedRun,
+    read_saved,
+)
+from scenesearch.evaluation.evaluate import gallery_fingerprint
 from scenesearch.store.base import VectorStore
 from scenesearch.store.pages import OnWait, pages
 
@@ -57,6 +65,32 @@ def gap(store: VectorStore, live: str, new: str, *, on_wait: OnWait | None = Non
             elif held.pop(point.image_id) != point.payload.get("sha256"):
                 changed.append(point.image_id)
     return Gap(tuple(sorted(held)), tuple(sorted(changed)), tuple(sorted(extra)))
+
+
+def saved_evaluation(
+    store: VectorStore, library_dir: Path, collection: str, *, on_wait: OnWait | None = None
+) -> SavedRun:
+    """The collection's evaluation kept from before.
+
+    Raises ComparisonError when there is none, or when it was of other pictures than the
+    collection holds now.
+    """
+    try:
+        saved = read_saved(saved_evaluations(library_dir) / collection)
+    except ComparisonError as error:
+        raise ComparisonError(
+            f"a promote demands an evaluation and {collection} has none"
+        ) from error
+    ids = {
+        point.image_id
+        for page in pages(store, collection, payload=(), on_wait=on_wait)
+        for point in page
+    }
+    if saved.gallery_fingerprint != gallery_fingerprint(ids):
+        raise ComparisonError(
+            f"the evaluation of {collection} is of other pictures than it holds now"
+        )
+    return saved
 
 
 def losses(comparison: Comparison) -> tuple[Difference, ...]:

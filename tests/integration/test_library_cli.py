@@ -1,6 +1,7 @@
 """`scenesearch library`: build, promote, roll back, list, prune, as a person drives them."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import onnx
 import pytest
 from PIL import Image
 
+from scenesearch.store.edge import EdgeStore
 from tests.cli import CommandLine
 from tests.tiny_encoder import WORD_VECTORS, declare, write_tiny_encoder
 
@@ -139,6 +141,21 @@ def test_a_requirement_that_is_not_met_stops_a_promote(
     assert refused.document["reasons"] == ["recall@1 is 1.0000, required > 1"]
     assert refused.document["promoted"] is False
     assert run(*words, "recall@1>=100%").status == 0
+
+
+def test_an_evaluation_of_other_pictures_than_there_are_now_stops_a_promote(
+    run: CommandLine, library: Path, tmp_path: Path
+) -> None:
+    run("library", "build", "--encoder", retold_encoder(tmp_path / "retold"))
+    evaluated = ("library", "promote", "--queries", "queries.csv", "--require", "recall@1>1")
+    assert run(*evaluated).status == 1
+    with closing(EdgeStore(tmp_path / "data" / "edge")) as store:
+        for collection in store.collections():
+            store.delete(collection, ["red.png"])
+    refused = run("library", "promote")
+    assert refused.status == 2
+    assert "photos-tiny-1 is of other pictures than it holds now: give" in refused.sentence
+    assert run("library", "status", "--json").document["collection"] == "photos-tiny-1"
 
 
 def test_pictures_that_the_new_collection_lacks_stop_a_promote(

@@ -203,7 +203,7 @@ def test_a_collection_is_built_promoted_and_rolled_back(
     page = settled(page)
     assert "3 encoded" in said(page)
     page = next(b for b in page.button if b.label == "Promote it").click().run()
-    assert "it is not measured against the live one" in said(page)
+    assert "a promote demands an evaluation and photos-colour-1 has none" in said(page)
     assert resources.store().resolve(LIBRARY) == "photos-colour-1"
     page.checkbox(key="promote-force").check()
     page = next(b for b in page.button if b.label == "Promote it").click().run()

@@ -232,6 +232,13 @@ def test_two_encoders_are_compared_and_stand_side_by_side(
     page = next(button for button in page.button if button.label == "Ask both").click().run()
     assert not page.exception
     assert texts(page).count("blue.png") == 2
+    # What was measured counts for the pictures that it was measured on.
+    for collection in ("photos-colour-1", "photos-other-1"):
+        resources.store().delete(collection, ["red-00.png"])
+    page = open_view("library").segmented_control(key="part").set_value("Encoders").run()
+    page = next(button for button in page.button if button.label == "Promote it").click().run()
+    assert "of other pictures than it holds now" in said(page)
+    assert resources.store().resolve(LIBRARY) == "photos-colour-1"
 
 
 def test_a_file_without_queries_is_told(tmp_path: Path, colour_encoder: ColourEncoder) -> None:

@@ -10,8 +10,8 @@ import streamlit as st
 from scenesearch.datasets.manifest import MANIFEST_SUFFIXES
 from scenesearch.duplicates import Group
 from scenesearch.errors import SceneSearchError
-from scenesearch.evaluation.compare import ComparisonError, compare, read_saved
-from scenesearch.evaluation.promotion import caution, gap, losses, refusal, saved_evaluations
+from scenesearch.evaluation.compare import ComparisonError, compare
+from scenesearch.evaluation.promotion import caution, gap, losses, refusal, saved_evaluation
 from scenesearch.formats import SUFFIXES
 from scenesearch.rejects import Reject
 from scenesearch.store.base import CollectionMissing, IndexBusy, StoreError, VectorStore
@@ -406,11 +406,11 @@ def _objections(store: VectorStore, live: str, new: str) -> Iterator[str]:
     if lacks:
         yield f"{lacks.sentence(live, new)}; build it again to bring it up to date"
         return
-    folder = saved_evaluations(resources.settings().library_dir(resources.settings().library))
+    own = resources.settings().library_dir(resources.settings().library)
     try:
-        comparison = compare(read_saved(folder / live), read_saved(folder / new))
+        comparison = compare(saved_evaluation(store, own, live), saved_evaluation(store, own, new))
     except ComparisonError as error:
-        yield f"it is not measured against the live one: {error}. The view Evaluation measures both"
+        yield f"{error}: the view Evaluation measures both"
         return
     if worse := losses(comparison):
         yield refusal(worse)
