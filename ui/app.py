@@ -15,6 +15,9 @@ def screen() -> None:
     if not admitted(settings):
         return
     first = st.Page(search.show, title="Search", icon=":material/search:", default=True)
+    shelf = st.Page(
+        library.show, title="Library", icon=":material/photo_library:", url_path="library"
+    )
     pages = [
         first,
         st.Page(
@@ -23,7 +26,7 @@ def screen() -> None:
             icon=":material/image_search:",
             url_path="by-picture",
         ),
-        st.Page(library.show, title="Library", icon=":material/photo_library:", url_path="library"),
+        shelf,
         st.Page(layout.show, title="Map", icon=":material/scatter_plot:", url_path="map"),
         st.Page(
             evaluation.show, title="Evaluation", icon=":material/monitoring:", url_path="evaluation"
@@ -31,6 +34,10 @@ def screen() -> None:
         st.Page(models.show, title="Models", icon=":material/model_training:", url_path="models"),
     ]
     page = st.navigation(pages, position="top")
+    if st.session_state.pop("to_adding", False):
+        st.session_state["part"] = "Add pictures"
+        if page != shelf:
+            st.switch_page(shelf)
     if "next_request" in st.session_state:
         st.session_state["q"] = st.session_state.pop("next_request")
         if page != first:

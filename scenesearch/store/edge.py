@@ -487,7 +487,8 @@ class EdgeStore:
         version = importlib.metadata.version("qdrant-edge-py")
         with self._disk("the store"):
             count = len(self.collections())
-        return f"Qdrant Edge {version}, embedded, {count} collections in {self._files.root}"
+        noun = "collection" if count == 1 else "collections"
+        return f"Qdrant Edge {version}, embedded, {count} {noun} in {self._files.root}"
 
     def close(self) -> None:
         with self._guard:

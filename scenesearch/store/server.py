@@ -536,7 +536,8 @@ class ServerStore:
     def health(self) -> str:
         info = self._read(self._client.info)
         count = len(self.collections())  # unlike the version, this needs the key
-        return f"Qdrant server {info.version} at {self._url}, {count} collections"
+        noun = "collection" if count == 1 else "collections"
+        return f"Qdrant server {info.version} at {self._url}, {count} {noun}"
 
     def close(self) -> None:
         if not self._closed:

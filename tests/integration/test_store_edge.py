@@ -113,7 +113,7 @@ def test_looking_around_and_moving_aliases_needs_no_lock(root: Path) -> None:
         assert store.aliases() == {"photos": NAME}
         assert store.collections() == [NAME]
         assert store.describe("photos") == SPEC
-        assert "1 collections" in store.health()
+        assert "1 collection in" in store.health()
         with pytest.raises(IndexBusy):
             store.delete_collection(NAME)
     assert store.count("photos") == 2

@@ -288,7 +288,7 @@ def test_health_names_version_and_place(loopback: Loopback, store: ServerStore) 
     loopback.answer = lambda method, path: (
         LISTED if path == "/collections" else (200, {}, {"title": "qdrant", "version": "1.19.0"})
     )
-    assert store.health() == f"Qdrant server 1.19.0 at {loopback.url}, 1 collections"
+    assert store.health() == f"Qdrant server 1.19.0 at {loopback.url}, 1 collection"
 
 
 @pytest.mark.parametrize("url", ["ftp://host", "http://host:notaport", "::::"])

@@ -70,7 +70,9 @@ def test_an_empty_library_asks_for_pictures(tmp_path: Path, colour_encoder: Colo
     build_library(tmp_path, colour_encoder, [])
     page = open_page()
     assert headings(page) == [":material/photo_library: This library is empty"]
-    assert any("Add your own pictures in the view Library" in text for text in texts(page))
+    assert any("Add your own pictures" in text for text in texts(page))
+    page = page.button(key="add-own").click().run()
+    assert "From your device" in headings(page)
 
 
 def test_before_the_first_question_the_library_can_be_browsed(

@@ -66,14 +66,20 @@ def _ways_to_begin() -> None:
     if job is not None:
         show_progress()
     elif not resources.settings().page_read_only:
-        st.text("Add your own pictures in the view Library, or look around in drawn ones first.")
+        st.text("Add your own pictures, or look around in drawn ones first.")
         with st.container(horizontal=True):
-            if st.button("Load the sample pictures", type="primary", key="sample"):
+            st.button("Add my pictures", type="primary", key="add-own", on_click=_to_adding)
+            if st.button("Load the sample pictures", key="sample"):
                 resources.start_sample()
                 st.rerun()
             st.button("Look again", key="retry")
         return
     st.button("Look again", key="retry")
+
+
+def _to_adding() -> None:
+    """Where the page goes next, see `ui.app`."""
+    st.session_state["to_adding"] = True
 
 
 def _working() -> Job | None:
