@@ -62,21 +62,21 @@ def grid(
 
     `pick` draws what selects a card.
     """
-    cells = st.grid(min_column_width=150, gap="small", key=key)
     opened = None
-    for card in cards:
-        with cells.cell(), st.container(key=f"card-{card.number}"):
-            st.image(card.thumbnail, width="stretch", alt=card.title)
-            # Its label is read out and never shown: style.py lays the button over the picture.
-            if st.button(f"Open picture {card.number}", key=f"open-{card.number}"):
-                opened = card
-            if pick is not None:
-                with st.container(key=f"pick-{card.number}"):
+    # Each element is a message of its own to the browser, and an answer waits for the last one:
+    # style.py does what `st.grid`'s cells and a container for each part of a card would.
+    with st.container(key=key):
+        for card in cards:
+            with st.container(key=f"card-{card.number}"):
+                st.image(card.thumbnail, width="stretch", alt=card.title)
+                # Its label is read out and never shown: style.py lays the button over the picture.
+                if st.button(f"Open picture {card.number}", key=f"open-{card.number}"):
+                    opened = card
+                if pick is not None:
                     pick(card)
-            with st.container(key=f"words-{card.number}"):
                 st.text(card.title)
-            if card.detail:
-                small(card.detail, key=f"card-{card.number}")
+                if card.detail:
+                    st.text(card.detail)
     if opened is not None:
         on_open(opened)
 

@@ -10,6 +10,11 @@ STYLE = """
   /* Text from a library keeps its own line breaks and never widens the page. */
   [data-testid="stText"] { white-space: pre-wrap; overflow-wrap: anywhere; }
 
+  [class*="st-key-grid"] {
+    display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 1rem;
+    align-items: start;
+  }
+
   /* A card is the picture with its words; the button lies invisibly over the picture. */
   [class*="st-key-card-"] { position: relative; gap: 0.25rem; }
   /* Whole pictures in frames of one shape: a crop would hide what was searched for. */
@@ -28,19 +33,21 @@ STYLE = """
   [class*="st-key-open-"] button:hover { background: rgba(255, 255, 255, 0.12); }
   [class*="st-key-open-"] button:focus-visible { outline: 3px solid #2f6fde; outline-offset: 2px; }
   [class*="st-key-card-"] [data-testid="stElementToolbar"] { display: none; }
-  [class*="st-key-words-"] [data-testid="stText"] span {
+  [class*="st-key-card-"] [data-testid="stText"] span {
     font-size: 0.9rem; line-height: 1.3;
     display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden;
   }
   /* The tick that selects a picture, in its corner, with a ground that every picture bears. */
-  [class*="st-key-pick-"] {
+  [class*="st-key-tick-"] {
     position: absolute; top: 0.35rem; left: 0.35rem; z-index: 2; width: auto;
     background: rgba(255, 255, 255, 0.85); border-radius: 0.35rem; padding: 0.15rem 0.2rem;
   }
-  [class*="st-key-pick-"] label { min-height: 1.5rem; padding: 0.1rem; }
-  [class*="st-key-pick-"] [data-testid="stWidgetLabel"] { display: none; }
+  [class*="st-key-tick-"] label { min-height: 1.5rem; padding: 0.1rem; }
+  [class*="st-key-tick-"] [data-testid="stWidgetLabel"] { display: none; }
 
-  [class*="st-key-small-"] [data-testid="stText"] span {
+  [class*="st-key-small-"] [data-testid="stText"] span,
+  [class*="st-key-card-"] .stElementContainer:has([data-testid="stText"]) ~ .stElementContainer
+    [data-testid="stText"] span {
     font-size: 0.8rem; line-height: 1.3; opacity: 0.8;
   }
 

@@ -119,7 +119,7 @@ def test_a_shared_address_asks_the_same_question(chromium: Browser, address: str
 def test_words_of_a_library_are_shown_as_they_are_written(visit: Page) -> None:
     ask(visit, "blue")
     expect(pictures(visit)).to_have_count(1)
-    card = visit.locator(".st-key-words-1")
+    card = visit.locator(".st-key-card-1 .stText").first
     assert card.inner_text() == MARKUP
     assert card.locator("a, b, strong, em, img, script, .katex, code").count() == 0
     visit.get_by_role("button", name="Open picture 1", exact=True).click()

@@ -126,7 +126,7 @@ def test_ticked_pictures_are_taken_home_as_a_zip(visit: Page, address: str) -> N
     go(visit, address, "/?q=red")
     expect(pictures(visit)).to_have_count(9)
     for number in (1, 2):
-        visit.locator(f".st-key-pick-{number} label").click()
+        visit.locator(f".st-key-card-{number} [class*=st-key-tick-] label").click()
         expect(visit.get_by_text(f"{number} selected")).to_be_visible(timeout=SLOW_MS)
     with visit.expect_download() as download:
         visit.get_by_role("button", name="Pictures (ZIP)").click()

@@ -88,7 +88,7 @@ def show_answer(opened: Opened, question: Question) -> None:
         f"(words {result.encode_ms:.0f}, search {result.search_ms:.0f})",
         key="summary",
     )
-    _facets(opened, result)
+    counts = st.container()  # filled when the pictures are on their way
     bar = st.container()  # filled at the end, when it is known what is ticked
     first = page * PAGE_SIZE + 1
     if question.order in _RANKED and question.request.parts:
@@ -104,20 +104,44 @@ def show_answer(opened: Opened, question: Question) -> None:
     with bar:
         selection_bar()
     pager(page, has_next=result.next is not None)
+    # Counting reads every relevant picture, up to 10,000: only where somebody wants to see it.
+    if st.session_state.get("facets"):
+        with counts:
+            counted = _counted_answer(opened, question)
+            for number, notice in enumerate(counted.notices):
+                if notice not in result.notices:
+                    small(notice, key=f"counted-{number}")
+            _facets(opened, counted)
 
 
-def _ask(opened: Opened, question: Question, after: str | None) -> SearchResult:
+def _counted_answer(opened: Opened, question: Question) -> SearchResult:
+    """The answer with the values of what can be chosen; kept while its pages are turned."""
+    kept: tuple[Any, SearchResult] | None = st.session_state.get("counted")
+    asked = (question, opened.store.resolve(opened.library), opened.store.count(opened.library))
+    if kept is None or kept[0] != asked:
+        names = tuple(field.name for field in opened.searcher.fields if field.widget == "choice")
+        kept = asked, _ask(opened, question, None, size=1, facets=names)
+        st.session_state["counted"] = kept
+    return kept[1]
+
+
+def _ask(
+    opened: Opened,
+    question: Question,
+    after: str | None,
+    *,
+    size: int = PAGE_SIZE,
+    facets: tuple[str, ...] = (),
+) -> SearchResult:
     searcher, order = opened.searcher, question.order
-    names = [field.name for field in searcher.fields if field.widget == "choice"]
     right, wrong = _told(opened, question.request.text) if order == "told" else ((), ())
     return searcher.search(
         question.request,
-        k=PAGE_SIZE,
+        k=size,
         after=after,
         min_relevance=question.min_relevance,
         collapse=True,
-        # Counting asks for every relevant picture: only where somebody wants to see it.
-        facets=tuple(names) if st.session_state.get("facets") else (),
+        facets=facets,
         sort=None if order in (*_RANKED, "varied") else parse_order(order, searcher.fields),
         hybrid=False if order == "alone" else None,
         diversity=_VARIETY if order == "varied" else None,
