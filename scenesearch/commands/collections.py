@@ -50,8 +50,6 @@ CollectionOption = Annotated[
 ]
 
 MOST_UNUSABLE = 20
-# A filter that leaves more pictures out than this is no way to compare two collections.
-MOST_LACKING = 1000
 
 
 def waiting(busy: "IndexBusy") -> None:
@@ -266,29 +264,30 @@ def objections(
     allow_missing: bool,
 ) -> "tuple[list[str], Comparison | None]":
     """What speaks against the new collection, and how both answered."""
-    from scenesearch.evaluation.compare import compare
-    from scenesearch.evaluation.promotion import caution, gap, losses, refusal
-    from scenesearch.store.filters import Not, OneOf
+    from scenesearch.evaluation.promotion import Gap, judge
 
-    found = gap(store, live.name, new.name, on_wait=waiting)
-    bring = f"`scenesearch library build {live.spec.library} --encoder {new.spec.encoder}`"
-    if found.changed or found.extra or (found.lacking and not allow_missing):
-        hint = f"{bring} brings it up to date"
-        if found.lacking:
-            hint += ", --allow-missing goes without them"
-        return [f"{found.sentence(live.name, new.name)}; {hint}"], None
-    if len(found.lacking) > MOST_LACKING:
-        return [f"{found.sentence(live.name, new.name)}: too many to compare answers"], None
-    where: Filter = (Not(OneOf("image_id", found.lacking)),) if found.lacking else ()
-    pair = [_evaluated(settings, store, one, queries, where) for one in (live, new)]
-    a, b = pair
-    comparison = compare(a, b)
-    reasons = [refusal(worse)] if (worse := losses(comparison)) else []
-    metrics = {one.metric: one.b for one in comparison.differences}
-    reasons += check_requirements(require, metrics)
-    if (doubt := caution(comparison)) and not reasons:
-        say(doubt)
-    return reasons, comparison
+    def hint(found: Gap) -> str:
+        bring = f"`scenesearch library build {live.spec.library} --encoder {new.spec.encoder}`"
+        without = ", --allow-missing goes without them" if found.lacking else ""
+        return f"{bring} brings it up to date{without}"
+
+    held = {one.name: one for one in (live, new)}
+    found = judge(
+        store,
+        live.name,
+        new.name,
+        lambda name, where: _evaluated(settings, store, held[name], queries, where),
+        hint=hint,
+        allow_missing=allow_missing,
+        on_wait=waiting,
+    )
+    reasons = list(found.reasons)
+    if found.comparison is not None:
+        metrics = {one.metric: one.b for one in found.comparison.differences}
+        reasons += check_requirements(require, metrics)
+    if found.doubt and not reasons:
+        say(found.doubt)
+    return reasons, found.comparison
 
 
 def _evaluated(

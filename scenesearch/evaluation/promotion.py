@@ -6,7 +6,7 @@ new one significantly below the live one. With few queries that is soon said, so
 tells which loss could have gone unnoticed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,16 @@ from scenesearch.evaluation.compare import (
     ComparisonError,
     Difference,
     SavedRun,
+    compare,
     read_saved,
 )
 from scenesearch.evaluation.evaluate import gallery_fingerprint
 from scenesearch.store.base import VectorStore
+from scenesearch.store.filters import Filter, Not, OneOf
 from scenesearch.store.pages import OnWait, pages
+
+# A filter that leaves more pictures out than this is no way to compare two collections.
+MOST_LACKING = 1000
 
 # A loss of Recall@10 that the 95 % interval still allows is worth a word from here on.
 NOTICEABLE = 0.02
@@ -65,6 +70,42 @@ def gap(store: VectorStore, live: str, new: str, *, on_wait: OnWait | None = Non
             elif held.pop(point.image_id) != point.payload.get("sha256"):
                 changed.append(point.image_id)
     return Gap(tuple(sorted(held)), tuple(sorted(changed)), tuple(sorted(extra)))
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What speaks against a collection, how both answered where that was compared, and which loss
+    the queries cannot exclude."""
+
+    reasons: tuple[str, ...]
+    comparison: Comparison | None = None
+    doubt: str | None = None
+
+
+def judge(
+    store: VectorStore,
+    live: str,
+    new: str,
+    evaluated: Callable[[str, Filter], SavedRun],
+    *,
+    hint: Callable[[Gap], str],
+    allow_missing: bool = False,
+    on_wait: OnWait | None = None,
+) -> Judgement:
+    """Whether the collection may take the live one's place: command and page ask this alike.
+
+    `evaluated` gives a collection's evaluation, over what passes the filter; `hint` says how
+    to close a gap.
+    """
+    found = gap(store, live, new, on_wait=on_wait)
+    if found.changed or found.extra or (found.lacking and not allow_missing):
+        return Judgement((f"{found.sentence(live, new)}; {hint(found)}",))
+    if len(found.lacking) > MOST_LACKING:
+        return Judgement((f"{found.sentence(live, new)}: too many to compare answers",))
+    where: Filter = (Not(OneOf("image_id", found.lacking)),) if found.lacking else ()
+    comparison = compare(evaluated(live, where), evaluated(new, where))
+    worse = losses(comparison)
+    return Judgement((refusal(worse),) if worse else (), comparison, caution(comparison))
 
 
 def saved_evaluation(

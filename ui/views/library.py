@@ -10,8 +10,8 @@ import streamlit as st
 from scenesearch.datasets.manifest import MANIFEST_SUFFIXES
 from scenesearch.duplicates import Group
 from scenesearch.errors import SceneSearchError
-from scenesearch.evaluation.compare import ComparisonError, compare
-from scenesearch.evaluation.promotion import caution, gap, losses, refusal, saved_evaluation
+from scenesearch.evaluation.compare import ComparisonError
+from scenesearch.evaluation.promotion import judge, saved_evaluation
 from scenesearch.formats import SUFFIXES
 from scenesearch.rejects import Reject
 from scenesearch.store.base import CollectionMissing, IndexBusy, StoreError, VectorStore
@@ -402,20 +402,21 @@ def _promote(store: VectorStore, held: Sequence[Held]) -> None:
 
 def _objections(store: VectorStore, live: str, new: str) -> Iterator[str]:
     """What speaks against the new collection: pictures that it lacks, answers that are worse."""
-    lacks = gap(store, live, new)
-    if lacks:
-        yield f"{lacks.sentence(live, new)}; build it again to bring it up to date"
-        return
     own = resources.settings().library_dir(resources.settings().library)
     try:
-        comparison = compare(saved_evaluation(store, own, live), saved_evaluation(store, own, new))
+        found = judge(
+            store,
+            live,
+            new,
+            lambda name, _: saved_evaluation(store, own, name),
+            hint=lambda _: "build it again to bring it up to date",
+        )
     except ComparisonError as error:
         yield f"{error}: the view Evaluation measures both"
         return
-    if worse := losses(comparison):
-        yield refusal(worse)
-    elif doubt := caution(comparison):
-        st.toast(label(doubt))
+    yield from found.reasons
+    if found.doubt and not found.reasons:
+        st.toast(label(found.doubt))
 
 
 def _roll_back(store: VectorStore, held: Sequence[Held]) -> None:
