@@ -41,7 +41,7 @@ def main() -> None:
             browser = launch_chromium(playwright)
             asked = f"/?q={QUERY.replace(' ', '+')}"
             shoot(browser, served.address, asked, "screenshot")
-            shoot(browser, served.address, asked, "page-detail", detail)
+            shoot(browser, served.address, asked, "page-detail", detail, width=1100, height=1300)
             shoot(browser, served.address, "/library", "page-add", add_pictures)
             shoot(browser, served.address, "/map", "page-map", brush)
             shoot(browser, served.address, asked, "page-phone", width=390)
@@ -55,9 +55,10 @@ def shoot(
     name: str,
     act: Callable[[Page], None] = lambda page: None,
     width: int = 1280,
+    height: int = 860,
 ) -> None:
     """Open the view, do something in it, and keep what is then to be seen."""
-    page = browser.new_page(viewport={"width": width, "height": 860})
+    page = browser.new_page(viewport={"width": width, "height": height})
     page.goto(f"{address}{view}")
     page.wait_for_selector("h1", timeout=60_000)
     settle(page)
@@ -89,7 +90,6 @@ def detail(page: Page) -> None:
     page.get_by_role("button", name="Open picture 2", exact=True).click()
     page.get_by_text("Why was it found?").click(timeout=60_000)
     page.get_by_text("What each word adds").wait_for(timeout=60_000)
-    page.get_by_text("Why was it found?").evaluate("e => e.scrollIntoView({ block: 'center' })")
 
 
 def add_pictures(page: Page) -> None:

@@ -141,6 +141,10 @@ def test_keys_lead_to_the_box_and_through_the_grid(visit: Page, address: str) ->
     visit.get_by_role("button", name="Open picture 1", exact=True).focus()
     visit.keyboard.press("ArrowRight")
     expect(visit.get_by_role("button", name="Open picture 2", exact=True)).to_be_focused()
+    visit.keyboard.press("Enter")
+    expect(visit.get_by_role("dialog").get_by_role("img", name="red-00.png")).to_be_visible()
+    visit.keyboard.press("Escape")
+    expect(visit.get_by_role("dialog")).to_have_count(0)
     visit.keyboard.press("/")
     expect(visit.get_by_label("Describe a scene")).to_be_focused()
     visit.keyboard.type("a/b")
@@ -266,11 +270,40 @@ def test_queries_are_measured_and_the_report_is_read(visit: Page, address: str) 
 
 def test_every_view_fits_a_small_phone(chromium: Browser, address: str) -> None:
     page = chromium.new_page(viewport={"width": 360, "height": 740})
-    for view in VIEWS:
+    for view in (*VIEWS, "/?q=red"):
         go(page, address, view)
-        leave_shot(page, f"phone-{view[1:] or 'search'}")
+        leave_shot(page, f"phone-{named(view)}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360, view
+    page.get_by_role("button", name="Open picture 1", exact=True).click()
+    picture = page.get_by_role("dialog").get_by_role("img", name="red wall")
+    expect(picture).to_be_visible(timeout=SLOW_MS)
+    leave_shot(page, "phone-detail")
+    box = picture.bounding_box()
+    assert box is not None and box["x"] >= 0 and box["x"] + box["width"] <= 360
     page.close()
+
+
+def named(view: str) -> str:
+    return {"/": "search", "/?q=red": "answer"}.get(view, view[1:])
+
+
+def test_a_page_for_reading_offers_nothing_that_changes_the_library(
+    tmp_path: Path, chromium: Browser, tiny_encoder: Path
+) -> None:
+    build_library(tmp_path, OnnxEncoder(tiny_encoder, threads=1), reds(2))
+    page = chromium.new_page()
+    with serving(tmp_path, tiny_encoder, page_read_only="true") as started:
+        go(page, started.address, "/?q=red")
+        expect(pictures(page)).to_have_count(2, timeout=SLOW_MS)
+        expect(page.get_by_role("button", name="Save this request")).to_have_count(0)
+        go(page, started.address, "/library")
+        expect(page.get_by_text("This page is for reading")).to_be_visible(timeout=SLOW_MS)
+        expect(page.get_by_text("Add pictures", exact=True)).to_have_count(0)
+        page.get_by_text("Encoders", exact=True).click()
+        expect(page.get_by_text("A collection holds the pictures")).to_be_visible(timeout=SLOW_MS)
+        for name in ("Build a collection with it", "Promote it"):
+            expect(page.get_by_role("button", name=name)).to_have_count(0)
+        page.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -279,7 +312,7 @@ def test_no_view_has_a_serious_barrier(chromium: Browser, address: str, scheme: 
     found = []
     for view in (*VIEWS, "/?q=red"):
         go(page, address, view)
-        settle(page)
+        leave_shot(page, f"{scheme}-{named(view)}")
         for fault in Axe().run(page).response["violations"]:
             if fault["impact"] in ("serious", "critical"):
                 places = [node["html"][:160] for node in fault["nodes"][:2]]

@@ -186,7 +186,7 @@ def _why(request: Request, image_id: str) -> None:
                 alt.Chart(effects)
                 .mark_bar()
                 .encode(
-                    x=alt.X("effect:Q", title="log odds that the word adds"),
+                    x=alt.X("effect:Q", title="how much the word adds to the match"),
                     y=alt.Y("word:N", sort=None, title=None),
                     color=alt.condition(
                         "datum.effect > 0", alt.value("#2f6fde"), alt.value("#b04a3a")
