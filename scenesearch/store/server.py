@@ -82,7 +82,7 @@ _UNFINISHED = "unfinished"
 
 
 _SEARCH = models.SearchParams(
-    quantization=models.QuantizationSearchParams(rescore=True, oversampling=3.0), hnsw_ef=512
+    quantization=models.QuantizationSearchParams(rescore=True, oversampling=3.0), hnsw_ef=1024
 )
 _EXACT = models.SearchParams(exact=True)
 
