@@ -27,9 +27,9 @@ and graph in it:
                                    ef 512   0.9 / 3 ms   .991        960 MB    built in 217 s
     passing a third: scan / ef 512        21 / 22, 1.4 / 16 ms
 
-A later run of `make bench-large` to its end found less: .94 at ef 512, .986 at ef 1024 (2.1 / 2.6 ms),
-and .77 to .80 at ef 512 for filters that pass a third. So ef is 1024, and filtered searches of a graph
-are not yet what they should be.
+A later run of `make bench-large` to its end found less: .94 at ef 512, .986 at ef 1024 (2.1 / 2.6
+ms), and .77 to .80 at ef 512 for filters that pass a third. So ef is 1024, and filtered searches of
+a graph are not yet what they should be.
 
 Of 100,000 such vectors ef 512 finds all (0.6 ms; the scan 2.2 ms). Random unit vectors, which no
 encoder gives, are not for a graph: recall .47 at 100,000.
