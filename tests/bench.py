@@ -48,19 +48,9 @@ from scenesearch.store.filters import OneOf
 from tests.browser.conftest import find_chromium, launch_chromium, serving
 from tests.integration.test_ingest_resume import CHILD, draw
 from tests.load_page import visit_all
-from tests.page_speed import measure
+from tests.page_speed import QUERIES, measure
 
 BATCH = 8
-QUERIES = [
-    "a dog running through snow",
-    "two children on a beach",
-    "a red boat on a lake",
-    "a man riding a bicycle down a street",
-    "mountains under a cloudy sky",
-    "a white house with trees",
-    "people sitting at a table",
-    "a bird above the water",
-]
 
 
 def main() -> None:

@@ -146,6 +146,7 @@ class Project:
         found |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(self.folder)}
         if name == "qdrant":
             found["STAND_IN_PLACE"] = str(self._volume("qdrant_storage"))
+            found["STAND_IN_OPEN"] = os.environ.get("STAND_IN_OPEN", "")
             found["QDRANT_PORT"] = self.env["QDRANT_PORT"]
             found["QDRANT_GRPC_PORT"] = self.env["QDRANT_GRPC_PORT"]
         else:
@@ -277,8 +278,10 @@ def qdrant() -> None:
     from tests.integration.qdrant_loopback import QdrantLoopback
 
     warnings.simplefilter("ignore")
+    key = os.environ["QDRANT__SERVICE__API_KEY"]
     QdrantLoopback(
-        api_key=os.environ["QDRANT__SERVICE__API_KEY"],
+        # With STAND_IN_OPEN a server that lets everybody in.
+        api_key=None if os.environ.get("STAND_IN_OPEN") else key,
         read_only_api_key=os.environ["QDRANT__SERVICE__READ_ONLY_API_KEY"],
         folder=Path(os.environ["STAND_IN_PLACE"]),
         port=int(os.environ["QDRANT_GRPC_PORT"]),
