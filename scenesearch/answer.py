@@ -9,8 +9,10 @@ from scenesearch.relevance import Band, band
 
 @dataclass(frozen=True)
 class Hit:
-    """One picture of an answer; `score` is a cosine, `relevance` a probability.
+    """One picture of an answer; `score` is its cosine, `relevance` a probability.
 
+    Where the nearest are ranked again for hubness, the highest relevance of them belongs to the
+    first place, and so on: relevance falls from hit to hit, cosines need not.
     `copies` are ids of near-duplicates for which this hit stands. Where the request asks for no
     words or pictures nothing is compared: a hit passes the filters, its relevance is 1 and its
     score 0.

@@ -469,7 +469,7 @@ class Searcher:
             )
         if request.sort is not None:
             payload = (request.sort.field,)
-            found, complete = self._relevant(aim, where, request.min_relevance, payload=payload)
+            found, complete = self._answering(request, aim, where, payload=payload)
             if not complete:
                 notices.append(f"sorted are the {MAX_RELEVANT} most relevant pictures")
             field = by_name(self.fields)[request.sort.field]
@@ -482,7 +482,8 @@ class Searcher:
 
         def nearest(n: int) -> list[_Candidate]:
             payload = None if n <= _FEW else ("sha256", "phash")
-            return _candidates(self._nearest(request, aim, where, n, payload=payload), aim)
+            points = self._nearest(request, aim, where, n, payload=payload)
+            return _candidates(points, aim, by_place=self._corrects(request))
 
         return nearest
 
@@ -552,25 +553,45 @@ class Searcher:
             and known.hubness != 0
             and bool(request.parts)
             and all(isinstance(part, Words) and not part.excluded for part in request.parts)
-            and not (request.sort or request.diversity or request.hybrid or request.right)
+            and not (request.diversity or request.hybrid or request.right)
         )
 
     def _arranged(self, request: Request) -> int:
         """So many of the first are in no order of cosines."""
         if request.diversity or request.hybrid or request.right:
             return _ARRANGED
-        return RESCORED if self._corrects(request) else 0
+        return RESCORED if self._corrects(request) and request.sort is None else 0
+
+    def _answering(
+        self, request: Request, aim: Aim, where: Filter, *, payload: Sequence[str]
+    ) -> tuple[list[_Candidate], bool]:
+        """All that the request finds relevant enough, and whether these are all there are."""
+        corrected = request if self._corrects(request) else None
+        return self._relevant(
+            aim, where, request.min_relevance, payload=payload, corrected=corrected
+        )
 
     def _relevant(
-        self, aim: Aim, where: Filter, at_least: float, *, payload: Sequence[str]
+        self,
+        aim: Aim,
+        where: Filter,
+        at_least: float,
+        *,
+        payload: Sequence[str],
+        corrected: Request | None = None,
     ) -> tuple[list[_Candidate], bool]:
-        """All at least so relevant, best first, and whether these are all there are."""
+        """All at least so relevant, best first, and whether these are all there are; ranked for
+        hubness as the request's answer is, where one is given."""
         n = _FEW
         while True:
-            points = self._store.search(
-                self._collection, aim.vector, k=n, where=where, payload=payload
+            points = (
+                self._nearest(corrected, aim, where, n, payload=payload)
+                if corrected
+                else self._store.search(
+                    self._collection, aim.vector, k=n, where=where, payload=payload
+                )
             )
-            found = _candidates(points, aim)
+            found = _candidates(points, aim, by_place=corrected is not None)
             below = bool(found) and found[-1].relevance < at_least
             if below or len(found) < n or n >= MAX_RELEVANT:
                 kept = [candidate for candidate in found if candidate.relevance >= at_least]
@@ -617,7 +638,7 @@ class Searcher:
             }
         # Counted here: the store takes seconds to count within ten thousand ids, and one tenth of
         # that to hand over their values.
-        found, complete = self._relevant(aim, where, request.min_relevance, payload=names)
+        found, complete = self._answering(request, aim, where, payload=names)
         if not complete:
             notices.append(f"counted are the {MAX_RELEVANT} most relevant pictures")
         counts: dict[str, Counter[str | int | bool]] = {name: Counter() for name in names}
@@ -661,8 +682,18 @@ class Searcher:
 # --- rankings --------------------------------------------------------------------------------
 
 
-def _candidates(points: Sequence[ScoredPoint], aim: Aim) -> list[_Candidate]:
+def _candidates(
+    points: Sequence[ScoredPoint], aim: Aim, *, by_place: bool = False
+) -> list[_Candidate]:
+    """The points with their relevance; `by_place` the highest one goes to the first.
+
+    So relevance falls from hit to hit where hubness has changed the order of cosines, and is no
+    less true for it: on the judged pairs AUROC, Brier score and, of the ten first hits, the
+    calibration error are better so (docs/evaluation.md).
+    """
     relevance = aim.relevance(np.array([point.score for point in points], np.float32))
+    if by_place:
+        relevance = np.sort(relevance)[::-1]
     return [
         _Candidate(point, float(probability), (-point.score, point.image_id))
         for point, probability in zip(points, relevance, strict=True)
@@ -692,7 +723,7 @@ def _page(
     fetch: _Fetch, request: Request, cursor: "_Cursor | None", arranged: int
 ) -> tuple[list[_Group], int, list[_Candidate], bool]:
     """Hits of the page with their copies, how many come before them, what is partial, and whether
-    there are more. The first `arranged` are in no order of relevance."""
+    there are more. The first `arranged` are in no order of cosines."""
     start = cursor.seen if cursor else request.offset
     n = start + request.k + _SPARE
     if arranged == RESCORED:  # no dearer than fewer

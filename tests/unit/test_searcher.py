@@ -452,12 +452,23 @@ def test_a_picture_that_is_near_to_any_text_ranks_behind_one_as_near_to_this_one
     calibration["known"] = known_to_json(known)
     colour_encoder.info = replace(info, calibration=calibration)
     photos = Photos(store, colour_encoder)
-    names = reds(photos, 4)
+    names = reds(photos, 4, camera="Leica")
     searcher = Searcher(colour_encoder, store, "photos")
 
     hits = searcher.search("red").hits
     assert [hit.image_id for hit in hits] == names[::-1]
     assert [hit.score for hit in hits] == sorted(hit.score for hit in hits)
+    # The relevance is the place's: that of the nearest goes to the first.
+    of_cosines = searcher.calibration.relevance(np.array([h.score for h in hits], np.float32), red)
+    assert [hit.relevance for hit in hits] == sorted(of_cosines, reverse=True)
+    between = (hits[1].relevance + hits[2].relevance) / 2
+    answer = searcher.search("red", min_relevance=between, facets=("camera",))
+    assert [hit.image_id for hit in answer.hits] == names[:1:-1]
+    assert answer.facets["camera"] == (("Leica", 2),)
+    sorted_ = searcher.search("red", min_relevance=between, sort=Order("camera")).hits
+    assert {h.image_id: h.relevance for h in sorted_} == {
+        h.image_id: h.relevance for h in answer.hits
+    }
     ranking = searcher.ranking(searcher.parse("red"))
     assert [point.image_id for point in ranking] == names[::-1]
     assert [point.score for point in ranking] == sorted((h.score for h in hits), reverse=True)
