@@ -17,6 +17,7 @@ _OF_THE_FILE = {
     "size_bytes",
     "modified",
     "etag",
+    "sidecar",
     "image_id",
     "sha256",
     "phash",

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.points import described_payload, descriptions_of, file_payload, picture_payload
+from ingest.sidecar import sidecar_of, with_sidecar
 from scenesearch.encoder.base import Encoder
 from scenesearch.images import (
     ImageError,
@@ -116,10 +117,17 @@ class Preparation:
             from_file = file_payload(record.original, record.original.state())
         except OriginalError as error:
             return Changed(candidate, {}, described).reject(error)
+        sidecar = sidecar_of(record.original)
+        if sidecar is not None:
+            from_file["sidecar"] = sidecar.version
         if candidate.known is not None:
             known = candidate.known
             as_told = descriptions_of(known)
-            if known.items() >= from_file.items() and as_told.items() >= described.items():
+            if (
+                known.items() >= from_file.items()
+                and as_told.items() >= described.items()
+                and ("sidecar" in known) == (sidecar is not None)
+            ):
                 return Unchanged(None if earlier is None else earlier.path)
         if (
             earlier is not None
@@ -178,9 +186,11 @@ class Preparation:
         return Prepared(record.image_id, payload, pixels, retries, opened.metadata.notes)
 
     def _open(self, record: ImageRecord) -> OpenedImage:
-        return open_image(
+        opened = open_image(
             record.original, reduce_to=self._reduce_to, max_megapixels=self._max_megapixels
         )
+        sidecar = sidecar_of(record.original)
+        return opened if sidecar is None else with_sidecar(opened, sidecar)
 
 
 def _passes(error: Exception) -> bool:

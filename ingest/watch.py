@@ -18,6 +18,7 @@ from ingest.changes import Changes, Settled
 from ingest.pipeline import IngestOptions, ingest
 from ingest.prune import find_gone, is_gone, remove
 from ingest.report import IngestReport
+from ingest.sidecar import pictures_of
 from ingest.source import Roots, Source
 from ingest.sources import find_sources
 from ingest.walk import ARCHIVE_SUFFIX, is_hidden, is_unicode, is_wanted, walk
@@ -115,7 +116,8 @@ class _Keeper:
         """What has changed; None when none of it concerns the library."""
         # What came into a new folder before it was watched has not been heard.
         below = [p for folder in settled.folders for p in walk(folder, lambda problem: None)]
-        source = self._source(sorted({*settled.files, *below}))
+        described = pictures_of([*settled.files, *settled.gone])
+        source = self._source(sorted({*settled.files, *below, *described}))
         gone = [path for path in settled.gone if self._concerns(path)]
         folders = [path for path in settled.gone_folders if self._concerns(path)]
         if source is None and not gone and not folders:

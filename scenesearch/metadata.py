@@ -8,7 +8,7 @@ import math
 import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
 from xml.etree.ElementTree import Element, ParseError
@@ -24,7 +24,7 @@ from scenesearch.library import GeoPoint
 _MAX_CHARS: Final = 200
 _MAX_DESCRIPTION_CHARS: Final = 5_000
 _MAX_TAGS: Final = 200
-_MAX_XMP_BYTES: Final = 4 * 1024 * 1024
+MAX_XMP_BYTES: Final = 4 * 1024 * 1024
 
 # What cameras write where a description would be.
 _CAMERA_NOISE = re.compile(
@@ -81,6 +81,31 @@ def read_raw_metadata(data: bytes) -> PictureMetadata:
         return _metadata(exif, {}, _Xmp({}), [])
     except _DAMAGE:
         return PictureMetadata()
+
+
+def read_sidecar(packet: bytes) -> PictureMetadata:
+    """Of an XMP file that lies beside a picture."""
+    notes: list[str] = []
+    return _metadata(Image.Exif(), {}, _Xmp.parse(packet, notes), notes)
+
+
+def beside(own: PictureMetadata, sidecar: PictureMetadata) -> PictureMetadata:
+    """What a picture says joined with what the file beside it says.
+
+    People's words and rating are the sidecar's where it has them, for it is written by programs
+    that leave the picture alone, and later; tags of both count. What the camera measured stays as
+    the picture has it.
+    """
+    return replace(
+        own,
+        taken=own.taken or sidecar.taken,
+        lens=own.lens or sidecar.lens,
+        title=sidecar.title or own.title,
+        description=sidecar.description or own.description,
+        tags=_tags([*sidecar.tags, *own.tags]),
+        rating=sidecar.rating or own.rating,
+        notes=(*own.notes, *sidecar.notes),
+    )
 
 
 def _metadata(
@@ -270,7 +295,12 @@ class _Xmp:
             packet = packet.encode()
         if not isinstance(packet, bytes) or not packet.strip(b"\0 \n"):
             return cls({})
-        if len(packet) > _MAX_XMP_BYTES:
+        return cls.parse(packet, notes)
+
+    @classmethod
+    def parse(cls, packet: bytes, notes: list[str]) -> "_Xmp":
+        """The packet's properties; what is no XMP is a note."""
+        if len(packet) > MAX_XMP_BYTES:
             notes.append("XMP data of more than 4 MiB")
             return cls({})
         try:

@@ -20,7 +20,7 @@ from scenesearch.library import GeoPoint, MetadataType, Value
 _CAPTION_COLUMN = re.compile(r"captions?|caption_?\d+")
 RESERVED: Final = frozenset(
     {"image_id", "path", "sha256", "width", "height", "size_bytes", "orientation", "folder"}
-    | {"modified", "etag", "phash", "own"}
+    | {"modified", "etag", "sidecar", "phash", "own"}
 )
 _OVERRIDES: Mapping[str, MetadataType] = {
     "taken": "datetime",

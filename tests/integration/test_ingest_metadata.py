@@ -1,6 +1,7 @@
 """What pictures and manifests say becomes searchable, and each outlives the other's silence."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,63 @@ def test_what_the_file_says_is_found_by_filters(
     for where in (Range("iso", at_least=400), OneOf("lens", ("Glass 35",))):
         assert store.count("photos", where=(where,)) == 2
     assert store.retrieve("photos", ["a.jpg"])["a.jpg"].payload["taken"].startswith("2021-07-03T")
+
+
+def test_a_file_beside_the_picture_says_what_embedded_xmp_would_and_is_followed(
+    tmp_path: Path, store: EdgeStore, colour_encoder: ColourEncoder, roots: Roots
+) -> None:
+    folder = tmp_path / "p"
+    shot(folder / "a.jpg", xmp("sea", title="Own title", rating=2, description="Own words."))
+
+    def said() -> dict[str, object]:
+        payload = store.retrieve("photos", ["a.jpg"])["a.jpg"].payload
+        return {name: payload.get(name) for name in ("title", "tags", "rating", "captions")}
+
+    def again() -> tuple[int, int]:
+        report = run(folder, store, colour_encoder, roots)
+        return report.written, report.skipped
+
+    own = {"title": "Own title", "tags": ["sea"], "rating": 2.0, "captions": ["Own words."]}
+    assert again() == (1, 0)
+    assert said() == own
+    (folder / "a.xmp").write_bytes(xmp("Boat", title="Beside", rating=5))
+    assert again() == (1, 0)
+    assert said() == own | {"title": "Beside", "tags": ["Boat", "sea"], "rating": 5.0}
+    assert again() == (0, 1)
+    assert store.count("photos", where=(OneOf("tags", ("Boat",)),)) == 1
+    # The one that has the picture's whole name is meant for it alone.
+    (folder / "a.jpg.xmp").write_bytes(xmp("sail", title="Nearer"))
+    assert again() == (1, 0)
+    assert said() == own | {"title": "Nearer", "tags": ["sail", "sea"]}
+    (folder / "a.jpg.xmp").write_bytes(b"<no XMP")
+    report = run(folder, store, colour_encoder, roots)
+    assert [note for _, note in report.notes] == [
+        "a.jpg.xmp: XMP data is damaged: unclosed token: line 1, column 0"
+    ]
+    assert said() == own
+    for sidecar in folder.glob("*.xmp"):
+        sidecar.unlink()
+    assert again() == (1, 0)
+    assert said() == own
+    assert again() == (0, 1)
+    assert colour_encoder.encoded == 1
+
+
+def test_a_file_beside_the_picture_that_is_no_xmp_costs_at_most_a_note(
+    tmp_path: Path, store: EdgeStore, colour_encoder: ColourEncoder, roots: Roots
+) -> None:
+    for seed, name in enumerate(("a.jpg", "b.jpg", "c.jpg", "d.jpg")):
+        shot(tmp_path / "p" / name, seed=seed)
+    (tmp_path / "p" / "a.xmp").mkdir()
+    os.mkfifo(tmp_path / "p" / "b.jpg.xmp")
+    (tmp_path / "p" / "c.xmp").touch()
+    (tmp_path / "p" / "d.xmp").write_bytes(b" " * (4 * 1024 * 1024 + 1))
+    report = run(tmp_path / "p", store, colour_encoder, roots)
+    assert report.written == 4
+    assert [note for _, note in report.notes] == [
+        "c.xmp: XMP data is damaged: no element found: line 1, column 0",
+        "d.xmp: XMP data of more than 4 MiB",
+    ]
 
 
 def test_words_of_a_manifest_and_of_the_file_are_joined_and_each_can_change(

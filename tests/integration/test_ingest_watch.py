@@ -23,6 +23,7 @@ from scenesearch.rejects import Rejects
 from scenesearch.store.base import CollectionMissing
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import COLOURS, ColourEncoder
+from tests.integration.test_ingest_metadata import xmp
 from tests.tiny_encoder import write_tiny_encoder
 
 SETTLE_S = 0.3
@@ -35,7 +36,7 @@ class Watcher:
         self.encoder = ColourEncoder()
         self.reports: list[IngestReport] = []
         self.said: list[str] = []
-        self._data = data
+        self.data = data
         self._stop = threading.Event()
         self._rejects = Rejects(data / "rejects.sqlite")
         self._store = EdgeStore(data / "edge", lock_wait_s=5)
@@ -59,7 +60,7 @@ class Watcher:
             self.reports.append(report)
 
     def ids(self) -> list[str]:
-        with closing(EdgeStore(self._data / "edge", lock_wait_s=30)) as store:
+        with closing(EdgeStore(self.data / "edge", lock_wait_s=30)) as store:
             try:
                 return sorted(point.image_id for point in store.scroll("photos"))
             except CollectionMissing:
@@ -97,6 +98,21 @@ def save(path: Path, colour: str) -> None:
 
 def test_what_is_there_at_the_start_is_brought_in_first(watcher: Watcher) -> None:
     assert watcher.reports[0].written == 6
+
+
+def test_a_file_of_words_beside_a_picture_is_followed(watcher: Watcher, photos: Path) -> None:
+    sidecar = photos / "red.xmp"
+
+    def tags() -> object:
+        with closing(EdgeStore(watcher.data / "edge", lock_wait_s=30)) as store:
+            return store.retrieve("photos", ["red.jpg"])["red.jpg"].payload.get("tags")
+
+    encoded = watcher.encoder.encoded
+    sidecar.write_bytes(xmp("boat"))
+    watcher.until(lambda: tags() == ["boat"])
+    sidecar.unlink()
+    watcher.until(lambda: tags() is None)
+    assert watcher.encoder.encoded == encoded
 
 
 def test_new_changed_moved_and_removed_pictures_are_followed(

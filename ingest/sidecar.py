@@ -1,0 +1,77 @@
+"""XMP files beside pictures, as Lightroom, darktable and digiKam write them.
+
+`photo.jpg.xmp` is the one of `photo.jpg` alone and counts before `photo.xmp`, which may be that of
+`photo.cr2` too. Pictures in archives and at addresses have none here.
+"""
+
+import os
+import stat
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from scenesearch.images import OpenedImage
+from scenesearch.metadata import MAX_XMP_BYTES, beside, read_sidecar
+from scenesearch.originals import LocalFile, Original, OriginalError
+
+_SUFFIXES = (".xmp", ".XMP")
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """A picture's XMP file; `version` changes with its name, size or time."""
+
+    file: LocalFile
+    size_bytes: int
+    version: str
+
+
+def sidecar_of(original: Original) -> Sidecar | None:
+    """The XMP file beside the picture, if there is one; only its name and age are read."""
+    if not isinstance(original, LocalFile):
+        return None
+    # By strings: this is asked of every picture of every re-scan.
+    path = str(original.path)
+    stem = os.path.splitext(path)[0]  # noqa: PTH122
+    for name in (*(path + suffix for suffix in _SUFFIXES), *(stem + end for end in _SUFFIXES)):
+        try:
+            status = os.stat(name)  # noqa: PTH116
+        except (OSError, ValueError):
+            continue
+        if not stat.S_ISREG(status.st_mode):
+            continue
+        file = LocalFile(original.path.with_name(os.path.basename(name)))  # noqa: PTH119
+        version = f"{file.name} {status.st_size} {status.st_mtime_ns}"
+        return Sidecar(file, status.st_size, version)
+    return None
+
+
+def pictures_of(paths: Iterable[Path]) -> list[Path]:
+    """Files that those of the paths that are XMP files, or were, lie beside."""
+    found: list[Path] = []
+    for path in paths:
+        if path.suffix not in _SUFFIXES:
+            continue
+        try:
+            names = [beside.name for beside in path.parent.iterdir() if beside.is_file()]
+        except OSError:
+            continue
+        found += [
+            path.with_name(name)
+            for name in names
+            if path.stem in (name, os.path.splitext(name)[0])  # noqa: PTH122
+            and not name.endswith(_SUFFIXES)
+        ]
+    return found
+
+
+def with_sidecar(opened: OpenedImage, sidecar: Sidecar) -> OpenedImage:
+    """The picture with what the file beside it says; a file that cannot be read costs a note."""
+    own = opened.metadata
+    try:
+        said = read_sidecar(sidecar.file.read(0, min(sidecar.size_bytes, MAX_XMP_BYTES + 1)))
+    except OriginalError as error:
+        metadata = replace(own, notes=(*own.notes, f"{sidecar.file.name}: {error}"))
+        return replace(opened, metadata=metadata)
+    named = tuple(f"{sidecar.file.name}: {note}" for note in said.notes)
+    return replace(opened, metadata=beside(own, replace(said, notes=named)))
