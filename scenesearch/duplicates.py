@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 # Of 64 bits. Other sizes, compressions and brightness of one photograph differ by 0-6, small crops
-# by up to 10, any two of 1,000 different photographs by 12 and more.
+# by up to 8, any two of 1,165 different photographs by 12 and more (`tests.figures copies`).
 NEAR: Final = 6
 # The hash's 64 bits in so many bands: of two hashes at a distance of up to 7, one band differs by
 # at most one bit, so that comparing those that share a band but for a bit finds every pair.

@@ -60,8 +60,8 @@ MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 MAX_RELEVANT = 10_000
 
 # From this relevance to a subtracted part on, a picture shows it. A word alone describes a picture
-# poorly and is rarely judged to fit, but of pictures at least so relevant to one of 16 words, 92 of
-# 100 show it (1,000 photographs, by their captions).
+# poorly and is rarely judged to fit, but of 375 pictures at least so relevant to one of 14 words 81
+# of 100 show it, by their captions (`python -m tests.figures subtraction`).
 SHOWS_FROM = 0.1
 
 # Values of a keyword field that a filter like 'camera:canon' is looked up among.
@@ -77,11 +77,11 @@ _ARRANGED = 512
 # others fall behind (docs/search.md has the figures).
 _DESCRIBED_FROM = 0.95
 
-# The request counts as so many pictures called right. Of 371 requests with three or more relevant
-# pictures among 1,000, one of the first ten called right: recall@10 of the others .481 without it,
-# .463 with a weight of 1, .483 with 3, .491 with 5; mAP .321, .325, .332, .329. Pictures called
-# wrong are only left out: to push their like away cost half the mAP at a weight of 5 (.590 to .254)
-# and was worse than nothing at 10, for what a request finds wrongly is like what it wants.
+# The request counts as so many pictures called right. Of 330 requests with three or more relevant
+# pictures among 1,000, one of the first ten called right: recall@10 of the others .461 without it,
+# .456 with a weight of 1, .474 with 3, .481 with 5, .480 with 10; mAP .316, .334, .335, .331, .327.
+# Pictures called wrong are only left out: to push their like away cost mAP (.509 to .466), for
+# what a request finds wrongly is like what it wants (`python -m tests.figures feedback`).
 _QUERY_WEIGHT = 5
 
 # So many pictures tell how familiar a library is to its encoder.
