@@ -9,7 +9,7 @@ reads. Several processes may write at once.
 
 import csv
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +19,9 @@ from scenesearch.datasets.task import CROWD, TRAIN_FOLDER, TRAIN_PAIRS
 from scenesearch.errors import SceneSearchError
 from scenesearch.formats import SUFFIXES
 from scenesearch.originals import OriginalError, original_of
+from scenesearch.query import QueryError, parse
+from scenesearch.request import Words
+from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
 
 FILE_NAME = "feedback.sqlite"
 
@@ -59,13 +62,13 @@ class Mark:
 
 @dataclass(frozen=True)
 class Exported:
-    """What `export` wrote, and what it could not: texts without a right picture, and pictures
-    that cannot be read, with the reasons."""
+    """What `export` wrote, and what it could not, with the reasons: texts that cannot be trained
+    on, and pictures that cannot be read."""
 
     pairs: int
     pictures: int
     texts: int
-    texts_left_out: tuple[str, ...]
+    texts_left_out: Mapping[str, str]
     pictures_left_out: Mapping[str, str]
 
 
@@ -154,22 +157,36 @@ def _checked(text: str) -> str:
     return text
 
 
-def export(marks: Iterable[Mark], paths: Mapping[str, str], folder: Path) -> Exported:
+def export(
+    marks: Iterable[Mark],
+    paths: Mapping[str, str],
+    folder: Path,
+    fields: Sequence[PayloadField] = BUILTIN_FIELDS,
+) -> Exported:
     """Write the marks as a folder in the task's format, which must be new or empty.
 
     `paths` are the pictures' originals by image id; those that are no longer in the library are
-    left out. A query's id names the picture it belongs to, so a text needs one that is right.
+    left out. A text is written as the scene it describes, without the filters on the library's
+    `fields`. It becomes a caption of every picture that is right, for a query's id names the one
+    picture it belongs to; so a text needs one that is right.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FeedbackError(f"{folder} is not empty: export into a new folder")
-    by_text: dict[str, list[Mark]] = {}
-    for mark in marks:
-        by_text.setdefault(mark.text, []).append(mark)
+    texts_left_out: dict[str, str] = {}
+    by_scene: dict[str, dict[str, Mark]] = {}  # scene -> image id -> the last word on the two
+    for mark in sorted(marks, key=lambda mark: mark.marked):
+        scene = _scene(mark.text, fields)
+        if scene is None:
+            texts_left_out[mark.text] = (
+                "it is not one scene in words, which is all that can be trained on"
+            )
+        else:
+            by_scene.setdefault(scene, {})[mark.image_id] = mark
     names: dict[str, str] = {}
     gone: dict[str, str] = {}
     pictures = folder / TRAIN_FOLDER
     pictures.mkdir(parents=True, exist_ok=True)
-    for image_id in sorted({mark.image_id for some in by_text.values() for mark in some}):
+    for image_id in sorted({image_id for said in by_scene.values() for image_id in said}):
         name = f"{len(names):06}{_suffix(image_id)}"
         try:
             if image_id not in paths:
@@ -181,15 +198,18 @@ def export(marks: Iterable[Mark], paths: Mapping[str, str], folder: Path) -> Exp
             names[image_id] = name
     numbers: dict[str, int] = {}
     rows: list[tuple[str, str, str, bool]] = []
-    wanting = []
-    for text, some in by_text.items():
-        owner = next((m.image_id for m in some if m.right and m.image_id in names), None)
-        if owner is None:
-            wanting.append(text)
+    for scene, said in sorted(by_scene.items()):
+        judged = {names[i]: mark.right for i, mark in sorted(said.items()) if i in names}
+        own: dict[str, str] = {}
+        for name in (name for name, right in judged.items() if right):
+            numbers[name] = numbers.get(name, -1) + 1
+            own[name] = f"{name}#{numbers[name]}"
+        if not own:
+            reason = "no picture of it is marked right"
+            texts_left_out |= dict.fromkeys((mark.text for mark in said.values()), reason)
             continue
-        numbers[owner] = numbers.get(owner, -1) + 1
-        query_id = f"{names[owner]}#{numbers[owner]}"
-        rows += [(names[m.image_id], query_id, text, m.right) for m in some if m.image_id in names]
+        first = next(iter(own.values()))
+        rows += [(name, own.get(name, first), scene, right) for name, right in judged.items()]
     with (folder / TRAIN_PAIRS).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("image", "query_id", "query_text"))
@@ -200,8 +220,20 @@ def export(marks: Iterable[Mark], paths: Mapping[str, str], folder: Path) -> Exp
     used = {image for image, _, _, _ in rows}
     for name in set(names.values()) - used:
         (pictures / name).unlink()
-    texts = len(by_text) - len(wanting)
-    return Exported(len(rows), len(used), texts, tuple(wanting), gone)
+    texts = len({text for _, _, text, _ in rows})
+    return Exported(len(rows), len(used), texts, texts_left_out, gone)
+
+
+def _scene(text: str, fields: Sequence[PayloadField]) -> str | None:
+    """What a request's text describes, without filters; None when it asks for anything else."""
+    try:
+        parts = parse(text, fields).parts
+    except QueryError:  # as a filter that another library took
+        return None
+    match parts:
+        case (Words(excluded=False) as words,):
+            return words.text
+    return None
 
 
 def _suffix(image_id: str) -> str:

@@ -12,6 +12,7 @@ from scenesearch.console import JsonOption, fail, print_json, printable, read_se
 
 if TYPE_CHECKING:
     from scenesearch.feedback import Feedback
+    from scenesearch.store.base import VectorStore
 
 feedback_app = typer.Typer(
     help="Say which hits are right or wrong: search ranks by it, training learns from it.",
@@ -20,20 +21,21 @@ feedback_app = typer.Typer(
 
 TextArgument = Annotated[str, typer.Argument(help="The text that was searched for.")]
 ImagesArgument = Annotated[
-    list[str], typer.Argument(metavar="IMAGE_ID...", help="Pictures, as search lists them.")
+    list[str],
+    typer.Argument(metavar="IMAGE...", help="Pictures, as search lists them, or their ids."),
 ]
 
 
 @feedback_app.command()
-def right(text: TextArgument, image_ids: ImagesArgument, library: LibraryOption = None) -> None:
+def right(text: TextArgument, images: ImagesArgument, library: LibraryOption = None) -> None:
     """These pictures are what the text asks for."""
-    _mark(text, image_ids, library, right=True)
+    _mark(text, images, library, right=True)
 
 
 @feedback_app.command()
-def wrong(text: TextArgument, image_ids: ImagesArgument, library: LibraryOption = None) -> None:
+def wrong(text: TextArgument, images: ImagesArgument, library: LibraryOption = None) -> None:
     """These pictures are not what the text asks for."""
-    _mark(text, image_ids, library, right=False)
+    _mark(text, images, library, right=False)
 
 
 @feedback_app.command()
@@ -79,28 +81,37 @@ def export(
         fail(f"nothing has been said of library {name} yet: see `scenesearch feedback right`")
     with open_store(read_settings()) as store:
         points = store.retrieve(name, sorted({mark.image_id for mark in marks}))
+        fields = store.describe(name).fields
     paths = {image_id: str(point.payload.get("path", "")) for image_id, point in points.items()}
-    written = write(marks, paths, folder)
+    written = write(marks, paths, folder, fields)
     for image_id, reason in written.pictures_left_out.items():
         say(printable(f"left out {image_id}: {reason}"))
-    for text in written.texts_left_out:
-        say(printable(f"left out '{text}': no picture of it is marked right"))
+    for text, reason in written.texts_left_out.items():
+        say(printable(f"left out '{text}': {reason}"))
     say(
         f"{written.pairs} judged pairs of {written.texts} texts and {written.pictures} pictures "
         f"written to {folder}"
     )
 
 
-def _mark(text: str, image_ids: list[str], library: str | None, *, right: bool) -> None:
+def _mark(text: str, images: list[str], library: str | None, *, right: bool) -> None:
     name, feedback = _opened(library)
     with open_store(read_settings()) as store:
-        known = store.retrieve(name, image_ids)
-    for image_id in image_ids:
-        if image_id not in known:
-            fail(printable(f"library {name} has no picture {image_id}"))
+        found = [_image_id(store, name, given) for given in images]
     with feedback as table:
-        count = table.mark(text, image_ids, right=right)
+        count = table.mark(text, found, right=right)
     say(f"{count} marked {'right' if right else 'wrong'} in library {name}")
+
+
+def _image_id(store: "VectorStore", library: str, given: str) -> str:
+    """The id of a picture given by it or by the path that `search` lists, which ends with it."""
+    parts = given.split("/")
+    ends = ["/".join(parts[start:]) for start in range(len(parts))]
+    found = store.retrieve(library, [end for end in ends if end])
+    listed = [image_id for image_id, point in found.items() if point.payload.get("path") == given]
+    if given not in found and not listed:
+        fail(printable(f"library {library} has no picture {given}"))
+    return given if given in found else listed[0]
 
 
 @contextmanager

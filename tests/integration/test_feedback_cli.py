@@ -57,6 +57,16 @@ def test_what_is_marked_ranks_again_and_is_exported(run: CommandLine, tmp_path: 
     assert set(order("--feedback")) == set(SHADES)
 
 
+def test_a_picture_is_marked_as_search_lists_it(run: CommandLine, tmp_path: Path) -> None:
+    (hit,) = run("search", "red", "--all", "-k", "1", "--json").document["hits"]
+    assert hit["path"] != hit["image_id"]
+    assert run("feedback", "right", "red", hit["path"]).status == 0
+    marks = run("feedback", "list", "--json").document
+    assert [mark["image_id"] for mark in marks] == [hit["image_id"]]
+    ran = run("feedback", "right", "red", f"/elsewhere/{hit['image_id']}")
+    assert ran.sentence == f"library photos has no picture /elsewhere/{hit['image_id']}"
+
+
 def test_only_pictures_of_the_library_can_be_marked(run: CommandLine, tmp_path: Path) -> None:
     ran = run("feedback", "right", "red", "blue.png")
     assert (ran.status, ran.sentence) == (2, "library photos has no picture blue.png")

@@ -82,7 +82,7 @@ def test_marks_become_judgments_that_training_reads(tmp_path: Path) -> None:
     written = export(marks, paths, tmp_path / "out")
 
     assert (written.pairs, written.pictures, written.texts) == (3, 2, 2)
-    assert written.texts_left_out == ("nothing of it",)
+    assert written.texts_left_out == {"nothing of it": "no picture of it is marked right"}
     assert set(written.pictures_left_out) == {"lost.png"}
     table = (tmp_path / "out" / TRAIN_PAIRS).read_text()
     assert table.splitlines() == [
@@ -104,6 +104,61 @@ def test_marks_become_judgments_that_training_reads(tmp_path: Path) -> None:
         ("000002.png", 1.0, 1, 0),
         ("000002.png", 1.0, 1, 0),
     ]
+
+
+@pytest.fixture
+def three(tmp_path: Path) -> dict[str, str]:
+    """Originals of a.png, b.png and c.png by their ids."""
+    paths = {name: str(tmp_path / name) for name in ("a.png", "b.png", "c.png")}
+    for number, file in enumerate(paths.values()):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(file)
+    return paths
+
+
+def test_a_text_is_a_caption_of_every_picture_it_is_right_for(
+    three: dict[str, str], tmp_path: Path
+) -> None:
+    said = (("a.png", True), ("b.png", True), ("c.png", False))
+    marks = [Mark("a boat", image_id, right, "") for image_id, right in said]
+
+    assert export(marks, three, tmp_path / "out").pairs == 3
+
+    captions = {r.image_id: r.captions for r in read_task_folder(tmp_path / "out").records}
+    assert captions == {
+        "train_images/000000.png": ("a boat",),
+        "train_images/000001.png": ("a boat",),
+        "train_images/000002.png": (),
+    }
+    crowd = read_crowd(tmp_path / "out" / CROWD).rows
+    assert [(r.image, r.query_id, r.share) for r in crowd] == [
+        ("000000.png", "000000.png#0", 1.0),
+        ("000001.png", "000001.png#0", 1.0),
+        ("000002.png", "000000.png#0", 0.0),
+    ]
+
+
+def test_filters_are_no_part_of_a_caption_and_the_last_word_on_a_scene_counts(
+    three: dict[str, str], tmp_path: Path
+) -> None:
+    marks = [
+        Mark("a dog^2 tag:sea taken:2019", "a.png", True, "2026-01-01"),
+        Mark('"a dog"', "b.png", True, "2026-01-03"),
+        Mark("a dog", "b.png", False, "2026-01-02"),
+    ]
+    assert export(marks, three, tmp_path / "out").texts == 1
+    rows = (tmp_path / "out" / TRAIN_PAIRS).read_text().splitlines()[1:]
+    assert rows == ["000000.png,000000.png#0,a dog", "000001.png,000001.png#0,a dog"]
+
+
+@pytest.mark.parametrize("text", ["dog - people", "dog + snow", "dog like:b", "tag:sea", "-dog"])
+def test_what_is_more_than_a_scene_in_words_is_no_caption(
+    text: str, three: dict[str, str], tmp_path: Path
+) -> None:
+    written = export([Mark(text, "a.png", True, "")], three, tmp_path / "out")
+    assert written.pairs == 0
+    assert written.texts_left_out == {
+        text: "it is not one scene in words, which is all that can be trained on"
+    }
 
 
 def test_an_export_never_mixes_with_what_is_there(tmp_path: Path) -> None:
