@@ -344,7 +344,7 @@ def hand_over(
         towers,
         partial,
         name=recipe.name,
-        precision=recipe.precision,
+        precision=storable(recipe, corpus, log),
         validation=Validation(
             tuple(example.path for example in corpus.validation),
             tuple(example.captions for example in corpus.validation),
@@ -368,6 +368,19 @@ def hand_over(
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
     log(f"encoder in {folder}")
+
+
+def storable(recipe: Recipe, corpus: Corpus, log: Log) -> str:
+    """The recipe's precision, or fp16 where too few pictures are held back to accept int8."""
+    from training.gate import FEWEST
+
+    if recipe.precision != "int8" or len(corpus.validation) >= FEWEST:
+        return recipe.precision
+    log(
+        f"weights are stored in fp16: int8 is accepted by {FEWEST} pictures held back from "
+        f"training, and there are {len(corpus.validation)}"
+    )
+    return "fp16"
 
 
 def calibrate(encoder: Path, recipe: Recipe, corpus: Corpus, out: Path, log: Log) -> None:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -181,9 +182,34 @@ def test_a_split_without_pictures_on_one_side_is_refused(data, tmp_path):
 
 
 def test_no_text_of_a_validation_picture_is_judged_in_training(data):
+    table = data / "train_dataset.csv"
+    header, *rows = table.read_text().splitlines()
+    rows = [",".join([*row.split(",")[:2], f"as {row.split(',')[1]}"]) for row in rows]
+    table.write_text("\n".join([header, *rows]) + "\n")
     corpus = load_corpus(recipe_for(data, validation_share=0.3), data, lambda _: None)
     unseen = {caption for example in corpus.validation for caption in example.captions}
+    assert unseen
     assert not unseen & {text for example in corpus.train for text in example.judged}
+
+
+def test_a_text_that_is_also_a_train_pictures_caption_is_judged_in_training(data):
+    corpus = load_corpus(recipe_for(data, validation_share=0.3), data, lambda _: None)
+    sides = (corpus.train, corpus.validation)
+    train, held = ({text for example in side for text in example.captions} for side in sides)
+    assert train & held
+    assert train & held <= {text for example in corpus.train for text in example.judged}
+
+
+def test_int8_that_too_few_pictures_could_accept_is_fp16_and_said_to_be(data):
+    lines = []
+    recipe = recipe_for(data, precision="int8")
+    corpus = load_corpus(recipe, data, lambda _: None)
+    assert run_module.storable(recipe, corpus, lines.append) == "fp16"
+    assert "int8 is accepted by 50 pictures held back from training, and there are" in lines[0]
+    enough = replace(corpus, validation=corpus.validation * 50)
+    assert run_module.storable(recipe, enough, lines.append) == "int8"
+    assert run_module.storable(recipe_for(data), corpus, lines.append) == "fp32"
+    assert len(lines) == 1
 
 
 def test_a_source_may_carry_a_weight():
