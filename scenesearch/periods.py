@@ -1,5 +1,6 @@
 """Dates as people write them: 2019, 2019-05-31, 'may 2019', 'summer 2020', 'last year'.
 
+ISO's other forms are read too: 20190531, 2019-W22, 2019-05-31T18:00 (that minute).
 Blanks may be written as '-' or '_', so that 'taken:last-year' needs no quotes. Seasons are the
 meteorological ones of the northern half: summer is June to August, winter 2020 begins in
 December 2020.
@@ -10,6 +11,14 @@ import re
 from datetime import UTC, date, datetime, timedelta
 
 _ISO = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
+_WEEK = re.compile(r"\d{4}-?W\d{2}")
+_MOMENT = re.compile(r"[\dW-]+(?:[T ](\d{2})(?::?(\d{2}))?(?::?(\d{2}))?.*)?")
+_LENGTH_OF = (  # of what a moment names by how many numbers its time has
+    timedelta(days=1),
+    timedelta(hours=1),
+    timedelta(minutes=1),
+    timedelta(seconds=1),
+)
 _DECADE = re.compile(r"(\d{3}0)s")
 _LAST_DAYS = re.compile(r"last ([1-9]\d{0,3}) (day|week|month|year)s?")
 _DAYS_OF = {"day": 1, "week": 7}
@@ -52,9 +61,24 @@ def _period(text: str, today: date) -> tuple[datetime, datetime]:
     *before, last = words.split() or [""]
     if re.fullmatch(r"\d{4}", last) and before:
         return _named(before, int(last))
-    moment = datetime.fromisoformat(text)
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return moment, moment + timedelta(seconds=1)
+    if before and re.fullmatch(r"\d{4}", before[0]):
+        named = [*before[1:], last]
+        if named[0] in _MONTHS or named[0] in _SEASONS:
+            return _named(named, int(before[0]))
+    return _moment(text.upper())
+
+
+def _moment(text: str) -> tuple[datetime, datetime]:
+    """What ISO 8601 writes otherwise; as long as its last number is: a second, an hour, a week."""
+    written = _MOMENT.fullmatch(text)
+    if written is None:
+        raise ValueError(f"{text} is no date")
+    start = datetime.fromisoformat(text)
+    start = start if start.tzinfo else start.replace(tzinfo=UTC)
+    if _WEEK.fullmatch(text):
+        return start, start + timedelta(days=7)
+    numbers = [number for number in written.groups() if number]
+    return start, start + _LENGTH_OF[len(numbers)]
 
 
 def _named(words: list[str], year: int) -> tuple[datetime, datetime]:

@@ -14,6 +14,7 @@ are joined by 'and' or a blank.
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
@@ -56,7 +57,9 @@ __all__ = [
     "QueryError",
     "condition_of",
     "conditions_of",
+    "folded",
     "parse",
+    "parse_facet",
     "parse_order",
     "parse_where",
 ]
@@ -65,8 +68,10 @@ _QUOTED = r'"(?>(?:[^"]|"")*)"'
 _WEIGHT = r"\^(?P<weight>\d{1,4}(?:\.\d{1,4})?)"
 _SPACE = re.compile(r"\s+")
 _OPERATOR = re.compile(r"(?P<sign>[+-])(?=\s|$)")
+_NAME = r"\w++(?:-\w++)*+"
 _FILTER = re.compile(
-    rf"(?P<sign>[+-]?)(?P<name>\w+)(?P<op>:(?:>=|<=|>|<)?|!=|>=|<=|>|<|=)(?P<raw>(?>{_QUOTED}|\S)*)"
+    rf'(?P<sign>[+-]?)(?P<name>{_NAME}|"\w[^"]*")(?P<op>:(?:>=|<=|>|<)?|!=|>=|<=|>|<|=)'
+    rf"(?P<raw>(?>{_QUOTED}|\S)*)"
 )
 _PHRASE = re.compile(rf"(?P<sign>[+-]?)(?P<quoted>{_QUOTED})(?:{_WEIGHT})?(?=\s|$)")
 _WORD = re.compile(rf"(?P<sign>[+-](?=[^\W\d]))?(?P<text>\S+?)(?:{_WEIGHT})?(?=\s|$)")
@@ -74,7 +79,7 @@ _LIKE = re.compile(rf"(?P<id>{_QUOTED}|\S+?)(?:{_WEIGHT})?")
 _SEGMENT = re.compile(rf"(?P<quoted>{_QUOTED})|(?P<star>\*+)|(?P<dots>\.\.+)|(?P<text>.)", re.S)
 _PLAIN_VALUE = re.compile(r'[^\s",*<>=.]+(?:\.[^\s",*<>=.]+)*')
 _SPACED = re.compile(
-    rf"{_QUOTED}|(?<!\S)(?P<head>-?\w+)\s*+(?P<op>:|!=|>=|<=|=|>|<|(?<=\s)in\s)\s*+"
+    rf"{_QUOTED}|(?<!\S)(?P<head>-?{_NAME})\s*+(?P<op>:|!=|>=|<=|=|>|<|(?<=\s)in\s)\s*+"
 )
 _NEAR = re.compile(
     r"(?P<lat>[-+]?[\d.]+),(?P<lon>[-+]?[\d.]+)(?:,(?P<radius>[\d.]+)\s*(?P<unit>km|m))?"
@@ -129,14 +134,23 @@ def parse_where(
 
 def parse_order(text: str, fields: Sequence[PayloadField]) -> Order:
     """The order that 'taken' (ascending) or '-taken' (descending) asks for; raises QueryError."""
-    known = by_name(fields)
     name = text.strip().removeprefix("-")
+    return Order(_option_field("--sort", text, name, fields), text.strip().startswith("-"))
+
+
+def parse_facet(text: str, fields: Sequence[PayloadField]) -> str:
+    """The declared field that 'tag' or 'Camera' means; raises QueryError."""
+    return _option_field("--facet", text, text.strip(), fields)
+
+
+def _option_field(option: str, text: str, name: str, fields: Sequence[PayloadField]) -> str:
+    known = by_name(fields)
     found = _field_named(name, known) if name else None
     if found is None:
-        reason = _no_field(name, "", known)
+        reason = _no_field(name, "", known) if name else "a field is named"
         hint = "" if "did you mean" in reason else f"; {_listed(known)}"
-        raise QueryError(f"--sort {_short(text)}: {reason}{hint}")
-    return Order(found, text.strip().startswith("-"))
+        raise QueryError(f"{option} {_short(text)}: {reason}{hint}")
+    return found
 
 
 def condition_of(
@@ -152,7 +166,10 @@ def condition_of(
     else:
         field_ = fields[filter_.field]
         if field_.type == "keyword" and filter_.operator == ":":
-            return Lookup(field_.name, filter_.values, filter_.negated, str(filter_))
+            values = filter_.values
+            if field_.hierarchical:  # '2020/' is the folder 2020
+                values = tuple(re.sub(r'(?<=[^"])/+("?)$', r"\1", value) for value in values)
+            return Lookup(field_.name, values, filter_.negated, str(filter_))
         reader = _ValueReader(str(filter_), field_, today or date.today())
         alternatives = reader.condition(filter_.operator, filter_.values)
     return Not(alternatives) if filter_.negated else alternatives
@@ -188,7 +205,8 @@ def resolve(lookup: Lookup, values: Sequence[str]) -> tuple[Condition, tuple[str
         if not found:
             near = _nearest(_text(pattern), values)
             hint = f"; did you mean {lookup.field}:{_written(near)}?" if near else ""
-            notices.append(f"{lookup.written}: no picture has such a value{hint}")
+            which = lookup.written if len(lookup.patterns) == 1 else f"{lookup.field}:{pattern}"
+            notices.append(f"{which}: no picture has such a value{hint}")
     if len(meant) > 1:
         listed = ", ".join(list(meant)[:4]) + (" …" if len(meant) > 4 else "")
         notices.append(f"{lookup.written} means {len(meant)} values: {listed}")
@@ -361,14 +379,15 @@ def _filter_of(
     name: str, op: str, raw: str, fields: Mapping[str, PayloadField], *, minus: bool
 ) -> FieldFilter | str:
     """The filter, or why it is none ('' when that needs no saying)."""
-    if name.lower() in ("has", "like", "near") and not raw:
-        return ""
-    if name.lower() == "has" and op == ":" and raw:
+    name = _unquoted(name)
+    if name.lower() in _EXAMPLES and not raw:
+        return f"no value stands right after it, as in {name.lower()}:{_EXAMPLES[name.lower()]}"
+    if name.lower() == "has" and op == ":":
         names = [_field_named(part.strip(), fields) for part in raw.split(",")]
         if all(names):
             return FieldFilter("has", "has", tuple(found for found in names if found), minus)
         wrong = next(p for p, found in zip(raw.split(","), names, strict=True) if not found)
-        return _no_field(wrong.strip(), "", fields)
+        return _no_field(wrong.strip(), "", fields, special=False)
     field_name = _field_named(name, fields)
     if field_name is None and name.lower() == "near":
         field_name = next((f.name for f in fields.values() if f.type == "geo"), None)
@@ -386,6 +405,7 @@ def _filter_of(
     return FieldFilter(field_name, operator, values, negated)
 
 
+_EXAMPLES = {"has": "caption", "like": "IMAGE", "near": "55.75,37.62,50km"}
 _OPERATORS: dict[str, Operator] = {
     ":": ":",
     "=": "=",
@@ -395,18 +415,23 @@ _OPERATORS: dict[str, Operator] = {
 
 
 def _field_named(name: str, fields: Mapping[str, PayloadField]) -> str | None:
-    """The declared field: as written, in another case, or singular for plural."""
+    """The declared field: as written, in another case, with blanks or '-' for '_', or singular for
+    plural."""
     if name in fields:
         return name
     lower = {known.lower(): known for known in fields}
+    name = re.sub(r"[\s-]+", "_", name)
     for candidate in (name.lower(), f"{name.lower()}s", name.lower().removesuffix("s")):
         if candidate in lower:
             return lower[candidate]
     return None
 
 
-def _no_field(name: str, raw: str, fields: Mapping[str, PayloadField]) -> str:
-    near = difflib.get_close_matches(name.lower(), [*fields, "has", "like", "near"], 1, 0.7)
+def _no_field(
+    name: str, raw: str, fields: Mapping[str, PayloadField], *, special: bool = True
+) -> str:
+    names = [*fields, *_EXAMPLES] if special else list(fields)
+    near = difflib.get_close_matches(name.lower(), names, 1, 0.7)
     value = f":{_short(raw)}" if raw else ""
     hint = f"; did you mean {near[0]}{value}?" if near else ""
     return f"this library has no field {name!r}{hint}"
@@ -486,6 +511,9 @@ def _unquoted(text: str) -> str:
     return text
 
 
+_BACKWARDS = "the range ends before it begins"
+
+
 class _ValueReader:
     """Reads the values of one filter by its field's type; `written` is for messages."""
 
@@ -516,12 +544,18 @@ class _ValueReader:
                 return OneOf(name, (self.boolean(text),))
             case "datetime":
                 start, end = self.ends(value)
-                return Range(name, at_least=self.earliest(start), below=self.after(end))
+                since, until = self.earliest(start), self.after(end)
+                if since and until and since >= until:
+                    raise self.error(_BACKWARDS)
+                return Range(name, at_least=since, below=until)
             case "integer" if "dots" not in kinds:
                 return OneOf(name, (self.integer(text),))
             case "integer" | "float":
                 start, end = self.ends(value)
-                return Range(name, at_least=self.number(start), at_most=self.number(end))
+                least, most = self.number(start), self.number(end)
+                if least is not None and most is not None and least > most:
+                    raise self.error(_BACKWARDS)
+                return Range(name, at_least=least, at_most=most)
         if field_.hierarchical:
             stars = kinds and kinds[-1] == "star"
             return OneOf(name, ((text[:-1] if stars else text).rstrip("/") or ".",))
@@ -635,15 +669,21 @@ def _any_of(alternatives: Sequence[Plain]) -> Plain | AnyOf:
 # --- values that the library has ---------------------------------------------------------------
 
 
+def folded(text: str) -> str:
+    """The text as it is compared: in one case, 'é' as one character however a file system or
+    keyboard writes it."""
+    return unicodedata.normalize("NFC", text).casefold()
+
+
 def _matching(pattern: str, values: Sequence[str]) -> list[str]:
-    segments = [(kind, text.casefold()) for kind, text in _segments(pattern)]
+    segments = [(kind, folded(text)) for kind, text in _segments(pattern)]
     if any(kind == "star" for kind, _ in segments):
         shape = _shape(segments)
-        return [value for value in values if shape.fullmatch(value.casefold())]
+        return [value for value in values if shape.fullmatch(folded(value))]
     wanted = "".join(text for _, text in segments)
     whole = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
-    words = [value for value in values if whole.search(value.casefold())]
-    return words or [value for value in values if wanted in value.casefold()]
+    words = [value for value in values if whole.search(folded(value))]
+    return words or [value for value in values if wanted in folded(value)]
 
 
 def _shape(segments: Sequence[tuple[str, str]]) -> re.Pattern[str]:
@@ -667,9 +707,9 @@ def _nearest(text: str, values: Sequence[str]) -> str:
     """The value most like the text, or one with a word most like it; '' when none is."""
     by_word: dict[str, str] = {}
     for value in values:
-        for word in (value.casefold(), *re.findall(r"\w+", value.casefold())):
-            by_word.setdefault(word, word if word != value.casefold() else value)
-    near = difflib.get_close_matches(text.casefold(), by_word, n=1)
+        for word in (folded(value), *re.findall(r"\w+", folded(value))):
+            by_word.setdefault(word, word if word != folded(value) else value)
+    near = difflib.get_close_matches(folded(text), by_word, n=1)
     return by_word[near[0]] if near else ""
 
 

@@ -18,7 +18,7 @@ MAX_HITS = 10_000
 MAX_WEIGHT = 10.0
 
 # What reads as an operator, a weight or a filter when it stands as a word of its own.
-_SPECIAL_WORD = re.compile(r'[+-]|[+-][^\W\d].*|.*".*|.*\^\d+(\.\d+)?|\w+(:|=|!=|<|>).*', re.S)
+_SPECIAL_WORD = re.compile(r'[+-]|[+-][^\W\d].*|.*".*|.*\^\d+(\.\d+)?|[\w-]+(:|=|!=|<|>).*', re.S)
 _PLAIN_ID = re.compile(r"[\w./-]+")
 
 

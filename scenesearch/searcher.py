@@ -26,7 +26,7 @@ from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.vectors import TextVectors
 from scenesearch.events import query_text, searching
 from scenesearch.images import ImageError, decode_image
-from scenesearch.query import conditions_of, parse
+from scenesearch.query import conditions_of, folded, parse
 from scenesearch.relevance import Calibration, read_calibration, read_picture_calibration
 from scenesearch.request import (
     MAX_FILTERS,
@@ -398,7 +398,7 @@ class Searcher:
             return name
         if known in there and time.monotonic() - read_at < _NAMES_FRESH_S:
             return known
-        wanted = f"/{name.casefold().lstrip('/')}"
+        wanted = f"/{folded(name).lstrip('/')}"
         found = [
             point.image_id
             for point in self._store.scroll(self._collection, payload=(), batch_size=_LISTED)
@@ -763,6 +763,9 @@ def _collapsed(candidates: Sequence[_Candidate]) -> list[_Group]:
 # --- cursors ---------------------------------------------------------------------------------
 
 
+_DAMAGED = "the cursor of the next page is damaged; ask again from the start"
+
+
 @dataclass(frozen=True)
 class _Cursor:
     """The last hit of the page before: how many there were, and its place in the ranking."""
@@ -781,7 +784,10 @@ def _first_after(groups: Sequence[_Group], cursor: _Cursor, arranged: bool) -> i
     if arranged:  # its order is no order of keys
         return cursor.seen
     keys = (position for position, (found, _) in enumerate(groups) if found.key > cursor.key)
-    return next(keys, len(groups))
+    try:
+        return next(keys, len(groups))
+    except TypeError:  # a key that no answer has given
+        raise QueryError(_DAMAGED) from None
 
 
 def _written_cursor(request: Request, seen: int, last: _Candidate) -> str:
@@ -795,9 +801,7 @@ def _read_cursor(request: Request) -> _Cursor:
         if not isinstance(seen, int) or not 0 <= seen <= 10 * MAX_HITS or not key:
             raise ValueError
     except (ValueError, TypeError):
-        raise QueryError(
-            "the cursor of the next page is damaged; ask again from the start"
-        ) from None
+        raise QueryError(_DAMAGED) from None
     if identity != _identity(request):
         raise QueryError("the cursor belongs to another request; ask again from the start")
     return _Cursor(seen, tuple(key))
@@ -823,6 +827,6 @@ def _identity(request: Request) -> str:
 
 def _ends_with(image_id: str, wanted: str) -> bool:
     """Whether the id, or it without its suffix, ends with the wanted parts of a path."""
-    path = f"/{image_id.casefold()}"
+    path = f"/{folded(image_id)}"
     stem, dot, _ = path.rpartition(".")
     return path.endswith(wanted) or bool(dot and stem.endswith(wanted))

@@ -26,6 +26,7 @@ FIELDS = (
     *BUILTIN_FIELDS,
     PayloadField("price", "float", "Price"),
     PayloadField("print", "boolean", "Print"),
+    PayloadField("event_name", "keyword", "Event name"),
 )
 TODAY = date(2026, 11, 25)
 VALUES = {
@@ -33,6 +34,7 @@ VALUES = {
     "tags": ["sea", "sea lion", "seagull", "holiday"],
     "orientation": ["landscape", "portrait"],
     "folder": [".", "2020", "2020/may", "2021", "2021/may"],
+    "event_name": ["summer fair", "m\u00e9l\u00e9e"],
 }
 
 
@@ -131,6 +133,11 @@ def test_a_weight_out_of_bounds_is_refused(text: str) -> None:
         ("camera: canon", "camera: canon", "no value stands right after it, as in camera:VALUE"),
         ("has:legs", "has:legs", "no field 'legs'"),
         ("tags:", "tags:", "as in tags:VALUE"),
+        ("like: this", "like: this", "as in like:IMAGE"),
+        ("a cat near: me", "a cat near: me", "as in near:55.75,37.62,50km"),
+        ("has:naer", "has:naer", "no field 'naer'"),
+        ("event-nam:fair", "event-nam:fair", "did you mean event_name:fair"),
+        ('"evnt name":fair', '"evnt name":fair', "did you mean event_name:fair"),
     ],
 )
 def test_what_is_no_filter_is_words_and_said_to_be(text: str, kept: str, notice: str) -> None:
@@ -164,6 +171,11 @@ def test_what_is_no_filter_is_words_and_said_to_be(text: str, kept: str, notice:
         ("tag=sea,holiday", OneOf("tags", ("sea", "holiday"))),
         ("orientation:landscape", OneOf("orientation", ("landscape",))),
         ("folder:2020/*", OneOf("folder", ("2020", "2020/may"))),
+        ("folder:2020/", OneOf("folder", ("2020", "2020/may"))),
+        ('folder:"2021/may/"', OneOf("folder", ("2021/may",))),
+        ("Event-name:fair", OneOf("event_name", ("summer fair",))),
+        ('-"Event name":fair', Not(OneOf("event_name", ("summer fair",)))),
+        ("event_name:ME\u0301LE\u0301E", OneOf("event_name", ("m\u00e9l\u00e9e",))),
         ("folder=2020/may/", OneOf("folder", ("2020/may",))),
         ("width:>2000", Range("width", above=2000)),
         ("width>=2000", Range("width", at_least=2000)),
@@ -215,6 +227,11 @@ def test_values_that_are_not_there_get_the_nearest_suggested() -> None:
     assert notices == ("camera:cannon: no picture has such a value; did you mean camera:canon?",)
 
 
+def test_of_several_values_the_one_that_is_not_there_is_named() -> None:
+    _, notices = conditions_of(asked("camera:flex,nikkon").filters, FIELDS, VALUES.__getitem__)
+    assert notices == ("camera:nikkon: no picture has such a value; did you mean camera:nikon?",)
+
+
 def test_several_values_that_are_meant_are_told() -> None:
     _, notices = conditions_of(asked("camera:canon").filters, FIELDS, VALUES.__getitem__)
     assert notices == ("camera:canon means 2 values: Canon EOS 5D, Canon PowerShot",)
@@ -228,6 +245,9 @@ def test_several_values_that_are_meant_are_told() -> None:
         ("width:1..2..3", "a range is written"),
         ("width:>1,2", "only one value can follow >"),
         ("taken:2019-13", "not a date"),
+        ("taken:2021..2019", "taken:2021..2019: the range ends before it begins"),
+        ("width:9..5", "width:9..5: the range ends before it begins"),
+        ("price:2..-2.5", "the range ends before it begins"),
         ("taken:9999", "not a date"),
         ("taken:tomorrowish", "not a date; write 2019"),
         ("print:maybe", "neither true nor false"),
@@ -255,6 +275,7 @@ def test_a_mistake_is_named_in_the_box(text: str, message: str) -> None:
     [
         ("camera=Canon EOS 5D", OneOf("camera", ("Canon EOS 5D",))),
         ("camera:canon eos", OneOf("camera", ("Canon EOS 5D",))),
+        ("event-name = summer fair", OneOf("event_name", ("summer fair",))),
         ("camera!=Nikon", Not(OneOf("camera", ("Nikon",)))),
         ("-camera:nikon", Not(OneOf("camera", ("Nikon D90",)))),
         ('camera="Canon*"', OneOf("camera", ("Canon*",))),

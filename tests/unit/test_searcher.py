@@ -1,6 +1,8 @@
 """A request over a real embedded store: aims, exclusion, order, pages, copies, counts, limits."""
 
+import base64
 import io
+import json
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -117,6 +119,13 @@ def test_a_picture_of_the_library_asks_and_is_not_its_own_answer(photos: Photos)
     for name in ("trip/IMG_12.jpg", "IMG_12.jpg", "img_12"):
         assert photos.ids(f"like:{name}", k=1) == ["red-01.jpg"]
     assert "trip/IMG_12.jpg" not in photos.ids("like:IMG_12", k=10)
+
+
+def test_a_name_may_be_written_in_another_form_of_unicode(photos: Photos) -> None:
+    reds(photos, 2)
+    photos.add("trip/e\u0301te\u0301 a\u0300 la plage.jpg", (220, 30, 33))
+    for name in ("\u00e9t\u00e9 \u00e0 la plage", "\u00c9T\u00c9 \u00c0 LA PLAGE.JPG"):
+        assert photos.ids(f'like:"{name}"', k=1) == ["red-01.jpg"]
 
 
 def test_a_name_that_may_be_two_pictures_is_asked_about(photos: Photos) -> None:
@@ -343,6 +352,12 @@ def test_a_cursor_fits_its_own_request_alone(photos: Photos) -> None:
     for damaged in ("", "x", "bm9uZQ==", "W10="):
         with pytest.raises(QueryError, match="cursor of the next page is damaged"):
             photos.searcher.search("red", k=2, after=damaged)
+    ordered = Order("image_id")
+    cursor = photos.searcher.search("red", k=2, sort=ordered).next
+    identity, seen, *_ = json.loads(base64.urlsafe_b64decode(cursor or ""))
+    forged = base64.urlsafe_b64encode(json.dumps([identity, seen, "x", "y", "z"]).encode()).decode()
+    with pytest.raises(QueryError, match="cursor of the next page is damaged"):
+        photos.searcher.search("red", k=2, sort=ordered, after=forged)
 
 
 # Copies
