@@ -32,7 +32,7 @@ from scenesearch.errors import SceneSearchError
 from scenesearch.images import THUMBNAIL_SIDE, ImageError, open_image, thumbnail_path
 from scenesearch.library import check_library_name
 from scenesearch.originals import LocalFile, OriginalError, original_of
-from scenesearch.query import parse_order, parse_where
+from scenesearch.query import parse_facet, parse_order, parse_where
 from scenesearch.request import Like, QueryError, Request, Upload
 from scenesearch.searcher import MAX_UPLOAD_BYTES, Searcher
 from scenesearch.settings import Settings
@@ -41,7 +41,7 @@ from scenesearch.store.fields import PayloadField
 from scenesearch.store.open import open_store
 from scenesearch.why import Why, why
 
-QueryPicture = Path | bytes | Image.Image
+QueryPicture = str | Path | bytes | Image.Image
 
 
 class OriginalUnavailable(SceneSearchError):  # noqa: N818 - reads as what it is
@@ -102,9 +102,9 @@ class Library:
         collapse: bool = True,
         diversity: float | None = None,
         hybrid: bool | None = None,
-        right: Sequence[str] = (),
-        wrong: Sequence[str] = (),
-        facets: Sequence[str] = (),
+        right: str | Sequence[str] = (),
+        wrong: str | Sequence[str] = (),
+        facets: str | Sequence[str] = (),
     ) -> Answer:
         """The best k pictures for the text, or the page that follows the cursor `after`.
 
@@ -133,9 +133,9 @@ class Library:
             collapse=collapse,
             diversity=diversity,
             hybrid=hybrid,
-            right=tuple(right),
-            wrong=tuple(wrong),
-            facets=tuple(facets),
+            right=_several(right),
+            wrong=_several(wrong),
+            facets=tuple(parse_facet(name, self.fields) for name in _several(facets)),
         )
         whole = {field.name: getattr(result, field.name) for field in fields(result)}
         thumbnails = self._settings.library_dir(self.name) / "thumbnails"
@@ -152,8 +152,7 @@ class Library:
     ) -> Request:
         """What the arguments ask, as one value; raises QueryError."""
         request = self.searcher.parse(text)
-        expressions = [where] if isinstance(where, str) else where
-        filters = parse_where(expressions, self.fields)
+        filters = parse_where(_several(where), self.fields)
         parts = list(request.parts)
         if like is not None:
             parts.append(Like(like))
@@ -257,6 +256,10 @@ def open_library(
         raise
 
 
+def _several(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
 def _upload(image: QueryPicture) -> Upload:
     if isinstance(image, bytes):
         return Upload(image)
@@ -264,7 +267,10 @@ def _upload(image: QueryPicture) -> Upload:
         buffer = io.BytesIO()
         image.convert("RGB").save(buffer, "BMP")  # loses nothing and takes no time
         return Upload(buffer.getvalue())
-    file = LocalFile(image)
+    if not isinstance(image, str | Path):
+        kind = type(image).__name__
+        raise QueryError(f"image= takes a path, bytes or a Pillow image, not {kind}")
+    file = LocalFile(Path(image))
     try:
         size = file.state().size_bytes
         if size > MAX_UPLOAD_BYTES:
@@ -275,6 +281,8 @@ def _upload(image: QueryPicture) -> Upload:
         return Upload(file.read(), str(image))
     except OriginalError as error:
         raise QueryError(f"{image}: {error}") from None
+    except ValueError:  # NUL, or half a character
+        raise QueryError(f"{str(image)!r} is no name of a file") from None
 
 
 def _cell(hit: Hit, thumbnails_dir: Path) -> str:

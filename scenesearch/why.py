@@ -48,12 +48,17 @@ class HeatMap:
 
 @dataclass(frozen=True)
 class Why:
-    """What made a picture relevant to a request."""
+    """What made a picture relevant to a request.
+
+    `relevance` is that of the cosine, which an answer may have given to another place. Of a long
+    description the first words count, and `more_words` were not looked at.
+    """
 
     image_id: str
     relevance: float
     words: tuple[WordEffect, ...]
     heat: HeatMap | None
+    more_words: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The documented JSON shape of `scenesearch search --why RANK --json`."""
@@ -61,6 +66,7 @@ class Why:
             "image_id": self.image_id,
             "relevance": self.relevance,
             "words": [{"word": word.word, "effect": word.effect} for word in self.words],
+            "more_words": self.more_words,
             "heat": None if self.heat is None else self.heat.cells.tolist(),
             "heat_box": None if self.heat is None else list(self.heat.box),
         }
@@ -79,11 +85,14 @@ def why(
     With the upright RGB `picture` also those of its parts. Subtracted words have effects too.
     """
     aim = searcher.aim(request)
+    effects = tuple(_word_effects(searcher, request, aim, vector))
+    words = sum(len(part.text.split()) for part in request.parts if isinstance(part, Words))
     return Why(
         image_id,
         float(aim.relevance(vector @ aim.vector)),
-        tuple(_word_effects(searcher, request, aim, vector)),
+        effects,
         None if picture is None else heat_map(encoder, aim, picture),
+        words - len(effects),
     )
 
 
@@ -105,13 +114,23 @@ def _word_effects(
                 parts[number] = replace(part, phrases=rest)
             else:
                 del parts[number]
-            # Without its only word a request asks nothing: an average picture fits as well.
-            without = 0.0
             if any(not other.excluded for other in parts):
                 rest_aim = searcher.aim(replace(request, parts=tuple(parts)))
-                without = float(rest_aim.log_odds(vector @ rest_aim.vector))
-            effects.append(WordEffect(word, whole - without))
+                effect = whole - float(rest_aim.log_odds(vector @ rest_aim.vector))
+            else:
+                effect = _above_average(searcher, request, part, vector)
+            effects.append(WordEffect(word, effect))
     return effects
+
+
+def _above_average(
+    searcher: Searcher, request: Request, word: Words, vector: NDArray[np.float32]
+) -> float:
+    """What the only word that a request wants adds: log odds above those of an average picture,
+    for without it nothing is asked."""
+    alone = searcher.aim(replace(request, parts=(word,)))
+    average = searcher.calibration.average(alone.vector)
+    return float(alone.slope * (vector @ alone.vector - average))
 
 
 def _phrases(phrases: Sequence[Phrase], words: Sequence[tuple[int, str]]) -> tuple[Phrase, ...]:

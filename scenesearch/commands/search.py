@@ -115,6 +115,7 @@ def search(
 ) -> None:
     """Find the pictures that show the scene. Exits 0 when found, 1 when nothing matches."""
     from scenesearch.notebook import open_library
+    from scenesearch.query import parse_facet
 
     settings = read_settings()
     if show_all and min_relevance:
@@ -137,7 +138,7 @@ def search(
             hybrid=hybrid,
             right=right,
             wrong=wrong,
-            facets=tuple(facet or ()),
+            facets=tuple(parse_facet(name, opened.fields) for name in facet or ()),
         )
         reasons = _reasons(opened, request, result, explain, heat) if explain else None
     for notice in result.notices:
@@ -164,6 +165,8 @@ def _told(settings: "Settings", library: str, text: str) -> tuple[tuple[str, ...
 def _reasons(
     opened: "Library", request: "Request", result: "SearchResult", rank: int, heat: Path | None
 ) -> "Why | None":
+    from dataclasses import replace
+
     from scenesearch.notebook import OriginalUnavailable
     from scenesearch.why import overlay
 
@@ -181,7 +184,7 @@ def _reasons(
             overlay(opened.picture(hit.image_id), reasons.heat).save(heat)
         except ValueError:  # as Pillow says of a suffix it does not know
             fail(f"--heat {heat}: a picture is written as .jpg or .png")
-    return reasons
+    return replace(reasons, relevance=hit.relevance)  # of its place in this answer
 
 
 def print_hits(result: "SearchResult") -> None:
@@ -216,6 +219,8 @@ def print_reasons(reasons: "Why") -> None:
     for effect in reasons.words:
         bar = "█" * round(_BAR * abs(effect.effect) / largest)
         typer.echo(f"  {printable(effect.word):<{width}}  {effect.effect:+.2f} {bar}")
+    if reasons.more_words:
+        typer.echo(f"  and {reasons.more_words} more words, which were not looked at")
     if reasons.heat is not None:
         top = max(float(reasons.heat.cells.max()), 1e-6)
         for row in reasons.heat.cells:

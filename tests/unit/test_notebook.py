@@ -65,18 +65,25 @@ def test_a_picture_asks_as_file_bytes_or_image(library: Library, tmp_path: Path)
     blue = Image.new("RGB", (20, 10), COLOURS["blue"])
     file = tmp_path / "query.jpg"
     blue.save(file)
-    for picture in (file, file.read_bytes(), blue):
+    for picture in (file, str(file), file.read_bytes(), blue):
         assert library.search(image=picture, k=1)[0].image_id == "blue.png"
     assert library.search(like="blue", k=1, min_relevance=0)[0].image_id != "blue.png"
     with pytest.raises(QueryError, match=r"none\.jpg: no such file"):
         library.search(image=tmp_path / "none.jpg")
+    with pytest.raises(QueryError, match="is no name of a file"):
+        library.search(image="a\0b.jpg")
+    with pytest.raises(QueryError, match="a path, bytes or a Pillow image, not int"):
+        library.search(image=3)  # type: ignore[arg-type]
 
 
 def test_filters_sort_and_facets_are_taken_as_the_command_line_takes_them(library: Library) -> None:
     assert [hit.image_id for hit in library.search("red", where="tag:wall")] == ["red.png"]
     ids = [hit.image_id for hit in library.search("red", where="width>10", sort="-image_id", k=3)]
     assert ids == sorted(ids, reverse=True)
-    assert library.search("red", facets=["tags"]).facets["tags"] == (("wall", 1),)
+    for facets in (["tags"], "tag"):
+        assert library.search("red", facets=facets).facets == {"tags": (("wall", 1),)}
+    with pytest.raises(QueryError, match=r"--facet camra: .*did you mean camera"):
+        library.search("red", facets="camra")
     with pytest.raises(QueryError, match=r"--sort tacken: .*did you mean taken"):
         library.search("red", sort="tacken")
 
@@ -127,6 +134,22 @@ def test_a_subtracted_or_weighted_word_has_its_effect_too(library: Library) -> N
     found = library.why("red^2 wall - blue camera:x", "red.png", heat=False)
     assert [effect.word for effect in found.words] == ["red", "wall", "blue"]
     assert found.words[0].effect > 0
+
+
+def test_the_only_word_counts_by_what_is_above_an_average_picture(library: Library) -> None:
+    for name in ("red", "blue"):
+        alone = library.why("red", name, heat=False)
+        odds, average = alone.relevance / (1 - alone.relevance), 0.05 / 0.95
+        assert alone.words[0].effect == pytest.approx(np.log(odds / average), abs=1e-4)
+        beside = library.why("red - wall", name, heat=False)
+        assert beside.words[0].effect == pytest.approx(alone.words[0].effect, abs=1e-4)
+
+
+def test_words_that_are_too_many_to_look_at_are_counted(library: Library) -> None:
+    found = library.why("red " * 50, "red", heat=False)
+    assert (len(found.words), found.more_words) == (40, 10)
+    assert found.to_json()["more_words"] == 10
+    assert library.why("red", "red", heat=False).more_words == 0
 
 
 def test_the_map_is_warm_where_the_thing_is(

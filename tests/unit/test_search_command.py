@@ -1,6 +1,7 @@
 """What `scenesearch search` prints, over the eight pictures of docs/search.md."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from scenesearch.cli import app
+from scenesearch.searcher import _Candidate
+from scenesearch.store.base import ScoredPoint
 from tests.unit.test_search_docs import here as here  # these tests' fixtures
 from tests.unit.test_search_docs import world as world
 
@@ -95,6 +98,28 @@ def test_reasons_are_bars_and_shades() -> None:
     assert [line.split()[0] for line in reasons[1:5]] == ["dog", "on", "a", "beach"]
     assert "█" in reasons[1] and "█" not in reasons[2]
     assert len(reasons) == 1 + 4 + 7
+
+
+def test_reasons_have_the_relevance_of_the_hit_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As where hubness gives the nearest's relevance to the first place.
+    def other(points: Sequence[ScoredPoint], *_: object, **__: object) -> list[_Candidate]:
+        return [_Candidate(point, 0.42, (-point.score,)) for point in points]
+
+    monkeypatch.setattr("scenesearch.searcher._candidates", other)
+    assert "why 2020/may/beach-dog.jpg, 42%:" in search("dog on a beach", "--why", 1).stdout
+    found = document("dog on a beach", "--why", 1)
+    assert found["why"]["relevance"] == found["hits"][0]["relevance"] == 0.42
+
+
+def test_words_that_were_not_looked_at_are_counted_below_the_bars() -> None:
+    printed = search("dog " * 45, "--why", 1, "--all").stdout
+    assert "  and 5 more words, which were not looked at" in printed.splitlines()
+
+
+def test_a_facet_may_be_named_as_a_filter_is() -> None:
+    assert set(document("dog", "--facet", "tag")["facets"]) == {"tags"}
+    refused = str(search("dog", "--facet", "tgas").exception)
+    assert refused == "--facet tgas: this library has no field 'tgas'; did you mean tags?"
 
 
 def test_a_map_is_saved_over_the_picture(tmp_path: Path) -> None:

@@ -194,6 +194,8 @@ def _why(request: Request, image_id: str) -> None:
                 )
             )
             st.altair_chart(chart, alt="What each word of the request adds to the match")
+        if because.more_words:
+            small(f"{because.more_words} more words were not looked at.", key="more-words")
 
 
 def _place(location: Mapping[str, Any]) -> None:
