@@ -9,7 +9,7 @@ reads. Several processes may write at once.
 
 import csv
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,9 +19,6 @@ from scenesearch.datasets.task import CROWD, TRAIN_FOLDER, TRAIN_PAIRS
 from scenesearch.errors import SceneSearchError
 from scenesearch.formats import SUFFIXES
 from scenesearch.originals import OriginalError, original_of
-from scenesearch.query import QueryError, parse
-from scenesearch.request import Words
-from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
 
 FILE_NAME = "feedback.sqlite"
 
@@ -161,13 +158,13 @@ def export(
     marks: Iterable[Mark],
     paths: Mapping[str, str],
     folder: Path,
-    fields: Sequence[PayloadField] = BUILTIN_FIELDS,
+    scene_of: Callable[[str], str | None],
 ) -> Exported:
     """Write the marks as a folder in the task's format, which must be new or empty.
 
     `paths` are the pictures' originals by image id; those that are no longer in the library are
-    left out. A text is written as the scene it describes, without the filters on the library's
-    `fields`. It becomes a caption of every picture that is right, for a query's id names the one
+    left out. `scene_of` gives the scene that a text describes (`scenesearch.query.scene_of`), or
+    None. It becomes a caption of every picture that is right, for a query's id names the one
     picture it belongs to; so a text needs one that is right.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -175,7 +172,7 @@ def export(
     texts_left_out: dict[str, str] = {}
     by_scene: dict[str, dict[str, Mark]] = {}  # scene -> image id -> the last word on the two
     for mark in sorted(marks, key=lambda mark: mark.marked):
-        scene = _scene(mark.text, fields)
+        scene = scene_of(mark.text)
         if scene is None:
             texts_left_out[mark.text] = (
                 "it is not one scene in words, which is all that can be trained on"
@@ -222,18 +219,6 @@ def export(
         (pictures / name).unlink()
     texts = len({text for _, _, text, _ in rows})
     return Exported(len(rows), len(used), texts, texts_left_out, gone)
-
-
-def _scene(text: str, fields: Sequence[PayloadField]) -> str | None:
-    """What a request's text describes, without filters; None when it asks for anything else."""
-    try:
-        parts = parse(text, fields).parts
-    except QueryError:  # as a filter that another library took
-        return None
-    match parts:
-        case (Words(excluded=False) as words,):
-            return words.text
-    return None
 
 
 def _suffix(image_id: str) -> str:

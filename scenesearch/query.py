@@ -62,6 +62,7 @@ __all__ = [
     "parse_facet",
     "parse_order",
     "parse_where",
+    "scene_of",
 ]
 
 _QUOTED = r'"(?>(?:[^"]|"")*)"'
@@ -117,6 +118,19 @@ def parse(text: str, fields: Sequence[PayloadField], *, today: date | None = Non
                 position = match.end()
                 break
     return replace(reading.request(), text=text.strip())
+
+
+def scene_of(text: str, fields: Sequence[PayloadField]) -> str | None:
+    """What a text describes, without its filters; None when it asks for anything but one scene in
+    words."""
+    try:
+        parts = parse(text, fields).parts
+    except QueryError:  # as a filter that another library took
+        return None
+    match parts:
+        case (Words(excluded=False) as words,):
+            return words.text
+    return None
 
 
 def parse_where(

@@ -73,6 +73,7 @@ def export(
 ) -> None:
     """Write what has been said in the task's format, for `scenesearch train --data FOLDER`."""
     from scenesearch.feedback import export as write
+    from scenesearch.query import scene_of
 
     name, feedback = _opened(library)
     with feedback as table:
@@ -83,7 +84,7 @@ def export(
         points = store.retrieve(name, sorted({mark.image_id for mark in marks}))
         fields = store.describe(name).fields
     paths = {image_id: str(point.payload.get("path", "")) for image_id, point in points.items()}
-    written = write(marks, paths, folder, fields)
+    written = write(marks, paths, folder, lambda text: scene_of(text, fields))
     for image_id, reason in written.pictures_left_out.items():
         say(printable(f"left out {image_id}: {reason}"))
     for text, reason in written.texts_left_out.items():

@@ -7,6 +7,12 @@ from PIL import Image
 
 from scenesearch.datasets.task import CROWD, TRAIN_PAIRS, read_crowd, read_task_folder
 from scenesearch.feedback import Feedback, FeedbackError, Mark, export
+from scenesearch.query import scene_of
+from scenesearch.store.fields import BUILTIN_FIELDS
+
+
+def scene(text: str) -> str | None:
+    return scene_of(text, BUILTIN_FIELDS)
 
 
 @pytest.fixture
@@ -79,7 +85,7 @@ def test_marks_become_judgments_that_training_reads(tmp_path: Path) -> None:
         Mark("nothing of it", "kite.png", False, ""),
     ]
 
-    written = export(marks, paths, tmp_path / "out")
+    written = export(marks, paths, tmp_path / "out", scene)
 
     assert (written.pairs, written.pictures, written.texts) == (3, 2, 2)
     assert written.texts_left_out == {"nothing of it": "no picture of it is marked right"}
@@ -121,7 +127,7 @@ def test_a_text_is_a_caption_of_every_picture_it_is_right_for(
     said = (("a.png", True), ("b.png", True), ("c.png", False))
     marks = [Mark("a boat", image_id, right, "") for image_id, right in said]
 
-    assert export(marks, three, tmp_path / "out").pairs == 3
+    assert export(marks, three, tmp_path / "out", scene).pairs == 3
 
     captions = {r.image_id: r.captions for r in read_task_folder(tmp_path / "out").records}
     assert captions == {
@@ -145,7 +151,7 @@ def test_filters_are_no_part_of_a_caption_and_the_last_word_on_a_scene_counts(
         Mark('"a dog"', "b.png", True, "2026-01-03"),
         Mark("a dog", "b.png", False, "2026-01-02"),
     ]
-    assert export(marks, three, tmp_path / "out").texts == 1
+    assert export(marks, three, tmp_path / "out", scene).texts == 1
     rows = (tmp_path / "out" / TRAIN_PAIRS).read_text().splitlines()[1:]
     assert rows == ["000000.png,000000.png#0,a dog", "000001.png,000001.png#0,a dog"]
 
@@ -154,7 +160,7 @@ def test_filters_are_no_part_of_a_caption_and_the_last_word_on_a_scene_counts(
 def test_what_is_more_than_a_scene_in_words_is_no_caption(
     text: str, three: dict[str, str], tmp_path: Path
 ) -> None:
-    written = export([Mark(text, "a.png", True, "")], three, tmp_path / "out")
+    written = export([Mark(text, "a.png", True, "")], three, tmp_path / "out", scene)
     assert written.pairs == 0
     assert written.texts_left_out == {
         text: "it is not one scene in words, which is all that can be trained on"
@@ -164,4 +170,4 @@ def test_what_is_more_than_a_scene_in_words_is_no_caption(
 def test_an_export_never_mixes_with_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "train_images").mkdir()
     with pytest.raises(FeedbackError, match="not empty"):
-        export([], {}, tmp_path)
+        export([], {}, tmp_path, scene)
