@@ -8,6 +8,7 @@ reads. Several processes may write at once.
 """
 
 import csv
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
-from scenesearch.datasets.task import CROWD, TRAIN_FOLDER, TRAIN_PAIRS
+from scenesearch.datasets.task import CROWD, MARKED, TRAIN_FOLDER, TRAIN_PAIRS
 from scenesearch.errors import SceneSearchError
 from scenesearch.formats import SUFFIXES
 from scenesearch.originals import OriginalError, original_of
@@ -214,6 +215,9 @@ def export(
     with (folder / CROWD).open("w", encoding="utf-8") as file:
         for image, query_id, _, right in rows:
             file.write(f"{image}\t{query_id}\t{int(right)}\t{int(right)}\t{int(not right)}\n")
+    # A search chose these pairs: they teach what is right, not how often anything is.
+    about = {"pairs": len(rows), "judged": "hits of searches, by those who searched"}
+    (folder / MARKED).write_text(json.dumps(about) + "\n", encoding="utf-8")
     used = {image for image, _, _, _ in rows}
     for name in set(names.values()) - used:
         (pictures / name).unlink()

@@ -26,6 +26,7 @@ from scenesearch.datasets.task import (
     CAPTIONS,
     CROWD,
     EXPERT,
+    MARKED,
     MATCHING_GRADE,
     TEST_FOLDER,
     TRAIN_PAIRS,
@@ -317,10 +318,15 @@ def _read(
     held_back: Collection[Path] | None,
     log: Log,
 ) -> tuple[Votes, str, Pairs]:
-    judged = is_task_folder(data) and any((data / name).is_file() for name in (CROWD, EXPERT))
-    if judged:
+    if has_judgments(data):
         return _judgments(encoder, data, captions, held_back, log)
     return _captions(encoder, data, held_back, log)
+
+
+def has_judgments(data: Path) -> bool:
+    """Whether people judged pairs that no search had chosen for them."""
+    there = is_task_folder(data) and any((data / name).is_file() for name in (CROWD, EXPERT))
+    return there and not (data / MARKED).is_file()
 
 
 def _judgments(
@@ -411,8 +417,14 @@ def _captions(
         tuple(f"{image_ids[owner]}#{n}" for n, (owner, _) in enumerate(owned)),
         _encode_texts(encoder, [text for _, text in owned]),
     )
-    log(f"{data} has no judgments: calibrated on its captions, which is a guess")
+    log(f"{data} has no judgments to calibrate on: calibrated on its captions, which is a guess")
     votes = caption_votes(np.array([owner for owner, _ in owned]), len(described))
+    # A text of several pictures is wrong for none of them.
+    owners: dict[str, set[int]] = {}
+    for owner, text in owned:
+        owners.setdefault(text, set()).add(owner)
+    right = [p in owners[owned[q][1]] for p, q in zip(votes.pictures, votes.queries, strict=True)]
+    votes = votes.only((votes.yes > 0) | ~np.array(right))
     fitted_on = f"captions of {len(described)} pictures{_kept(held_back)}, no judgments"
     return votes, fitted_on, pairs
 

@@ -18,7 +18,7 @@ import math
 import platform
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from scenesearch.datasets.task import CROWD, EXPERT, is_task_folder
+from scenesearch.datasets.task import MARKED
 from scenesearch.evaluation.bootstrap import bootstrap_ci95
 from scenesearch.evaluation.metrics import Scores, score_queries
 from training import checkpoint, lora
@@ -363,7 +363,7 @@ def hand_over(
             },
         },
     )
-    calibrate(partial, recipe, corpus, out, log)
+    calibrate(partial, recipe, corpus, out, log, base=towers.calibration)
     write_card(partial, {**summary, "sources": [Path(given).name for given in recipe.data]})
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
@@ -383,13 +383,28 @@ def storable(recipe: Recipe, corpus: Corpus, log: Log) -> str:
     return "fp16"
 
 
-def calibrate(encoder: Path, recipe: Recipe, corpus: Corpus, out: Path, log: Log) -> None:
+def calibrate(
+    encoder: Path,
+    recipe: Recipe,
+    corpus: Corpus,
+    out: Path,
+    log: Log,
+    *,
+    base: Mapping[str, Any] | None = None,
+) -> None:
     """Relevance from judgments, of the first source that has any, or else from captions.
 
     On pictures held back from training where they suffice: on those it was trained on, an encoder
     is surer than it will be of a stranger's.
+
+    Marks of hits are no judgments to calibrate on: a search chose them for looking right. Where
+    there are no others, the calibration of the `base` is kept. 256 marks moved `lite` so little
+    that it was as good as before (ECE of 47,830 crowd pairs .004, before .008; 11 % of 186 absent
+    things found at a relevance of 20 %, as before); fitted on the marks .059 and 82 %, on the
+    marked pictures' captions .052 and 31 %.
     """
-    from training.calibrate import calibrate_encoder
+    from training.calibrate import calibrate_encoder, has_judgments
+    from training.export import write_manifest
     from training.gate import FEWEST
 
     sources: list[Path] = []
@@ -397,11 +412,13 @@ def calibrate(encoder: Path, recipe: Recipe, corpus: Corpus, out: Path, log: Log
         place, _ = parse_source(given)
         drawn = DRAWN.fullmatch(place)
         sources.append(draw(int(drawn[1]), out / "cache") if drawn else Path(place).expanduser())
-    judged = [
-        source
-        for source in sources
-        if is_task_folder(source) and any((source / name).is_file() for name in (EXPERT, CROWD))
-    ]
+    judged = [source for source in sources if has_judgments(source)]
+    if base and not judged and any((source / MARKED).is_file() for source in sources):
+        manifest = json.loads((encoder / "encoder.json").read_text(encoding="utf-8"))
+        fitted_on = f"{base.get('fitted_on', 'judgments')}, with the vectors of the base"
+        write_manifest(encoder, manifest | {"calibration": {**base, "fitted_on": fitted_on}})
+        log("relevance is calibrated as the base's: a search chose the hits that were marked")
+        return
     captions = Path(recipe.captions).expanduser() if recipe.captions else None
     known = [caption for example in corpus.train for caption in example.captions]
     unseen = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +68,11 @@ class Towers(nn.Module):
         parent: dict[str, Any],
         save_to: Callable[[Towers, Path], None],
         text_prefix: str = "",
+        calibration: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.name = name
+        self.calibration = calibration  # of the base's vectors, as its encoder.json has it
         self.image_tower = image_tower  # pixel_values (n, 3, h, w) -> (n, dimension)
         self.text_tower = text_tower  # input_ids, attention_mask (n, tokens) -> (n, dimension)
         self.log_logit_scale = log_logit_scale
@@ -432,6 +434,7 @@ def _encoder_folder(folder: Path, parent: dict[str, Any]) -> Towers:
             "license": manifest.get("parent", {}).get("license"),
         },
         save_to=_save_as_encoder,
+        calibration=manifest.get("calibration"),
     )
 
 

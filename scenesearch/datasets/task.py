@@ -8,6 +8,7 @@
 | `test_queries.csv` | `|query_id|query_text|image` with `|` between, the first column an index |
 | `test_images.csv` | `image` |
 | `captions.tsv` | caption id, caption; no header |
+| `feedback.json` | ours: says that the judged pairs are hits that users marked |
 
 A query id is `<image file name>#<n>`: the picture it was written for can be read from it. Every
 reader returns its rows and a report of those it left out.
@@ -40,6 +41,7 @@ CROWD = "CrowdAnnotations.tsv"
 TEST_QUERIES = "test_queries.csv"
 TEST_IMAGES = "test_images.csv"
 CAPTIONS = "captions.tsv"
+MARKED = "feedback.json"
 TRAIN_FOLDER, TEST_FOLDER = "train_images", "test_images"
 MATCHING_GRADE = 3  # an expert's grade from which it is a vote of yes
 

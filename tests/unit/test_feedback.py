@@ -1,11 +1,12 @@
 """What users say of hits is kept, ranks again, and becomes judgments in the task's format."""
 
+import json
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from scenesearch.datasets.task import CROWD, TRAIN_PAIRS, read_crowd, read_task_folder
+from scenesearch.datasets.task import CROWD, MARKED, TRAIN_PAIRS, read_crowd, read_task_folder
 from scenesearch.feedback import Feedback, FeedbackError, Mark, export
 from scenesearch.query import scene_of
 from scenesearch.store.fields import BUILTIN_FIELDS
@@ -97,6 +98,7 @@ def test_marks_become_judgments_that_training_reads(tmp_path: Path) -> None:
         '000002.png,000002.png#0,"a boat, red"',
         "000002.png,000002.png#1,the sea",
     ]
+    assert json.loads((tmp_path / "out" / MARKED).read_text())["pairs"] == 3
     folder = read_task_folder(tmp_path / "out")
     assert folder.problems == ()
     assert {r.image_id: r.captions for r in folder.records} == {

@@ -17,7 +17,7 @@ from scenesearch.evaluation.calibration import (
 )
 from scenesearch.relevance import read_calibration
 from tests.tiny_encoder import write_tiny_encoder
-from training import calibrate
+from training import calibrate, run
 from training.calibrate import (
     Pairs,
     Votes,
@@ -28,7 +28,8 @@ from training.calibrate import (
     fit_votes,
 )
 from training.card import rewrite_relevance, write_card
-from training.recipe import TrainingError
+from training.datasets import load_corpus
+from training.recipe import Recipe, TrainingError
 
 COLOURS = {"red": (220, 40, 30), "green": (40, 210, 30), "blue": (30, 40, 220)}
 
@@ -239,8 +240,36 @@ def test_without_judgments_the_captions_are_used_and_said_to_be(tmp_path):
     lines = []
     stored = calibrate_encoder(folder, manifest, lines.append)
     assert stored["fitted_on"] == "captions of 60 pictures, no judgments"
+    assert stored["pairs"] <= 60 * (1 + 40)  # no picture is wrong for the word that 20 have
     assert "no judgments" in lines[0]
     assert "auroc_crowd" not in stored
+
+
+def test_marks_of_hits_are_no_judgments_to_calibrate_on(tmp_path):
+    data = task(tmp_path / "data")
+    (data / "feedback.json").write_text("{}")
+    stored = calibrate_encoder(write_tiny_encoder(tmp_path / "tiny"), data, silent)
+    assert stored["fitted_on"] == "captions of 18 pictures, no judgments"
+
+
+def test_a_run_on_marks_alone_keeps_the_calibration_of_its_base(tmp_path):
+    data = task(tmp_path / "data")
+    (data / "feedback.json").write_text("{}")
+    folder = write_tiny_encoder(tmp_path / "tiny")
+    recipe = Recipe(data=(str(data),))
+    corpus = load_corpus(recipe, tmp_path, silent)
+    base = {"method": "logistic", "intercept": -3.0, "cosine": 9.0, "fitted_on": "votes"}
+    lines = []
+    run.calibrate(folder, recipe, corpus, tmp_path, lines.append, base=base)
+    kept = read_encoder_info(folder).calibration
+    assert kept == {**base, "fitted_on": "votes, with the vectors of the base"}
+    assert lines == [
+        "relevance is calibrated as the base's: a search chose the hits that were marked"
+    ]
+    # Judgments that no search has chosen come first.
+    both = Recipe(data=(str(data), str(task(tmp_path / "judged"))))
+    run.calibrate(folder, both, corpus, tmp_path, silent, base=base)
+    assert read_encoder_info(folder).calibration["fitted_on"] == "votes on 18 pictures"
 
 
 def test_one_captioned_picture_is_too_few(tmp_path):
