@@ -296,7 +296,7 @@ class Searcher:
         points = self._nearest(request, aim_of(parts), where, request.k, payload=())
         scores = sorted((point.score for point in points), reverse=True)
         return [
-            point if point.score == score else replace(point, score=score)
+            point if point.score == score else ScoredPoint(point.image_id, score, point.payload)
             for point, score in zip(points, scores, strict=True)
         ]
 
@@ -606,7 +606,7 @@ class Searcher:
             wanted = [candidate.point.image_id for candidate in candidates]
             whole = self._store.retrieve(self._collection, wanted)
             return [
-                replace(candidate, point=replace(point, payload=whole[point.image_id].payload))
+                replace(candidate, point=point._replace(payload=whole[point.image_id].payload))
                 for candidate in candidates
                 if (point := candidate.point).image_id in whole  # not removed meanwhile
             ]

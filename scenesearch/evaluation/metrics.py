@@ -50,7 +50,7 @@ class RankedRun(Mapping[str, Mapping[str, float]]):
         if not (scores[:-1] > scores[1:]).all():
             ids = ranking(hits)
             scores = np.array([hits[image_id] for image_id in ids], np.float64)
-        self._hits[query_id] = tuple(self._shared.get(one, one) for one in ids), scores
+        self._hits[query_id] = tuple(map(self._shared.get, ids, ids)), scores
 
     def __getitem__(self, query_id: str) -> Ranked:
         ids, scores = self._hits[query_id]

@@ -7,7 +7,7 @@ behave alike; one suite of contract tests runs over both.
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,9 +149,11 @@ class Point:
     payload: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class ScoredPoint:
-    """An answer of a search: cosine similarity and payload."""
+class ScoredPoint(NamedTuple):
+    """An answer of a search: cosine similarity and payload.
+
+    A tuple, made in half the time of a frozen dataclass: an evaluation makes millions.
+    """
 
     image_id: str
     score: float

@@ -294,7 +294,7 @@ class EdgeStore:
                     params=_EXACT if exact else _SEARCH,
                     with_payload=keys,
                 )
-                return [_scored(hit) for hit in opened.shard.query(request)]
+                return _scored(opened.shard.query(request))
 
             return ranking.page(fetch, k=k, offset=offset)
 
@@ -525,7 +525,9 @@ class EdgeStore:
         )
         with self._shard(name) as opened:
             found = opened.shard.query(request)
-        return [(_scored(hit), _embedding(hit.vector)) for hit in found]
+        return [
+            (hit, _embedding(one.vector)) for hit, one in zip(_scored(found), found, strict=True)
+        ]
 
     def _prepare_graph(self, name: str) -> None:
         """Let the shard's next optimization build a graph: opened anew, it takes the setting."""
@@ -692,6 +694,9 @@ def _with_words(vector: list[float], words: Words | None) -> "engine.Vector":
     return vector if words is None else {"": vector, WORDS: _sparse(words)}
 
 
-def _scored(hit: engine.ScoredPoint) -> ScoredPoint:
-    payload = hit.payload or {}
-    return ScoredPoint(payload["image_id"], hit.score, payload)
+def _scored(found: Sequence[engine.ScoredPoint]) -> list[ScoredPoint]:
+    payloads = [one.payload or {} for one in found]
+    return [
+        ScoredPoint(payload["image_id"], one.score, payload)
+        for one, payload in zip(found, payloads, strict=True)
+    ]

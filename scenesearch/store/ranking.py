@@ -2,7 +2,6 @@
 
 import operator
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,7 +85,8 @@ def with_cosines(ranked: Sequence[Ranked], query: NDArray[np.float32]) -> list[S
         return []
     cosines = np.stack([vector for _, vector in ranked]) @ query  # (hits,)
     return [
-        replace(hit, score=float(cosine)) for (hit, _), cosine in zip(ranked, cosines, strict=True)
+        ScoredPoint(hit.image_id, cosine, hit.payload)
+        for (hit, _), cosine in zip(ranked, cosines.tolist(), strict=True)
     ]
 
 
