@@ -51,7 +51,8 @@ class SearchResult:
     Without hits nothing in the library matches, and `partial` holds the best that there is below
     the relevance asked for. `next` is the cursor of the page after this one, None on the last.
     `notices` say how the request was understood where that may surprise. `excluded` counts
-    pictures left out because they show what was subtracted.
+    pictures left out because they show what was subtracted. `compared` is False where the request
+    wants no words or pictures, so that relevances say nothing.
     """
 
     query: str
@@ -63,6 +64,7 @@ class SearchResult:
     notices: tuple[str, ...] = ()
     facets: Mapping[str, tuple[tuple[str | int | bool, int], ...]] = field(default_factory=dict)
     excluded: int = 0
+    compared: bool = True
     encode_ms: float = 0.0
     search_ms: float = 0.0
     total_ms: float = 0.0

@@ -70,7 +70,7 @@ class Answer(SearchResult):
             said = [f"Nothing in {self.library} matches “{self.query}”"]
             said += ["The nearest:"] if self.partial else []
         lines = "".join(f"<div>{html.escape(line)}</div>" for line in (*said, *self.notices))
-        cells = "".join(_cell(hit, self.thumbnails_dir) for hit in shown)
+        cells = "".join(_cell(hit, self.thumbnails_dir, self.compared) for hit in shown)
         return (
             f'<div style="font-family:sans-serif">{lines}<div style="display:grid;gap:8px;'
             f'grid-template-columns:repeat(auto-fill,minmax(160px,1fr))">{cells}</div></div>'
@@ -285,10 +285,10 @@ def _upload(image: QueryPicture) -> Upload:
         raise QueryError(f"{str(image)!r} is no name of a file") from None
 
 
-def _cell(hit: Hit, thumbnails_dir: Path) -> str:
+def _cell(hit: Hit, thumbnails_dir: Path, compared: bool) -> str:
     name = html.escape(hit.image_id, quote=True)
     copies = f" · {len(hit.copies)} more like it" if hit.copies else ""
-    found = f"{hit.rank}. {hit.relevance:.0%} {hit.band}{copies}"
+    found = f"{hit.rank}.{f' {hit.relevance:.0%} {hit.band}' if compared else ''}{copies}"
     return (
         f'<figure style="margin:0"><img alt="{name}" src="{_data_uri(hit, thumbnails_dir)}" '
         f'style="width:100%"><figcaption style="overflow-wrap:anywhere"><b>{found}</b><br>'

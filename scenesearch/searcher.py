@@ -235,7 +235,11 @@ class Searcher:
         aim = aim_of(parts) if any(not part.excluded for part in parts) else None
         fetch = self._ranking(request, aim, where, notices)
         page, start, partial, more = _page(
-            fetch, request, self._cursor(request), self._arranged(request)
+            fetch,
+            request,
+            self._cursor(request),
+            self._arranged(request),
+            self._called_wrong(request, aim) if request.collapse and request.wrong else (),
         )
         hits = self._hits(page, start)
         facets = self._counts(request, aim, where, notices) if request.facets else {}
@@ -250,6 +254,7 @@ class Searcher:
             notices=tuple(notices),
             facets=facets,
             excluded=excluded,
+            compared=aim is not None,
             encode_ms=(encoded - started) * 1000,
             search_ms=(finished - encoded) * 1000,
             total_ms=(finished - started) * 1000,
@@ -456,6 +461,18 @@ class Searcher:
         if not left_out:
             return where, 0
         return (*where, Not(OneOf("image_id", tuple(sorted(left_out))))), len(showing - known)
+
+    def _called_wrong(self, request: Request, aim: Aim | None) -> list[ScoredPoint]:
+        """The pictures that were called wrong, as they would be found: so are their copies."""
+        found = self._store.retrieve(self._collection, request.wrong, with_vectors=True)
+        return [
+            ScoredPoint(
+                point.image_id,
+                0.0 if aim is None or point.vector is None else float(point.vector @ aim.vector),
+                point.payload,
+            )
+            for point in found.values()
+        ]
 
     # Rankings
 
@@ -720,7 +737,11 @@ def _sort_key(point: Point | ScoredPoint, field: PayloadField, order: Order) -> 
 
 
 def _page(
-    fetch: _Fetch, request: Request, cursor: "_Cursor | None", arranged: int
+    fetch: _Fetch,
+    request: Request,
+    cursor: "_Cursor | None",
+    arranged: int,
+    called_wrong: Sequence[ScoredPoint],
 ) -> tuple[list[_Group], int, list[_Candidate], bool]:
     """Hits of the page with their copies, how many come before them, what is partial, and whether
     there are more. The first `arranged` are in no order of cosines."""
@@ -731,7 +752,7 @@ def _page(
     while True:
         found = fetch(n)
         kept = [candidate for candidate in found if candidate.relevance >= request.min_relevance]
-        groups = _collapsed(kept) if request.collapse else _alone(kept)
+        groups = _collapsed(kept, called_wrong) if request.collapse else _alone(kept)
         first = _first_after(groups, cursor, bool(arranged)) if cursor else request.offset
         page = groups[first : first + request.k]
         more = len(groups) > first + request.k
@@ -747,15 +768,19 @@ def _alone(candidates: Sequence[_Candidate]) -> list[_Group]:
     return [(candidate, ()) for candidate in candidates]
 
 
-def _collapsed(candidates: Sequence[_Candidate]) -> list[_Group]:
+def _collapsed(
+    candidates: Sequence[_Candidate], called_wrong: Sequence[ScoredPoint]
+) -> list[_Group]:
     copies = Copies()
+    for position, point in enumerate(called_wrong, start=-len(called_wrong)):
+        copies.first_of(position, point.payload, point.score)
     groups: dict[int, list[str]] = {}
     for position, candidate in enumerate(candidates):
         point = candidate.point
         first = copies.first_of(position, point.payload, point.score)
         if first == position:
             groups[position] = []
-        else:
+        elif first >= 0:  # no copy of what was called wrong
             groups[first].append(point.image_id)
     return [(candidates[first], tuple(others)) for first, others in groups.items()]
 

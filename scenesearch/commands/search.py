@@ -200,9 +200,10 @@ def print_hits(result: "SearchResult") -> None:
     for hit in result.hits:
         captions = hit.payload.get("captions") or [""]
         copies = f"  (and {len(hit.copies)} like it)" if hit.copies else ""
+        found = f"{hit.relevance:>4.0%} {hit.band:<7}  {hit.score:.3f}  " if result.compared else ""
         typer.echo(
-            f"{hit.rank:>3}  {hit.relevance:>4.0%} {hit.band:<7}  {hit.score:.3f}  "
-            f"{printable(hit.path)}  {printable(captions[0])}{copies}".rstrip()
+            f"{hit.rank:>3}  {found}{printable(hit.path)}  "
+            f"{printable(captions[0])}{copies}".rstrip()
         )
     for name, counts in result.facets.items():
         listed = ", ".join(f"{printable(str(value))} {count}" for value, count in counts)
@@ -235,7 +236,7 @@ def write_sheet(file: Path, result: "SearchResult") -> None:
     entries = [
         SheetEntry(
             original_of(hit.path),
-            f"{hit.rank}.  {hit.relevance:.0%}  {hit.image_id}",
+            f"{hit.rank}.  {f'{hit.relevance:.0%}  ' if result.compared else ''}{hit.image_id}",
             next(iter(hit.payload.get("captions") or [""])),
         )
         for hit in result.hits

@@ -105,6 +105,12 @@ def test_a_grid_shows_thumbnails_inside_and_escapes_what_strangers_wrote(
     assert page.count("<figure") == 3
 
 
+def test_a_grid_of_filters_alone_has_no_relevance(library: Library) -> None:
+    page = library.search("tag:wall")._repr_html_()
+    assert "<b>1.</b>" in page
+    assert "strong" not in page
+
+
 def test_a_grid_of_nothing_says_so_and_shows_the_nearest(library: Library) -> None:
     page = library.search("yellow", min_relevance=0.99)._repr_html_()
     assert "Nothing in photos matches “yellow”" in page

@@ -39,6 +39,11 @@ def test_copies_are_counted_on_their_line() -> None:
     assert search("kite").stdout.rstrip().endswith("a red kite  (and 1 like it)")
 
 
+def test_filters_alone_are_listed_without_relevance() -> None:
+    (line,) = search("camera:*5d").stdout.splitlines()
+    assert line.split()[0] == "1" and line.split()[1].endswith("beach-dog.png")
+
+
 def test_notices_and_what_was_left_out_are_told_beside_the_answer() -> None:
     result = search("dog - people note: x")
     assert "note: was read as words" in result.stderr

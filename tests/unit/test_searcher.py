@@ -443,6 +443,17 @@ def test_words_count_by_themselves_where_nearly_every_picture_has_a_caption(
     assert [point.image_id for point in photos.searcher.ranking(request)] == ["red-00.jpg"]
 
 
+def test_copies_of_what_was_called_wrong_are_left_out_with_it(photos: Photos) -> None:
+    photos.add("original.jpg", (220, 30, 30), {"sha256": "a", "phash": TELLING})
+    photos.add("same-bytes.jpg", (220, 30, 30), {"sha256": "a", "phash": TELLING})
+    photos.add("smaller.jpg", (219, 31, 30), {"sha256": "b", "phash": "f0f0f0f00f0f0f0e"})
+    photos.add("other.jpg", (218, 32, 30), {"sha256": "c", "phash": "0f0f0f0ff0f0f0f0"})
+    wrong = ("original.jpg",)
+    assert photos.ids("red", collapse=True, wrong=wrong) == ["other.jpg"]
+    assert len(photos.ids("red", collapse=False, wrong=wrong)) == 3
+    assert photos.ids("-green", collapse=True, wrong=wrong) == ["other.jpg"]
+
+
 def test_what_was_called_right_draws_its_like_and_wrong_is_left_out(photos: Photos) -> None:
     names = reds(photos, 4)
     photos.add("orange.jpg", (220, 100, 30))

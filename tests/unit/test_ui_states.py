@@ -109,6 +109,18 @@ def test_an_answer_comes_best_first_with_relevance_cosine_and_timing(
     assert detail == "95% relevant · cosine 1.000"  # sigmoid(12 * 1 - 9)
 
 
+@pytest.mark.parametrize("text", ["tag:wall", "-blue"])
+def test_an_answer_to_nothing_that_is_wanted_has_no_relevance(
+    tmp_path: Path, colour_encoder: ColourEncoder, text: str
+) -> None:
+    shot = Shot("wall.png", RED, payload={"tags": ["wall"]})
+    build_library(tmp_path, colour_encoder, [shot, Shot("blue.png", BLUE)])
+    page = ask(open_page(), text)
+    assert cards(page) == ["wall.png"]
+    assert not [said for said in (*texts(page), *headings(page)) if "relevant" in said]
+    assert "Strong matches" not in headings(page)
+
+
 def test_nothing_that_matches_is_said_and_the_nearest_is_folded_away(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:

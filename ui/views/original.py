@@ -80,7 +80,7 @@ def show_original(
                 icon=":material/download:",
                 width="stretch",
             )
-    if request is not None and request.parts and readable:
+    if request is not None and readable and any(not part.excluded for part in request.parts):
         _why(request, image_id)
     location = payload.get("location")
     if isinstance(location, Mapping):

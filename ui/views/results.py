@@ -91,7 +91,7 @@ def show_answer(opened: Opened, question: Question) -> None:
     counts = st.container()  # filled when the pictures are on their way
     bar = st.container()  # filled at the end, when it is known what is ticked
     first = page * PAGE_SIZE + 1
-    if question.order in _RANKED and question.request.parts:
+    if question.order in _RANKED and result.compared:
         for band, title in _BANDS.items():
             shown = [_of_hit(hit) for hit in result.hits if hit.band == band]
             if shown:
@@ -99,7 +99,7 @@ def show_answer(opened: Opened, question: Question) -> None:
                 _show(opened, shown, first=first, request=question.request, key=f"grid-{band}")
                 first += len(shown)
     else:
-        shown = [_of_hit(hit) for hit in result.hits]
+        shown = [_of_hit(hit, compared=result.compared) for hit in result.hits]
         _show(opened, shown, first=first, request=question.request)
     with bar:
         selection_bar()
@@ -196,10 +196,10 @@ def show_pictures(opened: Opened, image_ids: Sequence[str]) -> None:
         selection_bar()
 
 
-def _of_hit(hit: Hit) -> _Picture:
-    copies = f" · {len(hit.copies)} more like it" if hit.copies else ""
-    found = f"{hit.relevance:.0%} relevant · cosine {hit.score:.3f}{copies}"
-    return _Picture(hit.image_id, hit.payload, found)
+def _of_hit(hit: Hit, *, compared: bool = True) -> _Picture:
+    found = [f"{hit.relevance:.0%} relevant", f"cosine {hit.score:.3f}"] if compared else []
+    found += [f"{len(hit.copies)} more like it"] if hit.copies else []
+    return _Picture(hit.image_id, hit.payload, " · ".join(found))
 
 
 def _counted(page: int, shown: int, has_next: bool) -> str:
