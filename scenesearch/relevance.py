@@ -10,6 +10,9 @@ are chance, so there they say less again. How near it is to them, its `knownness
 its three highest cosines with some hundred texts that stand for them. That is only held against it
 where the library shows what those texts are about: among pictures that they do not describe, a
 query that is new may be what describes them.
+
+So with a word that was in few training captions or in none (`scenesearch.vocabulary`): what is found
+shows the rest of the description, and the picture says nothing of that word.
 """
 
 import base64
@@ -23,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenesearch.encoder.base import EncoderError
+from scenesearch.vocabulary import COMMON, Vocabulary
 
 METHOD = "logistic"
 
@@ -55,6 +59,7 @@ class Known:
     foreign: float
     familiar: float
     hubness: float = 0.0
+    vocabulary: Vocabulary | None = None
 
     def hub_penalty(self, pictures: NDArray[np.float32]) -> NDArray[np.float64]:
         """What pictures that are near to any text lose in a ranking, `(n, dimension)` -> `(n,)`."""
@@ -105,6 +110,7 @@ class Calibration:
 
     A logistic regression: J. Platt (1999), Probabilistic Outputs for Support Vector Machines, with
     the query's context beside the score. Without `mean_picture` and `known` it is Platt's own.
+    For a description it is the calibration `of` it.
     Fitted on human judgments by `training.calibrate`.
     """
 
@@ -120,6 +126,14 @@ class Calibration:
         if self.known is None or len(pictures) == 0:
             return self
         return replace(self, familiarity=float(self.known.familiarity(pictures).mean()))
+
+    def of(self, text: str) -> "Calibration":
+        """The calibration for a description, which says less with words that are new."""
+        vocabulary = self.known.vocabulary if self.known else None
+        if vocabulary is None:
+            return self
+        loss = vocabulary.weight * (vocabulary.rarity(text) - vocabulary.typical)
+        return replace(self, intercept=self.intercept - self.familiarity * loss)
 
     def line(self, query: NDArray[np.float32]) -> tuple[float, float]:
         """The intercept and slope of log odds against the cosine, for the query."""
@@ -206,6 +220,7 @@ def read_calibration(declared: Mapping[str, Any], dimension: int) -> Calibration
     return Calibration(intercept, cosine, float(declared["query_mean"]), mean, known)
 
 
+_COUNTS = {str(count) for count in range(1, COMMON + 1)}
 _KNOWN_NUMBERS = ("weight", "typical", "foreign", "familiar", "scale")
 
 
@@ -221,7 +236,35 @@ def known_to_json(known: Known) -> dict[str, Any]:
         "hubness": known.hubness,
         "scale": scale,
         "texts": base64.b64encode(levels.tobytes()).decode("ascii"),
+        **({"vocabulary": _vocabulary_to_json(known.vocabulary)} if known.vocabulary else {}),
     }
+
+
+def _vocabulary_to_json(vocabulary: Vocabulary) -> dict[str, Any]:
+    """The words by their count, in one string each: 7,000 take 60 kB."""
+    words: dict[int, list[str]] = {}
+    for word, count in sorted(vocabulary.counts.items()):
+        words.setdefault(count, []).append(word)
+    return {
+        "weight": vocabulary.weight,
+        "typical": round(vocabulary.typical, 4),
+        "words": {str(count): " ".join(words[count]) for count in sorted(words)},
+    }
+
+
+def _read_vocabulary(declared: Any) -> Vocabulary:
+    words = declared.get("words") if isinstance(declared, Mapping) else None
+    if (
+        not isinstance(words, Mapping)
+        or not all(_finite(declared.get(key)) for key in ("weight", "typical"))
+        or not all(count in _COUNTS and isinstance(words[count], str) for count in words)
+    ):
+        raise CalibrationError(
+            "calibration of 'vocabulary' needs finite 'weight' and 'typical', and 'words' by their "
+            f"count of 1 to {COMMON}"
+        )
+    counts = {word: int(count) for count in words for word in words[count].split()}
+    return Vocabulary(counts, float(declared["weight"]), float(declared["typical"]))
 
 
 def _read_known(declared: Any, dimension: int) -> Known:
@@ -250,6 +293,7 @@ def _read_known(declared: Any, dimension: int) -> Known:
         foreign=float(declared["foreign"]),
         familiar=float(declared["familiar"]),
         hubness=float(declared.get("hubness", 0.0)),
+        vocabulary=_read_vocabulary(declared["vocabulary"]) if "vocabulary" in declared else None,
     )
 
 

@@ -87,6 +87,10 @@ _QUERY_WEIGHT = 5
 # So many pictures tell how familiar a library is to its encoder.
 _LOOKED_AT = 256
 
+# From this familiarity on, words that the encoder has not learned are worth a notice, so many.
+_FAMILIAR = 0.5
+_NEW_WORDS_NAMED = 5
+
 # Values of a field that are counted, the most frequent ones.
 MAX_COUNTED = 100
 
@@ -227,6 +231,7 @@ class Searcher:
         request = replace(request, hybrid=self._hybrid(request))
         where, told = conditions_of(request.filters, self.fields, self._values)
         notices = [*request.notices, *told]
+        notices += self._new_words(request)
         parts = [self._part(part) for part in request.parts]
         encoded = time.perf_counter()
         where, excluded = self._without_excluded(request, parts, (*request.where, *where), notices)
@@ -360,11 +365,24 @@ class Searcher:
             self._known_values[field] = values, time.monotonic()
         return values
 
+    def _new_words(self, request: Request) -> list[str]:
+        """Says which words the encoder cannot know, where the pictures are like those it knows."""
+        vocabulary = self._calibration.known.vocabulary if self._calibration.known else None
+        if vocabulary is None or self._calibration.familiarity < _FAMILIAR:
+            return []
+        wanted = (part for part in request.parts if isinstance(part, Words) and not part.excluded)
+        new = [word for part in wanted for word in vocabulary.new_in(part.text)][:_NEW_WORDS_NAMED]
+        if not new:
+            return []
+        words = ", ".join(f"'{word}'" for word in new)
+        name = self._encoder.info.name
+        return [f"{name} learned from no description with {words}: it may find something else"]
+
     def _part(self, part: Part) -> AimPart:
         match part:
             case Words():
                 vector, weight = self._words(part)
-                return AimPart(vector, self._calibration, weight, part.excluded)
+                return AimPart(vector, self._calibration.of(part.text), weight, part.excluded)
             case Like():
                 vector = self._picture_of(part.image_id)
             case Upload():

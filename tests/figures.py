@@ -114,7 +114,8 @@ def relevance(judged: Judged) -> Iterator[str]:
         ranked = {hit.image_id: hit for hit in hits}
         query = judged.searcher.texts.of(judged.texts[query_id])
         cosines = np.array([judged.vectors[image] @ query for image in images])
-        plain = judged.searcher.calibration.relevance(cosines, query)
+        calibration = judged.searcher.calibration.of(judged.texts[query_id])
+        plain = calibration.relevance(cosines, query)
         for image, value in zip(images, plain, strict=True):
             own.append(float(value))
             shown.append(ranked[image].relevance if image in ranked else float(value))

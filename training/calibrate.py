@@ -54,6 +54,7 @@ from scenesearch.relevance import (
     described_by,
     known_to_json,
 )
+from scenesearch.vocabulary import Vocabulary, counted
 from training.export import write_manifest
 from training.recipe import TrainingError
 
@@ -98,6 +99,7 @@ class Pairs:
     images: np.ndarray  # (pictures, dim)
     query_ids: tuple[str, ...]
     texts: np.ndarray  # (queries, dim)
+    descriptions: tuple[str, ...]  # the texts themselves
 
 
 def calibrate_encoder(
@@ -109,6 +111,7 @@ def calibrate_encoder(
     held_back: Collection[Path] | None = None,
     known: Sequence[str] = (),
     hubness: float = 0.0,
+    rarity: float = 0.0,
 ) -> dict[str, Any]:
     """Fits on `data`, a folder in the task's format or a manifest, and stores the result.
 
@@ -117,13 +120,17 @@ def calibrate_encoder(
     `known` are captions that the encoder was trained on, of other pictures: with some hundreds of
     them relevance also counts how far a query is from all of them, and `hubness`, to be chosen
     on pictures of neither, may take from pictures that are near to any text (`relevance.Known`).
+    `rarity` is what a query's words lose that are in few of these captions or in none
+    (`vocabulary.Vocabulary`): 0 for encoders that have learned words from elsewhere too.
     Writes `calibration` of encoder.json and `reliability.png`; raises TrainingError, leaving the
     folder as it was, when the data cannot say what is relevant.
     """
     encoder = OnnxEncoder(folder)
     votes, fitted_on, pairs = _read(encoder, data, captions, held_back, log)
     texts = known_texts(_encode_texts(encoder, sorted(set(known))))
-    calibration = fit_votes(votes, pairs, texts, hubness) | {"fitted_on": fitted_on}
+    vocabulary = Vocabulary(counted(known), rarity) if rarity else None
+    fitted = fit_votes(votes, pairs, texts, hubness, vocabulary)
+    calibration = fitted | {"fitted_on": fitted_on}
     manifest = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
     manifest["calibration"] = calibration
     _plot(calibration["reliability"], folder / "reliability.png")
@@ -149,18 +156,22 @@ def known_texts(embeddings: np.ndarray) -> np.ndarray | None:
 
 
 def fit_votes(
-    votes: Votes, pairs: Pairs, known: np.ndarray | None = None, hubness: float = 0.0
+    votes: Votes,
+    pairs: Pairs,
+    known: np.ndarray | None = None,
+    hubness: float = 0.0,
+    vocabulary: Vocabulary | None = None,
 ) -> dict[str, Any]:
     """The calibration of all votes as encoder.json holds it, with its cross-fitted figures.
 
-    `known` are unit vectors of texts, see `known_texts`.
+    `known` are unit vectors of texts, see `known_texts`; without them there is no vocabulary.
     """
-    fitted = fit(votes, pairs, known)
+    fitted = fit(votes, pairs, known, vocabulary)
     if fitted.cosine <= 0:
         raise TrainingError(
             "the votes do not rise with the cosine: this encoder knows nothing of these pictures"
         )
-    relevance = cross_fitted(votes, pairs, known)
+    relevance = cross_fitted(votes, pairs, known, vocabulary)
     total = votes.yes + votes.no
     share = votes.yes / total
     figures = {
@@ -189,9 +200,15 @@ def fit_votes(
     }
 
 
-def fit(votes: Votes, pairs: Pairs, known: np.ndarray | None = None) -> Calibration:
+def fit(
+    votes: Votes,
+    pairs: Pairs,
+    known: np.ndarray | None = None,
+    vocabulary: Vocabulary | None = None,
+) -> Calibration:
     """The regression on the cosine, the query's mean cosine and how near the query is to the known
-    texts, each vote counting once."""
+    texts, each vote counting once. What rare words cost is given, for judged queries are about
+    pictures that are there: here it only comes to be nothing in their mean."""
     if not votes.yes.any() or not votes.no.any():
         kind = "yes" if votes.yes.any() else "no"
         raise TrainingError(
@@ -218,6 +235,11 @@ def fit(votes: Votes, pairs: Pairs, known: np.ndarray | None = None) -> Calibrat
     intercept = float(regression.intercept_[0] - slopes @ centre)
     if familiar is not None:
         familiar = replace(familiar, weight=float(slopes[2]))
+        if vocabulary is not None:
+            rarity = np.array([vocabulary.rarity(text) for text in pairs.descriptions])
+            typical = np.average(rarity[votes.queries], weights=votes.yes + votes.no)
+            vocabulary = replace(vocabulary, typical=float(typical))
+            familiar = replace(familiar, vocabulary=vocabulary)
     return Calibration(intercept, float(slopes[0]), float(slopes[1]), mean_picture, familiar)
 
 
@@ -228,10 +250,6 @@ def _unweighted(known: np.ndarray, votes: Votes, pairs: Pairs) -> Known:
     plain = Known(known, 0.0, 0.0, float(foreign), float(familiar))
     typical = np.median(plain.of_queries(pairs.texts[np.unique(votes.queries)]))
     return replace(plain, typical=float(typical))
-
-
-def _known(known: Known | None, hubness: float) -> dict[str, Any]:
-    return {} if known is None else {"known": known_to_json(replace(known, hubness=hubness))}
 
 
 def _picture_queries(votes: Votes, pairs: Pairs) -> dict[str, Any]:
@@ -259,7 +277,11 @@ def _picture_queries(votes: Votes, pairs: Pairs) -> dict[str, Any]:
 
 
 def cross_fitted(
-    votes: Votes, pairs: Pairs, known: np.ndarray | None = None, folds: int = FOLDS
+    votes: Votes,
+    pairs: Pairs,
+    known: np.ndarray | None = None,
+    vocabulary: Vocabulary | None = None,
+    folds: int = FOLDS,
 ) -> np.ndarray:
     """Relevance of each pair by a fit that saw neither its picture nor its query's picture."""
     picture_fold = np.array([fold_of(name, folds) for name in pairs.image_ids])[votes.pictures]
@@ -271,7 +293,8 @@ def cross_fitted(
             judged = (picture_fold == one) & (query_fold == other)
             if judged.any():
                 seen = votes.only((picture_fold != one) & (query_fold != other))
-                relevance[judged] = _relevance(fit(seen, pairs, known), votes.only(judged), pairs)
+                fitted = fit(seen, pairs, known, vocabulary)
+                relevance[judged] = _relevance(fitted, votes.only(judged), pairs)
     return relevance
 
 
@@ -281,7 +304,8 @@ def _relevance(calibration: Calibration, votes: Votes, pairs: Pairs) -> np.ndarr
     order = np.argsort(votes.queries, kind="stable")
     queries, starts = np.unique(votes.queries[order], return_index=True)
     for query, rows in zip(queries, np.split(order, starts[1:]), strict=True):
-        relevance[rows] = calibration.relevance(cosines[rows], pairs.texts[query])
+        of_query = calibration.of(pairs.descriptions[query])
+        relevance[rows] = of_query.relevance(cosines[rows], pairs.texts[query])
     return relevance
 
 
@@ -363,11 +387,13 @@ def _judgments(
         log(f"{data}: {left_out} judgments without a picture or a text are left out")
     image_ids = tuple(sorted({row[0] for row in rows}))
     query_ids = tuple(sorted({row[1] for row in rows}))
+    descriptions = tuple(texts[query_id] for query_id in query_ids)
     pairs = Pairs(
         image_ids,
         _encode_files(encoder, [files[image_id] for image_id in image_ids]),
         query_ids,
-        _encode_texts(encoder, [texts[query_id] for query_id in query_ids]),
+        _encode_texts(encoder, descriptions),
+        descriptions,
     )
     picture_of = {image_id: number for number, image_id in enumerate(image_ids)}
     query_of = {query_id: number for number, query_id in enumerate(query_ids)}
@@ -411,11 +437,13 @@ def _captions(
         )
     owned = [(n, text) for n, record in enumerate(described) for text in record.captions]
     image_ids = tuple(record.image_id for record in described)
+    descriptions = tuple(text for _, text in owned)
     pairs = Pairs(
         image_ids,
         _encode_files(encoder, [record.path for record in described]),
         tuple(f"{image_ids[owner]}#{n}" for n, (owner, _) in enumerate(owned)),
-        _encode_texts(encoder, [text for _, text in owned]),
+        _encode_texts(encoder, descriptions),
+        descriptions,
     )
     log(f"{data} has no judgments to calibrate on: calibrated on its captions, which is a guess")
     votes = caption_votes(np.array([owner for owner, _ in owned]), len(described))

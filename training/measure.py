@@ -35,6 +35,9 @@ DRAWN = 300
 # Of .3 and .5 the better on the 400 dev pictures (docs/evaluation.md).
 HUBNESS = 0.5
 
+# Of .1 to .3 the most that costs the judged pairs no more than .0001 of AUROC (docs/evaluation.md).
+RARITY = 0.15
+
 Named = Iterable[tuple[str, Image.Image]]
 
 
@@ -122,6 +125,7 @@ def calibrate_on_judgments(folder: Path, data: Path, log: Callable[[str], None])
         captions=texts_file if texts_file.is_file() else None,
         known=known,
         hubness=HUBNESS,
+        rarity=RARITY,
     )
 
 

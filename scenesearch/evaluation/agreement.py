@@ -133,10 +133,10 @@ def measure_agreement(
         if texts[row.query_id] not in own.get(row.image, ())
     ]
     judged = _judged(known_expert, known_crowd, foreign, query)
-    calibration = searcher.calibration
+    calibration = {query_id: searcher.calibration.of(texts[query_id]) for query_id in asked}
     relevance = np.array(
         [
-            float(calibration.relevance(judged.scores[n : n + 1], query[query_id])[0])
+            float(calibration[query_id].relevance(judged.scores[n : n + 1], query[query_id])[0])
             for n, query_id in enumerate(judged.query_ids)
         ]
     )

@@ -23,6 +23,7 @@ from scenesearch.relevance import (
     read_calibration,
     read_picture_calibration,
 )
+from scenesearch.vocabulary import COMMON, Vocabulary
 
 DECLARED = {
     "method": "logistic",
@@ -149,6 +150,22 @@ def test_a_query_unlike_all_known_texts_is_worth_less_where_the_library_is_famil
     assert plain.among(familiar) is plain
 
 
+def test_a_description_with_a_word_that_is_new_is_worth_less_where_the_library_is_familiar():
+    vocabulary = Vocabulary({"dog": COMMON, "yak": 2}, weight=0.5, typical=0.25)
+    calibration = Calibration(1.0, 4.0, known=replace(KNOWN, vocabulary=vocabulary))
+    familiar, foreign = np.array([[1.0, 0.0]], np.float32), np.array([[0.0, -1.0]], np.float32)
+
+    assert calibration.of("Dog").intercept == pytest.approx(1 + 0.5 * 0.25)
+    assert calibration.of("dog, yak").intercept == pytest.approx(1 - 0.5 * (math.log(7) - 0.25))
+    assert calibration.of("a dog").intercept == pytest.approx(1 - 0.5 * (math.log(21) - 0.25))
+    assert calibration.of("12, 13!").intercept == calibration.of("dog").intercept
+    assert calibration.among(familiar).of("yak") == replace(
+        calibration.of("yak"), familiarity=calibration.among(familiar).familiarity
+    )
+    assert calibration.among(foreign).of("yak").intercept == 1
+    assert Calibration(1.0, 4.0, known=KNOWN).of("yak") == Calibration(1.0, 4.0, known=KNOWN)
+
+
 def test_a_picture_near_to_any_text_is_penalised():
     pictures = np.array([[1.0, 0.0], [0.0, -1.0]], np.float32)
     assert list(KNOWN.hub_penalty(pictures)) == [0, 0]
@@ -170,6 +187,31 @@ def test_known_texts_are_read_back_as_they_were_declared():
     assert known is not None
     np.testing.assert_allclose(known.texts, KNOWN.texts, atol=1e-6)
     assert (known.weight, known.typical, known.foreign, known.familiar) == (2.0, 0.5, 0.2, 0.6)
+
+
+def test_a_vocabulary_is_read_back_as_it_was_declared():
+    vocabulary = Vocabulary({"dog": COMMON, "yak": 2, "zebu": 2}, weight=0.5, typical=0.25)
+    declared = {**DECLARED, "known": known_to_json(replace(KNOWN, vocabulary=vocabulary))}
+    known = read_calibration(declared, 2).known
+    assert known is not None
+    assert known.vocabulary == vocabulary
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        None,
+        {"weight": 1.0, "typical": 0.0},
+        {"weight": math.nan, "typical": 0.0, "words": {}},
+        {"weight": 1.0, "typical": 0.0, "words": {"0": "dog"}},
+        {"weight": 1.0, "typical": 0.0, "words": {"21": "dog"}},
+        {"weight": 1.0, "typical": 0.0, "words": {"3": ["dog"]}},
+    ],
+)
+def test_a_vocabulary_that_cannot_be_is_refused(change):
+    declared = {**DECLARED, "known": known_to_json(KNOWN) | {"vocabulary": change}}
+    with pytest.raises(CalibrationError, match="'words' by their count of 1 to 20"):
+        read_calibration(declared, 2)
 
 
 @pytest.mark.parametrize(

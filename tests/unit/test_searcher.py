@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ from scenesearch.store.base import CollectionSpec, Point, StoreError
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
 from scenesearch.store.filters import OneOf
+from scenesearch.vocabulary import COMMON, Vocabulary
 from tests.conftest import COLOURS, ColourEncoder
 
 # Few, for each has an index to be made for every test.
@@ -465,6 +467,41 @@ def test_what_was_called_right_draws_its_like_and_wrong_is_left_out(photos: Phot
     scores = {hit.image_id: hit.score for hit in photos.searcher.search("red", k=6).hits}
     leaning = photos.searcher.search("red", k=6, right=("pink.jpg",)).hits
     assert {hit.image_id: hit.score for hit in leaning} == pytest.approx(scores, abs=1e-6)
+
+
+def test_words_that_the_encoder_never_learned_count_for_less_and_are_named(
+    store: EdgeStore, colour_encoder: ColourEncoder
+) -> None:
+    info = colour_encoder.info
+    (red, blue) = colour_encoder.encode_texts(["red", "blue"])
+    vocabulary = Vocabulary({"red": COMMON, "a": COMMON}, weight=1.0)
+    # Red is what the known texts are about: red pictures are familiar, blue ones are not.
+    known = Known(np.stack([red] * 6), 0.0, 0.0, float(red @ blue), 1.0, vocabulary=vocabulary)
+    calibration = {**info.calibration, "query_mean": 0.0, "mean_picture": [0.0] * 4}
+    calibration["known"] = known_to_json(known)
+    colour_encoder.info = replace(info, calibration=calibration)
+    photos = Photos(store, colour_encoder)
+    photos.add("red.jpg", COLOURS["red"])
+
+    familiar = Searcher(colour_encoder, store, "photos")
+    plain, new = (familiar.search(text) for text in ("a red", "a red zeppelin - a kraken"))
+    assert plain.notices == ()
+    assert new.notices == (
+        "colour learned from no description with 'zeppelin': it may find something else",
+    )
+    (alone,) = familiar.search("a red zeppelin").hits
+    assert log_odds(plain.hits[0].relevance) - log_odds(alone.relevance) == pytest.approx(
+        math.log(1 + COMMON), abs=0.01
+    )
+
+    for number in range(4):
+        photos.add(f"blue-{number}.jpg", COLOURS["blue"])
+    foreign = Searcher(colour_encoder, store, "photos")
+    assert foreign.search("a red zeppelin").notices == ()
+
+
+def log_odds(probability: float) -> float:
+    return math.log(probability / (1 - probability))
 
 
 def test_a_picture_that_is_near_to_any_text_ranks_behind_one_as_near_to_this_one(

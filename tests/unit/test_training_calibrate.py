@@ -1,5 +1,8 @@
 """Calibration from votes and from captions, and the figures that say how good it is."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,6 +19,7 @@ from scenesearch.evaluation.calibration import (
     reliability_bins,
 )
 from scenesearch.relevance import read_calibration
+from scenesearch.vocabulary import COMMON, Vocabulary
 from tests.tiny_encoder import write_tiny_encoder
 from training import calibrate, run
 from training.calibrate import (
@@ -45,7 +49,7 @@ def world(cosines, yes, no) -> tuple[Votes, Pairs]:
     images = np.stack([cosines, np.sqrt(1 - cosines**2)], axis=1)
     names = tuple(f"{n}.jpg" for n in range(count))
     texts = np.tile([1.0, 0.0], (count, 1))
-    pairs = Pairs(names, images, tuple(f"{name}#0" for name in names), texts)
+    pairs = Pairs(names, images, tuple(f"{name}#0" for name in names), texts, ("",) * count)
     rows = np.arange(count)
     yes, no = np.array(yes, float), np.array(no, float)
     return Votes(rows, rows, yes, no, np.ones(count, bool)), pairs
@@ -97,7 +101,8 @@ def test_a_query_near_every_picture_has_to_be_nearer_still():
     votes_of = np.arange(400) % 2
     cosines = (images * texts[votes_of]).sum(axis=1)
     share = 1 / (1 + np.exp(-6 * (cosines - np.where(votes_of == 0, 0.7, 0.2))))
-    pairs = Pairs(tuple(f"{n}.jpg" for n in range(400)), images, ("a.jpg#0", "b.jpg#0"), texts)
+    names = tuple(f"{n}.jpg" for n in range(400))
+    pairs = Pairs(names, images, ("a.jpg#0", "b.jpg#0"), texts, ("", ""))
     fitted = fit(Votes(np.arange(400), votes_of, share, 1 - share, np.ones(400, bool)), pairs)
     assert fitted.cosine == pytest.approx(6, rel=0.01)
     assert fitted.query_mean < 0
@@ -127,7 +132,7 @@ def test_queries_unlike_the_known_texts_are_worth_less():
     odds = 3 * (images * texts).sum(axis=1) + 4 * (knownness - np.median(knownness)) - 1
     yes = 10 / (1 + np.exp(-odds))
     names = tuple(f"{n}.jpg" for n in range(400))
-    pairs = Pairs(names, images, tuple(f"{name}#0" for name in names), texts)
+    pairs = Pairs(names, images, tuple(f"{name}#0" for name in names), texts, ("",) * 400)
     rows = np.arange(400)
     votes = Votes(rows, rows, yes, 10 - yes, np.ones(400, bool))
 
@@ -139,6 +144,28 @@ def test_queries_unlike_the_known_texts_are_worth_less():
     assert declared is not None
     assert declared.weight == pytest.approx(found.weight, abs=1e-3)
     assert declared.of_queries(texts) == pytest.approx(knownness, abs=0.01)
+
+
+def test_rare_words_cost_what_is_said_and_nothing_in_the_mean_of_the_votes():
+    votes, pairs = world([0.1, 0.4, 0.5, 0.9], [1, 1, 2, 3], [3, 1, 2, 1])
+    pairs = replace(pairs, descriptions=("dog", "dog", "dog", "zeppelin"))
+    vocabulary = Vocabulary({"dog": COMMON}, 0.5)
+
+    plain, found = (
+        fit(votes, pairs, np.eye(2, dtype=np.float32)[[0, 0, 0, 1, 1]], words)
+        for words in (None, vocabulary)
+    )
+
+    assert found.known is not None
+    assert found.known.vocabulary is not None
+    typical = math.log(1 + COMMON) * 4 / 14  # of 14 votes, four are on the zeppelin
+    assert found.known.vocabulary.typical == pytest.approx(typical)
+    assert found.of("a zeppelin").intercept - found.of("dog").intercept == pytest.approx(
+        -0.5 * math.log(1 + COMMON)
+    )
+    assert (found.intercept, found.cosine) == (plain.intercept, plain.cosine)
+    declared = fit_votes(votes, pairs, np.eye(2, dtype=np.float32)[[0, 0, 0, 1, 1]], 0, vocabulary)
+    assert declared["known"]["vocabulary"]["words"] == {str(COMMON): "dog"}
 
 
 def test_few_texts_do_not_stand_for_what_is_known():
