@@ -11,8 +11,8 @@ its three highest cosines with some hundred texts that stand for them. That is o
 where the library shows what those texts are about: among pictures that they do not describe, a
 query that is new may be what describes them.
 
-So with a word that was in few training captions or in none (`scenesearch.vocabulary`): what is found
-shows the rest of the description, and the picture says nothing of that word.
+So with a word that was in few training captions or in none (`scenesearch.vocabulary`): what is
+found shows the rest of the description, and the picture says nothing of that word.
 """
 
 import base64

@@ -82,7 +82,9 @@ _UNFINISHED = "unfinished"
 
 
 _SEARCH = models.SearchParams(
-    quantization=models.QuantizationSearchParams(rescore=True, oversampling=3.0), hnsw_ef=1024
+    quantization=models.QuantizationSearchParams(rescore=True, oversampling=3.0),
+    hnsw_ef=1024,
+    acorn=models.AcornSearchParams(enable=True, max_selectivity=0.9),  # as in the embedded home
 )
 _EXACT = models.SearchParams(exact=True)
 

@@ -333,6 +333,7 @@ def test_above_its_size_a_collection_gets_a_graph_that_finds_the_nearest_and_tak
 ) -> None:
     monkeypatch.setattr("scenesearch.store.edge._PLAIN_KB", 100)
     monkeypatch.setattr("scenesearch.store.edge._GRAPH_FROM", 1000)
+    monkeypatch.setattr("scenesearch.store.edge._SCANNED", 100)
     rng = np.random.default_rng(7)
     raw = rng.standard_normal((3000, 24)).astype(np.float32)
     vectors = raw / np.linalg.norm(raw, axis=1, keepdims=True)
@@ -357,14 +358,18 @@ def test_above_its_size_a_collection_gets_a_graph_that_finds_the_nearest_and_tak
     store.close()
 
     store = EdgeStore(tmp_path)
-    found = 0
+    found = behind_a_filter = 0
     for query in vectors[:50]:
         nearest = np.argsort(-(vectors @ query))[:10]
         hits = {hit.image_id for hit in store.search(NAME, query, k=10)}
         found += len(hits & {names[number] for number in nearest})
         exact = [hit.image_id for hit in store.search(NAME, query, k=10, exact=True)]
         assert exact == [names[number] for number in nearest]
+        sevens = [names[n] for n in np.argsort(-(vectors @ query)) if names[n][-5] == "7"][:10]
+        hits = store.search(NAME, query, k=10, where=(OneOf("folder", ("7",)),))
+        behind_a_filter += len({hit.image_id for hit in hits} & set(sevens))
     assert found >= 0.98 * 500
+    assert behind_a_filter >= 0.98 * 500
     store.close()
 
 

@@ -167,7 +167,9 @@ def test_an_example_finds_what_the_page_says(here: Path, command: str, outcome: 
         assert outcome.removeprefix("refused: ") in str(result.exception)
         return
     assert result.exit_code == (1 if outcome == "nothing" else 0), result.output
-    paths = re.findall(r"^ *\d+ +\d+% \w+ +-?\d\.\d{3}  (\S+)\.png", result.stdout, re.MULTILINE)
+    paths = re.findall(
+        r"^ *\d+  (?: *\d+% \w+ +-?\d\.\d{3}  )?(\S+)\.png", result.stdout, re.MULTILINE
+    )
     found = [Path(path).name.replace("-", "/", 1) for path in paths]
     expected = [] if outcome == "nothing" else outcome.split()
     names = [name.replace(".jpg", "").replace("/", "-").replace("-", "/", 1) for name in expected]
