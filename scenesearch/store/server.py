@@ -72,7 +72,8 @@ _MAKING_S = 30.0
 # How long what a collection declares is believed: another process may move an alias or add fields.
 _SPEC_FRESH_S = 2.0
 
-# Segments of fewer points are scanned, as the embedded home does (edge.py has the figures).
+# Segments of fewer points are scanned (edge.py has the figures). The embedded home scans more: a
+# server shares its processors among many requests.
 _GRAPH_FROM = 100_000
 
 _METADATA_KEY = "scenesearch"
