@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-slow lint bench bench-large bench-load test-server sbom lock chromium clean
+.PHONY: help setup demo ui test test-slow lint attack bench bench-large bench-load test-server sbom lock chromium clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -41,6 +41,9 @@ test: $(VENV)/.dev  ## fast tests
 
 test-slow: $(VENV)/.dev chromium  ## the rest: slow tests and a real browser
 	$(BIN)/pytest -m "slow or browser"
+
+attack: $(VENV)/.dev  ## forged files, kills, small disks and crowds, with their figures
+	$(BIN)/pytest -s -m slow tests/attack
 
 lint: $(VENV)/.dev  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
