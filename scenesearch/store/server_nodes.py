@@ -89,8 +89,8 @@ class Node:
     def elsewhere(self) -> StoreError:
         """What is said when the two ports are two servers'."""
         return StoreError(
-            f"{self.shown} and port {self._grpc_port} on the same host are two different Qdrant servers; "
-            f"set SCENESEARCH_QDRANT_GRPC_PORT to the gRPC port of {self.shown}, or to nothing "
+            f"{self.shown} and port {self._grpc_port} on the same host are two different Qdrant "
+            f"servers; set SCENESEARCH_QDRANT_GRPC_PORT to the gRPC port of {self.shown}, or to nothing "
             "for REST alone"
         )
 

@@ -87,7 +87,8 @@ class Loopback:
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 path = self.path.partition("?")[0]
                 if path == "/" and loopback.version is not None:
-                    return self.reply(200, {}, {"title": "qdrant", "version": loopback.version})
+                    self.reply(200, {}, {"title": "qdrant", "version": loopback.version})
+                    return
                 loopback.requests.append((self.command, path, headers, body))
                 status, answered, content = loopback.answer(self.command, path)
                 with suppress(ConnectionError):  # whoever asked may have given up
