@@ -28,6 +28,7 @@ from scenesearch.store.base import (
     RESCORED,
     CollectionMissing,
     CollectionSpec,
+    CollectionUnfinished,
     Leftover,
     Penalty,
     Point,
@@ -153,7 +154,7 @@ class ServerStore:
             raise StoreError(f"a collection or alias {name!r} is already there")
         if name in self.collections():
             self._write(lambda: self._client.delete_collection(name), name)
-        mine = {_UNFINISHED: uuid4().hex}
+        mine = {_UNFINISHED: uuid4().hex, "library": spec.library}
         try:
             self._write(
                 lambda: self._client.create_collection(
@@ -667,7 +668,7 @@ class ServerStore:
             return spec
         recorded = self._recorded(name)
         if _unfinished(recorded):
-            raise StoreError(f"collection {name} was left unfinished; create it again")
+            raise CollectionUnfinished(name, recorded.get("library", ""))
         if recorded is None:
             raise StoreError(f"collection {name} at {self._url} was not made by scenesearch")
         spec = CollectionSpec.from_json(recorded)

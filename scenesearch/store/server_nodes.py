@@ -90,8 +90,8 @@ class Node:
         """What is said when the two ports are two servers'."""
         return StoreError(
             f"{self.shown} and port {self._grpc_port} on the same host are two different Qdrant "
-            f"servers; set SCENESEARCH_QDRANT_GRPC_PORT to the gRPC port of {self.shown}, or to nothing "
-            "for REST alone"
+            f"servers; set SCENESEARCH_QDRANT_GRPC_PORT to the gRPC port of {self.shown}, or to "
+            "nothing for REST alone"
         )
 
     def _check(self) -> None:

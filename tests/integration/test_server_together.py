@@ -1,11 +1,12 @@
 """The whole system on one server: workers that write while page and evaluation read, keys that
 allow reading alone, an alias that moves under load. Over the loopback double, gRPC and REST."""
 
+import json
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.notebook import open_library
 from scenesearch.searcher import Searcher
 from scenesearch.settings import Settings
+from scenesearch.store import server
 from scenesearch.store.base import CollectionSpec, Point, StoreError, StoreUnavailable
+from scenesearch.store.fields import BUILTIN_FIELDS
 from scenesearch.store.server import ServerStore
 from tests.cli import CommandLine
 from tests.integration.qdrant_loopback import QdrantLoopback
@@ -225,6 +228,42 @@ def test_with_both_keys_readers_never_show_the_one_that_writes(
     assert run("search", "red", "--all").status == 0
     assert run("status").status == 0
     assert run("ingest", pictures, "--library", "more").status == 2
+
+
+def test_what_a_killed_client_began_to_make_is_unfinished_to_every_command(
+    served: Served, run: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCENESEARCH_QDRANT_API_KEY", WRITER)
+    monkeypatch.setattr(server, "_MAKING_S", 0.2)  # so long another process might be at it
+    spec = CollectionSpec("photos", "tiny", "ab", 2, BUILTIN_FIELDS)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with (
+        closing(served.store(WRITER)) as store,
+        monkeypatch.context() as patch,
+        suppress(KeyboardInterrupt),
+    ):
+        patch.setattr(store, "_create_index", killed)
+        store.create_collection("photos-tiny-1", spec)
+
+    listed = run("library", "list")
+    assert listed.status == 0
+    assert "unfinished: photos-tiny-1" in listed.err
+    assert json.loads(run("library", "list", "--json").out) == {
+        "collections": [],
+        "foreign": [],
+        "unfinished": ["photos-tiny-1"],
+    }
+    assert "photos-tiny-1 is unfinished" in run("library", "doctor", "photos").out
+    kept = run("library", "prune", "photos", "--yes")
+    assert kept.status == 2  # it has no collection but the unfinished one
+    deleted = run("library", "prune", "photos", "--unfinished", "--yes")
+    assert deleted.status == 0
+    assert deleted.out == "deleted: photos-tiny-1; kept: nothing\n"
+    with closing(served.store(WRITER)) as store:
+        assert store.collections() == []
 
 
 @pytest.mark.parametrize("key", [None, "wrong"])

@@ -418,7 +418,7 @@ def test_a_collection_whose_making_was_interrupted_can_be_made_again(
         patch.setattr(store, "_create_index", crash)
         with pytest.raises(KeyboardInterrupt):
             store.create_collection("photos-tiny-1", SPEC)
-    with pytest.raises(StoreError, match="left unfinished; create it again"):
+    with pytest.raises(StoreError, match=r"is unfinished.*prune photos --unfinished` deletes it"):
         store.describe("photos-tiny-1")
 
     with pytest.MonkeyPatch.context() as patch:
