@@ -184,14 +184,15 @@ def _reasons(
             overlay(opened.picture(hit.image_id), reasons.heat).save(heat)
         except ValueError:  # as Pillow says of a suffix it does not know
             fail(f"--heat {heat}: a picture is written as .jpg or .png")
-    return replace(reasons, relevance=hit.relevance)  # of its place in this answer
+    # That of its place in this answer; there is one where there are reasons.
+    return replace(reasons, relevance=hit.relevance or 0.0)
 
 
 def print_hits(result: "SearchResult") -> None:
     if not result.hits:
         nearest = result.nearest
         hint = (
-            f"; nearest is {nearest.image_id} at {nearest.relevance:.0%}, see it with --all"
+            f"; nearest is {nearest.image_id} at {nearest.relevance or 0:.0%}, see it with --all"
             if nearest
             else ""
         )
@@ -200,7 +201,9 @@ def print_hits(result: "SearchResult") -> None:
     for hit in result.hits:
         captions = hit.payload.get("captions") or [""]
         copies = f"  (and {len(hit.copies)} like it)" if hit.copies else ""
-        found = f"{hit.relevance:>4.0%} {hit.band:<7}  {hit.score:.3f}  " if result.compared else ""
+        found = ""
+        if hit.relevance is not None and hit.score is not None:
+            found = f"{hit.relevance:>4.0%} {hit.band:<7}  {hit.score:.3f}  "
         typer.echo(
             f"{hit.rank:>3}  {found}{printable(hit.path)}  "
             f"{printable(captions[0])}{copies}".rstrip()
@@ -236,7 +239,7 @@ def write_sheet(file: Path, result: "SearchResult") -> None:
     entries = [
         SheetEntry(
             original_of(hit.path),
-            f"{hit.rank}.  {f'{hit.relevance:.0%}  ' if result.compared else ''}{hit.image_id}",
+            "  ".join(filter(None, (f"{hit.rank}.", hit.likeness, hit.image_id))),
             next(iter(hit.payload.get("captions") or [""])),
         )
         for hit in result.hits
