@@ -71,9 +71,11 @@ _SPACE = re.compile(r"\s+")
 _OPERATOR = re.compile(r"(?P<sign>[+-])(?=\s|$)")
 # How a filter begins is written once, for the text and for --where alike.
 _NAME = r'(?P<sign>[+-]?)(?P<name>\w++(?:-\w++)*+|"\w[^"]*")'
-_COMPARED = r":(?:>=|<=|>|<)?|!=|>=|<=|>|<|="
-_FILTER = re.compile(rf"{_NAME}(?P<op>{_COMPARED})(?P<raw>(?>{_QUOTED}|\S)*)")
-_SPACED_FILTER = re.compile(rf"(?<!\S){_NAME}\s*+(?P<op>{_COMPARED}|(?<=\s)in\s)\s*+|{_QUOTED}")
+_ORDER = r">=|<=|>|<"
+_FILTER = re.compile(rf"{_NAME}(?P<op>:(?:{_ORDER})?|!=|{_ORDER}|=)(?P<raw>(?>{_QUOTED}|\S)*)")
+_SPACED_FILTER = re.compile(
+    rf"(?<!\S){_NAME}\s*+(?P<op>:\s*+(?:{_ORDER})?|!=|{_ORDER}|=|(?<=\s)in\s)\s*+|{_QUOTED}"
+)
 _PHRASE = re.compile(rf"(?P<sign>[+-]?)(?P<quoted>{_QUOTED})(?:{_WEIGHT})?(?=\s|$)")
 _WORD = re.compile(rf"(?P<sign>[+-](?=[^\W\d]))?(?P<text>\S+?)(?:{_WEIGHT})?(?=\s|$)")
 _LIKE = re.compile(rf"(?P<id>{_QUOTED}|\S+?)(?:{_WEIGHT})?")
@@ -341,7 +343,7 @@ def _where(text: str, fields: Sequence[PayloadField], today: date) -> Iterator[F
         raise QueryError(f"--where {_short(text)}: a double quote is not closed")
     known = by_name(fields)
     for match, raw in _where_parts(text, known):
-        sign, name, op = match["sign"], match["name"], match["op"].strip()
+        sign, name, op = match["sign"], match["name"], "".join(match["op"].split())
         op = "=" if op == "in" else op
         written = f"--where {_short(f'{sign}{name}{op}{raw}')}"
         if not raw:
