@@ -70,11 +70,14 @@ _WEIGHT = r"\^(?P<weight>\d{1,4}(?:\.\d{1,4})?)"
 _SPACE = re.compile(r"\s+")
 _OPERATOR = re.compile(r"(?P<sign>[+-])(?=\s|$)")
 # How a filter begins is written once, for the text and for --where alike.
-_NAME = r'(?P<sign>[+-]?)(?P<name>\w++(?:-\w++)*+|"\w[^"]*")'
+_NAME = r'(?P<name>\w++(?:-\w++)*+|"\w[^"]*")'
 _ORDER = r">=|<=|>|<"
-_FILTER = re.compile(rf"{_NAME}(?P<op>:(?:{_ORDER})?|!=|{_ORDER}|=)(?P<raw>(?>{_QUOTED}|\S)*)")
+_FILTER = re.compile(
+    rf"(?P<sign>[+-]?){_NAME}(?P<op>:(?:{_ORDER})?|!=|{_ORDER}|=)(?P<raw>(?>{_QUOTED}|\S)*)"
+)
 _SPACED_FILTER = re.compile(
-    rf"(?<!\S){_NAME}\s*+(?P<op>:\s*+(?:{_ORDER})?|!=|{_ORDER}|=|(?<=\s)in\s)\s*+|{_QUOTED}"
+    rf"(?<!\S)(?P<sign>(?:[+-]\s*+)?){_NAME}\s*+"
+    rf"(?P<op>:\s*+(?:{_ORDER})?|!=|{_ORDER}|=|(?<=\s)in\s)\s*+|{_QUOTED}"
 )
 _PHRASE = re.compile(rf"(?P<sign>[+-]?)(?P<quoted>{_QUOTED})(?:{_WEIGHT})?(?=\s|$)")
 _WORD = re.compile(rf"(?P<sign>[+-](?=[^\W\d]))?(?P<text>\S+?)(?:{_WEIGHT})?(?=\s|$)")
@@ -115,6 +118,8 @@ def parse(text: str, fields: Sequence[PayloadField], *, today: date | None = Non
             match = pattern.match(text, position)
             if match and read(match):
                 position = match.end()
+                if pattern is not _OPERATOR:
+                    reading.opened = None
                 break
     return replace(reading.request(), text=text.strip())
 
@@ -237,7 +242,7 @@ def resolve(
 # --- the box ---------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(eq=False)
 class _Term:
     """Words between two operators, in the place of the part they will be."""
 
@@ -257,6 +262,8 @@ class _Reading:
         self.fields = by_name(fields)
         self.today = today
         self.running = _Term(excluded=False)
+        # The operator just read, with the words that it ended.
+        self.opened: tuple[str, _Term] | None = None
         self.terms: list[_Term | Like] = [self.running]
         self.filters: list[FieldFilter] = []
         self.notices: list[str] = []
@@ -268,6 +275,7 @@ class _Reading:
         )
 
     def operator(self, match: re.Match[str]) -> bool:
+        self.opened = match["sign"], self.running
         self.running = _Term(excluded=match["sign"] == "-")
         self.terms.append(self.running)
         return True
@@ -276,9 +284,12 @@ class _Reading:
         name, op, raw = match["name"], match["op"], match["raw"]
         if name.lower() == "like" and op == ":" and raw:
             return self.like(match["sign"], raw)
-        minus = match["sign"] == "-"
-        found = _filter_of(name, op, raw, self.fields, minus=minus, today=self.today)
+        sign = match["sign"] or (self.opened[0] if self.opened else "")
+        found = _filter_of(name, op, raw, self.fields, minus=sign == "-", today=self.today)
         if isinstance(found, FieldFilter):
+            if self.opened and not match["sign"]:  # the operator was the filter's
+                self.terms.remove(self.running)
+                self.running = self.opened[1]
             self.filters.append(found)
             return True
         if found:
@@ -343,7 +354,8 @@ def _where(text: str, fields: Sequence[PayloadField], today: date) -> Iterator[F
         raise QueryError(f"--where {_short(text)}: a double quote is not closed")
     known = by_name(fields)
     for match, raw in _where_parts(text, known):
-        sign, name, op = match["sign"], match["name"], "".join(match["op"].split())
+        sign, name = match["sign"].strip(), match["name"]
+        op = "".join(match["op"].split())
         op = "=" if op == "in" else op
         written = f"--where {_short(f'{sign}{name}{op}{raw}')}"
         if not raw:
