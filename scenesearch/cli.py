@@ -23,7 +23,7 @@ from scenesearch.commands.library import library_app
 from scenesearch.commands.models import models_app
 from scenesearch.commands.plan import plan
 from scenesearch.commands.rejects import library_rejects
-from scenesearch.commands.search import search
+from scenesearch.commands.search import SearchCommand, search
 from scenesearch.commands.status import status
 from scenesearch.commands.train import train
 from scenesearch.commands.ui import ui
@@ -38,7 +38,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (ingest, search, demo, train, ui, status):
+app.command()(ingest)
+app.command(cls=SearchCommand)(search)
+for command in (demo, train, ui, status):
     app.command()(command)
 library_app.command("rejects")(library_rejects)
 library_app.command("duplicates")(library_duplicates)
@@ -78,7 +80,7 @@ def _hint(error: SceneSearchError) -> str:
     """What to do about it, where the error's own layer cannot know the command."""
     from scenesearch.store.base import CollectionMissing
 
-    if isinstance(error, CollectionMissing):
+    if isinstance(error, CollectionMissing) and not error.meant:
         return "; `scenesearch ingest PATH --library NAME` makes a library"
     return ""
 

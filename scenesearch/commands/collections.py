@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scenesearch.commands.common import (
+    LibraryArgument,
+    LibraryOption,
+    chosen_library,
     library_encoder,
-    library_name,
     open_store,
 )
 from scenesearch.commands.evaluate import (
     check_requirements,
+    print_comparison,
     read_queries,
     run_evaluation,
     say_some,
@@ -30,6 +33,7 @@ from scenesearch.console import (
     read_settings,
     say,
 )
+from scenesearch.errors import did_you_mean
 
 if TYPE_CHECKING:
     from ingest.build import BuildReport
@@ -39,9 +43,6 @@ if TYPE_CHECKING:
     from scenesearch.store.catalog import Held
     from scenesearch.store.filters import Filter
 
-LibraryArgument = Annotated[
-    str | None, typer.Argument(help="Library; default: SCENESEARCH_LIBRARY.", metavar="LIBRARY")
-]
 CollectionOption = Annotated[
     str | None,
     typer.Option(
@@ -59,6 +60,7 @@ def waiting(busy: "IndexBusy") -> None:
 
 def build(
     library: LibraryArgument = None,
+    named: LibraryOption = None,
     encoder: Annotated[
         str | None,
         typer.Option(
@@ -85,7 +87,7 @@ def build(
     from scenesearch.encoder.onnx import usable_cores
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     with open_store(settings) as store, progress_bar() as progress:
         store.describe(name)  # says which libraries there are
         loaded = library_encoder(settings, encoder, store, name, verify=True)
@@ -153,6 +155,7 @@ def print_build_report(report: "BuildReport") -> None:
 
 def promote(
     library: LibraryArgument = None,
+    named: LibraryOption = None,
     collection: CollectionOption = None,
     queries: Annotated[
         Path | None,
@@ -184,7 +187,7 @@ def promote(
     from scenesearch.store import catalog
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     if force and (queries or require):
         fail("--force promotes without an evaluation: leave out --queries and --require")
     with open_store(settings) as store:
@@ -213,7 +216,7 @@ def promote(
             }
         )
     elif comparison is not None:
-        typer.echo(f"A: {was}\nB: {new.name}\n{printable(comparison.verdict())}")
+        print_comparison(comparison, f"{was}, which was live", f"{new.name}, the new one")
     for reason in reasons:
         say(reason)
     if reasons:
@@ -227,11 +230,12 @@ def promote(
 def candidate(held: "list[Held]", library: str, collection: str | None) -> "Held":
     """The collection to promote: the one named, else the one built last."""
     if collection is not None:
+        names = [one.name for one in held]
         named = [one for one in held if one.name == collection]
         if not named:
             fail(
                 f"library {library} has no collection {collection!r}; "
-                f"there are: {', '.join(one.name for one in held)}"
+                f"there are: {', '.join(names)}{did_you_mean(collection, names)}"
             )
         if named[0].role == "live":
             fail(f"{collection} is live already")
@@ -333,12 +337,16 @@ def _evaluated(
         fail(f"{error}: give --queries FILE to evaluate both now, or --force to do without")
 
 
-def rollback(library: LibraryArgument = None, as_json: JsonOption = False) -> None:
+def rollback(
+    library: LibraryArgument = None,
+    named: LibraryOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Make the collection live again that the live one replaced; doing it twice comes back."""
     from scenesearch.store import catalog
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     with open_store(settings) as store:
         live, target = store.resolve(name), catalog.rollback_target(store, name)
         before, after = _pictures(store, live), _pictures(store, target)
@@ -354,17 +362,21 @@ def rollback(library: LibraryArgument = None, as_json: JsonOption = False) -> No
         typer.echo(f"{target} is live again; {live} is kept")
 
 
-def list_libraries(library: LibraryArgument = None, as_json: JsonOption = False) -> None:
+def list_libraries(
+    library: LibraryArgument = None,
+    named: LibraryOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Every library's collections: which is live, where a rollback leads, how each scores."""
     from scenesearch.store.catalog import collections_of, read_catalog
 
     settings = read_settings()
     with open_store(settings, reading=True) as store:
-        if library is None:
+        if library is None and named is None:
             catalog = read_catalog(store)
             libraries, foreign = catalog.libraries, catalog.foreign
         else:
-            name = library_name(library)
+            name = chosen_library(library, named, settings.library)
             libraries, foreign = {name: collections_of(store, name)}, ()
         rows = [
             {
@@ -394,6 +406,7 @@ def list_libraries(library: LibraryArgument = None, as_json: JsonOption = False)
 
 def prune(
     library: LibraryArgument = None,
+    named: LibraryOption = None,
     rollback_target: Annotated[
         bool, typer.Option("--previous", help="Also the one that a rollback would go back to.")
     ] = False,
@@ -410,7 +423,7 @@ def prune(
     from scenesearch.store.catalog import collections_of
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     roles = {"ready"} | ({"previous"} if rollback_target else set())
     roles |= {"building"} if unfinished else set()
     with open_store(settings) as store:

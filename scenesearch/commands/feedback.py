@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scenesearch.commands.common import LibraryOption, library_name, open_store
+from scenesearch.commands.common import LibraryOption, check_known, library_name, open_store
 from scenesearch.console import JsonOption, fail, print_json, printable, read_settings, say
 
 if TYPE_CHECKING:
@@ -132,4 +132,5 @@ def _opened(library: str | None) -> "tuple[str, AbstractContextManager[Feedback]
 
     settings = read_settings()
     name = library_name(library or settings.library)
+    check_known(settings, name)
     return name, _closing(settings.library_dir(name) / FILE_NAME)

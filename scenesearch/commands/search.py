@@ -1,11 +1,14 @@
 """`scenesearch search`."""
 
+import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from scenesearch.commands.common import EncoderOption, LibraryOption, WhereOption, library_name
 from scenesearch.console import (
@@ -30,15 +33,67 @@ _BAR = 24
 _SHADES = " ░▒▓█"
 
 
+class SearchCommand(TyperCommand):
+    """Says how `search dog -people` is written, whose '-people' the shell hands over as options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        check_words(args, {name: param for param in self.params for name in param.opts})
+        return super().parse_args(ctx, args)
+
+
+def check_words(words: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Raise QueryError for a word of the request that would be read as an option, or as several."""
+    request: list[str] = []
+    mistaken: str | None = None
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            request += rest
+            break
+        if not word.startswith("-") or word == "-":
+            request.append(word)
+        elif word in options or word.startswith("--"):
+            option = options.get(word)
+            if rest and option is not None and not option.is_flag:
+                rest.pop(0)
+        elif not _has_value(word, options):
+            mistaken = mistaken or word
+            request.append(word)
+    if mistaken is not None:
+        from scenesearch.request import QueryError
+
+        written = " ".join(request)
+        quotes = "" if written.startswith("-") else f"{_in_quotes(written)} in quotes, or "
+        given = options.get(mistaken[:2])
+        valued = given is not None and not given.is_flag
+        option = f", or {mistaken[:2]} {mistaken[2:]}" if valued else ""
+        after = f"scenesearch search -- {shlex.join(request)}"
+        raise QueryError(f"{mistaken} is no option: write {quotes}{after}{option}")
+
+
+def _in_quotes(text: str) -> str:
+    """The text as one word of the shell, in double quotes where these keep all as it is."""
+    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
+
+
+def _has_value(word: str, options: Mapping[str, Any]) -> bool:
+    """Whether it is a short option with its value, as -k5 and -wwidth:>100 are; -landscape and
+    -woman are words, for what would be behind -l and -w is no more than letters."""
+    option = options.get(word[:2])
+    return option is not None and not option.is_flag and not word[2:].isalpha()
+
+
 def search(
-    text: Annotated[
-        str,
+    words: Annotated[
+        list[str] | None,
         typer.Argument(
+            metavar="[TEXT]...",
             help="What the picture shows: 'dog on a beach - people + like:IMG_12 camera:canon "
-            "taken:2019..2021'; docs/search.md has the whole grammar. Before a text that begins "
-            "with '-' write --.",
+            "taken:2019..2021'; docs/search.md has the whole grammar. Without quotes the words are "
+            "joined; before words that begin with '-' write --.",
         ),
-    ] = "",
+    ] = None,
     image: Annotated[
         Path | None, typer.Option(help="A picture to search with, alone or beside the words.")
     ] = None,
@@ -46,7 +101,9 @@ def search(
         str | None, typer.Option(metavar="ID", help="The same with a picture of the library.")
     ] = None,
     where: WhereOption = None,
-    k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many pictures.")] = 10,
+    k: Annotated[
+        int, typer.Option("--limit", "-k", min=1, max=10_000, help="How many pictures.")
+    ] = 10,
     min_relevance: Annotated[
         float | None,
         typer.Option(
@@ -117,6 +174,7 @@ def search(
     from scenesearch.notebook import open_library
     from scenesearch.query import parse_facet
 
+    text = " ".join(words or ())
     settings = read_settings()
     if show_all and min_relevance:
         fail("--all is --min-relevance 0: give one of them")
