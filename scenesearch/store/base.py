@@ -26,7 +26,8 @@ class StoreError(SceneSearchError):
 
 
 class CollectionMissing(StoreError):  # noqa: N818 - reads as what it is
-    """No library, or collection of one, has that name; the message names the libraries there are.
+    """No library, or collection of one, has that name; the message names the libraries there are
+    (where none is live, the collections), and the nearest.
 
     `at` says which store was asked, where there may be several.
     """

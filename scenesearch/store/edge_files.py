@@ -137,7 +137,7 @@ class EdgeFiles:
         raise self.missing(name)
 
     def missing(self, name: str) -> CollectionMissing:
-        return CollectionMissing(name, self.aliases())
+        return CollectionMissing(name, self.aliases() or self.collections())
 
     def _target(self, alias: str) -> str | None:
         try:

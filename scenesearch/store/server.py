@@ -725,7 +725,7 @@ class ServerStore:
     def _missing(self, name: str) -> CollectionMissing:
         libraries: list[str] = []
         with suppress(StoreError):
-            libraries = list(self.aliases())
+            libraries = list(self.aliases()) or self.collections()
         return CollectionMissing(name, libraries, at=self._url)
 
 
