@@ -31,7 +31,8 @@ from scenesearch.console import FOUND, INTERRUPTED, fail
 from scenesearch.errors import SceneSearchError
 
 app = typer.Typer(
-    help="Describe a scene in words, get the photographs that show it.",
+    help="Describe a scene in words, get the photographs that show it.\n\n"
+    "Begin with `scenesearch ingest FOLDER`, then `scenesearch search a dog in the snow`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -62,7 +62,7 @@ def restore(
         str | None,
         typer.Argument(
             help="What the library will be called, here or after --library; default: as it was.",
-            metavar="[LIBRARY]",
+            metavar="LIBRARY",
         ),
     ] = None,
     named: Annotated[
@@ -72,7 +72,8 @@ def restore(
     replace: Annotated[
         bool,
         typer.Option(
-            "--replace", help="Where the library is there: make the backup its live collection."
+            "--replace",
+            help="Also where a library of that name is there: the backup becomes what it holds.",
         ),
     ] = False,
     check: Annotated[

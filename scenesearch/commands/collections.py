@@ -64,7 +64,10 @@ def build(
     encoder: Annotated[
         str | None,
         typer.Option(
-            "--encoder", "-e", help="Name or folder; default: the library's own, made afresh."
+            "--encoder",
+            "-e",
+            help="Encoder of the new collection, by name or folder; default: the library's own, "
+            "all encoded afresh.",
         ),
     ] = None,
     workers: Annotated[
@@ -172,11 +175,11 @@ def promote(
     allow_missing: Annotated[
         bool,
         typer.Option(
-            "--allow-missing", help="Go without pictures that the new collection does not hold."
+            "--allow-missing", help="Also where the new collection lacks pictures of the live one."
         ),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Without an evaluation, whatever is missing.")
+        bool, typer.Option("--force", help="Without an evaluation, whatever pictures are missing.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -363,8 +366,15 @@ def rollback(
 
 
 def list_libraries(
-    library: LibraryArgument = None,
-    named: LibraryOption = None,
+    library: Annotated[
+        str | None,
+        typer.Argument(
+            help="Only this one, here or after --library; default: all.", metavar="LIBRARY"
+        ),
+    ] = None,
+    named: Annotated[
+        str | None, typer.Option("--library", "-l", help="Only this one; default: all.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Every library's collections: which is live, where a rollback leads, how each scores."""
@@ -408,10 +418,10 @@ def prune(
     library: LibraryArgument = None,
     named: LibraryOption = None,
     rollback_target: Annotated[
-        bool, typer.Option("--previous", help="Also the one that a rollback would go back to.")
+        bool, typer.Option("--previous", help="Also delete the one that a rollback leads to.")
     ] = False,
     unfinished: Annotated[
-        bool, typer.Option("--unfinished", help="Also those that a build has not completed.")
+        bool, typer.Option("--unfinished", help="Also delete those that a build has not completed.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,

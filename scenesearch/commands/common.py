@@ -27,8 +27,7 @@ LibraryArgument = Annotated[
     str | None,
     typer.Argument(
         help="Name of the library, here or after --library; default: SCENESEARCH_LIBRARY.",
-        metavar="[LIBRARY]",
-        show_default=False,
+        metavar="LIBRARY",
     ),
 ]
 EncoderOption = Annotated[
@@ -36,7 +35,8 @@ EncoderOption = Annotated[
     typer.Option(
         "--encoder",
         "-e",
-        help="Name or folder; default: the library's own, for a new one SCENESEARCH_ENCODER.",
+        help="Encoder, by name or folder; default: the library's own, for a new one "
+        "SCENESEARCH_ENCODER.",
     ),
 ]
 WhereOption = Annotated[

@@ -13,7 +13,9 @@ def library_duplicates(
     named: LibraryOption = None,
     distance: Annotated[
         int,
-        typer.Option(min=0, max=7, help="Most bits of 64 in which near-duplicates' looks differ."),
+        typer.Option(
+            min=0, max=7, help="Near-duplicates differ in at most so many of 64 bits of their look."
+        ),
     ] = 6,
     limit: Annotated[
         int, typer.Option("--limit", "-k", min=1, help="How many groups are listed.")

@@ -67,9 +67,11 @@ def evaluate(
     queries: Annotated[
         Path | None, typer.Option(help="test_queries.csv, or a table with query_text and images.")
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the gallery's pictures.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="The gallery is a folder of pictures.")
+    ] = None,
     library: Annotated[
-        str | None, typer.Option("--library", "-l", help="Or: a library as it is now.")
+        str | None, typer.Option("--library", "-l", help="The gallery is a library, as it is now.")
     ] = None,
     where: WhereOption = None,
     encoder: EncoderOption = None,

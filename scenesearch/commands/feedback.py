@@ -22,7 +22,7 @@ feedback_app = typer.Typer(
 TextArgument = Annotated[str, typer.Argument(help="The text that was searched for.")]
 ImagesArgument = Annotated[
     list[str],
-    typer.Argument(metavar="IMAGE...", help="Pictures, as search lists them, or their ids."),
+    typer.Argument(metavar="IMAGE", help="Pictures, as search lists them, or their ids."),
 ]
 
 
@@ -42,7 +42,8 @@ def wrong(text: TextArgument, images: ImagesArgument, library: LibraryOption = N
 def forget(
     text: TextArgument,
     image_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[IMAGE_ID...]", help="Pictures; default: all.")
+        list[str] | None,
+        typer.Argument(metavar="IMAGE_ID", help="Pictures; default: all of the text."),
     ] = None,
     library: LibraryOption = None,
 ) -> None:
@@ -54,7 +55,7 @@ def forget(
 
 @feedback_app.command("list")
 def list_marks(library: LibraryOption = None, as_json: JsonOption = False) -> None:
-    """What has been said."""
+    """List what has been said: text, picture, right or wrong."""
     _, feedback = _opened(library)
     with feedback as table:
         marks = table.all()

@@ -17,7 +17,10 @@ from scenesearch.console import (
     read_settings,
 )
 
-library_app = typer.Typer(help="What a library holds and how it is kept.", no_args_is_help=True)
+library_app = typer.Typer(
+    help="What a library holds and how it is kept. Each command takes its name.",
+    no_args_is_help=True,
+)
 
 
 @library_app.command("status")

@@ -88,7 +88,7 @@ def search(
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[TEXT]...",
+            metavar="TEXT",
             help="What the picture shows: 'dog on a beach - people + like:IMG_12 camera:canon "
             "taken:2019..2021'; docs/search.md has the whole grammar. Without quotes the words are "
             "joined; before words that begin with '-' write --.",
@@ -98,7 +98,10 @@ def search(
         Path | None, typer.Option(help="A picture to search with, alone or beside the words.")
     ] = None,
     like: Annotated[
-        str | None, typer.Option(metavar="ID", help="The same with a picture of the library.")
+        str | None,
+        typer.Option(
+            metavar="ID", help="The same with a picture of the library: its id, or the id's end."
+        ),
     ] = None,
     where: WhereOption = None,
     k: Annotated[
@@ -148,7 +151,9 @@ def search(
     ] = False,
     facet: Annotated[
         list[str] | None,
-        typer.Option(metavar="FIELD", help="Count its values in the answer; may be repeated."),
+        typer.Option(
+            metavar="FIELD", help="Count this field's values in the answer; may be repeated."
+        ),
     ] = None,
     explain: Annotated[
         int | None,
@@ -156,7 +161,7 @@ def search(
             "--why",
             min=1,
             metavar="RANK",
-            help="Show what each word adds to that hit, and where in it that is seen.",
+            help="Say why the hit of this rank was found: what each word adds, where it is seen.",
         ),
     ] = None,
     heat: Annotated[
