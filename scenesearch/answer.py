@@ -36,16 +36,16 @@ class Hit:
 
     @property
     def likeness(self) -> str:
-        """'88 % strong', or '' where nothing was compared."""
+        """'88% strong', or '' where nothing was compared."""
         return "" if self.relevance is None else f"{self.relevance:.0%} {self.band}"
 
     def __repr__(self) -> str:
-        return f"<Hit {self._line()}>"
+        return f"<Hit {self._line().lstrip()}>"
 
     def _line(self) -> str:
         copies = f"  (and {len(self.copies)} like it)" if self.copies else ""
-        likeness = f"{self.likeness:<12} " if self.likeness else ""
-        return f"{self.rank}. {likeness}{_printable(self.image_id)}{copies}"
+        likeness = "" if self.relevance is None else f"{self.relevance:>4.0%} {self.band:<7}  "
+        return f"{self.rank:>3}  {likeness}{_printable(self.image_id)}{copies}"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -93,11 +93,11 @@ class SearchResult:
         count = f"{len(self.hits)} picture{'' if len(self.hits) == 1 else 's'}"
         more = ", more on the next page" if self.next is not None else ""
         lines = [f"{count} of library {self.library} for {self.query!r}{more}"]
-        lines += [f"  {hit._line()}" for hit in self.hits[:_PRINTED]]
+        lines += [hit._line() for hit in self.hits[:_PRINTED]]
         if len(self.hits) > _PRINTED:
             lines.append(f"  … and {len(self.hits) - _PRINTED} more")
         if self.nearest is not None:
-            lines.append(f"  the nearest: {self.nearest._line()}")
+            lines.append(f"the nearest:{self.nearest._line()}")
         return "\n".join([*lines, *map(_printable, self.notices)])
 
     def to_json(self) -> dict[str, Any]:

@@ -37,7 +37,8 @@ class SearchCommand(TyperCommand):
     """Says how `search dog -people` is written, whose '-people' the shell hands over as options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        check_words(args, {name: param for param in self.params for name in param.opts})
+        if not ctx.resilient_parsing:  # as a shell's completion is
+            check_words(args, {name: param for param in self.params for name in param.opts})
         return super().parse_args(ctx, args)
 
 

@@ -110,11 +110,11 @@ def test_a_printed_answer_is_a_line_a_hit_and_the_notices(library: Library) -> N
     answer = library.search("red note: x", min_relevance=0.5)
     head, line, notice = str(answer).splitlines()
     assert head == "1 picture of library photos for 'red note: x'"
-    assert line == "  1. 95% strong   red.png"
+    assert line == "  1   95% strong   red.png"
     assert notice.startswith("note: was read as words")
     assert repr(answer) == str(answer)
-    assert str(answer[0]) == repr(answer[0]) == "<Hit 1. 95% strong   red.png>"
-    assert str(library.search("tag:wall")).splitlines()[1:] == ["  1. red.png"]
+    assert str(answer[0]) == repr(answer[0]) == "<Hit 1   95% strong   red.png>"
+    assert str(library.search("tag:wall")).splitlines()[1:] == ["  1  red.png"]
 
 
 def test_a_printed_answer_stays_short(library: Library) -> None:
@@ -131,7 +131,7 @@ def test_a_printed_answer_stays_short(library: Library) -> None:
 def test_a_printed_answer_of_nothing_names_the_nearest(library: Library) -> None:
     said = str(library.search("yellow", min_relevance=0.99)).splitlines()
     assert said[0] == "0 pictures of library photos for 'yellow'"
-    assert said[1].startswith("  the nearest: 1. ")
+    assert said[1].startswith("the nearest:  1  ")
 
 
 def test_hits_of_filters_alone_have_no_score_and_no_relevance(library: Library) -> None:
