@@ -1,5 +1,6 @@
 """`scenesearch search`."""
 
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 _BAR = 24
 _SHADES = " ░▒▓█"
+_WORD = re.compile(r"[^\W\d_][\w'’.,!?-]*")
 
 
 class SearchCommand(TyperCommand):
@@ -79,10 +81,10 @@ def _in_quotes(text: str) -> str:
 
 
 def _has_value(word: str, options: Mapping[str, Any]) -> bool:
-    """Whether it is a short option with its value, as -k5 and -wwidth:>100 are; -landscape and
-    -woman are words, for what would be behind -l and -w is no more than letters."""
+    """Whether it is a short option with its value, as -k5 and -wwidth:>100 are. -landscape and
+    -well-lit are words: what would stand behind -l and -w reads as one."""
     option = options.get(word[:2])
-    return option is not None and not option.is_flag and not word[2:].isalpha()
+    return option is not None and not option.is_flag and not _WORD.fullmatch(word[2:])
 
 
 def search(

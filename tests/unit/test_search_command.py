@@ -201,6 +201,7 @@ def test_words_without_quotes_are_one_request() -> None:
         (["dog", "-horse"], '"dog -horse" in quotes'),
         (["dog", "-kite"], '"dog -kite" in quotes'),
         (["dog", "-woman"], '"dog -woman" in quotes'),
+        (["room", "-well-lit,"], '"room -well-lit," in quotes'),
         (["dog", "-landscape"], "or -l andscape"),
         (["dog", "-elephant"], "or -e lephant"),
         (["dog", '-"red car"'], """'dog -"red car"' in quotes"""),
