@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scenesearch.commands.common import (
+    LibraryArgument,
+    LibraryOption,
+    chosen_library,
     library_encoder,
-    library_name,
     open_store,
 )
 from scenesearch.commands.evaluate import (
     check_requirements,
+    print_comparison,
     read_queries,
     run_evaluation,
     say_some,
@@ -30,6 +33,7 @@ from scenesearch.console import (
     read_settings,
     say,
 )
+from scenesearch.errors import did_you_mean
 
 if TYPE_CHECKING:
     from ingest.build import BuildReport
@@ -39,9 +43,6 @@ if TYPE_CHECKING:
     from scenesearch.store.catalog import Held
     from scenesearch.store.filters import Filter
 
-LibraryArgument = Annotated[
-    str | None, typer.Argument(help="Library; default: SCENESEARCH_LIBRARY.", metavar="LIBRARY")
-]
 CollectionOption = Annotated[
     str | None,
     typer.Option(
@@ -59,10 +60,14 @@ def waiting(busy: "IndexBusy") -> None:
 
 def build(
     library: LibraryArgument = None,
+    named: LibraryOption = None,
     encoder: Annotated[
         str | None,
         typer.Option(
-            "--encoder", "-e", help="Name or folder; default: the library's own, made afresh."
+            "--encoder",
+            "-e",
+            help="Encoder of the new collection, by name or folder; default: the library's own, "
+            "all encoded afresh.",
         ),
     ] = None,
     workers: Annotated[
@@ -85,7 +90,7 @@ def build(
     from scenesearch.encoder.onnx import usable_cores
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     with open_store(settings) as store, progress_bar() as progress:
         store.describe(name)  # says which libraries there are
         loaded = library_encoder(settings, encoder, store, name, verify=True)
@@ -153,6 +158,7 @@ def print_build_report(report: "BuildReport") -> None:
 
 def promote(
     library: LibraryArgument = None,
+    named: LibraryOption = None,
     collection: CollectionOption = None,
     queries: Annotated[
         Path | None,
@@ -169,11 +175,11 @@ def promote(
     allow_missing: Annotated[
         bool,
         typer.Option(
-            "--allow-missing", help="Go without pictures that the new collection does not hold."
+            "--allow-missing", help="Also where the new collection lacks pictures of the live one."
         ),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Without an evaluation, whatever is missing.")
+        bool, typer.Option("--force", help="Without an evaluation, whatever pictures are missing.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -184,7 +190,7 @@ def promote(
     from scenesearch.store import catalog
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     if force and (queries or require):
         fail("--force promotes without an evaluation: leave out --queries and --require")
     with open_store(settings) as store:
@@ -213,7 +219,7 @@ def promote(
             }
         )
     elif comparison is not None:
-        typer.echo(f"A: {was}\nB: {new.name}\n{printable(comparison.verdict())}")
+        print_comparison(comparison, f"{was}, which was live", f"{new.name}, the new one")
     for reason in reasons:
         say(reason)
     if reasons:
@@ -227,11 +233,12 @@ def promote(
 def candidate(held: "list[Held]", library: str, collection: str | None) -> "Held":
     """The collection to promote: the one named, else the one built last."""
     if collection is not None:
+        names = [one.name for one in held]
         named = [one for one in held if one.name == collection]
         if not named:
             fail(
                 f"library {library} has no collection {collection!r}; "
-                f"there are: {', '.join(one.name for one in held)}"
+                f"there are: {', '.join(names)}{did_you_mean(collection, names)}"
             )
         if named[0].role == "live":
             fail(f"{collection} is live already")
@@ -333,12 +340,16 @@ def _evaluated(
         fail(f"{error}: give --queries FILE to evaluate both now, or --force to do without")
 
 
-def rollback(library: LibraryArgument = None, as_json: JsonOption = False) -> None:
+def rollback(
+    library: LibraryArgument = None,
+    named: LibraryOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Make the collection live again that the live one replaced; doing it twice comes back."""
     from scenesearch.store import catalog
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     with open_store(settings) as store:
         live, target = store.resolve(name), catalog.rollback_target(store, name)
         before, after = _pictures(store, live), _pictures(store, target)
@@ -354,7 +365,18 @@ def rollback(library: LibraryArgument = None, as_json: JsonOption = False) -> No
         typer.echo(f"{target} is live again; {live} is kept")
 
 
-def list_libraries(library: LibraryArgument = None, as_json: JsonOption = False) -> None:
+def list_libraries(
+    library: Annotated[
+        str | None,
+        typer.Argument(
+            help="Only this one, here or after --library; default: all.", metavar="LIBRARY"
+        ),
+    ] = None,
+    named: Annotated[
+        str | None, typer.Option("--library", "-l", help="Only this one; default: all.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Every library's collections: which is live, where a rollback leads, how each scores."""
     from scenesearch.store.catalog import collections_of, read_catalog
 
@@ -362,8 +384,8 @@ def list_libraries(library: LibraryArgument = None, as_json: JsonOption = False)
     with open_store(settings, reading=True) as store:
         catalog = read_catalog(store)
         libraries, foreign, unfinished = catalog.libraries, catalog.foreign, catalog.unfinished
-        if library is not None:
-            name = library_name(library)
+        if library is not None or named is not None:
+            name = chosen_library(library, named, settings.library)
             unfinished = tuple(one for one in unfinished if one[1] == name)
             if name in libraries or not unfinished:
                 libraries = {name: collections_of(store, name)}
@@ -404,11 +426,12 @@ def list_libraries(library: LibraryArgument = None, as_json: JsonOption = False)
 
 def prune(
     library: LibraryArgument = None,
+    named: LibraryOption = None,
     rollback_target: Annotated[
-        bool, typer.Option("--previous", help="Also the one that a rollback would go back to.")
+        bool, typer.Option("--previous", help="Also delete the one that a rollback leads to.")
     ] = False,
     unfinished: Annotated[
-        bool, typer.Option("--unfinished", help="Also those that were never completed.")
+        bool, typer.Option("--unfinished", help="Also delete those that were never completed.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
@@ -420,7 +443,7 @@ def prune(
     from scenesearch.store.catalog import collections_of, read_catalog
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     roles = {"ready"} | ({"previous"} if rollback_target else set())
     roles |= {"building"} if unfinished else set()
     with open_store(settings) as store:

@@ -67,7 +67,7 @@ def collections_of(store: VectorStore, library: str) -> list[Held]:
     held = read_catalog(store).libraries.get(library)
     if not held:
         store.resolve(library)  # says which libraries there are
-        raise CollectionMissing(f"no collection or alias {library!r}")
+        raise CollectionMissing(library, store.aliases() or store.collections())
     return held
 
 

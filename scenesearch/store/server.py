@@ -766,11 +766,10 @@ class ServerStore:
         return StoreError(f"Qdrant at {self._url} refused the request: {fault.text}")
 
     def _missing(self, name: str) -> CollectionMissing:
-        known: list[str] = []
+        libraries: list[str] = []
         with suppress(StoreError):
-            known = sorted({*self.aliases(), *self.collections()})
-        there = f"there are: {', '.join(known[:12])}" if known else "there are none yet"
-        return CollectionMissing(f"no collection or alias {name!r} at {self._url}; {there}")
+            libraries = list(self.aliases()) or self.collections()
+        return CollectionMissing(name, libraries, at=self._url)
 
 
 def _unfinished(recorded: Any) -> bool:

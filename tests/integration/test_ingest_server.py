@@ -272,7 +272,7 @@ def test_collection_deleted_beneath_is_one_sentence_and_the_next_run_makes_it_ag
                 deleted.append(report.collection)
                 other.delete_collection(report.collection)
 
-    with pytest.raises(CollectionMissing, match="no collection or alias"):
+    with pytest.raises(CollectionMissing, match="no library"):
         run(server, pictures, ColourEncoder(), on_progress=delete)
     assert run(server, pictures, ColourEncoder()).written == PICTURES
     assert count(server) == PICTURES

@@ -357,6 +357,19 @@ def test_an_unknown_name_is_missing_and_the_known_ones_are_named(
         use(kept, name)
 
 
+def test_a_missing_library_is_told_the_nearest_of_the_libraries_not_of_the_collections(
+    store: VectorStore, pets: str
+) -> None:
+    alias = f"photos-{pets[-6:]}"
+    store.set_alias(alias, pets)
+    with pytest.raises(CollectionMissing) as missing:
+        store.describe(f"photo-{pets[-6:]}")
+    said = str(missing.value)
+    assert said.startswith(f"no library 'photo-{pets[-6:]}'")
+    assert said.endswith(f"; did you mean {alias}?")
+    assert pets not in said
+
+
 @pytest.mark.parametrize(
     "hostile", ["../out", "a/b", "", ".", "..", "a\\b", "-x", ".hidden", "a\nb", "ä", "x" * 129]
 )

@@ -121,6 +121,14 @@ def test_an_answer_to_nothing_that_is_wanted_has_no_relevance(
     assert "Strong matches" not in headings(page)
 
 
+def test_a_filter_that_no_picture_passes_is_named(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    build_library(tmp_path, colour_encoder, [Shot("blue.png", BLUE)])
+    page = ask(open_page(), "blue taken:2019")
+    assert "taken:2019: no picture of this library has a date" in texts(page)
+
+
 def test_nothing_that_matches_is_said_and_the_nearest_is_folded_away(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:

@@ -307,7 +307,7 @@ def _answer(opened: Opened, name: str, text: str, side: int) -> None:
                 opened.settings.max_megapixels,
             ),
             title_of(dict(hit.payload), hit.image_id),
-            f"{hit.relevance:.0%} relevant",
+            f"{hit.relevance:.0%} relevant" if hit.relevance is not None else "",
         )
         for number, hit in hits.items()
     ]

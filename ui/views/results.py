@@ -91,7 +91,7 @@ def show_answer(opened: Opened, question: Question) -> None:
     counts = st.container()  # filled when the pictures are on their way
     bar = st.container()  # filled at the end, when it is known what is ticked
     first = page * PAGE_SIZE + 1
-    if question.order in _RANKED and result.compared:
+    if question.order in _RANKED and any(hit.band for hit in result.hits):
         for band, title in _BANDS.items():
             shown = [_of_hit(hit) for hit in result.hits if hit.band == band]
             if shown:
@@ -99,7 +99,7 @@ def show_answer(opened: Opened, question: Question) -> None:
                 _show(opened, shown, first=first, request=question.request, key=f"grid-{band}")
                 first += len(shown)
     else:
-        shown = [_of_hit(hit, compared=result.compared) for hit in result.hits]
+        shown = [_of_hit(hit) for hit in result.hits]
         _show(opened, shown, first=first, request=question.request)
     with bar:
         selection_bar()
@@ -165,6 +165,8 @@ def show_library(opened: Opened, where: Filter) -> None:
     page = page_of((library, where))
     count = store.count(library, where=where)
     if count == 0:
+        for number, reason in enumerate(opened.searcher.passed_by_none(where)):
+            small(reason, key=f"notice-{number}")
         _nothing_fits()
         return
     # A page goes on behind the last picture of the one before: the way to page 400 is not walked.
@@ -196,8 +198,10 @@ def show_pictures(opened: Opened, image_ids: Sequence[str]) -> None:
         selection_bar()
 
 
-def _of_hit(hit: Hit, *, compared: bool = True) -> _Picture:
-    found = [f"{hit.relevance:.0%} relevant", f"cosine {hit.score:.3f}"] if compared else []
+def _of_hit(hit: Hit) -> _Picture:
+    found = []
+    if hit.relevance is not None and hit.score is not None:
+        found = [f"{hit.relevance:.0%} relevant", f"cosine {hit.score:.3f}"]
     found += [f"{len(hit.copies)} more like it"] if hit.copies else []
     return _Picture(hit.image_id, hit.payload, " · ".join(found))
 

@@ -165,7 +165,7 @@ def _examples(library: str, collection: str, _opened: Opened) -> list[str]:
             hits = _opened.searcher.search(text, k=1, min_relevance=STRONG).hits
         except QueryError:  # words that this encoder does not know
             continue
-        certain += [(hit.relevance, text) for hit in hits]
+        certain += [(hit.relevance or 0.0, text) for hit in hits]
     return [text for _, text in sorted(certain, reverse=True)[:_EXAMPLES]]
 
 
