@@ -90,12 +90,14 @@ def _is_thumbnail(data: bytes) -> bool:
     if len(data) > _MOST_THUMBNAIL_BYTES or not data.startswith(b"\xff\xd8\xff"):
         return False
     try:
-        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-            warnings.simplefilter("ignore")
-            if max(image.size) > 2 * THUMBNAIL_SIDE:
-                return False
-            image.draft("L", (image.width // 8, image.height // 8))  # reads all, computes little
-            image.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a bomb, which is refused here
+            with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+                if max(image.size) > 2 * THUMBNAIL_SIDE:
+                    return False
+                # Reads all and computes little.
+                image.draft("L", (image.width // 8, image.height // 8))
+                image.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
     return True

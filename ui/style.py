@@ -39,7 +39,9 @@ STYLE = """
   }
   /* What can be done with ticked pictures lies over the end of the window, below the grid: it
      takes no room from the pictures when it appears. */
-  [data-testid="stLayoutWrapper"]:has(> .st-key-bar) { position: sticky; bottom: 0.5rem; z-index: 5; }
+  [data-testid="stLayoutWrapper"]:has(> .st-key-bar) {
+    position: sticky; bottom: 0.5rem; z-index: 5;
+  }
   .st-key-selection {
     background: Canvas; box-shadow: 0 2px 12px rgba(0, 0, 0, 0.25); padding: 0.4rem 0.75rem;
   }
