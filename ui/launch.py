@@ -145,6 +145,7 @@ def _server_options(address: str, port: int, settings: Settings) -> dict[str, An
         "client.showSidebarNavigation": False,
         "runner.magicEnabled": False,
         "logger.hideWelcomeMessage": True,
+        "logger.enableRich": False,  # faults are in our log, and nowhere else
         # Only for each theme on its own does the page still follow the visitor's light or dark.
         "theme.light.primaryColor": "#2a63c8",
         "theme.dark.primaryColor": "#2f6fde",

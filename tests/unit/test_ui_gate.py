@@ -20,8 +20,8 @@ from ui.access import AccessError, Sessions, hash_password, signing_key
 from ui.gate import HEADERS, Gate
 from ui.guesses import ALL, MOST_ADDRESSES, ONE, Guesses
 
-PASSWORD = "open sesame"
-HASHED = hash_password(PASSWORD)
+SESAME = "open sesame"
+HASHED = hash_password(SESAME)
 SCHEMES = ("http", "https")
 
 
@@ -65,7 +65,7 @@ def page(
     )
 
 
-def log_in(client: TestClient, password: str = PASSWORD, path: str = "/") -> Any:
+def log_in(client: TestClient, password: str = SESAME, path: str = "/") -> Any:
     return client.post(path, data={"password": password})
 
 
@@ -131,7 +131,7 @@ def test_the_cookie_is_for_this_site_alone_and_no_script(scheme: str, tmp_path: 
     assert "HttpOnly" in cookie and "SameSite=lax" in cookie
     assert f"Max-Age={access.LASTS_S}" in cookie
     assert ("Secure" in cookie) is (scheme == "https")
-    assert PASSWORD not in cookie and HASHED not in cookie
+    assert SESAME not in cookie and HASHED not in cookie
 
 
 @pytest.mark.parametrize("path", ["//example.org", "//example.org/x", "/\\example.org"])
@@ -151,7 +151,7 @@ def test_a_login_outlives_the_process_and_ends_with_its_time(tmp_path: Path) -> 
 def test_another_password_ends_logins(tmp_path: Path) -> None:
     cookie = access.sessions(tmp_path, HASHED).begin()
     access.sessions.cache_clear()
-    assert not access.sessions(tmp_path, hash_password(PASSWORD)).admits(cookie)
+    assert not access.sessions(tmp_path, hash_password(SESAME)).admits(cookie)
 
 
 @pytest.mark.parametrize("forged", [None, "", "x", "a.b.c", "é", "W10.awtQDw.AAAA", "x" * 100_000])
@@ -234,7 +234,7 @@ def test_wrong_passwords_are_answered_slower_and_slower_and_then_unlooked_at(
 
     def fits(given: str, _: str) -> bool:
         looked_at.append(given)
-        return given == PASSWORD
+        return given == SESAME
 
     monkeypatch.setattr(gate, "password_fits", fits)
     client = page(tmp_path)
