@@ -23,7 +23,7 @@ from ui.jobs import Job
 from ui.views import failures
 
 VIEWS = ("search", "by_picture", "library", "layout", "evaluation", "models")
-SECRET = "/srv/secret/pictures"
+ELSEWHERE = "/srv/secret/pictures"
 
 # In each view something that it cannot do without.
 INSIDE = {
@@ -61,7 +61,7 @@ def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
 
 
 def broken(*_: Any, **__: Any) -> Any:
-    raise ZeroDivisionError(SECRET)
+    raise ZeroDivisionError(ELSEWHERE)
 
 
 def error_titles(page: AppTest) -> list[str]:
@@ -71,9 +71,9 @@ def error_titles(page: AppTest) -> list[str]:
 def assert_told(page: AppTest, heard: Heard, title: str = "An error in the program") -> None:
     assert not page.exception
     assert error_titles(page) == [f":material/error: {title}"]
-    assert SECRET not in " ".join(texts(page))
+    assert ELSEWHERE not in " ".join(texts(page))
     (logged,) = heard.faults
-    assert logged.exc_info and SECRET in logged.getMessage()
+    assert logged.exc_info and ELSEWHERE in logged.getMessage()
     assert any(logged.number in text for text in texts(page))
     assert "Try again" in [button.label for button in page.button]
 
@@ -147,15 +147,18 @@ def test_too_little_memory_is_called_so(
     tmp_path: Path, colour_encoder: ColourEncoder, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
-        raise MemoryError(SECRET)
+        raise MemoryError(ELSEWHERE)
 
     build_library(tmp_path, colour_encoder, reds(2))
     monkeypatch.setattr("ui.views.layout._points", full)
     assert_told(open_view("layout"), heard, "There is not enough memory")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("fault", [StoreUnavailable(SECRET), IndexBusy(SECRET), OSError(SECRET)])
+@pytest.mark.parametrize(
+    "fault", [StoreUnavailable(ELSEWHERE), IndexBusy(ELSEWHERE), OSError(ELSEWHERE)]
+)
 def test_a_store_that_goes_away_is_told_in_every_view(
     fault: Exception,
     view: str,
@@ -192,16 +195,16 @@ def test_a_page_for_reading_names_no_files_in_its_errors(
     build_library(tmp_path, colour_encoder, reds(2))
 
     def away(*_: Any, **__: Any) -> Any:
-        raise StoreUnavailable(f"no answer from {SECRET}")
+        raise StoreUnavailable(f"no answer from {ELSEWHERE}")
 
     monkeypatch.setattr(resources, "encoder", away)
-    assert any(SECRET in text for text in texts(open_view("search")))
+    assert any(ELSEWHERE in text for text in texts(open_view("search")))
     monkeypatch.setenv("SCENESEARCH_PAGE_READ_ONLY", "true")
     resources.settings.clear()
     page = open_view("search")
     assert error_titles(page) == [":material/error: The store does not answer"]
-    assert SECRET not in " ".join(texts(page))
-    assert SECRET in heard.faults[-1].getMessage()
+    assert ELSEWHERE not in " ".join(texts(page))
+    assert ELSEWHERE in heard.faults[-1].getMessage()
 
 
 # --- what goes on in the background is drawn once ---------------------------------------------
@@ -241,6 +244,7 @@ class at_work:  # noqa: N801 - a context manager
 STATES = ("running", "paused", "done", "failed", "cancelled")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("held", ["missing", "empty", "filled"])
 @pytest.mark.parametrize("view", VIEWS)
 def test_no_view_draws_anything_twice_whatever_goes_on(
@@ -256,6 +260,15 @@ def test_no_view_draws_anything_twice_whatever_goes_on(
             assert not page.exception, f"{state}: {page.exception[0].value}"
 
 
+@pytest.mark.parametrize("view", ["library", "layout"])
+def test_a_first_ingest_and_a_reload_draw_its_progress_once(view: str) -> None:
+    with at_work("running"):
+        page = open_view(view).run()
+        assert not page.exception, page.exception[0].value
+        assert len([button for button in page.button if button.label == "Cancel"]) == 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["Contents", "Add pictures", "Left out", "Duplicates", "Encoders"])
 def test_no_part_of_the_library_view_draws_anything_twice_at_a_first_ingest(part: str) -> None:
     with at_work("running"):
