@@ -146,3 +146,33 @@ def test_guessing_is_slowed_down_and_a_known_browser_still_gets_in(page: ServedP
         again = {"cookie": f"{cookie.name}={cookie.value}"}
         assert friend.post("/", data={"password": WORD}, headers=again).status_code == 303
     print(f"\n{sum(statuses.values())} guesses in {GUESSES_FOR_S:.0f} s: {statuses[401]} looked at")
+
+
+def test_only_a_configured_proxy_is_believed(tmp_path: Path) -> None:
+    encoder = write_tiny_encoder(tmp_path / "encoder")
+    (tmp_path / "data").mkdir()
+    hashed = hash_password(WORD)
+
+    def statuses(address: str) -> list[int]:
+        with httpx.Client(base_url=address, timeout=20) as client:
+            return [
+                client.post(
+                    "/", data={"password": "x"}, headers={"X-Forwarded-For": f"198.51.100.{number}"}
+                ).status_code
+                for number in range(8)
+            ]
+
+    def cookie(address: str) -> str:
+        forged = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.9"}
+        answer = httpx.post(address, data={"password": WORD}, headers=forged, timeout=20)
+        return answer.headers.get("set-cookie", "")
+
+    with serving(tmp_path / "data", encoder, page_password=hashed) as alone:
+        assert "Secure" not in cookie(alone.address)
+        assert 429 in statuses(alone.address)
+    behind_a_proxy = serving(
+        tmp_path / "data", encoder, page_password=hashed, page_proxies="127.0.0.1"
+    )
+    with behind_a_proxy as proxied:
+        assert statuses(proxied.address) == [401] * 8
+        assert "Secure" in cookie(proxied.address)

@@ -162,6 +162,27 @@ def test_a_fault_in_a_fragment_is_told(visitor: BrowserContext, world: World) ->
     expect(page.get_by_test_id("stException")).to_have_count(0)
 
 
+def test_a_first_ingest_and_reloads_meanwhile_end_in_no_error(
+    chromium: Browser, tmp_path: Path, tiny_encoder: Path
+) -> None:
+    page = chromium.new_page()
+    with serving(tmp_path, tiny_encoder) as started:
+        page.goto(f"{started.address}/library")
+        page.get_by_role("button", name="Load the sample pictures").click()
+        expect(page.get_by_role("button", name="Cancel")).to_have_count(1, timeout=30_000)
+        for view in ("library", "map", "evaluation", "", "library", "map"):
+            page.goto(f"{started.address}/{view}")
+            going_on = page.get_by_role("button", name="Cancel")
+            over = page.get_by_text("Done", exact=True).or_(page.get_by_text("in this library"))
+            expect(going_on.or_(over).first).to_be_visible(timeout=30_000)
+            page.wait_for_timeout(1200)  # the progress is drawn again
+            expect(page.get_by_test_id("stException")).to_have_count(0)
+            expect(page.get_by_text("An error in the program")).to_have_count(0)
+        page.goto(f"{started.address}/library")
+        expect(page.get_by_text("Done", exact=True)).to_have_count(1, timeout=60_000)
+        page.close()
+
+
 def test_a_download_that_fails_names_nothing(visitor: BrowserContext, world: World) -> None:
     page = visitor.new_page()
     page.goto(f"{world.address}/?q=red")
