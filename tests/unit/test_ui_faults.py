@@ -100,6 +100,22 @@ def test_a_fault_in_a_view_is_told_logged_and_left_behind(
     assert not page.exception and not error_titles(page)
 
 
+def test_who_begins_anew_is_rid_of_what_led_to_the_fault(
+    tmp_path: Path, colour_encoder: ColourEncoder, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(2))
+    page = open_page()
+    monkeypatch.setattr("ui.views.search.show_answer", broken)
+    page.text_input(key="q").input("red")
+    (ask,) = (button for button in page.button if button.label == "Search")
+    page = ask.click().run()
+    assert_told(page, heard)
+    (anew,) = (button for button in page.button if button.label == "Begin anew")
+    page = anew.click().run()
+    assert not page.exception and not error_titles(page)
+    assert "2 pictures in this library" in texts(page)
+
+
 def test_a_fault_in_a_callback_is_told_and_left_behind(
     tmp_path: Path, colour_encoder: ColourEncoder, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
