@@ -15,6 +15,7 @@ from PIL import Image
 
 from scenesearch import layout
 from scenesearch.errors import SceneSearchError
+from scenesearch.events import LOGGER
 from scenesearch.settings import Settings
 from ui import uploads
 from ui.access import hash_password, password_fits
@@ -219,8 +220,10 @@ def test_a_job_waits_while_paused_and_ends_when_cancelled() -> None:
 
 
 def test_a_job_that_fails_keeps_its_sentence_and_an_error_of_ours_its_details_in_the_log(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(LOGGER, "propagate", True)  # whoever configured the log before
+
     def told(job: Job) -> None:
         raise SceneSearchError("the disk is full")
 
