@@ -142,6 +142,15 @@ class Settings(BaseSettings):
         default=False,
         description="Visitors log in with the OIDC provider of .streamlit/secrets.toml.",
     )
+    page_places: bool = Field(
+        default=False,
+        description="A read-only page shows where pictures were taken too.",
+    )
+    page_proxies: str = Field(
+        default="",
+        description="Addresses of proxies before the page, with ',' between them, whose word for "
+        "a visitor's address and https is taken; networks like 10.0.0.0/8 too.",
+    )
     metrics_address: str | None = Field(
         default=None,
         description="Page and ingest serve Prometheus metrics here, e.g. 127.0.0.1:9464; "
