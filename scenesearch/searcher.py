@@ -326,6 +326,13 @@ class Searcher:
             for point, score in zip(points, scores, strict=True)
         ]
 
+    @property
+    def hub_penalty(self) -> Callable[[NDArray[np.float32]], NDArray[np.float64]] | None:
+        """What a ranking by a description takes off the cosines of pictures that are near to any
+        text, `(n, dimension)` -> `(n,)`; None where it takes nothing."""
+        known = self._calibration.known
+        return known.hub_penalty if known is not None and known.hubness != 0 else None
+
     def aim(self, request: Request) -> Aim:
         """Where a request that asks for something looks, and what its cosines mean."""
         return aim_of([self._part(part) for part in request.parts])
@@ -581,12 +588,12 @@ class Searcher:
                 payload=payload,
                 exact=request.exact,
             )
-        known = self._calibration.known
-        if known is not None and self._corrects(request):
+        penalty = self.hub_penalty
+        if penalty is not None and self._corrects(request):
             return self._store.search_rescored(
                 self._collection,
                 aim.vector,
-                known.hub_penalty,
+                penalty,
                 k=n,
                 where=where,
                 payload=payload,
@@ -598,10 +605,8 @@ class Searcher:
 
     def _corrects(self, request: Request) -> bool:
         """Whether the nearest are ranked again for hubness: of descriptions in words alone."""
-        known = self._calibration.known
         return (
-            known is not None
-            and known.hubness != 0
+            self.hub_penalty is not None
             and bool(request.parts)
             and all(isinstance(part, Words) and not part.excluded for part in request.parts)
             and not (request.diversity or request.hybrid or request.right)

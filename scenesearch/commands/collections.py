@@ -382,12 +382,16 @@ def list_libraries(
 
     settings = read_settings()
     with open_store(settings, reading=True) as store:
-        if library is None and named is None:
-            catalog = read_catalog(store)
-            libraries, foreign = catalog.libraries, catalog.foreign
-        else:
+        catalog = read_catalog(store)
+        libraries, foreign, unfinished = catalog.libraries, catalog.foreign, catalog.unfinished
+        if library is not None or named is not None:
             name = chosen_library(library, named, settings.library)
-            libraries, foreign = {name: collections_of(store, name)}, ()
+            unfinished = tuple(one for one in unfinished if one[1] == name)
+            if name in libraries or not unfinished:
+                libraries = {name: collections_of(store, name)}
+            else:
+                libraries = {}
+            foreign = ()
         rows = [
             {
                 "library": one.spec.library,
@@ -404,12 +408,18 @@ def list_libraries(
             for one in held
         ]
     if as_json:
-        print_json({"collections": rows, "foreign": list(foreign)})
+        names = [name for name, _ in unfinished]
+        print_json({"collections": rows, "foreign": list(foreign), "unfinished": names})
         return
-    if not rows:
+    if not rows and not unfinished:
         say("there is no library yet; `scenesearch ingest PATH` makes one")
-    else:
+    elif rows:
         _print_rows(rows)
+    for name, of in unfinished:
+        say(
+            f"unfinished: {name}, which is being made, or whose maker was stopped; "
+            f"`scenesearch library prune {of or 'LIBRARY'} --unfinished` deletes it"
+        )
     if foreign:
         say(f"not made by scenesearch: {', '.join(foreign)}")
 
@@ -421,7 +431,7 @@ def prune(
         bool, typer.Option("--previous", help="Also delete the one that a rollback leads to.")
     ] = False,
     unfinished: Annotated[
-        bool, typer.Option("--unfinished", help="Also delete those that a build has not completed.")
+        bool, typer.Option("--unfinished", help="Also delete those that were never completed.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
@@ -430,16 +440,21 @@ def prune(
     import shutil
 
     from scenesearch.evaluation.promotion import saved_evaluations
-    from scenesearch.store.catalog import collections_of
+    from scenesearch.store.catalog import collections_of, read_catalog
 
     settings = read_settings()
     name = chosen_library(library, named, settings.library)
     roles = {"ready"} | ({"previous"} if rollback_target else set())
     roles |= {"building"} if unfinished else set()
     with open_store(settings) as store:
-        held = collections_of(store, name)
+        half_made = _half_made(store, name) if unfinished else []
+        held = read_catalog(store).libraries.get(name, [])
+        if not held and not half_made:
+            held = collections_of(store, name)  # says which libraries there are
         doomed = [one for one in held if one.role in roles]
-        if doomed and not yes:
+        if (doomed or half_made) and not yes:
+            for leftover in half_made:
+                say(f"{leftover}: unfinished, without pictures")
             for one in doomed:
                 say(
                     f"{one.name}: encoder {one.spec.encoder}, {_pictures(store, one.name)} pictures"
@@ -447,6 +462,8 @@ def prune(
             if not sys.stdin.isatty():
                 fail("nobody to ask whether to delete them: give --yes")
             typer.confirm("Delete them?", abort=True, err=True)
+        for leftover in half_made:
+            store.delete_collection(leftover)
         for one in doomed:
             store.delete_collection(one.name)
             evaluation = saved_evaluations(settings.library_dir(name)) / one.name
@@ -456,13 +473,25 @@ def prune(
         print_json(
             {
                 "library": name,
-                "deleted": [one.name for one in doomed],
+                "deleted": [*half_made, *(one.name for one in doomed)],
                 "kept": [{"collection": one.name, "state": one.role} for one in kept],
             }
         )
         return
-    names = ", ".join(one.name for one in doomed) or "nothing to delete"
-    typer.echo(f"deleted: {names}; kept: {', '.join(f'{k.name} ({k.role})' for k in kept)}")
+    names = ", ".join([*half_made, *(one.name for one in doomed)]) or "nothing to delete"
+    rest = ", ".join(f"{k.name} ({k.role})" for k in kept) or "nothing"
+    typer.echo(f"deleted: {names}; kept: {rest}")
+
+
+def _half_made(store: "VectorStore", library: str) -> list[str]:
+    """Collections that a stopped process began to make; one that is at it is waited for."""
+    from scenesearch.store.catalog import read_catalog
+
+    begun = {name for name, of in read_catalog(store).unfinished if of == library}
+    if not begun:
+        return []
+    left = {one.name for one in store.leftovers() if one.kind == "collection"}
+    return sorted(begun & left)
 
 
 def _pictures(store: "VectorStore", collection: str) -> int | None:

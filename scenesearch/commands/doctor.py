@@ -63,8 +63,15 @@ def doctor(
 
     with open_store(settings, reading=not mend) as store, progress_bar() as progress:
         engine = store.health()
+        catalog = read_catalog(store)
         findings = examine_store(store, mend=mend)
-        names = list(read_catalog(store).libraries) if every else [name]
+        names = list(catalog.libraries) if every else [name]
+        if (
+            not every
+            and name not in catalog.libraries
+            and name in dict(catalog.unfinished).values()
+        ):
+            names = []  # nothing of it was ever made; the findings say so
         for each in names:
             task = progress.add_task(f"examining {each}", total=None)
             findings += examine(

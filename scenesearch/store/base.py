@@ -49,6 +49,17 @@ class StoreUnavailable(StoreError):  # noqa: N818
     """The store cannot be reached or answered with a fault; trying again later may help."""
 
 
+class CollectionUnfinished(StoreError):  # noqa: N818
+    """Another process is making the collection, or was stopped while it did."""
+
+    def __init__(self, name: str, library: str) -> None:
+        super().__init__(
+            f"collection {name} is unfinished: it is being made, or who made it was stopped; "
+            f"`scenesearch library prune {library or 'LIBRARY'} --unfinished` deletes it"
+        )
+        self.library = library
+
+
 class EncoderMismatch(StoreError):  # noqa: N818
     """The collection holds another encoder's vectors."""
 

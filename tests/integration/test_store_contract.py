@@ -150,7 +150,7 @@ def _loopback(*, rest: bool) -> VectorStore:
             server.close()
 
     server = QdrantLoopback(api_key="key")
-    url = f"http://127.0.0.1:{server.rest_port if rest else 1}"
+    url = f"http://127.0.0.1:{server.rest_port}"
     port = None if rest else server.port
     return LoopbackStore(url, api_key="key", grpc_port=port, timeout_s=20)
 
@@ -586,6 +586,11 @@ CASES: list[tuple[str, Filter, set[str]]] = [
     ("empty keyword", (OneOf("folder", ("",)),), {"cat.jpg", "dog.jpg"}),
     ("any of", (OneOf("tags", ("cat", "snow")),), {"cat.jpg", "trip/snow.jpg"}),
     ("none of nothing", (OneOf("tags", ()),), set()),
+    ("no alternative", (AnyOf(()),), set()),
+    ("not of no alternative", (Not(AnyOf(())),), set(DEGREES)),
+    ("not one of nothing", (Not(OneOf("tags", ())),), set(DEGREES)),
+    ("any of empty ones", (AnyOf((OneOf("tags", ()), OneOf("indoors", ()))),), set()),
+    ("no truth value", (OneOf("indoors", ()),), set()),
     ("not", (Not(OneOf("tags", ("pet",))),), {"trip/boat.jpg", "trip/snow.jpg", "blank.jpg"}),
     ("all hold", (OneOf("tags", ("dog",)), OneOf("tags", ("pet",))), {"dog.jpg"}),
     ("integer", (OneOf("width", (640, 1)),), {"cat.jpg"}),
