@@ -20,6 +20,7 @@ from scenesearch.datasets.task import CROWD, MARKED, TRAIN_FOLDER, TRAIN_PAIRS
 from scenesearch.errors import SceneSearchError
 from scenesearch.formats import SUFFIXES
 from scenesearch.originals import OriginalError, original_of
+from scenesearch.private import private_file, private_folder
 
 FILE_NAME = "feedback.sqlite"
 
@@ -76,9 +77,9 @@ class Feedback:
     def __init__(self, file: Path) -> None:
         self._file = file
         with self._faults():
-            file.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(file.parent)
             self._table = sqlite3.connect(
-                file, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+                private_file(file), timeout=_BUSY_S, isolation_level=None, check_same_thread=False
             )
             self._table.execute("PRAGMA journal_mode = WAL")  # readers never wait
             self._table.execute(_SCHEMA)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from scenesearch.errors import SceneSearchError
+from scenesearch.private import private_file, private_folder
 
 FILE_NAME = "rejects.sqlite"
 
@@ -109,9 +110,9 @@ class Rejects:
     def __init__(self, file: Path) -> None:
         self._file = file
         with self._faults():
-            file.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(file.parent)
             self._table = sqlite3.connect(
-                file, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+                private_file(file), timeout=_BUSY_S, isolation_level=None, check_same_thread=False
             )
             # Readers never wait, and a row costs no sync: one lost with the power is tried again.
             self._table.execute("PRAGMA journal_mode = WAL")

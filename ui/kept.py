@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 from scenesearch.images import atomic_writer
+from scenesearch.private import private_folder
 
 FILE_NAME = "saved-requests.json"
 MOST = 50
@@ -35,6 +36,6 @@ def forget_request(file: Path, text: str) -> None:
 
 
 def _write(file: Path, texts: list[str]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_writer(file) as out:
+    private_folder(file.parent)
+    with atomic_writer(file, private=True) as out:
         out.write(json.dumps(texts, ensure_ascii=False, indent=1).encode())

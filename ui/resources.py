@@ -21,6 +21,7 @@ from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
 from scenesearch.encoder.vectors import TextVectors
 from scenesearch.metrics import TimedEncoder
+from scenesearch.private import private_folder
 from scenesearch.rejects import FILE_NAME, Reject, Rejects
 from scenesearch.searcher import Searcher
 from scenesearch.settings import Settings
@@ -336,7 +337,7 @@ def start_sample() -> Job:
         from ingest.sources import find_sources
         from scenesearch.datasets.drawn import write_library
 
-        folder = settings().data_dir / "demo-pictures"
+        folder = private_folder(settings().data_dir / "demo-pictures")
         job.detail = "drawing the pictures"
         write_library(folder, size=SAMPLE_SIZE, progress=lambda done: job.tick(done, SAMPLE_SIZE))
         return _ingest(job, lambda roots: [find_sources([folder], roots=roots)])

@@ -301,6 +301,7 @@ def _evaluated(
     from scenesearch.evaluation.compare import ComparisonError, read_saved
     from scenesearch.evaluation.promotion import saved_evaluation, saved_evaluations
     from scenesearch.evaluation.saving import document_of, save
+    from scenesearch.private import private_folder
 
     own = settings.library_dir(held.spec.library)
     folder = saved_evaluations(own) / held.name
@@ -318,7 +319,7 @@ def _evaluated(
         )
         say_some(notes)
         save(
-            folder,
+            private_folder(folder),
             document_of(evaluation, None, None) | {"notes": notes},
             title=f"{encoder.info.name} on {held.name}",
             evaluation=evaluation,

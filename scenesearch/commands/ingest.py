@@ -233,11 +233,12 @@ def its_turn(settings: "Settings", library: str, shard: "Shard") -> "Iterator[No
     if settings.qdrant_url is None:
         yield
         return
+    from scenesearch.private import private_folder
     from scenesearch.store.edge_lock import Held, HolderLock, command_words
 
     part = "" if shard.of == 1 else f"-{shard.number}-of-{shard.of}"
     folder = settings.library_dir(library)
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     lock = HolderLock(folder / f"ingest{part}.lock", command_words())
     try:
         lock.acquire(1.0)
