@@ -113,6 +113,32 @@ class Feedback:
                 self._table.executemany("DELETE FROM marks WHERE text = ? AND image_id = ?", rows)
         return before - self.count()
 
+    def rename(
+        self, renames: Mapping[str, str], text_of: Callable[[str], str], *, once: int
+    ) -> None:
+        """Give marks the pictures' new names, old id -> new id, and their texts as `text_of` says.
+
+        All at once, so that names may be exchanged; of two marks that become one, the later counts.
+        What was done last under the same `once` is not done again.
+        """
+        with self._faults(), self._at_once():
+            (done,) = self._table.execute("PRAGMA user_version").fetchone()
+            if done == once:
+                return
+            rows = self._table.execute("SELECT * FROM marks").fetchall()
+            after = {row: (text_of(row[0]), renames.get(row[1], row[1]), *row[2:]) for row in rows}
+            moved = {row: new for row, new in after.items() if row != new}
+            self._table.executemany(
+                "DELETE FROM marks WHERE text = ? AND image_id = ?", [row[:2] for row in moved]
+            )
+            self._table.executemany(
+                "INSERT INTO marks VALUES (?, ?, ?, ?) ON CONFLICT (text, image_id) DO UPDATE "
+                "SET is_right = excluded.is_right, marked = excluded.marked "
+                "WHERE excluded.marked > marked",
+                list(moved.values()),
+            )
+            self._table.execute(f"PRAGMA user_version = {once:d}")
+
     def of(self, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The image ids marked right, and those marked wrong, for the text; each sorted."""
         with self._faults():
@@ -135,6 +161,16 @@ class Feedback:
 
     def close(self) -> None:
         self._table.close()
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        self._table.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._table.execute("ROLLBACK")
+            raise
+        self._table.execute("COMMIT")
 
     @contextmanager
     def _faults(self) -> Iterator[None]:

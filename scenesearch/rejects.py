@@ -155,6 +155,15 @@ class Rejects:
             return self._select("ORDER BY path")
         return self._select("WHERE kind = ? ORDER BY path", (kind,))
 
+    def alike(self) -> list[Reject]:
+        """Pictures whose files have size and time of another row's: a file that was moved has."""
+        return list(
+            self._select(
+                "WHERE image_id IS NOT NULL AND (size_bytes, modified) IN (SELECT size_bytes, "
+                "modified FROM rejects GROUP BY size_bytes, modified HAVING count(*) > 1)"
+            )
+        )
+
     def count(self) -> int:
         with self._faults():
             (number,) = self._table.execute("SELECT count(*) FROM rejects").fetchone()

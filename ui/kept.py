@@ -6,8 +6,9 @@ from pathlib import Path
 
 from scenesearch.images import atomic_writer
 from scenesearch.private import private_folder
+from scenesearch.renamed import SAVED_REQUESTS
 
-FILE_NAME = "saved-requests.json"
+FILE_NAME = SAVED_REQUESTS
 MOST = 50
 LONGEST = 2000
 

@@ -47,6 +47,9 @@ IDLE_S = 600.0
 
 SAMPLE_SIZE = 300
 
+# So many of what was left out are named where nothing could be used.
+MOST_REASONS = 5
+
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
 
 
@@ -404,12 +407,14 @@ def _ingest(
     job: Job, find: "Callable[[Roots], list[list[Source]]]", *, retry: bool = False
 ) -> "IngestReport":
     """One run for each list of sources; the report counts all of them."""
+    from ingest.folder import NewFolder, unmade
     from ingest.pipeline import IngestOptions, ingest
     from ingest.report import IngestReport
-    from ingest.source import Roots
+    from ingest.source import Roots, SourceError
 
     now = settings()
     own = now.library_dir(now.library)
+    folder = NewFolder(own)
     job.detail = "looking for pictures"
     runs = find(Roots(own / "sources.json"))
     with _working(job) as opened, closing(Rejects(own / FILE_NAME)) as table:
@@ -431,6 +436,7 @@ def _ingest(
                 library=now.library,
                 encoder=loaded,
                 store=opened,
+                library_dir=own,
                 thumbnails_dir=own / "thumbnails",
                 rejects=table,
                 options=IngestOptions(
@@ -445,7 +451,12 @@ def _ingest(
             whole.interrupted = report.interrupted
             if report.interrupted:
                 break
-        return whole
+    if not whole.collection:
+        folder.discard()
+        if whole.rejected and not whole.interrupted:
+            reasons = [f"{one.path}: {one.reason}" for one in whole.rejects[:MOST_REASONS]]
+            raise SourceError(unmade(whole, reasons))
+    return whole
 
 
 def _workers(now: Settings) -> int:
