@@ -5,13 +5,15 @@ that to which a rollback leads.
 """
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from ingest.journal import Journal
 from scenesearch.images import thumbnail_path
-from scenesearch.store.base import IndexBusy, VectorStore
+from scenesearch.store.base import IndexBusy, StoreError, VectorStore
 from scenesearch.store.catalog import read_catalog
 from scenesearch.store.filters import OneOf
+from scenesearch.store.pages import OnWait, pages
 
 _CONTENT = re.compile(r"[0-9a-f]{64}")
 
@@ -44,6 +46,15 @@ def sweep(store: VectorStore, library: str, journal: Journal, thumbnails_dir: Pa
         journal.tied([*done, *unused])
     for name in others:
         store.release(name)
+
+
+def loosen_all(
+    store: VectorStore, collection: str, journal: Journal, *, on_wait: OnWait | None = None
+) -> None:
+    """Keep all contents of a collection that is about to be deleted, for `sweep` afterwards."""
+    with suppress(StoreError):  # a damaged one is deleted all the same
+        for page in pages(store, collection, payload=("sha256",), on_wait=on_wait):
+            journal.loosen(str(point.payload.get("sha256", "")) for point in page)
 
 
 def _used(store: VectorStore, collection: str, hashes: set[str]) -> set[str]:

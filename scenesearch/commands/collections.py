@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -407,6 +408,8 @@ def prune(
     """Delete a library's collections that are neither live nor what a rollback leads to."""
     import shutil
 
+    from ingest.journal import Journal, journal_file
+    from ingest.thumbnails import loosen_all, sweep
     from scenesearch.evaluation.promotion import saved_evaluations
     from scenesearch.store.catalog import collections_of
 
@@ -425,10 +428,14 @@ def prune(
             if not sys.stdin.isatty():
                 fail("nobody to ask whether to delete them: give --yes")
             typer.confirm("Delete them?", abort=True, err=True)
-        for one in doomed:
-            store.delete_collection(one.name)
-            evaluation = saved_evaluations(settings.library_dir(name)) / one.name
-            shutil.rmtree(evaluation, ignore_errors=True)
+        own = settings.library_dir(name)
+        if doomed:
+            with closing(Journal(journal_file(own))) as journal:
+                for one in doomed:
+                    loosen_all(store, one.name, journal, on_wait=waiting)
+                    store.delete_collection(one.name)
+                    shutil.rmtree(saved_evaluations(own) / one.name, ignore_errors=True)
+                sweep(store, name, journal, own / "thumbnails")
     kept = [one for one in held if one not in doomed]
     if as_json:
         print_json(

@@ -110,7 +110,7 @@ def test_a_renamed_picture_is_one_point_with_all_that_was_said_of_it(world: Worl
         "red.jpg",
         "like:blue.jpg",
         "like:trip/crimson.jpg^2 taken:2020",
-        "like:trip/crimson.jpg + boat",
+        "boat + like:trip/crimson.jpg",
     ]
     assert counts(world.run()) == (0, 0, 0, 0)
 
