@@ -201,14 +201,19 @@ def _pairs(
     known_again = journal.came([one.image_id for all_ in displaced.values() for one in all_])
     for sha256, ids in by_content.items():
         arrived = set(ids)
-        came = {p.image_id: p.payload for p in held[sha256] if p.image_id in arrived}
+        # What came in a run that was killed may lie elsewhere by now.
+        came = {
+            point.image_id: point.payload
+            for point in held[sha256]
+            if point.image_id in arrived and not _has_gone_on(point)
+        }
         if not came:
             continue
         payloads, holding = list(came.values()), {point.image_id for point in held[sha256]}
         stale = {
             point.image_id: point.payload
             for point in held[sha256]
-            if point.image_id not in arrived
+            if point.image_id not in came
             and places.is_left(str(point.payload.get("path", "")), payloads, point.payload)
         }
         # A file that was edited while a copy of it was made has moved nowhere: what has, keeps its
@@ -224,6 +229,11 @@ def _pairs(
         }
         for old, new in _matched([*stale, *shoved], list(came), len(stale)):
             yield Rename(old, new, {**stale, **shoved}[old], is_stale=old in stale)
+
+
+def _has_gone_on(point: Point) -> bool:
+    path = str(point.payload.get("path", ""))
+    return not is_url(path) and is_gone(path)
 
 
 def _matched(old: Sequence[str], new: Sequence[str], stale: int) -> Iterator[tuple[str, str]]:
