@@ -1,6 +1,6 @@
 """Folders are renamed, files exchanged, and every run is killed: the library is exact in the end.
 
-    pytest -s tests/attack/test_moves.py
+pytest -s tests/attack/test_moves.py
 """
 
 import json

@@ -536,3 +536,20 @@ def test_the_command_counts_moves_in_text_and_json(photos: Path, tmp_path: Path)
     (photos / "crimson.jpg").rename(photos / "red.jpg")
     assert "0 removed, 1 moved" in command("ingest", str(photos))
     assert set(COLOURS) == {path.stem for path in photos.rglob("*.jpg")}
+
+
+def test_an_address_is_asked_only_below_those_that_the_run_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[str] = []
+
+    def gone(path: str) -> bool:
+        asked.append(path)
+        return True
+
+    monkeypatch.setattr("ingest.moves.is_gone", gone)
+    places = Places(["s3://bucket/a", "s3://bucket/b"], asked=["s3://bucket/a/"])
+    assert places.is_left("s3://bucket/a/1.jpg", [], {})
+    assert not places.is_left("s3://bucket/b/1.jpg", [], {})
+    assert not Places(["s3://bucket/a"]).is_left("s3://bucket/a/1.jpg", [], {})
+    assert asked == ["s3://bucket/a/1.jpg"]
