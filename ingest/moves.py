@@ -97,21 +97,25 @@ def settle(
     *,
     rejects: Rejects | None = None,
     follow: Follow | None = None,
+    tick: Callable[[], None] = lambda: None,
 ) -> int:
     """Deal with the pictures that came, as the journal has them; how many have moved.
 
-    A step that was begun by a run that was killed is done again.
+    A step that was begun by a run that was killed is done again. `tick` is called every few
+    hundred pictures; what it raises ends it like a kill.
     """
     if journal.step == Step.COLLECTING:
         for by_content in journal.arrivals():
             journal.rename(_pairs(store, collection, journal, places, by_content))
+            tick()
         journal.reached(Step.PAIRED)
-    moved = _carry(store, collection, journal, follow)
+    moved = _carry(store, collection, journal, follow, tick)
     stale = (rename for part in journal.renames() for rename in part if rename.is_stale)
     while part := list(islice(stale, PART)):
         store.delete(collection, [rename.old for rename in part])
         if rejects is not None:
             rejects.forget(str(rename.payload.get("path", "")) for rename in part)
+        tick()
     if moved:
         store.flush(collection)
     journal.settled()
@@ -143,7 +147,7 @@ def hand_over(
             for old, point in whole.items()
         )
     journal.reached(Step.PAIRED)
-    _carry(store, collection, journal, follow)
+    _carry(store, collection, journal, follow, lambda: None)
     journal.settled()
 
 
@@ -170,10 +174,16 @@ def _file(row: Reject) -> _Payload:
     return {"path": row.path, "size_bytes": row.size_bytes, "modified": row.modified}
 
 
-def _carry(store: VectorStore, collection: str, journal: Journal, follow: Follow | None) -> int:
+def _carry(
+    store: VectorStore,
+    collection: str,
+    journal: Journal,
+    follow: Follow | None,
+    tick: Callable[[], None],
+) -> int:
     """Let descriptions, marks and saved requests follow the renames; how many there are."""
     if journal.step == Step.PAIRED:
-        _describe(store, collection, journal)
+        _describe(store, collection, journal, tick)
         journal.reached(Step.DESCRIBED)
     names = {rename.old: rename.new for part in journal.renames() for rename in part}
     if journal.step == Step.DESCRIBED:
@@ -261,7 +271,9 @@ def _matched(old: Sequence[str], new: Sequence[str], stale: int) -> Iterator[tup
             yield name, new[0]
 
 
-def _describe(store: VectorStore, collection: str, journal: Journal) -> None:
+def _describe(
+    store: VectorStore, collection: str, journal: Journal, tick: Callable[[], None]
+) -> None:
     """Write what was said of pictures under their old names to the points of the new ones."""
     for part in journal.renames():
         was: dict[str, list[_Payload]] = defaultdict(list)
@@ -272,15 +284,16 @@ def _describe(store: VectorStore, collection: str, journal: Journal) -> None:
         bare = [rename.old for rename in part if not rename.is_stale]
         taken = journal.taken(bare)
         _redescribe(store, collection, journal, {old: [] for old in bare if old not in taken})
+        tick()
 
 
 def _redescribe(
     store: VectorStore, collection: str, journal: Journal, was: Mapping[str, Sequence[_Payload]]
 ) -> None:
     """Rewrite these pictures' points where they are not described as they should be."""
-    ids = list(was)
+    left = journal.left(list(was))
+    ids = [new for new in was if new in left or any(map(descriptions_of, was[new]))]
     said = journal.described(ids)
-    left = journal.left(ids)
     replaced: dict[str, list[_Payload]] = defaultdict(list)
     for one in journal.displaced(ids=ids):
         if one.image_id not in left:

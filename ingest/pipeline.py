@@ -186,11 +186,15 @@ def _ingest(
         if options.shard.holds(record.image_id)
     )
     progress = engine.run(records)
+
+    def tick() -> None:
+        report.seconds = time.perf_counter() - started
+        if on_progress is not None:
+            on_progress(report)
+
     try:
         for _ in progress:
-            report.seconds = time.perf_counter() - started
-            if on_progress is not None:
-                on_progress(report)
+            tick()
     except KeyboardInterrupt:
         progress.close()
         report.interrupted = True
@@ -200,7 +204,13 @@ def _ingest(
     if collection:
         store.flush(collection)
     if collection and not report.interrupted:
-        report.moved += settle(store, collection, journal, places, rejects=rejects, follow=rename)
+        try:
+            report.moved += settle(
+                store, collection, journal, places, rejects=rejects, follow=rename, tick=tick
+            )
+        except KeyboardInterrupt:
+            report.interrupted = True  # the next run goes on with it
+    if collection and not report.interrupted:
         if options.prune:
             gone = find_gone(store, collection, roots, options.shard)
             hand_over(store, collection, journal, gone.points, follow=rename)

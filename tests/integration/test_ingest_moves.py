@@ -430,6 +430,24 @@ def test_a_run_that_was_stopped_moves_nothing_and_the_next_one_all(world: World)
     assert len(world.ids()) == 6
 
 
+@pytest.mark.parametrize("ticks", [1, 2, 3])
+def test_a_run_may_be_cancelled_while_it_moves(world: World, ticks: int) -> None:
+    world.run()
+    world.describe(red="boat")
+    (world.photos / "red.jpg").rename(world.photos / "crimson.jpg")
+    left = ticks
+
+    def stop(report: IngestReport) -> None:
+        nonlocal left
+        left -= report.written > 0
+        if left < 0:  # the first is told of the pictures written, the others of the move
+            raise KeyboardInterrupt
+
+    assert world.run(on_progress=stop, batch_size=1, workers=1).interrupted
+    assert counts(world.run()) == (0, 0, 1, 0)
+    assert world.tags() == {"crimson.jpg": ["boat"]}
+
+
 def test_a_failing_store_keeps_the_journal_for_the_next_run(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
