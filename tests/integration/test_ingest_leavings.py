@@ -12,17 +12,16 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from typer.testing import CliRunner
 
 from ingest.build import BuildOptions, build
 from ingest.doctor import examine, is_well
 from ingest.folder import NewFolder
 from ingest.journal import Journal
-from scenesearch.cli import app
 from scenesearch.images import thumbnail_path
 from scenesearch.store.base import Point
 from scenesearch.store.catalog import promote
 from scenesearch.store.edge import EdgeStore
+from tests.cli import CommandLine
 from tests.conftest import ColourEncoder
 from tests.integration.test_ingest_moves import Killed, World
 from tests.tiny_encoder import write_tiny_encoder
@@ -83,28 +82,21 @@ def test_a_thumbnail_stays_while_a_rollback_leads_to_it(world: World, how: str) 
 
 
 def test_a_collection_that_is_pruned_takes_the_thumbnails_along_that_it_alone_held(
-    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: CommandLine
 ) -> None:
-    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("SCENESEARCH_ENCODER", str(write_tiny_encoder(tmp_path / "tiny")))
-
-    def command(*words: str) -> None:
-        result = CliRunner().invoke(app, list(words))
-        assert result.exit_code == 0, result.output
-
-    command("ingest", str(photos))
-    command("library", "build")
-    command("library", "promote", "--force")
+    assert command("ingest", str(photos)).status == 0
+    assert command("library", "build").status == 0
+    assert command("library", "promote", "--force").status == 0
     (photos / "red.jpg").unlink()
     # What an earlier version had left: nothing has noted the content of the picture that goes.
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "loosen", lambda self, hashes: None)
-        command("ingest", str(photos), "--prune")
+        assert command("ingest", str(photos), "--prune").status == 0
     thumbnails = tmp_path / "data" / "libraries" / "photos" / "thumbnails"
     assert len(list(thumbnails.glob("??/*.jpg"))) == 6
-    command("library", "prune", "--previous", "--yes")
+    assert command("library", "prune", "--previous", "--yes").status == 0
     assert len(list(thumbnails.glob("??/*.jpg"))) == 5
-    command("library", "doctor")
+    assert command("library", "doctor").status == 0
 
 
 def thumbnail_of(world: World, image_id: str) -> Path:
@@ -175,18 +167,13 @@ def broken(tmp_path: Path) -> Path:
     return folder
 
 
-def scenesearch(tmp_path: Path, *words: object) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {
-        "SCENESEARCH_DATA_DIR": str(tmp_path / "data"),
-        "SCENESEARCH_ENCODER": str(write_tiny_encoder(tmp_path / "tiny")),
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "scenesearch.cli", *map(str, words)],
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> CommandLine:
+    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SCENESEARCH_ENCODER", str(write_tiny_encoder(tmp_path / "tiny")))
+    return CommandLine(monkeypatch, capsys)
 
 
 def made(tmp_path: Path) -> list[str]:
@@ -197,25 +184,25 @@ def made(tmp_path: Path) -> list[str]:
 
 
 def test_a_first_ingest_that_can_use_nothing_leaves_no_library_and_exits_with_1(
-    broken: Path, tmp_path: Path
+    broken: Path, tmp_path: Path, command: CommandLine
 ) -> None:
-    run = scenesearch(tmp_path, "ingest", broken)
-    assert run.returncode == 1, run
+    run = command("ingest", broken)
+    assert run.status == 1, run
     for name in ("a.jpg", "b.png"):
-        assert f"rejected: {broken / name}: not a picture, or of an unknown format" in run.stderr
-    assert run.stderr.splitlines()[-1].endswith("so there is no library photos yet")
+        assert f"rejected: {broken / name}: not a picture, or of an unknown format" in run.err
+    assert run.sentence.endswith("so there is no library photos yet")
     assert made(tmp_path) == []
-    again = scenesearch(tmp_path, "ingest", broken, "--json")
-    assert again.returncode == 1
-    counts = json.loads(again.stdout)
+    again = command("ingest", broken, "--json")
+    assert again.status == 1
+    counts = again.document
     assert (counts["collection"], counts["rejected"], len(counts["rejects"])) == (None, 2, 2)
     assert made(tmp_path) == []
     edit(broken / "good.jpg")
-    assert scenesearch(tmp_path, "ingest", broken).returncode == 0
+    assert command("ingest", broken).status == 0
     assert made(tmp_path)
     # A library that is there stays, whatever a run finds.
     (broken / "good.jpg").unlink()
-    assert scenesearch(tmp_path, "ingest", broken, "--prune").returncode == 0
+    assert command("ingest", broken, "--prune").status == 0
     assert made(tmp_path)
 
 
@@ -235,6 +222,7 @@ def test_what_others_keep_in_the_folder_stays(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_a_watch_that_has_found_nothing_usable_makes_its_library_when_a_picture_comes(
     broken: Path, tmp_path: Path
 ) -> None:
@@ -264,12 +252,12 @@ def test_a_watch_that_has_found_nothing_usable_makes_its_library_when_a_picture_
 
 
 def test_a_share_of_the_pictures_that_holds_none_makes_no_library_and_is_no_failure(
-    photos: Path, tmp_path: Path
+    photos: Path, tmp_path: Path, command: CommandLine
 ) -> None:
     for path in photos.rglob("*.jpg"):
         if path.name != "red.jpg":
             path.unlink()
-    runs = [scenesearch(tmp_path, "ingest", photos, "--shard", f"{n}/3") for n in (1, 2, 3)]
-    assert [run.returncode for run in runs] == [0, 0, 0]
+    runs = [command("ingest", photos, "--shard", f"{n}/3") for n in (1, 2, 3)]
+    assert [run.status for run in runs] == [0, 0, 0]
     with closing(EdgeStore(tmp_path / "data" / "edge")) as store:
         assert store.count("photos") == 1

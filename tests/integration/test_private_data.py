@@ -2,8 +2,6 @@
 
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +13,7 @@ from scenesearch.encoder.registry import shelving
 from scenesearch.feedback import Feedback
 from scenesearch.private import private_file, private_folder
 from scenesearch.store.backup import Beside
+from tests.cli import CommandLine
 from tests.tiny_encoder import write_tiny_encoder
 from ui.kept import save_request
 from ui.uploads import keep_manifest
@@ -42,21 +41,21 @@ def without_way_in(folder: Path, data: Path) -> bool:
     return any(not at.stat().st_mode & 0o077 for at in ways[: ways.index(data) + 1])
 
 
-def scenesearch(data: Path, tiny: Path, *words: str | Path) -> None:
-    environment = os.environ | {
-        "SCENESEARCH_DATA_DIR": str(data),
-        "SCENESEARCH_ENCODER": str(tiny),
-    }
-    command = [sys.executable, "-m", "scenesearch.cli", *map(str, words)]
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> CommandLine:
+    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path / "made" / "data"))
+    monkeypatch.setenv("SCENESEARCH_ENCODER", str(write_tiny_encoder(tmp_path / "tiny")))
+    return CommandLine(monkeypatch, capsys)
 
 
 def test_folders_are_0700_and_files_0600_whatever_writes_them(
-    umask: int, photos: Path, tmp_path: Path
+    umask: int, photos: Path, tmp_path: Path, command: CommandLine
 ) -> None:
-    data, tiny = tmp_path / "made" / "data", write_tiny_encoder(tmp_path / "tiny")
+    data = tmp_path / "made" / "data"
     (photos / "broken.jpg").write_text("no picture")
-    scenesearch(data, tiny, "ingest", photos)
+    assert command("ingest", photos).status == 0
     own = data / "libraries" / "photos"
     with closing(Feedback(own / "feedback.sqlite")) as feedback:
         feedback.mark("red", ["red.jpg"], right=True)
@@ -77,14 +76,13 @@ def test_folders_are_0700_and_files_0600_whatever_writes_them(
 
 
 def test_a_backup_is_for_its_owner_alone_and_an_export_has_the_rights_of_the_umask(
-    umask: int, photos: Path, tmp_path: Path
+    umask: int, photos: Path, tmp_path: Path, command: CommandLine
 ) -> None:
-    data, tiny = tmp_path / "data", write_tiny_encoder(tmp_path / "tiny")
     (photos / "broken.jpg").write_text("no picture")
-    scenesearch(data, tiny, "ingest", photos)
+    assert command("ingest", photos).status == 0
     backup, export = tmp_path / "photos.zip", tmp_path / "rejects.csv"
-    scenesearch(data, tiny, "library", "backup", "--out", backup)
-    scenesearch(data, tiny, "library", "rejects", "--export", export)
+    assert command("library", "backup", "--out", backup).status == 0
+    assert command("library", "rejects", "--export", export).status == 0
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert stat.S_IMODE(export.stat().st_mode) == 0o666 & ~umask
     own = tmp_path / "restored" / "photos"
