@@ -35,6 +35,7 @@ from scenesearch.originals import (
     remote_faults,
     tar_members,
 )
+from scenesearch.private import private_folder
 
 Archive = LocalFile | RemoteFile
 
@@ -127,8 +128,8 @@ def _read(archive: Archive, folder: Path | None) -> _Index:
         if saved["state"] == _plain(state):
             return _restored(state, saved)
     index = _scan(archive, state)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_writer(file) as out:
+    private_folder(file.parent)
+    with atomic_writer(file, private=True) as out:
         out.write(gzip.compress(json.dumps(_saved(index)).encode(), 5))
     return index
 

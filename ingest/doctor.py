@@ -9,6 +9,7 @@ bytes for each picture.
 import hashlib
 import shlex
 import sys
+import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
@@ -32,6 +33,9 @@ from scenesearch.store.pages import OnWait, pages
 Level = Literal["wrong", "advice", "mended"]
 
 _EXAMPLES = 5
+
+# A thumbnail is written in less.
+_BEGUN_S = 3600.0
 
 
 @dataclass
@@ -291,9 +295,10 @@ class _Visit:
                 for point in page:
                     self._contents.add(str(point.payload.get("sha256", "")))
         orphans, mended = _Tally(), _Tally()
-        for path in sorted(self._thumbnails.glob("??/*.jpg")):
-            if path.stem in self._contents:
-                continue
+        found = [p for p in self._thumbnails.glob("??/*.jpg") if p.stem not in self._contents]
+        # What a process that was killed had begun to write; one at work takes less than that.
+        begun = [p for p in self._thumbnails.glob("??/.tmp-*") if _age_s(p) > _BEGUN_S]
+        for path in sorted([*found, *begun]):
             if self._mend:
                 path.unlink(missing_ok=True)
                 mended.add(str(path))
@@ -427,6 +432,13 @@ class _Visit:
     ) -> Iterator[Finding]:
         if tally.count:
             yield Finding(check, f"{what}: {tally.count}", mend, level, tally.examples)
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:  # it has its name by now
+        return 0.0
 
 
 def _number(text: str) -> int:

@@ -165,7 +165,7 @@ class LocalEngine:
         vectors = batch.encoding.result()
         self._batches.popleft()
         at_risk = sum(len(later.new) for later in self._batches)
-        self._writer.put(batch.pictures, vectors | batch.known, len(batch.new), at_risk=at_risk)
+        self._writer.put(batch.pictures, vectors | batch.known, batch.new, at_risk=at_risk)
         # From now on the writer knows them; batches begun before are given what they wait for.
         self._coming -= vectors.keys()
         for later in self._batches:

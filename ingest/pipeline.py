@@ -1,7 +1,7 @@
 """Pictures into a collection: check, decode, encode, write.
 
-    sources -> shard -> engine (local threads, or Ray) -> writer -> collection
-                                                             \\-> table of rejects
+    sources -> shard -> engine (local threads, or Ray) -> writer -> collection -> moves, prune
+                                                             \\-> table of rejects, journal
 
 Memory is bounded by the look-ahead, whatever the number of pictures. A run may be stopped at
 any moment and started again: what the collection holds is not encoded again, and a picture
@@ -9,24 +9,29 @@ that was renamed or copied takes the vector of its twin.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from ingest.batches import BatchSize
 from ingest.collections import new_spec
+from ingest.journal import Journal, Step, journal_file
 from ingest.local import LocalEngine
+from ingest.moves import Follow, Places, forget_moved, hand_over, settle
 from ingest.prepare import Preparation
 from ingest.prune import find_gone, forget_gone, remove
 from ingest.ray_engine import RayEngine
 from ingest.report import IngestReport
 from ingest.shards import WHOLE, Shard
-from ingest.source import Source
+from ingest.source import Roots, Source
+from ingest.thumbnails import sweep
 from ingest.writer import Writer
 from scenesearch.encoder.base import Encoder
 from scenesearch.library import check_library_name
 from scenesearch.rejects import Rejects
+from scenesearch.renamed import follow
 from scenesearch.store.base import (
     CollectionMissing,
     StoreError,
@@ -67,12 +72,17 @@ def ingest(
     library: str,
     encoder: Encoder,
     store: VectorStore,
+    library_dir: Path | None = None,
     thumbnails_dir: Path | None = None,
     rejects: Rejects | None = None,
     options: IngestOptions | None = None,
     on_progress: Callable[[IngestReport], None] | None = None,
 ) -> IngestReport:
-    """Bring the sources' pictures into the library's collection, making it when there is none.
+    """Bring the sources' pictures into the library's collection.
+
+    A new library's is made when the first picture is written: where nothing could be used there is
+    none, and the report names none. Pictures that have moved take the place of their old ones; in
+    `library_dir` lies what is to follow them, and what a run that was killed has left to do.
 
     A picture that cannot be used is a reject in the report, never an exception. Ctrl-C ends the
     run with everything acknowledged kept and `interrupted` set. Raises StoreError when the store
@@ -92,12 +102,50 @@ def ingest(
             kept=list(gone.kept),
             dry_run=True,
         )
-    collection = ensure_collection(store, library, encoder)
-    declare_fields(store, collection, BUILTIN_FIELDS)
-    for source in sources:
-        store.add_fields(collection, custom_fields(source.fields))
+    with closing(Journal(journal_file(library_dir, options.shard) if library_dir else None)) as own:
+        return _ingest(
+            sources,
+            library,
+            encoder,
+            store,
+            own,
+            library_dir,
+            thumbnails_dir,
+            rejects,
+            options,
+            on_progress,
+        )
+
+
+def _ingest(
+    sources: Sequence[Source],
+    library: str,
+    encoder: Encoder,
+    store: VectorStore,
+    journal: Journal,
+    library_dir: Path | None,
+    thumbnails_dir: Path | None,
+    rejects: Rejects | None,
+    options: IngestOptions,
+    on_progress: Callable[[IngestReport], None] | None,
+) -> IngestReport:
+    def declare(collection: str) -> str:
+        declare_fields(store, collection, BUILTIN_FIELDS)
+        for source in sources:
+            store.add_fields(collection, custom_fields(source.fields))
+        return collection
+
+    roots = [source.root for source in sources if source.root]
+    places = Places(_known_roots(library_dir, sources), asked=roots)
+    rename = following(store, library, library_dir)
+    collection = existing_collection(store, library, encoder)
+    moved = 0
+    if collection:
+        declare(collection)
+        if journal.step != Step.COLLECTING:  # a run that was killed had got so far
+            moved = settle(store, collection, journal, places, rejects=rejects, follow=rename)
     total = sum(source.count for source in sources) // options.shard.of
-    report = IngestReport(library, collection, total=total)
+    report = IngestReport(library, collection, total=total, moved=moved)
     started, retried = time.perf_counter(), store.retried
     batch_size = BatchSize(options.batch_size)
     writer = Writer(
@@ -105,6 +153,8 @@ def ingest(
         collection,
         rejects,
         report,
+        journal,
+        make=lambda: declare(ensure_collection(store, library, encoder)),
         flush_every=options.flush_every,
         write_batch=max(_WRITE, 2 * (options.workers + 1) * (options.batch_size or 8)),
     )
@@ -136,28 +186,68 @@ def ingest(
         if options.shard.holds(record.image_id)
     )
     progress = engine.run(records)
+
+    def tick() -> None:
+        report.seconds = time.perf_counter() - started
+        if on_progress is not None:
+            on_progress(report)
+
     try:
         for _ in progress:
-            report.seconds = time.perf_counter() - started
-            if on_progress is not None:
-                on_progress(report)
+            tick()
     except KeyboardInterrupt:
         progress.close()
         report.interrupted = True
     report.batch_size = batch_size.current
     report.retries += store.retried - retried
-    store.flush(collection)
-    if options.prune and not report.interrupted:
-        gone = find_gone(store, collection, roots, options.shard)
-        remove(store, collection, gone.points, thumbnails_dir=thumbnails_dir, rejects=rejects)
+    collection = report.collection
+    if collection:
+        store.flush(collection)
+    if collection and not report.interrupted:
+        try:
+            report.moved += settle(
+                store, collection, journal, places, rejects=rejects, follow=rename, tick=tick
+            )
+        except KeyboardInterrupt:
+            report.interrupted = True  # the next run goes on with it
+    if collection and not report.interrupted:
+        if options.prune:
+            gone = find_gone(store, collection, roots, options.shard)
+            hand_over(store, collection, journal, gone.points, follow=rename)
+            remove(store, collection, gone.points, journal, rejects=rejects)
+            if rejects is not None:
+                forget_gone(rejects, roots)
+            report.removals = sorted(point.image_id for point in gone.points)
+            report.removed, report.kept = len(gone.points), list(gone.kept)
         if rejects is not None:
-            forget_gone(rejects, roots)
-        report.removals = sorted(point.image_id for point in gone.points)
-        report.removed, report.kept = len(gone.points), list(gone.kept)
-    if not report.interrupted:
+            forget_moved(rejects, places)
+        sweep(store, library, journal, thumbnails_dir)
         store.optimize(collection)
     report.seconds = time.perf_counter() - started
     return report
+
+
+def _known_roots(library_dir: Path | None, sources: Sequence[Source]) -> list[str]:
+    """Folders and addresses that the library was filled from, without a slash at their end."""
+    remembered = Roots(library_dir / "sources.json").known if library_dir else ()
+    # An archive's own begins its members' paths: what counts is the folder that it lies in.
+    given = (
+        str(Path(source.root).parent) if source.root.endswith("!") else source.root.rstrip("/\\")
+        for source in sources
+        if source.root
+    )
+    return list(dict.fromkeys([*remembered, *given]))
+
+
+def following(store: VectorStore, library: str, library_dir: Path | None) -> Follow | None:
+    """What gives marks and saved requests in the library's folder new names; None without one."""
+    if library_dir is None:
+        return None
+
+    def give(names: Mapping[str, str], once: int) -> None:
+        follow(library_dir, names, store.describe(library).fields, once=once)
+
+    return give
 
 
 def declare_fields(store: VectorStore, collection: str, fields: Sequence[PayloadField]) -> None:
@@ -166,12 +256,23 @@ def declare_fields(store: VectorStore, collection: str, fields: Sequence[Payload
     store.add_fields(collection, [field for field in fields if field.name not in known])
 
 
+def existing_collection(store: VectorStore, library: str, encoder: Encoder) -> str:
+    """The collection behind the library's alias, '' for none; raises EncoderMismatch."""
+    check_library_name(library)
+    info = encoder.info
+    try:
+        spec = store.describe(library)
+    except CollectionMissing:
+        return ""
+    check_encoder(spec, name=info.name, fingerprint=info.fingerprint, dimension=info.dimension)
+    return store.resolve(library)
+
+
 def ensure_collection(store: VectorStore, library: str, encoder: Encoder) -> str:
     """The collection behind the library's alias, made and aliased when the library is new.
 
     Several workers may start at the same moment: one makes it, the others find it made.
     """
-    check_library_name(library)
     info = encoder.info
     try:
         spec = store.describe(library)

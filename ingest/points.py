@@ -114,6 +114,26 @@ def descriptions_of(payload: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
+def redescribed(payload: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored payload of which something else is `told` than before; what its file says stays."""
+    own = payload.get("own", _OWN_OF_OLD)
+    said = [name for name in own["fields"] if name not in told]
+    kept = {name: value for name, value in payload.items() if name in _OF_THE_FILE or name in said}
+    after: dict[str, Any] = {**told, **kept}
+    if "own" in payload:
+        after["own"] = {**own, "fields": said}
+    for name in ("captions", "tags"):
+        already = {text.casefold() for text in told.get(name, ())}
+        further = [text for text in own.get(name, ()) if text.casefold() not in already]
+        if further:
+            after[name] = [*told.get(name, ()), *further]
+        if name in own:
+            after["own"].pop(name)
+            if further:
+                after["own"][name] = further
+    return after
+
+
 def folders_of(image_id: str) -> list[str]:
     """The picture's folder and its ancestors, outermost first; '.' at the top."""
     parents = [str(parent) for parent in PurePosixPath(image_id).parents if str(parent) != "."]

@@ -6,7 +6,7 @@ work is done in threads of this process or in processes of other machines.
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,8 @@ class Prepared:
     """An opened picture; no `pixels`, `(3, height, width)`, where its content is in the library.
 
     `retries` counts the reads that were repeated; `notes` are what its metadata say and cannot be.
+    `held` is the content that the library has under this name so far, '' for none; `described` what
+    the run's source says of the picture.
     """
 
     image_id: str
@@ -80,6 +82,8 @@ class Prepared:
     pixels: NDArray[np.float32] | None
     retries: int = 0
     notes: tuple[str, ...] = ()
+    held: str = ""
+    described: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def sha256(self) -> str:
@@ -179,11 +183,18 @@ class Preparation:
         # What a manifest said earlier outlives a run without that manifest.
         told = ({} if known is None else descriptions_of(known)) | changed.described
         payload = picture_payload(record.image_id, opened, told) | changed.from_file
-        same = known is not None and known.get("sha256") == opened.sha256
-        pixels = (
-            None if same or opened.sha256 == encoded else self._encoder.preprocess(opened.image)
+        held = "" if known is None else str(known.get("sha256", ""))
+        at_hand = opened.sha256 in (held, encoded)
+        pixels = None if at_hand else self._encoder.preprocess(opened.image)
+        return Prepared(
+            record.image_id,
+            payload,
+            pixels,
+            retries,
+            opened.metadata.notes,
+            held,
+            changed.described,
         )
-        return Prepared(record.image_id, payload, pixels, retries, opened.metadata.notes)
 
     def _open(self, record: ImageRecord) -> OpenedImage:
         opened = open_image(

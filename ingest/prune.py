@@ -12,12 +12,11 @@ from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
+from ingest.journal import Journal
 from ingest.shards import WHOLE, Shard
-from scenesearch.images import thumbnail_path
 from scenesearch.originals import LocalFile, OriginalError, original_of
 from scenesearch.rejects import Rejects
 from scenesearch.store.base import Point, VectorStore
-from scenesearch.store.filters import OneOf
 
 _DELETE = 1000
 
@@ -44,15 +43,15 @@ def find_gone(
     """
     gone: list[Point] = []
     empty: Counter[Path] = Counter()
-    is_empty = lru_cache(maxsize=4096)(_is_empty)
+    empty_ones = lru_cache(maxsize=4096)(is_empty)
     for point in store.scroll(collection, payload=("path", "sha256")):
         path = str(point.payload["path"])
         if not path.startswith(tuple(roots)) or not shard.holds(point.image_id):
             continue
         if not is_gone(path):
             continue
-        left = None if seen_to_go else _nearest_folder(path)
-        if left is not None and is_empty(left):
+        left = None if seen_to_go else nearest_folder(path)
+        if left is not None and empty_ones(left):
             empty[left] += 1
         else:
             gone.append(point)
@@ -68,22 +67,17 @@ def remove(
     store: VectorStore,
     collection: str,
     points: Sequence[Point],
+    journal: Journal,
     *,
-    thumbnails_dir: Path | None = None,
     rejects: Rejects | None = None,
 ) -> None:
-    """Delete the points, with thumbnails that no other picture shares."""
+    """Delete the points; the journal has their contents, for `sweep` to look after thumbnails."""
     remaining = iter(points)
     while part := list(islice(remaining, _DELETE)):
+        journal.loosen(str(point.payload.get("sha256", "")) for point in part)
         store.delete(collection, [point.image_id for point in part])
         if rejects is not None:
             rejects.forget(str(point.payload["path"]) for point in part)
-        if thumbnails_dir is not None:
-            hashes = {str(point.payload["sha256"]) for point in part}
-            where = (OneOf("sha256", tuple(hashes)),)
-            shared = store.scroll(collection, where=where, payload=("sha256",))
-            for sha256 in hashes - {point.payload["sha256"] for point in shared}:
-                thumbnail_path(thumbnails_dir, sha256).unlink(missing_ok=True)
     store.flush(collection)
 
 
@@ -119,7 +113,7 @@ def is_gone(path: str) -> bool:
     return False
 
 
-def _nearest_folder(path: str) -> Path | None:
+def nearest_folder(path: str) -> Path | None:
     """The innermost folder of a local path that is still there."""
     original = original_of(path)
     if not isinstance(original, LocalFile):
@@ -127,7 +121,8 @@ def _nearest_folder(path: str) -> Path | None:
     return next((folder for folder in original.path.parents if folder.is_dir()), None)
 
 
-def _is_empty(folder: Path) -> bool:
+def is_empty(folder: Path) -> bool:
+    """Whether the folder holds nothing, is not there, or does not say."""
     try:
         with os.scandir(folder) as entries:
             return next(iter(entries), None) is None

@@ -129,7 +129,8 @@ class RayEngine:
                     if prepared.sha256 in wanted:
                         vectors[prepared.sha256] = vector
                     vectors_of_it = {prepared.sha256: vector}
-                self._writer.put([prepared], vectors_of_it, int(vector is not None))
+                new = [prepared.sha256] if vector is not None else []
+                self._writer.put([prepared], vectors_of_it, new)
             yield
 
     def _known(self, hashes: set[str]) -> dict[str, Vector]:

@@ -18,6 +18,7 @@ _COUNTS = [
     "reused",
     "rejected",
     "removed",
+    "moved",
     "retries",
     "noted",
     "seconds",
@@ -27,11 +28,13 @@ _COUNTS = [
 @dataclass
 class IngestReport:
     """Counts of a run; `reused` are those written without encoding (renamed, copied, or only
-    newly described), `retries` the reads and requests that had to be repeated. `notes` are of
-    pictures that were written without a part of their metadata that cannot be.
+    newly described), `moved` those of them whose old place is gone, `retries` the reads and
+    requests that had to be repeated. `notes` are of pictures that were written without a part of
+    their metadata that cannot be.
 
-    With `dry_run`, `removed` are those that would have been. `total` is what the sources count,
-    `kept` sentences on pictures that look gone and were not removed.
+    A first run that has written nothing makes no `collection`. With `dry_run`, `removed` are those
+    that would have been. `total` is what the sources count, `kept` sentences on pictures that look
+    gone and were not removed.
     """
 
     library: str
@@ -44,6 +47,7 @@ class IngestReport:
     reused: int = 0
     rejected: int = 0
     removed: int = 0
+    moved: int = 0
     retries: int = 0
     batch_size: int = 0
     seconds: float = 0.0
@@ -68,7 +72,7 @@ class IngestReport:
 
     def add(self, later: "IngestReport") -> None:
         """Count a later run too; the rate is of both."""
-        self.collection = later.collection
+        self.collection = later.collection or self.collection
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(later, name))
         self.rejects = (self.rejects + later.rejects)[:_NAMED]
@@ -88,12 +92,13 @@ class IngestReport:
         """The documented JSON shape of `scenesearch ingest --json`."""
         return {
             "library": self.library,
-            "collection": self.collection,
+            "collection": self.collection or None,
             "seen": self.seen,
             "written": self.written,
             "skipped": self.skipped,
             "rejected": self.rejected,
             "removed": self.removed,
+            "moved": self.moved,
             "encoded": self.encoded,
             "reused": self.reused,
             "retries": self.retries,

@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from scenesearch.errors import SceneSearchError
+from scenesearch.private import FILE_MODE, private_folder
 
 _FORM = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})")
 _AUTO = re.compile(r"auto/([1-9][0-9]{0,2})")
@@ -63,9 +64,9 @@ def held_shard(text: str, folder: Path) -> Iterator[Shard]:
         yield Shard.parse(text)
         return
     of = int(automatic[1])
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     for number in range(1, of + 1):
-        lock = FileLock(folder / f"{number}-of-{of}.lock")
+        lock = FileLock(folder / f"{number}-of-{of}.lock", mode=FILE_MODE)
         try:
             lock.acquire(blocking=False)
         except Timeout:

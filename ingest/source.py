@@ -10,6 +10,7 @@ from scenesearch.errors import SceneSearchError
 from scenesearch.images import atomic_writer
 from scenesearch.library import ImageRecord, MetadataType
 from scenesearch.originals import is_url
+from scenesearch.private import private_folder
 
 
 class SourceError(SceneSearchError):
@@ -83,8 +84,8 @@ class Roots:
             number += 1
         self._prefixes[root] = prefix
         if self._file is not None:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_writer(self._file) as file:
+            private_folder(self._file.parent)
+            with atomic_writer(self._file, private=True) as file:
                 file.write(json.dumps(self._prefixes, indent=1).encode())
 
     def knows(self, path: Path | str) -> bool:

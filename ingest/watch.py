@@ -9,18 +9,22 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
 from ingest.archives import archive_source
 from ingest.changes import Changes, Settled
-from ingest.pipeline import IngestOptions, ingest
+from ingest.journal import Journal, journal_file
+from ingest.moves import hand_over
+from ingest.pipeline import IngestOptions, following, ingest
 from ingest.prune import find_gone, is_gone, remove
 from ingest.report import IngestReport
 from ingest.sidecar import pictures_of
 from ingest.source import Roots, Source
 from ingest.sources import find_sources
+from ingest.thumbnails import sweep
 from ingest.walk import ARCHIVE_SUFFIX, is_hidden, is_unicode, is_wanted, walk
 from scenesearch.encoder.base import Encoder
 from scenesearch.formats import RAW_SUFFIXES, suffix_of, without_rendered
@@ -49,6 +53,7 @@ class Watched:
     encoder: Encoder
     store: VectorStore
     say: Callable[[str], None]
+    library_dir: Path | None = None
     thumbnails_dir: Path | None = None
     rejects: Rejects | None = None
     options: IngestOptions = field(default_factory=IngestOptions)
@@ -103,6 +108,8 @@ class _Keeper:
     def __init__(self, watched: Watched, on_progress: Callable[[IngestReport], None]) -> None:
         self._watched = watched
         self._on_progress = on_progress
+        own, shard = watched.library_dir, watched.options.shard
+        self._journal = journal_file(own, shard) if own is not None else None
         for folder in watched.folders:
             watched.roots.add(folder)
 
@@ -138,6 +145,7 @@ class _Keeper:
                 library=watched.library,
                 encoder=watched.encoder,
                 store=watched.store,
+                library_dir=watched.library_dir,
                 thumbnails_dir=watched.thumbnails_dir,
                 rejects=watched.rejects,
                 options=options,
@@ -148,7 +156,8 @@ class _Keeper:
             watched.store.resolve(watched.library)
         except CollectionMissing:
             report = start()  # makes it, and nobody can have it yet
-            watched.store.release(watched.library)
+            if report.collection:
+                watched.store.release(watched.library)
             return report
         return self._in_turn(start)
 
@@ -169,6 +178,10 @@ class _Keeper:
             watched.rejects.forget(str(path) for path in gone if is_gone(str(path)))
 
         def start() -> None:
+            with closing(Journal(self._journal)) as journal:
+                take_out(journal)
+
+        def take_out(journal: Journal) -> None:
             ids = [watched.roots.image_id(path) for path in gone]
             found = watched.store.retrieve(watched.library, ids)
             points = [
@@ -182,17 +195,15 @@ class _Keeper:
                     watched.store, watched.library, roots, watched.options.shard, seen_to_go=True
                 ).points
             points = [p for p in points if watched.options.shard.holds(p.image_id)]
-            remove(
-                watched.store,
-                watched.library,
-                points,
-                thumbnails_dir=watched.thumbnails_dir,
-                rejects=watched.rejects,
-            )
+            follow = following(watched.store, watched.library, watched.library_dir)
+            hand_over(watched.store, watched.library, journal, points, follow=follow)
+            remove(watched.store, watched.library, points, journal, rejects=watched.rejects)
+            sweep(watched.store, watched.library, journal, watched.thumbnails_dir)
             report.removals = sorted(point.image_id for point in points)
             report.removed = len(points)
 
-        self._in_turn(start)
+        if watched.library in watched.store.aliases():  # else nothing could be used so far
+            self._in_turn(start)
 
     def _source(self, files: Sequence[Path]) -> Source | None:
         """The pictures and archives among these files."""

@@ -1,10 +1,13 @@
 """The library's side of a run: what it knows of pictures, and what is written to it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ingest.journal import Journal
 from ingest.prepare import Candidate, Prepared, Unchanged
 from ingest.report import IngestReport
 from ingest.source import Source
@@ -15,12 +18,17 @@ from scenesearch.store.filters import OneOf
 
 Vector = NDArray[np.float32]
 
+# Vectors of contents that were met last: 1.5 MB of 384 dimensions.
+_REMEMBERED = 1000
+
 
 class Writer:
     """One collection with its table of rejects, read and written by one thread.
 
-    Points are gathered until `write_batch` pictures would be lost with the process; every
-    `flush_every` written ones are made safe against power loss. The report is kept up to date.
+    Where there is no `collection` yet, `make` gives one when the first picture is written. Points
+    are gathered until `write_batch` pictures would be lost with the process; every `flush_every`
+    written ones are made safe against power loss. The journal learns of contents that are replaced
+    or come under another name before they are written. The report is kept up to date.
     """
 
     def __init__(
@@ -29,7 +37,9 @@ class Writer:
         collection: str,
         rejects: Rejects | None,
         report: IngestReport,
+        journal: Journal,
         *,
+        make: Callable[[], str],
         flush_every: int,
         write_batch: int,
     ) -> None:
@@ -37,11 +47,17 @@ class Writer:
         self._collection = collection
         self._rejects = rejects
         self._report = report
+        self._journal = journal
+        self._make = make
         self._flush_every = flush_every
         self._write_batch = write_batch
         # Nothing is known of pictures that an empty collection cannot hold.
-        self._was_empty = store.count(collection) == 0
+        self._was_empty = not collection or store.count(collection) == 0
         self._waiting: list[Point] = []
+        self._arrived: list[tuple[str, str, Mapping[str, Any]]] = []
+        self._replacing: dict[str, Mapping[str, Any]] = {}
+        # Of contents in many copies one look-up brings them all: the last ones are remembered.
+        self._recent: dict[str, Vector] = {}
         self._unflushed = 0
 
     def candidates(self, records: Sequence[ImageRecord]) -> list[Candidate]:
@@ -65,18 +81,26 @@ class Writer:
         wanted = tuple(set(hashes))
         if not wanted:
             return {}
-        found = {
+        found = {sha256: self._recent[sha256] for sha256 in wanted if sha256 in self._recent}
+        found |= self._journal.vectors(wanted)
+        found |= {
             point.payload["sha256"]: point.vector
             for point in self._waiting
             if point.payload["sha256"] in wanted and point.vector is not None
         }
-        twins = self._store.scroll(
-            self._collection,
-            where=(OneOf("sha256", wanted),),
-            payload=("sha256",),
-            with_vectors=True,
-        )
-        return found | {t.payload["sha256"]: t.vector for t in twins if t.vector is not None}
+        unknown = tuple(sha256 for sha256 in wanted if sha256 not in found)
+        if unknown and self._collection:
+            twins = self._store.scroll(
+                self._collection,
+                where=(OneOf("sha256", unknown),),
+                payload=("sha256",),
+                with_vectors=True,
+            )
+            found |= {t.payload["sha256"]: t.vector for t in twins if t.vector is not None}
+        self._recent |= found
+        for oldest in list(islice(self._recent, max(0, len(self._recent) - _REMEMBERED))):
+            del self._recent[oldest]
+        return found
 
     def source(self, source: Source) -> None:
         """Note what of a source was left out before any picture was seen: rows, folders."""
@@ -107,11 +131,11 @@ class Writer:
         self,
         pictures: Sequence[Prepared],
         vectors: dict[str, Vector],
-        encoded: int,
+        encoded: Collection[str],
         *,
         at_risk: int = 0,
     ) -> None:
-        """Take pictures with their vectors by content, `encoded` of which are new.
+        """Take pictures with their vectors by content, of which those `encoded` are new.
 
         `at_risk` further ones are in the encoder: all of them would be encoded again after a
         crash, so the points are written before there are more than a batch.
@@ -124,19 +148,41 @@ class Writer:
                     f"{self._collection} meanwhile; run the same command again"
                 )
             self._waiting.append(Point(picture.image_id, vector, picture.payload))
+            self._watch(picture, is_new=picture.sha256 in encoded)
             self._report.retries += picture.retries
             self._report.note(str(picture.payload["path"]), picture.notes)
         self._report.seen += len(pictures)
-        self._report.encoded += encoded
-        self._report.reused += len(pictures) - encoded
+        self._report.encoded += len(encoded)
+        self._report.reused += len(pictures) - len(encoded)
         if len(self._waiting) + at_risk >= self._write_batch:
             self.write()
+
+    def _watch(self, picture: Prepared, *, is_new: bool) -> None:
+        """Note for the journal a picture whose content was known, or is not the one it had."""
+        if self._was_empty or picture.held == picture.sha256:
+            return
+        if not is_new:
+            self._arrived.append((picture.image_id, picture.sha256, picture.described))
+        if picture.held:
+            self._replacing[picture.image_id] = picture.described
 
     def write(self) -> None:
         """Write what has been gathered; returns when it is acknowledged."""
         if not self._waiting:
             return
+        if not self._collection:
+            self._collection = self._report.collection = self._make()
+        replaced = (
+            self._store.retrieve(self._collection, list(self._replacing), with_vectors=True)
+            if self._replacing
+            else {}
+        )
+        self._journal.note(
+            self._arrived,
+            ((point, self._replacing[image_id]) for image_id, point in replaced.items()),
+        )
         self._store.upsert(self._collection, self._waiting)
+        self._arrived, self._replacing = [], {}
         if self._rejects is not None:
             self._rejects.forget(str(point.payload["path"]) for point in self._waiting)
         self._report.written += len(self._waiting)

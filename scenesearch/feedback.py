@@ -20,6 +20,7 @@ from scenesearch.datasets.task import CROWD, MARKED, TRAIN_FOLDER, TRAIN_PAIRS
 from scenesearch.errors import SceneSearchError
 from scenesearch.formats import SUFFIXES
 from scenesearch.originals import OriginalError, original_of
+from scenesearch.private import private_file, private_folder
 
 FILE_NAME = "feedback.sqlite"
 
@@ -76,9 +77,9 @@ class Feedback:
     def __init__(self, file: Path) -> None:
         self._file = file
         with self._faults():
-            file.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(file.parent)
             self._table = sqlite3.connect(
-                file, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+                private_file(file), timeout=_BUSY_S, isolation_level=None, check_same_thread=False
             )
             self._table.execute("PRAGMA journal_mode = WAL")  # readers never wait
             self._table.execute(_SCHEMA)
@@ -112,6 +113,32 @@ class Feedback:
                 self._table.executemany("DELETE FROM marks WHERE text = ? AND image_id = ?", rows)
         return before - self.count()
 
+    def rename(
+        self, renames: Mapping[str, str], text_of: Callable[[str], str], *, once: int
+    ) -> None:
+        """Give marks the pictures' new names, old id -> new id, and their texts as `text_of` says.
+
+        All at once, so that names may be exchanged; of two marks that become one, the later counts.
+        What was done last under the same `once` is not done again.
+        """
+        with self._faults(), self._at_once():
+            (done,) = self._table.execute("PRAGMA user_version").fetchone()
+            if done == once:
+                return
+            rows = self._table.execute("SELECT * FROM marks").fetchall()
+            after = {row: (text_of(row[0]), renames.get(row[1], row[1]), *row[2:]) for row in rows}
+            moved = {row: new for row, new in after.items() if row != new}
+            self._table.executemany(
+                "DELETE FROM marks WHERE text = ? AND image_id = ?", [row[:2] for row in moved]
+            )
+            self._table.executemany(
+                "INSERT INTO marks VALUES (?, ?, ?, ?) ON CONFLICT (text, image_id) DO UPDATE "
+                "SET is_right = excluded.is_right, marked = excluded.marked "
+                "WHERE excluded.marked > marked",
+                list(moved.values()),
+            )
+            self._table.execute(f"PRAGMA user_version = {once:d}")
+
     def of(self, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The image ids marked right, and those marked wrong, for the text; each sorted."""
         with self._faults():
@@ -134,6 +161,16 @@ class Feedback:
 
     def close(self) -> None:
         self._table.close()
+
+    @contextmanager
+    def _at_once(self) -> Iterator[None]:
+        self._table.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._table.execute("ROLLBACK")
+            raise
+        self._table.execute("COMMIT")
 
     @contextmanager
     def _faults(self) -> Iterator[None]:

@@ -22,6 +22,7 @@ from scenesearch.errors import SceneSearchError, first_line
 from scenesearch.formats import FORMATS
 from scenesearch.metadata import PictureMetadata, read_metadata, read_raw_metadata
 from scenesearch.originals import LocalFile, Original, OriginalError
+from scenesearch.private import open_private, private_folder
 
 THUMBNAIL_SIDE = 320
 
@@ -199,18 +200,21 @@ def write_thumbnail(image: Image.Image, path: Path) -> None:
             (max(1, round(image.width * scale)), max(1, round(image.height * scale))),
             Image.Resampling.BILINEAR,  # reducing, it looks the same and takes two thirds
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_writer(path) as file:
+    private_folder(path.parent)
+    with atomic_writer(path, private=True) as file:
         thumbnail.save(file, "JPEG", quality=82)
 
 
 @contextmanager
-def atomic_writer(path: Path) -> Iterator[io.BufferedWriter]:
-    """A binary file that appears under its name only when the block ends without an exception."""
-    # Not tempfile: its files are for their owner alone, these are for whoever may read the folder.
+def atomic_writer(path: Path, *, private: bool = False) -> Iterator[io.BufferedWriter]:
+    """A binary file that appears under its name only when the block ends without an exception.
+
+    A `private` one is for its owner alone, another has the rights that the umask gives.
+    """
+    # Not tempfile: all of its files are for their owner alone.
     temporary = path.with_name(f".tmp-{uuid.uuid4().hex}")
     try:
-        with temporary.open("xb") as file:
+        with open(temporary, "xb", opener=open_private if private else None) as file:
             yield file
         temporary.replace(path)
     except BaseException:

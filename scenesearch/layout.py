@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.images import atomic_writer
+from scenesearch.private import private_folder
 
 # L. van der Maaten, G. Hinton (2008) advise 5 to 50; small libraries bear less.
 PERPLEXITY = 30
@@ -72,8 +73,8 @@ def fingerprint(image_ids: Sequence[str], collection: str) -> str:
 
 def save_layout(folder: Path, key: str, points: NDArray[np.float32]) -> None:
     """Keep the coordinates under the key; those of before go."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_writer(_file(folder, key)) as out:
+    private_folder(folder)
+    with atomic_writer(_file(folder, key), private=True) as out:
         np.save(out, points, allow_pickle=False)
     for other in folder.glob("tsne-*.npy"):
         if other != _file(folder, key):

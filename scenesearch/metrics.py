@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         skipped: int
         rejected: int
         removed: int
+        moved: int
         retries: int
 
 
@@ -120,7 +121,7 @@ class IngestMeter:
     def __call__(self, counts: "Counts") -> None:
         if counts is not self._of:
             self._of, self._counted = counts, {}
-        for outcome in ("written", "skipped", "rejected", "removed"):
+        for outcome in ("written", "skipped", "rejected", "removed", "moved"):
             PICTURES.labels(outcome).inc(self._new(counts, outcome))
         RETRIES.inc(self._new(counts, "retries"))
         QUEUE.set(max(0, counts.total - counts.seen))

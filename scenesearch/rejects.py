@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from scenesearch.errors import SceneSearchError
+from scenesearch.private import private_file, private_folder
 
 FILE_NAME = "rejects.sqlite"
 
@@ -109,9 +110,9 @@ class Rejects:
     def __init__(self, file: Path) -> None:
         self._file = file
         with self._faults():
-            file.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(file.parent)
             self._table = sqlite3.connect(
-                file, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+                private_file(file), timeout=_BUSY_S, isolation_level=None, check_same_thread=False
             )
             # Readers never wait, and a row costs no sync: one lost with the power is tried again.
             self._table.execute("PRAGMA journal_mode = WAL")
@@ -153,6 +154,15 @@ class Rejects:
         if kind is None:
             return self._select("ORDER BY path")
         return self._select("WHERE kind = ? ORDER BY path", (kind,))
+
+    def alike(self) -> list[Reject]:
+        """Pictures whose files have size and time of another row's: a file that was moved has."""
+        return list(
+            self._select(
+                "WHERE image_id IS NOT NULL AND (size_bytes, modified) IN (SELECT size_bytes, "
+                "modified FROM rejects GROUP BY size_bytes, modified HAVING count(*) > 1)"
+            )
+        )
 
     def count(self) -> int:
         with self._faults():

@@ -5,9 +5,11 @@ import threading
 from pathlib import Path
 
 from scenesearch.images import atomic_writer
+from scenesearch.private import private_folder
+from scenesearch.renamed import SAVED_REQUESTS
 from scenesearch.request import MAX_CHARACTERS
 
-FILE_NAME = "saved-requests.json"
+FILE_NAME = SAVED_REQUESTS
 MOST = 50
 
 _GUARD = threading.Lock()
@@ -35,6 +37,6 @@ def forget_request(file: Path, text: str) -> None:
 
 
 def _write(file: Path, texts: list[str]) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_writer(file) as out:
+    private_folder(file.parent)
+    with atomic_writer(file, private=True) as out:
         out.write(json.dumps(texts, ensure_ascii=False, indent=1).encode())

@@ -21,6 +21,7 @@ from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
 from scenesearch.encoder.vectors import TextVectors
 from scenesearch.metrics import TimedEncoder
+from scenesearch.private import private_folder
 from scenesearch.query import parse
 from scenesearch.rejects import FILE_NAME, Reject, Rejects
 from scenesearch.request import Request
@@ -48,6 +49,9 @@ LISTEN_S = 0.3
 IDLE_S = 600.0
 
 SAMPLE_SIZE = 300
+
+# So many of what was left out are named where nothing could be used.
+MOST_REASONS = 5
 
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
 
@@ -368,7 +372,7 @@ def start_sample() -> Job:
         from ingest.sources import find_sources
         from scenesearch.datasets.drawn import write_library
 
-        folder = settings().data_dir / "demo-pictures"
+        folder = private_folder(settings().data_dir / "demo-pictures")
         job.detail = "drawing the pictures"
         write_library(folder, size=SAMPLE_SIZE, progress=lambda done: job.tick(done, SAMPLE_SIZE))
         return _ingest(job, lambda roots: [find_sources([folder], roots=roots)])
@@ -435,12 +439,14 @@ def _ingest(
     job: Job, find: "Callable[[Roots], list[list[Source]]]", *, retry: bool = False
 ) -> "IngestReport":
     """One run for each list of sources; the report counts all of them."""
+    from ingest.folder import NewFolder, unmade
     from ingest.pipeline import IngestOptions, ingest
     from ingest.report import IngestReport
-    from ingest.source import Roots
+    from ingest.source import Roots, SourceError
 
     now = settings()
     own = now.library_dir(now.library)
+    folder = NewFolder(own)
     job.detail = "looking for pictures"
     runs = find(Roots(own / "sources.json"))
     with _working(job) as opened, closing(Rejects(own / FILE_NAME)) as table:
@@ -462,6 +468,7 @@ def _ingest(
                 library=now.library,
                 encoder=loaded,
                 store=opened,
+                library_dir=own,
                 thumbnails_dir=own / "thumbnails",
                 rejects=table,
                 options=IngestOptions(
@@ -476,7 +483,12 @@ def _ingest(
             whole.interrupted = report.interrupted
             if report.interrupted:
                 break
-        return whole
+    if not whole.collection:
+        folder.discard()
+        if whole.rejected and not whole.interrupted:
+            reasons = [f"{one.path}: {one.reason}" for one in whole.rejects[:MOST_REASONS]]
+            raise SourceError(unmade(whole, reasons))
+    return whole
 
 
 def _workers(now: Settings) -> int:

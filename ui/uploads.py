@@ -11,6 +11,7 @@ from scenesearch.datasets.manifest import MANIFEST_SUFFIXES
 from scenesearch.errors import SceneSearchError
 from scenesearch.formats import HEAD_BYTES, SUFFIXES, is_picture
 from scenesearch.images import atomic_writer
+from scenesearch.private import private_folder
 
 # In bytes of UTF-8: file systems take 255, and a number or a suffix of ours may be added.
 LONGEST_NAME = 120
@@ -138,7 +139,7 @@ def check_size(name: str, size: int, most_bytes: int) -> None:
 
 
 def _keep(name: str, data: bytes, folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     digest = hashlib.sha256(data)
     path, number = folder / name, 1
     while path.exists() or path.is_symlink():
@@ -146,6 +147,6 @@ def _keep(name: str, data: bytes, folder: Path) -> Path:
             return path
         number += 1
         path = folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
-    with atomic_writer(path) as file:
+    with atomic_writer(path, private=True) as file:
         file.write(data)
     return path

@@ -143,12 +143,15 @@ def _read_beside(own: Path) -> "Beside":
 def _take_over(beside: "Beside", own: Path) -> None:
     """What the library here has already stays as it is."""
     from scenesearch.feedback import FILE_NAME, Feedback
+    from scenesearch.images import atomic_writer
+    from scenesearch.private import private_folder
     from ui.kept import FILE_NAME as SAVED
     from ui.kept import save_request
 
-    own.mkdir(parents=True, exist_ok=True)
+    private_folder(own)
     if beside.sources and not (own / "sources.json").exists():
-        (own / "sources.json").write_text(json.dumps(beside.sources), encoding="utf-8")
+        with atomic_writer(own / "sources.json", private=True) as out:
+            out.write(json.dumps(beside.sources).encode())
     if beside.marks:
         with closing(Feedback(own / FILE_NAME)) as table:
             table.take_over(beside.marks)

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -308,6 +309,7 @@ def _evaluated(
     from scenesearch.evaluation.compare import ComparisonError, read_saved
     from scenesearch.evaluation.promotion import saved_evaluation, saved_evaluations
     from scenesearch.evaluation.saving import document_of, save
+    from scenesearch.private import private_folder
 
     own = settings.library_dir(held.spec.library)
     folder = saved_evaluations(own) / held.name
@@ -325,7 +327,7 @@ def _evaluated(
         )
         say_some(notes)
         save(
-            folder,
+            private_folder(folder),
             document_of(evaluation, None, None) | {"notes": notes},
             title=f"{encoder.info.name} on {held.name}",
             evaluation=evaluation,
@@ -439,6 +441,8 @@ def prune(
     """Delete a library's collections that are neither live nor what a rollback leads to."""
     import shutil
 
+    from ingest.journal import Journal, journal_file
+    from ingest.thumbnails import loosen_all, sweep
     from scenesearch.evaluation.promotion import saved_evaluations
     from scenesearch.store.catalog import collections_of, read_catalog
 
@@ -464,10 +468,14 @@ def prune(
             typer.confirm("Delete them?", abort=True, err=True)
         for leftover in half_made:
             store.delete_collection(leftover)
-        for one in doomed:
-            store.delete_collection(one.name)
-            evaluation = saved_evaluations(settings.library_dir(name)) / one.name
-            shutil.rmtree(evaluation, ignore_errors=True)
+        own = settings.library_dir(name)
+        if doomed:
+            with closing(Journal(journal_file(own))) as journal:
+                for one in doomed:
+                    loosen_all(store, one.name, journal, on_wait=waiting)
+                    store.delete_collection(one.name)
+                    shutil.rmtree(saved_evaluations(own) / one.name, ignore_errors=True)
+                sweep(store, name, journal, own / "thumbnails")
     kept = [one for one in held if one not in doomed]
     if as_json:
         print_json(

@@ -34,11 +34,12 @@ def demo(
     from ingest.source import Roots
     from ingest.sources import find_sources
     from scenesearch.datasets.drawn import write_library
+    from scenesearch.private import private_folder
     from scenesearch.searcher import Searcher
 
     settings = read_settings()
     started = time.perf_counter()
-    folder = settings.data_dir / "demo-pictures"
+    folder = private_folder(settings.data_dir / "demo-pictures")
     with progress_bar() as progress:
         task = progress.add_task("drawing", total=size)
         drawn = write_library(

@@ -383,6 +383,9 @@ def _gallery(
         report = run_ingest(sources, "evaluation", loaded, store, settings, keep_thumbnails=False)
         if report.interrupted:
             fail("interrupted", INTERRUPTED)
+        if not report.collection:
+            why = "".join(f" ({one.path}: {one.reason})" for one in report.rejects[:1])
+            fail(f"{images} holds no picture that can be used{why}")
         notes += [
             f"not in the gallery: {reject.path}: {reject.reason}" for reject in report.rejects
         ]

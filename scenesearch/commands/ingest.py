@@ -19,6 +19,7 @@ from scenesearch.commands.common import (
 )
 from scenesearch.console import (
     INTERRUPTED,
+    NOTHING,
     JsonOption,
     fail,
     print_json,
@@ -30,6 +31,7 @@ from scenesearch.console import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from ingest.folder import NewFolder
     from ingest.pipeline import IngestOptions
     from ingest.report import IngestReport
     from ingest.shards import Shard
@@ -98,6 +100,7 @@ def ingest(
 
     Unchanged pictures are skipped, changed ones replaced, broken ones listed with their reason.
     """
+    from ingest.folder import NewFolder
     from ingest.shards import WHOLE, held_shard
     from ingest.source import Roots
     from ingest.sources import find_sources
@@ -108,6 +111,7 @@ def ingest(
         fail("nothing to ingest: give a folder, a picture or a manifest")
     if dry_run and not prune:
         fail("--dry-run goes with --prune: it lists what would be removed")
+    folder = NewFolder(settings.library_dir(name))
     held = held_shard(shard, settings.library_dir(name) / "shards") if shard else nullcontext(WHOLE)
     options = ingest_options(
         settings,
@@ -132,6 +136,7 @@ def ingest(
             timed = meter.timed(loaded)
             report = run_watch(paths or [], roots, name, timed, store, settings, options, meter)
         print_json(report.to_json()) if as_json else print_ingest_report(report)
+        end_unmade(report, folder, options.shard)
         return
     sources = find_sources(
         paths or [],
@@ -157,8 +162,21 @@ def ingest(
         print_json(report.to_json())
     else:
         print_ingest_report(report)
+    end_unmade(report, folder, options.shard)
     if report.interrupted:
         fail("interrupted; run the same command again to continue", INTERRUPTED)
+
+
+def end_unmade(report: "IngestReport", folder: "NewFolder", shard: "Shard") -> None:
+    """Where a first run could use nothing leave nothing behind; exits with 1 and says so."""
+    from ingest.folder import unmade
+
+    if report.collection:
+        return
+    if shard.of == 1:  # else other workers are at it
+        folder.discard()
+    if report.rejected and not report.interrupted:
+        fail(unmade(report), NOTHING)
 
 
 def run_ingest(
@@ -187,6 +205,7 @@ def run_ingest(
             library=library,
             encoder=encoder,
             store=store,
+            library_dir=own,
             thumbnails_dir=own / "thumbnails" if own else None,
             rejects=rejects,
             options=options,
@@ -212,6 +231,7 @@ def tell(report: "IngestReport", rejects: "Rejects | None", meter: Meter | None 
                 "skipped",
                 "rejected",
                 "removed",
+                "moved",
                 "retries",
                 "interrupted",
             )
@@ -233,11 +253,12 @@ def its_turn(settings: "Settings", library: str, shard: "Shard") -> "Iterator[No
     if settings.qdrant_url is None:
         yield
         return
+    from scenesearch.private import private_folder
     from scenesearch.store.edge_lock import Held, HolderLock, command_words
 
     part = "" if shard.of == 1 else f"-{shard.number}-of-{shard.of}"
     folder = settings.library_dir(library)
-    folder.mkdir(parents=True, exist_ok=True)
+    private_folder(folder)
     lock = HolderLock(folder / f"ingest{part}.lock", command_words())
     try:
         lock.acquire(1.0)
@@ -321,9 +342,11 @@ def print_ingest_report(report: "IngestReport") -> None:
     unnamed = report.rejected - len(report.rejects)
     if known or unnamed:
         what = f"{known} rejected before and unchanged since" if known else f"{unnamed} more"
-        say(f"{what}; `scenesearch library rejects --library {report.library}` lists all")
+        lists = f"; `scenesearch library rejects --library {report.library}` lists all"
+        say(f"{what}{lists if report.collection else ''}")
     typer.echo(
         f"{report.library}: {report.seen} seen, {report.written} written, "
         f"{report.skipped} skipped, {report.rejected} rejected, {report.removed} removed, "
+        f"{report.moved} moved, "
         f"{report.images_per_s:.0f} pictures/s"
     )

@@ -58,6 +58,7 @@ def run_watch(
             encoder=encoder,
             store=store,
             say=say,
+            library_dir=own,
             thumbnails_dir=own / "thumbnails",
             rejects=rejects,
             options=options,
@@ -73,6 +74,9 @@ def run_watch(
             total.add(report)
             for reject in report.rejects:
                 say(f"rejected: {reject.path}: {reject.reason}")
-            say(f"{report.written} written, {report.removed} removed, {report.rejected} rejected")
+            say(
+                f"{report.written} written, {report.removed} removed, {report.moved} moved, "
+                f"{report.rejected} rejected"
+            )
     total.interrupted = False
     return total

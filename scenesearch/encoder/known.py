@@ -13,6 +13,7 @@ from scenesearch.encoder.base import EncoderError, EncoderInfo
 from scenesearch.encoder.folder import read_encoder_info
 from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
 from scenesearch.images import atomic_writer
+from scenesearch.private import private_folder
 
 
 def remember_encoder(file: Path, info: EncoderInfo) -> None:
@@ -23,8 +24,8 @@ def remember_encoder(file: Path, info: EncoderInfo) -> None:
     folder = str(info.folder.resolve())
     if known.get(info.fingerprint) == folder:
         return
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_writer(file) as out:
+    private_folder(file.parent)
+    with atomic_writer(file, private=True) as out:
         text = json.dumps(known | {info.fingerprint: folder}, indent=1, sort_keys=True)
         out.write(text.encode("utf-8", "surrogateescape"))
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scenesearch.encoder.base import EncoderError
 from scenesearch.errors import did_you_mean
+from scenesearch.private import make_private, private_folder
 
 _BUNDLED = Path(__file__).parent.parent / "models"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -67,15 +68,16 @@ def shelving(shelf: Path, name: str, *, replace: bool) -> Iterator[Path]:
         raise EncoderError(f"{name} is the name of a bundled encoder: choose another with --name")
     if (shelf / name).exists() and not replace:
         raise EncoderError(f"{name} is on the shelf: --force replaces it, --name puts it beside")
-    shelf.mkdir(parents=True, exist_ok=True)
+    private_folder(shelf)
     for left in shelf.iterdir():
         found = _WORKPLACE.fullmatch(left.name)
         if found and not _is_running(int(found[1])):
             shutil.rmtree(left, ignore_errors=True)
     workplace = shelf / f".making-{name}-{os.getpid()}"
-    workplace.mkdir()
+    private_folder(workplace)
     try:
         yield workplace
+        make_private(workplace / name)
         if (shelf / name).exists():
             (shelf / name).replace(workplace / "before")
         (workplace / name).replace(shelf / name)

@@ -171,7 +171,7 @@ def write_backup(
     total = store.count(collection)
     chunks: list[dict[str, Any]] = []
     written = 0
-    with atomic_writer(file) as out:
+    with atomic_writer(file, private=True) as out:  # it holds everything
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             for page in pages(store, collection, with_vectors=True, on_wait=on_wait):
                 number = f"{len(chunks):06}"

@@ -63,6 +63,7 @@ import numpy as np
 import qdrant_edge as engine
 from numpy.typing import NDArray
 
+from scenesearch.private import private_folder
 from scenesearch.store import ranking
 from scenesearch.store.base import (
     RESCORED,
@@ -590,7 +591,7 @@ class EdgeStore:
 
         The engine writes through mapped memory: on a full disk the process would die of SIGBUS.
         """
-        self._files.root.mkdir(parents=True, exist_ok=True)
+        private_folder(self._files.root)
         free, needed = shutil.disk_usage(self._files.root).free, _ROOM_BYTES + beside
         if free < needed:
             raise StoreUnavailable(

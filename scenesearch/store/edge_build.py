@@ -18,6 +18,8 @@ from pathlib import Path
 
 import qdrant_edge as engine
 
+from scenesearch.private import make_private, private_folder
+
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 # An empty shard takes 28 MB there. Containers often have 64 MB, and writing to a mapped file on a
 # full memory file system kills the process.
@@ -31,11 +33,13 @@ def build_shard(
     """Make an empty shard with its payload indexes in the folder, which is made too."""
     if not _memory_has_room():
         _build(target, config, indexes)
+        make_private(target)
         return
     with tempfile.TemporaryDirectory(prefix="scenesearch-", dir=_MEMORY) as folder:
         built = Path(folder) / "shard"
         _build(built, config, indexes)
         shutil.copytree(built, target, copy_function=_copy_sparse)
+    make_private(target)
     with ThreadPoolExecutor(16) as threads:  # waits for the disk, together
         list(threads.map(_sync, target.rglob("*")))
 
@@ -55,7 +59,7 @@ def load_shard(folder: Path, config: engine.EdgeConfig | None = None) -> engine.
 def _build(
     folder: Path, config: engine.EdgeConfig, indexes: "Mapping[str, engine.PayloadSchemaParams]"
 ) -> None:
-    folder.mkdir(parents=True)
+    private_folder(folder)
     shard = engine.EdgeShard.create(str(folder), config)
     for key, index in indexes.items():
         shard.update(engine.UpdateOperation.create_field_index(key, index))

@@ -15,6 +15,7 @@ import secrets
 import shutil
 from pathlib import Path
 
+from scenesearch.private import open_private, private_folder
 from scenesearch.store.base import CollectionMissing, CollectionSpec, StoreError, check_name
 
 
@@ -44,7 +45,7 @@ class EdgeFiles:
 
     def lock(self, collection: str) -> Path:
         """The lock file of a collection, its folder made."""
-        self._locks.mkdir(parents=True, exist_ok=True)
+        private_folder(self._locks)
         return self._locks / f"{check_name(collection)}.lock"
 
     def exists(self, collection: str) -> bool:
@@ -77,8 +78,7 @@ class EdgeFiles:
         """An empty folder to build a collection in; whoever calls holds its lock."""
         folder = self._collections / f".new-{check_name(collection)}"
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        return folder
+        return private_folder(folder)
 
     def publish(self, workshop: Path, collection: str) -> None:
         """Give the finished folder its name; one without a specification is in nobody's use."""
@@ -124,7 +124,7 @@ class EdgeFiles:
 
     def point_alias(self, alias: str, collection: str) -> None:
         folder = self._aliases / check_name(alias)
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         write_atomically(folder / "CURRENT", collection + "\n")
 
     def resolve(self, name: str) -> str:
@@ -150,7 +150,7 @@ def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
     """Replace the file's content; a reader or a crash sees the old text or the new one."""
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
-        with temporary.open("x", encoding="utf-8") as file:
+        with open(temporary, "x", encoding="utf-8", opener=open_private) as file:
             file.write(text)
             file.flush()
             if durable:

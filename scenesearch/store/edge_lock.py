@@ -15,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from scenesearch.private import FILE_MODE
 from scenesearch.store.edge_files import write_atomically
 
 # So often a process that waits says again that it does.
@@ -48,7 +49,7 @@ class HolderLock:
         self._wanted = path.with_suffix(".wanted")
         self._command = command
         # Acquired in one thread, released in whichever closes the store.
-        self._lock = FileLock(path, thread_local=False)
+        self._lock = FileLock(path, thread_local=False, mode=FILE_MODE)
 
     def acquire(self, wait_s: float) -> None:
         """Take the lock within `wait_s`, or raise Held; who has it is told that it is wanted."""
@@ -61,7 +62,7 @@ class HolderLock:
             except Timeout:
                 if time.monotonic() >= deadline:
                     raise Held(self._holder()) from None
-                self._wanted.touch()
+                self._wanted.touch(mode=FILE_MODE)
                 ask_s = min(_ASK_AGAIN_S, max(0.0, deadline - time.monotonic()))
         self._wanted.unlink(missing_ok=True)
         now = datetime.now(UTC).isoformat(timespec="seconds")

@@ -97,7 +97,8 @@ def test_renamed_picture_takes_the_vector_of_its_twin(
     report = run([photos], store, colour_encoder, roots)
     assert (report.written, report.encoded, report.reused) == (1, 0, 1)
     (vector,) = colour_encoder.encode_texts(["red"])
-    assert "crimson.jpg" in {hit.image_id for hit in store.search("photos", vector, k=2)}
+    assert [hit.image_id for hit in store.search("photos", vector, k=1)] == ["crimson.jpg"]
+    assert "red.jpg" not in ids(store)
 
 
 def test_broken_pictures_are_rejects_with_their_reason_and_stop_nothing(

@@ -168,7 +168,7 @@ def test_moved_folder_is_not_encoded_and_pruned_at_its_old_place(
     run([photos], store, encoder)
     (photos / "trip").rename(photos / "journey")
     report = run([photos], store, encoder, prune=True)
-    assert (report.written, report.encoded, report.removed) == (3, 0, 3)
+    assert (report.written, report.encoded, report.moved, report.removed) == (3, 0, 3, 0)
     assert encoder.encoded == 6
     assert [name for name in ids(store) if "/" in name] == [
         "journey/black.jpg",

@@ -138,6 +138,27 @@ def count(server: Server) -> int:
         return store.count(server.library)
 
 
+def test_a_renamed_picture_moves_and_a_run_of_rejects_makes_no_collection(
+    server: Server, photos: Path, tmp_path: Path
+) -> None:
+    encoder, broken = ColourEncoder(), tmp_path / "broken"
+    broken.mkdir()
+    (broken / "a.jpg").write_text("no picture")
+    assert run(server, broken, encoder).collection == ""
+    with closing(server.store()) as store:
+        assert not [name for name in store.collections() if name.startswith(server.library)]
+        assert server.library not in store.aliases()
+    run(server, photos, encoder)
+    one, other = photos / "red.jpg", photos / "blue.jpg"
+    one.rename(photos / "between")
+    other.rename(one)
+    (photos / "between").rename(other)
+    (photos / "trip").rename(photos / "journey")
+    report = run(server, photos, encoder)
+    assert (report.written, report.encoded, report.moved) == (5, 0, 5)
+    assert count(server) == 6
+
+
 def test_counts_payloads_and_vectors_are_those_of_the_embedded_store(
     server: Server, pictures: Path, tmp_path: Path
 ) -> None:

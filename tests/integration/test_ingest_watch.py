@@ -19,6 +19,7 @@ from ingest.pipeline import IngestOptions
 from ingest.report import IngestReport
 from ingest.source import Roots
 from ingest.watch import Watched, watch
+from scenesearch.feedback import Feedback
 from scenesearch.rejects import Rejects
 from scenesearch.store.base import CollectionMissing
 from scenesearch.store.edge import EdgeStore
@@ -42,11 +43,13 @@ class Watcher:
         self._store = EdgeStore(data / "edge", lock_wait_s=5)
         watched = Watched(
             folders=[folder],
-            roots=Roots(),
+            roots=Roots(data / "sources.json"),
             library="photos",
             encoder=self.encoder,
             store=self._store,
             say=self.said.append,
+            library_dir=data,
+            thumbnails_dir=data / "thumbnails",
             rejects=self._rejects,
             options=IngestOptions(batch_size=4),
             settle_s=SETTLE_S,
@@ -129,6 +132,38 @@ def test_new_changed_moved_and_removed_pictures_are_followed(
     (photos / "trip" / "moved.jpg").unlink()
     watcher.until(lambda: "trip/moved.jpg" not in watcher.ids())
     assert len(watcher.ids()) == 6
+
+
+def test_moves_are_counted_and_what_was_said_follows(
+    watcher: Watcher, photos: Path, tmp_path: Path
+) -> None:
+    with closing(Feedback(watcher.data / "feedback.sqlite")) as feedback:
+        feedback.mark("red", ["red.jpg"], right=True)
+        feedback.mark("white", ["trip/white.jpg"], right=True)
+        (photos / "red.jpg").rename(photos / "crimson.jpg")
+        watcher.until(lambda: watcher.reports[-1].moved == 1)
+        # Onto another disk and back: the copy is there before the old place is empty.
+        shutil.copyfile(photos / "crimson.jpg", photos / "trip" / "copy.jpg")
+        watcher.until(lambda: "trip/copy.jpg" in watcher.ids())
+        (photos / "crimson.jpg").unlink()
+        watcher.until(lambda: "crimson.jpg" not in watcher.ids())
+        (photos / "trip").rename(photos / "journey")
+        watcher.until(lambda: sum(report.moved for report in watcher.reports) == 5)
+        marks = {mark.text: mark.image_id for mark in feedback.all()}
+    assert marks == {"red": "journey/copy.jpg", "white": "journey/white.jpg"}
+    assert len(watcher.ids()) == 6
+    assert watcher.encoder.encoded == 6
+    assert len(list((watcher.data / "thumbnails").glob("??/*.jpg"))) == 6
+
+
+def test_a_picture_that_is_edited_or_removed_leaves_no_thumbnail(
+    watcher: Watcher, photos: Path
+) -> None:
+    Image.new("RGB", (30, 20), (1, 2, 3)).save(photos / "red.jpg")
+    watcher.until(lambda: watcher.encoder.encoded == 7)
+    (photos / "blue.jpg").unlink()
+    watcher.until(lambda: "blue.jpg" not in watcher.ids())
+    watcher.until(lambda: len(list((watcher.data / "thumbnails").glob("??/*.jpg"))) == 5)
 
 
 def test_folders_come_and_go_with_all_that_is_in_them(

@@ -1,6 +1,7 @@
 """What users say of hits is kept, ranks again, and becomes judgments in the task's format."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -173,3 +174,34 @@ def test_an_export_never_mixes_with_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "train_images").mkdir()
     with pytest.raises(FeedbackError, match="not empty"):
         export([], {}, tmp_path, scene)
+
+
+def test_marks_follow_pictures_that_exchange_their_names_once(tmp_path: Path) -> None:
+    with closing(Feedback(tmp_path / "feedback.sqlite")) as feedback:
+        feedback.mark("a", ["one.jpg"], right=True)
+        feedback.mark("b", ["other.jpg"], right=False)
+        names = {"one.jpg": "other.jpg", "other.jpg": "one.jpg"}
+        for _ in range(2):  # told again, because the first may have been cut short
+            feedback.rename(names, str, once=7)
+        assert [(m.text, m.image_id, m.right) for m in feedback.all()] == [
+            ("a", "other.jpg", True),
+            ("b", "one.jpg", False),
+        ]
+        feedback.rename(names, str.upper, once=8)
+        assert [(m.text, m.image_id) for m in feedback.all()] == [
+            ("A", "one.jpg"),
+            ("B", "other.jpg"),
+        ]
+
+
+@pytest.mark.parametrize(("old", "new"), [("2020", "2021"), ("2021", "2020")])
+def test_of_two_marks_that_become_one_the_later_counts(tmp_path: Path, old: str, new: str) -> None:
+    marks = [
+        Mark("dog", "old.jpg", True, f"{old}-01-01T00:00:00Z"),
+        Mark("dog", "new.jpg", False, f"{new}-01-01T00:00:00Z"),
+    ]
+    with closing(Feedback(tmp_path / "feedback.sqlite")) as feedback:
+        feedback.take_over(marks)
+        feedback.rename({"old.jpg": "new.jpg"}, str, once=1)
+        (mark,) = feedback.all()
+    assert (mark.image_id, mark.right) == ("new.jpg", old > new)

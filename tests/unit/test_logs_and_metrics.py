@@ -169,7 +169,7 @@ def test_no_metric_names_words_or_pictures(searcher: Searcher, port: int) -> Non
 
 def test_runs_of_ingest_one_after_another_add_up(port: int) -> None:
     meter, before = metrics.IngestMeter(), scraped(port)
-    names = ("total", "seen", "written", "skipped", "rejected", "removed", "retries")
+    names = ("total", "seen", "written", "skipped", "rejected", "removed", "moved", "retries")
     zero = dict.fromkeys(names, 0) | {"library": "x", "total": 9}
     first = SimpleNamespace(**zero)
     for written in (2, 5, 5):

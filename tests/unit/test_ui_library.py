@@ -112,6 +112,27 @@ def test_what_was_left_out_has_its_reason_and_is_tried_again(
     assert resources.store().count(LIBRARY) == 6
 
 
+def test_a_first_ingest_that_can_use_nothing_says_why_and_leaves_no_library(
+    photos: Path, tmp_path: Path
+) -> None:
+    for path in photos.rglob("*.jpg"):
+        path.write_bytes(b"no picture")
+    resources.start_ingest([photos], title="Adding")
+    resources.jobs().wait(30)
+    page = open_view("library")
+    assert f"so there is no library {LIBRARY} yet: {photos / 'blue.jpg'}: not a picture" in said(
+        page
+    )
+    assert "; and 1 more" in said(page)
+    assert resources.store().aliases() == {} and resources.store().collections() == []
+    assert not resources.settings().library_dir(LIBRARY).exists()
+    Image.new("RGB", (32, 24), RED).save(photos / "red.jpg")
+    page.button(key="dismiss").click().run()
+    resources.start_ingest([photos], title="Adding")
+    resources.jobs().wait(30)
+    assert resources.store().count(LIBRARY) == 1
+
+
 def test_an_ingest_is_paused_goes_on_and_is_cancelled_with_what_it_wrote_kept(
     photos: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

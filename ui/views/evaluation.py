@@ -17,6 +17,7 @@ from scenesearch.evaluation.evaluate import evaluate
 from scenesearch.evaluation.figures import LABELS, shown
 from scenesearch.evaluation.promotion import saved_evaluations
 from scenesearch.evaluation.saving import REPORT, SUMMARY, document_of, save
+from scenesearch.private import private_folder
 from scenesearch.store.base import VectorStore
 from scenesearch.store.catalog import Held, collections_of
 from ui import pictures, resources
@@ -160,7 +161,7 @@ def _measure_one(
     details = look_closer(found, store=store, load_encoder=load)
     said = [*notes, *(one.sentence() for one in found.omissions)]
     save(
-        _folder() / name,
+        private_folder(_folder() / name),
         document_of(found, details, None) | {"notes": said},
         title=f"{spec.encoder} on {name}",
         evaluation=found,

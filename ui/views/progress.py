@@ -100,6 +100,7 @@ def told_of(report: Any) -> str:
         ("encoded", "encoded"),
         ("copied", "copied"),
         ("removed", "removed"),
+        ("moved", "moved"),
     ):
         count = getattr(report, name, 0)
         if count:
