@@ -29,6 +29,7 @@ from scenesearch.library import check_library_name
 from scenesearch.rejects import Rejects
 from scenesearch.store.base import (
     CollectionMissing,
+    NoRoom,
     StoreError,
     StoreUnavailable,
     VectorStore,
@@ -155,7 +156,13 @@ def ingest(
         report.removals = sorted(point.image_id for point in gone.points)
         report.removed, report.kept = len(gone.points), list(gone.kept)
     if not report.interrupted:
-        store.optimize(collection)
+        try:
+            store.optimize(collection)
+        except NoRoom as error:  # all is written, and found by a slower search
+            report.kept.append(
+                f"{library} is complete, but not prepared for fast search: {error}; make room and "
+                "run the same command again"
+            )
     report.seconds = time.perf_counter() - started
     return report
 

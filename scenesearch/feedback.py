@@ -9,21 +9,20 @@ reads. Several processes may write at once.
 
 import csv
 import json
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from scenesearch.database import Database
 from scenesearch.datasets.task import CROWD, MARKED, TRAIN_FOLDER, TRAIN_PAIRS
 from scenesearch.errors import SceneSearchError
 from scenesearch.formats import SUFFIXES
 from scenesearch.originals import OriginalError, original_of
 
 FILE_NAME = "feedback.sqlite"
-
-_BUSY_S = 30.0  # how long one process waits while another writes
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS marks (
@@ -74,78 +73,69 @@ class Feedback:
     """The table, made when missing; usable from several threads one after the other."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        with self._faults():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            self._table = sqlite3.connect(
-                file, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
-            self._table.execute("PRAGMA journal_mode = WAL")  # readers never wait
-            self._table.execute(_SCHEMA)
+        self._table = Database(file, _SCHEMA, what="feedback", error=FeedbackError)
 
     def mark(self, text: str, image_ids: Iterable[str], *, right: bool) -> int:
         """Keep that these pictures are right, or wrong, for the text; how many were given."""
         text = _checked(text)
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         rows = [(text, image_id, int(right), now) for image_id in image_ids]
-        with self._faults():
-            self._table.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", rows)
+        self._write("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", rows)
         return len(rows)
 
     def take_over(self, marks: Iterable[Mark]) -> int:
         """Keep marks of elsewhere where nothing is said yet of text and picture; how many."""
         before = self.count()
         rows = [(_checked(m.text), m.image_id, int(m.right), m.marked) for m in marks]
-        with self._faults():
-            self._table.executemany("INSERT OR IGNORE INTO marks VALUES (?, ?, ?, ?)", rows)
+        self._write("INSERT OR IGNORE INTO marks VALUES (?, ?, ?, ?)", rows)
         return self.count() - before
 
     def forget(self, text: str, image_ids: Iterable[str] | None = None) -> int:
         """Take back what was said of these pictures, or of all, for the text; how many went."""
         text = _checked(text)
         before = self.count()
-        with self._faults():
-            if image_ids is None:
-                self._table.execute("DELETE FROM marks WHERE text = ?", (text,))
-            else:
-                rows = [(text, image_id) for image_id in image_ids]
-                self._table.executemany("DELETE FROM marks WHERE text = ? AND image_id = ?", rows)
+        if image_ids is None:
+            self._write("DELETE FROM marks WHERE text = ?", [(text,)])
+        else:
+            rows = [(text, image_id) for image_id in image_ids]
+            self._write("DELETE FROM marks WHERE text = ? AND image_id = ?", rows)
         return before - self.count()
 
     def of(self, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The image ids marked right, and those marked wrong, for the text; each sorted."""
-        with self._faults():
-            rows = self._table.execute(
-                "SELECT image_id, is_right FROM marks WHERE text = ? ORDER BY image_id",
-                (_checked(text),),
-            ).fetchall()
+        rows = self._select(
+            "SELECT image_id, is_right FROM marks WHERE text = ? ORDER BY image_id",
+            (_checked(text),),
+        )
         return tuple(i for i, right in rows if right), tuple(i for i, right in rows if not right)
 
     def all(self) -> list[Mark]:
         """Every mark, by text and image id."""
-        with self._faults():
-            rows = self._table.execute("SELECT * FROM marks ORDER BY text, image_id").fetchall()
+        rows = self._select("SELECT * FROM marks ORDER BY text, image_id")
         return [Mark(text, image_id, bool(right), marked) for text, image_id, right, marked in rows]
 
     def count(self) -> int:
-        with self._faults():
-            (number,) = self._table.execute("SELECT count(*) FROM marks").fetchone()
+        ((number,),) = self._select("SELECT count(*) FROM marks")
         return int(number)
 
     def close(self) -> None:
         self._table.close()
 
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except UnicodeEncodeError:
-            raise FeedbackError("a text or an image id is not valid Unicode") from None
-        except sqlite3.DatabaseError as error:
-            hint = "" if isinstance(error, sqlite3.OperationalError) else "; move it away"
-            raise FeedbackError(
-                f"the feedback in {self._file} cannot be used: {error}{hint}"
-            ) from None
+    def _select(self, query: str, values: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+        with _unicode():
+            return list(self._table.select(query, values))
+
+    def _write(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        with _unicode():
+            self._table.write(statement, rows)
+
+
+@contextmanager
+def _unicode() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeEncodeError:
+        raise FeedbackError("a text or an image id is not valid Unicode") from None
 
 
 def _checked(text: str) -> str:

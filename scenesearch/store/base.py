@@ -34,6 +34,10 @@ class StoreUnavailable(StoreError):  # noqa: N818
     """The store cannot be reached or answered with a fault; trying again later may help."""
 
 
+class NoRoom(StoreUnavailable):
+    """The disk has too little room for what was to be written; nothing of it was."""
+
+
 class EncoderMismatch(StoreError):  # noqa: N818
     """The collection holds another encoder's vectors."""
 

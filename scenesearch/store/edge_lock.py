@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +53,7 @@ class HolderLock:
 
     def acquire(self, wait_s: float) -> None:
         """Take the lock within `wait_s`, or raise Held; who has it is told that it is wanted."""
+        self._note.parent.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + wait_s
         ask_s = 0.0
         while True:
@@ -61,18 +63,20 @@ class HolderLock:
             except Timeout:
                 if time.monotonic() >= deadline:
                     raise Held(self._holder()) from None
-                self._wanted.touch()
+                with suppress(OSError):  # a full disk: the holder is not told
+                    self._wanted.touch()
                 ask_s = min(_ASK_AGAIN_S, max(0.0, deadline - time.monotonic()))
-        self._wanted.unlink(missing_ok=True)
+        _remove(self._wanted)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         note = {"pid": os.getpid(), "command": self._command, "since": now}
-        write_atomically(self._note, json.dumps(note), durable=False)
+        with suppress(OSError):  # a full disk: the lock holds without a name
+            write_atomically(self._note, json.dumps(note), durable=False)
 
     def release(self) -> None:
         # The note goes first: after the lock is free it may already be the next holder's.
-        self._note.unlink(missing_ok=True)
+        _remove(self._note)
         # Whoever still waits says so again: one that was killed must not be heard for ever.
-        self._wanted.unlink(missing_ok=True)
+        _remove(self._wanted)
         self._lock.release()
 
     def is_wanted(self) -> bool:
@@ -92,6 +96,11 @@ class HolderLock:
             return Holder(**json.loads(self._note.read_text()))
         except (OSError, ValueError, TypeError):
             return None
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # it is not there, or the disk went read-only
+        path.unlink()
 
 
 def command_words() -> str:

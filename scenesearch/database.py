@@ -1,0 +1,137 @@
+"""One SQLite file of a library: written where it can be, read where it cannot.
+
+On a full or read-only disk SQLite will not even open a file that was written with a log
+(`journal_mode = WAL`). What is in it is then read into memory, and writing says what is in the way.
+"""
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from scenesearch.errors import UNWRITABLE, SceneSearchError, obstacle
+
+# How long one process waits while another writes.
+_BUSY_S = 30.0
+
+
+class Database:
+    """The tables of one file, made when missing; usable from several threads one after the other.
+
+    `what` it holds and `error` are for its sentences. With `synced=False` a row costs no sync: what
+    was last written may be lost with the power, never with the process.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        schema: str,
+        *,
+        what: str,
+        error: type[SceneSearchError],
+        synced: bool = True,
+    ) -> None:
+        self._file = file
+        self._what = what
+        self._error = error
+        self._in_the_way: str | None = None
+        with self.faults():
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                self._connection = _connect(file)
+                if not synced:
+                    self._connection.execute("PRAGMA synchronous = NORMAL")
+                self._connection.execute("PRAGMA journal_mode = WAL")  # readers never wait
+                self._connection.execute(schema)
+            except (OSError, sqlite3.OperationalError) as error:
+                if (found := _in_the_way(file, error)) not in UNWRITABLE:
+                    raise
+                self._in_the_way = found
+                self._connection = _in_memory(file)
+                self._connection.execute(schema)
+
+    def select(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows, one after the other."""
+        with self.faults():
+            yield from self._connection.execute(query, values)
+
+    def write(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Run the statement for each row, all or none."""
+        with self.faults():
+            if self._in_the_way is not None:
+                raise self._refused("cannot be written", self._in_the_way)
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.executemany(statement, rows)
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # a full disk may have ended it already
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """What goes wrong inside is one sentence, which calls damaged only what is no database."""
+        try:
+            yield
+        except UnicodeEncodeError:
+            raise
+        except (OSError, MemoryError, sqlite3.Error, ValueError) as error:
+            if found := _in_the_way(self._file, error):
+                raise self._refused("cannot be used", found) from None
+            if isinstance(error, sqlite3.OperationalError):
+                raise self._refused("cannot be used", str(error)) from None
+            raise self._refused(
+                "cannot be used",
+                f"damaged ({error}); copy it elsewhere, then delete it to start anew",
+            ) from None
+
+    def _refused(self, how: str, why: str) -> SceneSearchError:
+        return self._error(f"the {self._what} in {self._file} {how}: {why}")
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    return sqlite3.connect(file, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
+
+
+def _in_memory(file: Path) -> sqlite3.Connection:
+    """What the file holds, or nothing where it is not there, in memory."""
+    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    log = file.with_name(f"{file.name}-wal")
+    if not file.exists():
+        return memory
+    if not log.exists() or log.stat().st_size == 0:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?immutable=1", uri=True)) as there:
+            there.backup(memory)
+        return memory
+    # A process that was killed left rows in the log, which only a file that can be written takes.
+    with tempfile.TemporaryDirectory(prefix="scenesearch-") as folder:
+        for one in (file, log):
+            shutil.copyfile(one, Path(folder) / one.name)
+        with closing(_connect(Path(folder) / file.name)) as there:
+            there.backup(memory)
+    return memory
+
+
+def _in_the_way(file: Path, error: BaseException) -> str | None:
+    """As `obstacle`; where SQLite only says that it cannot open the file, the system is asked."""
+    found = obstacle(error)
+    if found is not None or getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_CANTOPEN:
+        return found
+    try:
+        for one in (file, file.with_name(f"{file.name}-wal")):
+            if one.exists():
+                one.open("rb").close()
+        descriptor, name = tempfile.mkstemp(dir=file.parent)
+    except OSError as reason:
+        return obstacle(reason)
+    os.close(descriptor)
+    Path(name).unlink()
+    return None
