@@ -4,10 +4,10 @@ On a full or read-only disk SQLite will not even open a file that was written wi
 (`journal_mode = WAL`). What is in it is then read into memory, and writing says what is in the way.
 """
 
-import os
 import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +17,9 @@ from scenesearch.errors import UNWRITABLE, SceneSearchError, obstacle
 
 # How long one process waits while another writes.
 _BUSY_S = 30.0
+
+# More than SQLite adds to a disk to open a file.
+_PROBE_BYTES = 2**18
 
 
 class Database:
@@ -45,8 +48,8 @@ class Database:
                 self._connection = _connect(file)
                 if not synced:
                     self._connection.execute("PRAGMA synchronous = NORMAL")
-                self._connection.execute("PRAGMA journal_mode = WAL")  # readers never wait
-                self._connection.execute(schema)
+                _patiently(self._connection, "PRAGMA journal_mode = WAL")  # readers never wait
+                _patiently(self._connection, schema)
             except (OSError, sqlite3.OperationalError) as error:
                 if (found := _in_the_way(file, error)) not in UNWRITABLE:
                     raise
@@ -101,10 +104,24 @@ def _connect(file: Path) -> sqlite3.Connection:
     return sqlite3.connect(file, timeout=_BUSY_S, isolation_level=None, check_same_thread=False)
 
 
+def _patiently(connection: sqlite3.Connection, statement: str) -> None:
+    """SQLite itself does not wait where two processes begin a file's log at the same moment."""
+    deadline = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute(statement)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
 def _in_memory(file: Path) -> sqlite3.Connection:
     """What the file holds, or nothing where it is not there, in memory."""
     memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    log = file.with_name(f"{file.name}-wal")
+    log = _log_of(file)
     if not file.exists():
         return memory
     if not log.exists() or log.stat().st_size == 0:
@@ -121,17 +138,20 @@ def _in_memory(file: Path) -> sqlite3.Connection:
 
 
 def _in_the_way(file: Path, error: BaseException) -> str | None:
-    """As `obstacle`; where SQLite only says that it cannot open the file, the system is asked."""
-    found = obstacle(error)
-    if found is not None or getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_CANTOPEN:
-        return found
+    """As `obstacle`; where SQLite does not say why it could not open or write, the system does."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
+        return obstacle(error)
     try:
-        for one in (file, file.with_name(f"{file.name}-wal")):
+        for one in (file, _log_of(file)):
             if one.exists():
                 one.open("rb").close()
-        descriptor, name = tempfile.mkstemp(dir=file.parent)
+        with tempfile.NamedTemporaryFile(dir=file.parent) as probe:
+            probe.write(bytes(_PROBE_BYTES))
     except OSError as reason:
         return obstacle(reason)
-    os.close(descriptor)
-    Path(name).unlink()
-    return None
+    return obstacle(error)
+
+
+def _log_of(file: Path) -> Path:
+    return file.with_name(f"{file.name}-wal")
