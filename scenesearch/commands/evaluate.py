@@ -24,10 +24,10 @@ from scenesearch.commands.common import (
 )
 from scenesearch.commands.ingest import run_ingest
 from scenesearch.console import (
-    INTERRUPTED,
     NOTHING,
     JsonOption,
     fail,
+    interrupted,
     print_json,
     printable,
     progress_bar,
@@ -372,7 +372,7 @@ def _gallery(
         sources = find_sources([images], roots=Roots())
         report = run_ingest(sources, "evaluation", loaded, store, settings, keep_thumbnails=False)
         if report.interrupted:
-            fail("interrupted", INTERRUPTED)
+            interrupted()
         notes += [
             f"not in the gallery: {reject.path}: {reject.reason}" for reject in report.rejects
         ]

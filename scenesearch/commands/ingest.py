@@ -18,9 +18,9 @@ from scenesearch.commands.common import (
     open_store,
 )
 from scenesearch.console import (
-    INTERRUPTED,
     JsonOption,
     fail,
+    interrupted,
     print_json,
     progress_bar,
     read_settings,
@@ -158,7 +158,7 @@ def ingest(
     else:
         print_ingest_report(report)
     if report.interrupted:
-        fail("interrupted; run the same command again to continue", INTERRUPTED)
+        interrupted("interrupted; run the same command again to continue")
 
 
 def run_ingest(

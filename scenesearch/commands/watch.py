@@ -1,11 +1,10 @@
 """`scenesearch ingest --watch`: folders and a library kept alike until Ctrl-C."""
 
-import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenesearch import logs
+from scenesearch import logs, stopping
 from scenesearch.commands.common import Meter
 from scenesearch.commands.ingest import its_turn, rejects_of, remember, shown_by, tell
 from scenesearch.console import fail, progress_bar, say
@@ -48,8 +47,7 @@ def run_watch(
             raise KeyboardInterrupt  # asked twice: at once
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    stopping.listen(end)
     with its_turn(settings, library, options.shard), rejects_of(own) as rejects:
         watched = Watched(
             folders=folders,

@@ -1,0 +1,90 @@
+"""Where the `scenesearch` command begins: light, so that Ctrl-C is heard from the first moment."""
+
+import os
+import sys
+
+from scenesearch import stopping
+
+TYPE_CHECKING = False  # importing typing takes a moment in which Ctrl-C is not heard yet
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+    import typer
+
+
+def main(app: "typer.Typer | None" = None) -> "NoReturn":
+    """The whole life of the process: a user's mistake is one sentence on stderr and status 2."""
+    stopping.listen()
+    try:
+        from scenesearch import chatter
+
+        chatter.begin()
+        run(app)
+    except KeyboardInterrupt as error:
+        _ended_by(error)
+    finally:
+        stopping.be_done()
+
+
+def run(app: "typer.Typer | None" = None) -> "NoReturn":
+    """The command that `sys.argv` names, in a process that goes on when it is done."""
+    try:
+        try:
+            if app is None:
+                from scenesearch.cli import app as commands
+            (app or commands)()
+        except BaseException as error:
+            _ended_by(error)
+        sys.exit(0)
+    finally:
+        _flush()
+
+
+def _ended_by(error: BaseException) -> "NoReturn":
+    """Say why in one sentence, unless that was said, and exit; a bug keeps its traceback."""
+    # Whatever it became on its way through the libraries that it struck in.
+    if stopping.tell() or isinstance(error, KeyboardInterrupt):
+        _fail("interrupted", stopping.status())
+    from scenesearch.console import FAILED, FOUND
+    from scenesearch.errors import SceneSearchError, obstacle
+
+    if isinstance(error, SystemExit):
+        raise error
+    if isinstance(error, SceneSearchError):
+        _fail(f"{error}{_hint(error)}", FAILED)
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output (head, less) has gone; there is nobody to tell.
+        sys.exit(FOUND)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{obstacle(error) or error.strerror or error}", FAILED)
+    if isinstance(error, MemoryError):
+        _fail(str(obstacle(error)), FAILED)
+    raise error
+
+
+def _fail(message: str, status: int) -> "NoReturn":
+    from scenesearch.console import fail
+
+    try:
+        fail(message, status)
+    except OSError:  # the terminal is gone
+        sys.exit(status)
+
+
+def _flush() -> None:
+    """Now, where a reader that has gone can be passed over; Python would print a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _hint(error: Exception) -> str:
+    """What to do about it, where the error's own layer cannot know the command."""
+    from scenesearch.store.base import CollectionMissing
+
+    if isinstance(error, CollectionMissing):
+        return "; `scenesearch ingest PATH --library NAME` makes a library"
+    return ""

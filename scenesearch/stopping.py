@@ -1,0 +1,62 @@
+"""How a signal ends a command: Ctrl-C, SIGTERM and SIGHUP alike.
+
+The first is raised as KeyboardInterrupt where the command is at work: it keeps what is done, says
+so in one sentence and exits with 128 and the signal's number, as the shell has it (130, 143, 129).
+A second one, a moment later, ends the process at once; what the store has acknowledged is kept
+even then. Wrappers and terminals that close often send two in a row, which count as one.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+Handler = Callable[[int, FrameType | None], None]
+
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
+_AS_ONE_S = 0.5
+
+_received: int | None = None
+_received_at = 0.0
+_told = False
+
+
+def listen(handler: "Handler | None" = None) -> None:
+    """From here on signals end the process so, or as the handler does; one that it was told to
+    ignore (`nohup`) stays ignored."""
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler or _stop)
+
+
+def be_done() -> None:
+    """From here on nothing is left to keep, and signals do what the system has them do."""
+    for name in _SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == _stop:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def status() -> int:
+    """The exit status of a command that was stopped."""
+    return 128 + (_received or signal.SIGINT)
+
+
+def tell() -> bool:
+    """Whether the user has yet to be told that a signal came; true once."""
+    global _told
+    was_told, _told = _told, True
+    return _received is not None and not was_told
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    global _received, _received_at
+    now = time.monotonic()
+    if _received is None:
+        _received, _received_at = number, now
+        raise KeyboardInterrupt
+    if now - _received_at > _AS_ONE_S:
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
