@@ -16,14 +16,29 @@ def main(app: "typer.Typer | None" = None) -> "NoReturn":
     """The whole life of the process: a user's mistake is one sentence on stderr and status 2."""
     stopping.listen()
     try:
-        from scenesearch import chatter
+        try:
+            from scenesearch import chatter
 
-        chatter.begin()
-        run(app)
-    except KeyboardInterrupt as error:
-        _ended_by(error)
-    finally:
+            chatter.begin()
+            run(app)
+        except KeyboardInterrupt as error:
+            _ended_by(error)
+    except SystemExit as ended:
         stopping.be_done()
+        _leave(ended)
+        raise
+
+
+def _leave(ended: SystemExit) -> None:
+    """End at once where threads are at work that Python would not wait for (the page's, a metrics
+    server's): in a library's own code they abort the process when Python ends under them."""
+    import atexit
+    import threading
+
+    if any(one.daemon for one in threading.enumerate()) and isinstance(ended.code, int):
+        atexit._run_exitfuncs()
+        _flush()
+        os._exit(ended.code)
 
 
 def run(app: "typer.Typer | None" = None) -> "NoReturn":

@@ -9,10 +9,11 @@ even then. Wrappers and terminals that close often send two in a row, which coun
 import os
 import signal
 import time
-from collections.abc import Callable
-from types import FrameType
 
-Handler = Callable[[int, FrameType | None], None]
+TYPE_CHECKING = False  # importing typing takes a moment in which Ctrl-C is not heard yet
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 _AS_ONE_S = 0.5
@@ -22,13 +23,24 @@ _received_at = 0.0
 _told = False
 
 
-def listen(handler: "Handler | None" = None) -> None:
-    """From here on signals end the process so, or as the handler does; one that it was told to
-    ignore (`nohup`) stays ignored."""
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+_at_first: "Callable[[], object]" = _interrupt
+
+
+def listen(at_first: "Callable[[], object]" = _interrupt) -> None:
+    """From here on signals end the process so; `at_first` is done in the main thread at the first.
+
+    One that the process was told to ignore (`nohup`) stays ignored.
+    """
+    global _at_first
+    _at_first = at_first
     for name in _SIGNALS:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, handler or _stop)
+            signal.signal(number, _stop)
 
 
 def be_done() -> None:
@@ -51,12 +63,12 @@ def tell() -> bool:
     return _received is not None and not was_told
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(number: int, frame: "FrameType | None") -> None:
     global _received, _received_at
     now = time.monotonic()
     if _received is None:
         _received, _received_at = number, now
-        raise KeyboardInterrupt
-    if now - _received_at > _AS_ONE_S:
+        _at_first()
+    elif now - _received_at > _AS_ONE_S:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

@@ -1,15 +1,20 @@
 """Starts the search page's server: `scenesearch ui --port 8501`."""
 
+import asyncio
 import logging
 import socket
 import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from scenesearch import logs, metrics
+from scenesearch import logs, metrics, stopping
 from scenesearch.errors import SceneSearchError
 from scenesearch.settings import Settings
+
+# How long the pictures that a background ingest has in hand may take at the end.
+_LAST_PICTURES_S = 10.0
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -33,7 +38,7 @@ class PageError(SceneSearchError):
 
 
 def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | None = None) -> int:
-    """Serve the page until Ctrl-C or SIGTERM; returns the exit status.
+    """Serve the page until Ctrl-C, SIGTERM or SIGHUP; returns the exit status.
 
     It runs in this process, with the settings of the environment and, where given, another
     library; metrics are served beside it where the settings give an address. Raises PageError
@@ -41,6 +46,7 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     """
     _check_port(address, port)
     try:
+        from streamlit.web import bootstrap
         from streamlit.web import cli as streamlit
     except ModuleNotFoundError as error:
         raise PageError(
@@ -68,12 +74,31 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
         lambda record: "missing ScriptRunContext" not in record.getMessage()
     )
     threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+    # Streamlit's own handler does not know SIGHUP, nor tell which signal it was.
+    bootstrap._set_up_signal_handler = _stop_at_signals  # type: ignore[attr-defined]
     try:
         streamlit.main(["run", str(app), *options], standalone_mode=False)
+        _end_work()
     finally:
         if close is not None:
             close()
-    return 0
+    return stopping.status()
+
+
+def _stop_at_signals(server: Any) -> None:
+    """Called in the loop that serves; a second signal ends the process at once."""
+    loop = asyncio.get_running_loop()
+    stopping.listen(lambda: loop.call_soon_threadsafe(server.stop))
+
+
+def _end_work() -> None:
+    """What is at work in the background ends as it does when it is cancelled."""
+    from ui import resources
+
+    jobs = resources.jobs()
+    if jobs.current is not None:
+        jobs.current.cancel()
+        jobs.wait(_LAST_PICTURES_S)
 
 
 def warm_up() -> None:

@@ -41,13 +41,7 @@ def run_watch(
     remember(settings, encoder)
     logs.configure(settings, service=True)
     own, stop = settings.library_dir(library), threading.Event()
-
-    def end(*_: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt  # asked twice: at once
-        stop.set()
-
-    stopping.listen(end)
+    stopping.listen(stop.set)  # asked twice: at once
     with its_turn(settings, library, options.shard), rejects_of(own) as rejects:
         watched = Watched(
             folders=folders,
@@ -72,5 +66,6 @@ def run_watch(
             for reject in report.rejects:
                 say(f"rejected: {reject.path}: {reject.reason}")
             say(f"{report.written} written, {report.removed} removed, {report.rejected} rejected")
+    stopping.tell()  # to be stopped is how it ends
     total.interrupted = False
     return total
