@@ -41,8 +41,8 @@ UNWRITABLE = (PERMISSION, FULL, READ_ONLY, LARGE_FILE)
 # SQLite's own numbers, and those that it gives where it cannot tell.
 _SQLITE = {3: PERMISSION, 7: MEMORY, 8: READ_ONLY, 10: BROKEN_DISK, 13: FULL}
 
-# As Python, and Rust in its two ways, write it.
-_NUMBER = re.compile(r"(?:\[Errno|\(os error|Os \{ code:) (\d+)")
+# As Python, Rust in its two ways, and ONNX Runtime write it.
+_NUMBER = re.compile(r"(?:\[Errno|\(os error|Os \{ code:|system error number) (\d+)")
 _WORDS = (
     ("cannot allocate memory", MEMORY),
     ("bad_alloc", MEMORY),
