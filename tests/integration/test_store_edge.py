@@ -242,7 +242,7 @@ def test_a_damaged_shard_is_one_sentence_and_can_be_replaced(root: Path) -> None
     for segment in (root / "collections" / NAME / "shard" / "segments").iterdir():
         (segment / "segment.json").write_text("{")
     store = EdgeStore(root)
-    with pytest.raises(StoreError, match=f"collection {NAME} is damaged .*ingest again"):
+    with pytest.raises(StoreError, match=f"collection {NAME} is damaged .*copy .* elsewhere first"):
         store.count(NAME)
     store.delete_collection(NAME)
     store.create_collection(NAME, SPEC)
