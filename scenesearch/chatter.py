@@ -5,6 +5,9 @@ before it ends the process. In a log of JSON documents that is noise that breaks
 file descriptor 2 becomes a pipe to a small process of its own, which writes each line as a sentence
 or a JSON document; it is a process, and no thread, so that the last words of one that crashes are
 heard. Python's own `sys.stderr` goes on writing where it wrote.
+
+The same process ends this one at a second signal where Python cannot: a call of a library that
+never returns to Python would not be ended by SIGTERM either.
 """
 
 import atexit
@@ -14,11 +17,16 @@ import sys
 import time
 from contextlib import suppress
 
+from scenesearch.stopping import AS_ONE_S
+
 # Said between two lines: from here on documents, or sentences. No library writes such a line.
 _AS_JSON, _AS_TEXT = b"\0json", b"\0text"
 
 # How long the end of the process waits for its last words to be written.
 _LAST_WORDS_S = 1.0
+
+# How long Python has to end the process itself.
+_PYTHONS_TURN_S = 1.0
 
 _begun = False
 
@@ -31,15 +39,21 @@ def begin() -> None:
     try:
         ours = os.dup(2)
         reading, writing = os.pipe()
+        told, telling = os.pipe()
         child = os.fork()
     except OSError:  # no stderr, or no process more: then it goes where it went
         return
     if child == 0:
         try:
-            _read(reading, writing, ours)
+            os.close(writing)
+            os.close(telling)
+            _read(reading, ours, told, os.getppid())
         finally:
             os._exit(0)
     os.close(reading)
+    os.close(told)
+    os.set_blocking(telling, False)
+    signal.set_wakeup_fd(telling, warn_on_full_buffer=False)
     os.dup2(writing, 2)
     os.close(writing)
     sys.stderr = os.fdopen(  # for as long as the process lives
@@ -65,14 +79,16 @@ def _end(child: int) -> None:
             time.sleep(0.002)
 
 
-def _read(reading: int, writing: int, target: int) -> None:
+def _read(reading: int, target: int, told: int, parent: int) -> None:
     """The reader's life: until nobody has the pipe any more."""
+    import threading
+
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)  # it ends with whom it reads
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
-    os.close(writing)
+    threading.Thread(target=_listen, args=(told, parent), daemon=True).start()
     json_wanted = False
     with os.fdopen(reading, "rb") as lines:
         for line in lines:
@@ -82,6 +98,19 @@ def _read(reading: int, writing: int, target: int) -> None:
             elif line.strip():
                 text = line.decode("utf-8", "replace")
                 os.write(target, (_document(text) if json_wanted else _sentence(text)).encode())
+
+
+def _listen(told: int, parent: int) -> None:
+    """Kill the parent some time after a second signal; each arrives here as a byte, at once."""
+    first: float | None = None
+    while os.read(told, 64):
+        now = time.monotonic()
+        if first is None:
+            first = now
+        elif now - first > AS_ONE_S:
+            time.sleep(_PYTHONS_TURN_S)
+            if os.getppid() == parent:
+                os.kill(parent, signal.SIGKILL)
 
 
 def _sentence(line: str) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
-_AS_ONE_S = 0.5
+AS_ONE_S = 0.5
 
 _received: int | None = None
 _received_at = 0.0
@@ -69,6 +69,6 @@ def _stop(number: int, frame: "FrameType | None") -> None:
     if _received is None:
         _received, _received_at = number, now
         _at_first()
-    elif now - _received_at > _AS_ONE_S:
+    elif now - _received_at > AS_ONE_S:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)

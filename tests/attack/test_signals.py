@@ -130,7 +130,6 @@ def test_a_signal_that_comes_twice_in_a_row_counts_once(tmp_path: Path) -> None:
     """As terminals and wrappers send it."""
     child = start(tmp_path, "search", "a dog")
     child.send_signal(signal.SIGINT)
-    time.sleep(0.05)
     _, err = end(child, signal.SIGINT, group=True)
     assert child.returncode == 130
     assert err.strip() == "scenesearch: interrupted"
@@ -143,3 +142,21 @@ def test_a_reader_that_goes_away_is_no_trouble(tmp_path: Path) -> None:
     assert child.stderr is not None
     assert child.stderr.read() == ""
     child.wait(timeout=40)
+
+
+def test_a_second_signal_ends_what_never_returns_to_python(tmp_path: Path) -> None:
+    """A call that keeps Python's lock, as each of the engine does."""
+    blocked = (
+        "import ctypes, scenesearch.cli as c; from scenesearch.start import main\n"
+        "lock, mutex = ctypes.PyDLL(None).pthread_mutex_lock, (ctypes.c_char * 64)()\n"
+        "c.app = lambda: (print('blocked', flush=True), lock(mutex), lock(mutex))\n"
+        "main()"
+    )
+    child = subprocess.Popen([sys.executable, "-c", blocked], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "blocked\n"
+    child.terminate()
+    time.sleep(1)
+    assert child.poll() is None
+    child.terminate()
+    assert child.wait(timeout=20) in (-signal.SIGKILL, -signal.SIGTERM)
