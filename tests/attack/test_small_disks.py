@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -133,14 +134,15 @@ def test_where_no_temporary_folder_has_room_it_is_one_sentence(library: Path, di
     mounted("-t", "tmpfs", "-o", "size=16m", "tmpfs", disk)
     subprocess.run(["cp", "-a", "--sparse=always", library, disk / "data"], check=True)
     fill(disk)
-    # TMPDIR on the same disk, and no folder in memory.
+    # Temporary files on the same disk, and no folder in memory.
     code = (
         "import scenesearch.store.edge_copy as c; from pathlib import Path;"
-        "c.MEMORY = Path('/nowhere'); from scenesearch.start import main; main()"
+        f"c.tempfile.tempdir = {str(disk)!r}; c.MEMORY = Path('/nowhere');"
+        "from scenesearch.start import main; main()"
     )
     told = subprocess.run(
         [sys.executable, "-c", code, "search", "a red wall"],
-        env=os.environ | {"SCENESEARCH_DATA_DIR": str(disk / "data"), "TMPDIR": str(disk)},
+        env=os.environ | {"SCENESEARCH_DATA_DIR": str(disk / "data")},
         capture_output=True,
         text=True,
         check=False,
@@ -162,18 +164,30 @@ def test_an_ingest_of_300_pictures_fits_on_500_mb(disk: Path, tmp_path: Path) ->
     assert "not prepared" not in told.stderr
 
 
-def test_a_disk_too_small_ends_in_a_sentence_and_keeps_what_is_written(
+def test_a_disk_that_fills_up_meanwhile_is_a_sentence_and_what_is_written_stays(
     disk: Path, tmp_path: Path
 ) -> None:
-    draw(tmp_path / "pictures", 300)
-    mounted("-t", "tmpfs", "-o", "size=400m", "tmpfs", disk)
-    told = command(disk, "ingest", tmp_path / "pictures")
-    assert told.returncode == 2
-    assert "is full" in told.stderr.splitlines()[-1]
-    assert "Traceback" not in told.stderr
-    mounted("-o", "remount,size=1g", disk)
-    again = command(disk, "ingest", tmp_path / "pictures", "--json")
+    draw(tmp_path / "pictures", 600)
+    mounted("-t", "tmpfs", "-o", "size=600m", "tmpfs", disk)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "scenesearch.cli", "ingest", tmp_path / "pictures"],
+        env=os.environ | {"SCENESEARCH_DATA_DIR": str(disk / "data")},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    thumbnails = disk / "data" / "libraries" / "photos" / "thumbnails"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and len(list(thumbnails.glob("??/*.jpg"))) < 200:
+        time.sleep(0.01)
+    fill(disk)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == 2, err
+    assert "full" in err.splitlines()[-1]
+    assert "Traceback" not in err
+    (disk / "fill").unlink()
+    again = command(disk / "data", "ingest", tmp_path / "pictures", "--json")
     assert again.returncode == 0, again.stderr
     report = json.loads(again.stdout)
-    print(f"400 MB in memory: {report['skipped']} written before it was full")
-    assert report["skipped"] + report["written"] == 300
+    print(f"{report['skipped']} of 600 pictures were written before the disk was full")
+    assert report["skipped"] > 0
+    assert report["skipped"] + report["written"] == 600
