@@ -172,7 +172,8 @@ class EdgeStore:
                 self._refuse_taken(name)  # made by another while this one waited
                 workshop = self._files.workshop(name)
                 indexes = {key_path(field.name): index_of(field) for field in spec.fields}
-                build_shard(workshop / "shard", _config(spec), indexes)
+                with self._faults(name):
+                    build_shard(workshop / "shard", _config(spec), indexes)
                 self._files.write_spec(workshop, spec)
                 self._files.publish(workshop, name)
             finally:
@@ -215,9 +216,10 @@ class EdgeStore:
                 raise self._files.missing(name)
             opened = self._opened.pop(name, None)
             if opened:
-                opened.shard.close()
-            if opened and opened.copy:
-                opened.copy.cleanup()
+                with self._faults(name):
+                    opened.shard.close()
+                if opened.copy:
+                    opened.copy.cleanup()
             lock = opened.lock if opened else None
             if lock is None:
                 lock = self._locked(name, self._files.spec(name).library)

@@ -124,6 +124,24 @@ def test_damage_is_called_so_and_a_copy_is_advised_first(root: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="needs limits of Unix")
+def test_a_limit_on_the_size_of_files_is_named(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from scenesearch.store.edge import EdgeStore\n"
+        "from tests.integration.test_store_faults import NAME, SPEC\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000,) * 2)\n"
+        "try: EdgeStore(Path(sys.argv[1])).create_collection(NAME, SPEC)\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=False
+    )
+    assert ran.stdout.startswith("StoreUnavailable"), ran
+    assert "ulimit -f" in ran.stdout
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs permissions of Unix")
 def test_a_file_without_permission_is_named_whichever_it_is(root: Path) -> None:
     without_rights = []
