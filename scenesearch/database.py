@@ -64,12 +64,18 @@ class Database:
 
     def write(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run the statement for each row, all or none."""
+        with self.at_once() as connection:
+            connection.executemany(statement, rows)
+
+    @contextmanager
+    def at_once(self) -> Iterator[sqlite3.Connection]:
+        """What is done inside is done together, or not at all."""
         with self.faults():
             if self._in_the_way is not None:
                 raise self._refused("cannot be written", self._in_the_way)
             self._connection.execute("BEGIN IMMEDIATE")
             try:
-                self._connection.executemany(statement, rows)
+                yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
                 if self._connection.in_transaction:  # a full disk may have ended it already
