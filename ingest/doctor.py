@@ -352,7 +352,7 @@ class _Visit:
         try:
             roots = Roots(self._roots_file).known
         except SourceError as error:
-            yield Finding("folders", str(error), f"delete {self._roots_file} and ingest again")
+            yield Finding("folders", str(error))
             return
         rejected = _Keys()
         if self._rejects_file.exists():

@@ -34,6 +34,7 @@ from scenesearch.rejects import Rejects
 from scenesearch.renamed import follow
 from scenesearch.store.base import (
     CollectionMissing,
+    NoRoom,
     StoreError,
     StoreUnavailable,
     VectorStore,
@@ -222,7 +223,13 @@ def _ingest(
         if rejects is not None:
             forget_moved(rejects, places)
         sweep(store, library, journal, thumbnails_dir)
-        store.optimize(collection)
+        try:
+            store.optimize(collection)
+        except NoRoom as error:  # all is written, and found by a slower search
+            report.kept.append(
+                f"{library} is complete, but not prepared for fast search: {error}; make room and "
+                "run the same command again"
+            )
     report.seconds = time.perf_counter() - started
     return report
 

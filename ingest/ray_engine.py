@@ -15,6 +15,8 @@ import logging
 import math
 import os
 import pickle
+import signal
+import threading
 from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -202,7 +204,18 @@ class RayEngine:
         here: dict[str, Any] = {} if "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
         if here and self._workers:
             here["num_cpus"] = self._workers
-        ray.init(log_to_driver=False, logging_level="error", **here)
+        before = signal.getsignal(signal.SIGTERM)
+        try:
+            ray.init(log_to_driver=False, logging_level="error", **here)
+        except Exception as error:  # of no common base: time-outs, sockets, its own, a gRPC's
+            where = os.environ.get("RAY_ADDRESS", "on this machine")
+            raise RayError(
+                f"Ray could not be started or joined ({where}): {first_line(error)}"
+            ) from error
+        finally:
+            # It takes SIGTERM for itself, and would end the run with nothing kept or said.
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, before)
         return True
 
 

@@ -60,7 +60,10 @@ class Roots:
                 saved = json.loads(file.read_text(encoding="utf-8"))
                 self._prefixes = {str(root): str(prefix) for root, prefix in saved.items()}
             except (ValueError, AttributeError):
-                raise SourceError(f"{file} is damaged: expected a JSON object") from None
+                raise SourceError(
+                    f"{file} is damaged: expected a JSON object; copy it elsewhere, then delete it "
+                    "and ingest the library's folders again"
+                ) from None
 
     @property
     def folder(self) -> Path | None:

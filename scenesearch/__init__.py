@@ -1,6 +1,6 @@
 """Describe a scene in words, get the photographs that show it."""
 
-from typing import TYPE_CHECKING
+TYPE_CHECKING = False  # importing typing takes a moment in which Ctrl-C is not heard yet
 
 if TYPE_CHECKING:
     from scenesearch.notebook import Library

@@ -1,12 +1,8 @@
 """The `scenesearch` command: results on stdout, progress and messages on stderr.
 
-Its commands are in `scenesearch.commands`; applications and libraries are imported inside them, so
-that each starts fast.
+It begins in `scenesearch.start`. Its commands are in `scenesearch.commands`; applications and
+libraries are imported inside them, so that each starts fast.
 """
-
-import os
-import sys
-from typing import NoReturn
 
 import typer
 
@@ -27,8 +23,7 @@ from scenesearch.commands.search import SearchCommand, search
 from scenesearch.commands.status import status
 from scenesearch.commands.train import train
 from scenesearch.commands.ui import ui
-from scenesearch.console import FOUND, INTERRUPTED, fail
-from scenesearch.errors import SceneSearchError
+from scenesearch.start import main
 
 app = typer.Typer(
     help="Describe a scene in words, get the photographs that show it.\n\n"
@@ -59,32 +54,5 @@ app.add_typer(models_app, name="models")
 app.add_typer(config_app, name="config")
 
 
-def main() -> NoReturn:
-    """Run the command line; a user's mistake is one sentence on stderr and exit status 2."""
-    try:
-        app()
-    except SceneSearchError as error:
-        fail(f"{error}{_hint(error)}")
-    except KeyboardInterrupt:
-        fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone; there is nobody to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(FOUND)
-    except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        fail(f"{where}{error.strerror or error}")
-    sys.exit(FOUND)
-
-
-def _hint(error: SceneSearchError) -> str:
-    """What to do about it, where the error's own layer cannot know the command."""
-    from scenesearch.store.base import CollectionMissing
-
-    if isinstance(error, CollectionMissing) and not error.meant:
-        return "; `scenesearch ingest PATH --library NAME` makes a library"
-    return ""
-
-
 if __name__ == "__main__":
-    main()
+    main(app)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from scenesearch import logs
+from scenesearch import logs, stopping
 
 if TYPE_CHECKING:
     from scenesearch.settings import Settings
 
-FOUND, NOTHING, FAILED, INTERRUPTED = 0, 1, 2, 130
+FOUND, NOTHING, FAILED = 0, 1, 2
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
@@ -90,6 +90,12 @@ def say(message: str, *, level: int = logging.INFO) -> None:
         logs.log_message(printable(message), level)
     else:
         typer.echo(f"scenesearch: {printable(message)}", err=True)
+
+
+def interrupted(message: str = "interrupted") -> NoReturn:
+    """Say that a signal ended the command, and exit as `scenesearch.stopping` has it."""
+    stopping.tell()
+    fail(message, stopping.status())
 
 
 def fail(message: str, status: int = FAILED) -> NoReturn:

@@ -9,22 +9,20 @@ reads. Several processes may write at once.
 
 import csv
 import json
-import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from typing import Any
 
+from scenesearch.database import Database
 from scenesearch.datasets.task import CROWD, MARKED, TRAIN_FOLDER, TRAIN_PAIRS
 from scenesearch.errors import SceneSearchError
 from scenesearch.formats import SUFFIXES
 from scenesearch.originals import OriginalError, original_of
-from scenesearch.private import private_file, private_folder
 
 FILE_NAME = "feedback.sqlite"
-
-_BUSY_S = 30.0  # how long one process waits while another writes
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS marks (
@@ -75,42 +73,32 @@ class Feedback:
     """The table, made when missing; usable from several threads one after the other."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        with self._faults():
-            private_folder(file.parent)
-            self._table = sqlite3.connect(
-                private_file(file), timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
-            self._table.execute("PRAGMA journal_mode = WAL")  # readers never wait
-            self._table.execute(_SCHEMA)
+        self._table = Database(file, _SCHEMA, what="feedback", error=FeedbackError)
 
     def mark(self, text: str, image_ids: Iterable[str], *, right: bool) -> int:
         """Keep that these pictures are right, or wrong, for the text; how many were given."""
         text = _checked(text)
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         rows = [(text, image_id, int(right), now) for image_id in image_ids]
-        with self._faults():
-            self._table.executemany("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", rows)
+        self._write("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", rows)
         return len(rows)
 
     def take_over(self, marks: Iterable[Mark]) -> int:
         """Keep marks of elsewhere where nothing is said yet of text and picture; how many."""
         before = self.count()
         rows = [(_checked(m.text), m.image_id, int(m.right), m.marked) for m in marks]
-        with self._faults():
-            self._table.executemany("INSERT OR IGNORE INTO marks VALUES (?, ?, ?, ?)", rows)
+        self._write("INSERT OR IGNORE INTO marks VALUES (?, ?, ?, ?)", rows)
         return self.count() - before
 
     def forget(self, text: str, image_ids: Iterable[str] | None = None) -> int:
         """Take back what was said of these pictures, or of all, for the text; how many went."""
         text = _checked(text)
         before = self.count()
-        with self._faults():
-            if image_ids is None:
-                self._table.execute("DELETE FROM marks WHERE text = ?", (text,))
-            else:
-                rows = [(text, image_id) for image_id in image_ids]
-                self._table.executemany("DELETE FROM marks WHERE text = ? AND image_id = ?", rows)
+        if image_ids is None:
+            self._write("DELETE FROM marks WHERE text = ?", [(text,)])
+        else:
+            rows = [(text, image_id) for image_id in image_ids]
+            self._write("DELETE FROM marks WHERE text = ? AND image_id = ?", rows)
         return before - self.count()
 
     def rename(
@@ -121,68 +109,59 @@ class Feedback:
         All at once, so that names may be exchanged; of two marks that become one, the later counts.
         What was done last under the same `once` is not done again.
         """
-        with self._faults(), self._at_once():
-            (done,) = self._table.execute("PRAGMA user_version").fetchone()
+        with _unicode(), self._table.at_once() as connection:
+            (done,) = connection.execute("PRAGMA user_version").fetchone()
             if done == once:
                 return
-            rows = self._table.execute("SELECT * FROM marks").fetchall()
+            rows = connection.execute("SELECT * FROM marks").fetchall()
             after = {row: (text_of(row[0]), renames.get(row[1], row[1]), *row[2:]) for row in rows}
             moved = {row: new for row, new in after.items() if row != new}
-            self._table.executemany(
+            connection.executemany(
                 "DELETE FROM marks WHERE text = ? AND image_id = ?", [row[:2] for row in moved]
             )
-            self._table.executemany(
+            connection.executemany(
                 "INSERT INTO marks VALUES (?, ?, ?, ?) ON CONFLICT (text, image_id) DO UPDATE "
                 "SET is_right = excluded.is_right, marked = excluded.marked "
                 "WHERE excluded.marked > marked",
                 list(moved.values()),
             )
-            self._table.execute(f"PRAGMA user_version = {once:d}")
+            connection.execute(f"PRAGMA user_version = {once:d}")
 
     def of(self, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The image ids marked right, and those marked wrong, for the text; each sorted."""
-        with self._faults():
-            rows = self._table.execute(
-                "SELECT image_id, is_right FROM marks WHERE text = ? ORDER BY image_id",
-                (_checked(text),),
-            ).fetchall()
+        rows = self._select(
+            "SELECT image_id, is_right FROM marks WHERE text = ? ORDER BY image_id",
+            (_checked(text),),
+        )
         return tuple(i for i, right in rows if right), tuple(i for i, right in rows if not right)
 
     def all(self) -> list[Mark]:
         """Every mark, by text and image id."""
-        with self._faults():
-            rows = self._table.execute("SELECT * FROM marks ORDER BY text, image_id").fetchall()
+        rows = self._select("SELECT * FROM marks ORDER BY text, image_id")
         return [Mark(text, image_id, bool(right), marked) for text, image_id, right, marked in rows]
 
     def count(self) -> int:
-        with self._faults():
-            (number,) = self._table.execute("SELECT count(*) FROM marks").fetchone()
+        ((number,),) = self._select("SELECT count(*) FROM marks")
         return int(number)
 
     def close(self) -> None:
         self._table.close()
 
-    @contextmanager
-    def _at_once(self) -> Iterator[None]:
-        self._table.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._table.execute("ROLLBACK")
-            raise
-        self._table.execute("COMMIT")
+    def _select(self, query: str, values: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+        with _unicode():
+            return list(self._table.select(query, values))
 
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except UnicodeEncodeError:
-            raise FeedbackError("a text or an image id is not valid Unicode") from None
-        except sqlite3.DatabaseError as error:
-            hint = "" if isinstance(error, sqlite3.OperationalError) else "; move it away"
-            raise FeedbackError(
-                f"the feedback in {self._file} cannot be used: {error}{hint}"
-            ) from None
+    def _write(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        with _unicode():
+            self._table.write(statement, rows)
+
+
+@contextmanager
+def _unicode() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeEncodeError:
+        raise FeedbackError("a text or an image id is not valid Unicode") from None
 
 
 def _checked(text: str) -> str:

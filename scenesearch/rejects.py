@@ -8,21 +8,16 @@ Several processes may write at once.
 """
 
 import json
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from scenesearch.database import Database
 from scenesearch.errors import SceneSearchError
-from scenesearch.private import private_file, private_folder
 
 FILE_NAME = "rejects.sqlite"
-
-# How long one process waits while another writes.
-_BUSY_S = 30.0
 
 # Fewer than SQLite's limit of parameters in one statement.
 _PARAMETERS = 500
@@ -108,16 +103,8 @@ class Rejects:
     """The table, made when missing; usable from several threads one after the other."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file
-        with self._faults():
-            private_folder(file.parent)
-            self._table = sqlite3.connect(
-                private_file(file), timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
-            # Readers never wait, and a row costs no sync: one lost with the power is tried again.
-            self._table.execute("PRAGMA journal_mode = WAL")
-            self._table.execute("PRAGMA synchronous = NORMAL")
-            self._table.execute(_SCHEMA)
+        # A row that is lost with the power is tried again.
+        self._table = Database(file, _SCHEMA, what="rejects", error=RejectsError, synced=False)
 
     def add(self, rejects: Iterable[Reject]) -> None:
         """Write each as tried once more, now."""
@@ -137,8 +124,7 @@ class Rejects:
             for reject in rejects
         ]
         if rows:
-            with self._faults(), self._at_once():
-                self._table.executemany(_WRITE, rows)
+            self._table.write(_WRITE, rows)
 
     def of(self, paths: Sequence[str]) -> dict[str, Reject]:
         """Those of these paths that are in the table."""
@@ -165,16 +151,14 @@ class Rejects:
         )
 
     def count(self) -> int:
-        with self._faults():
-            (number,) = self._table.execute("SELECT count(*) FROM rejects").fetchone()
+        ((number,),) = self._table.select("SELECT count(*) FROM rejects")
         return int(number)
 
     def forget(self, paths: Iterable[str]) -> None:
         """Take these out: their pictures are written, or gone for good."""
         rows = [(path,) for path in paths]
         if rows:
-            with self._faults(), self._at_once():
-                self._table.executemany("DELETE FROM rejects WHERE path = ?", rows)
+            self._table.write("DELETE FROM rejects WHERE path = ?", rows)
 
     def forget_sources(self, begins: Sequence[str], *, but: Iterable[str]) -> None:
         """Take out rows and folders whose path begins so, `but` those: they were mended."""
@@ -191,33 +175,9 @@ class Rejects:
         self._table.close()
 
     def _select(self, clause: str, values: Sequence[Any] = ()) -> Iterator[Reject]:
-        with self._faults():
-            yield from map(
-                _reject,
-                self._table.execute(f"SELECT {_COLUMNS} FROM rejects {clause}", values),  # noqa: S608
-            )
-
-    @contextmanager
-    def _at_once(self) -> Iterator[None]:
-        self._table.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._table.execute("ROLLBACK")
-            raise
-        self._table.execute("COMMIT")
-
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            hint = (
-                "" if isinstance(error, sqlite3.OperationalError) else "; delete it to start anew"
-            )
-            raise RejectsError(
-                f"the rejects in {self._file} cannot be used: {error}{hint}"
-            ) from None
+        rows = self._table.select(f"SELECT {_COLUMNS} FROM rejects {clause}", values)  # noqa: S608
+        with self._table.faults():
+            yield from map(_reject, rows)
 
 
 def read_rejects(file: Path) -> list[Reject]:

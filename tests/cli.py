@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scenesearch.cli import main
+from scenesearch.start import run
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class CommandLine:
         self._monkeypatch.setattr("sys.argv", ["scenesearch", *map(str, words)])
         self._capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            main()
+            run()
         captured = self._capsys.readouterr()
         code = ended.value.code
         return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)

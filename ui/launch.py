@@ -9,12 +9,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from scenesearch import logs, metrics
+from scenesearch import logs, metrics, stopping
 from scenesearch.errors import SceneSearchError
 from scenesearch.events import LOGGER
 from scenesearch.settings import Settings
+
+# How long the pictures that a background ingest has in hand may take at the end.
+_LAST_PICTURES_S = 10.0
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -38,7 +42,7 @@ class PageError(SceneSearchError):
 
 
 def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | None = None) -> int:
-    """Serve the page until Ctrl-C or SIGTERM; returns the exit status.
+    """Serve the page until Ctrl-C, SIGTERM or SIGHUP; returns the exit status.
 
     It runs in this process, with the settings of the environment and, where given, another
     library; metrics are served beside it where the settings give an address. Raises PageError
@@ -73,27 +77,39 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
             threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
             served.run(config=options)
     except KeyboardInterrupt:
-        pass
+        _end_work()
     finally:
         if close is not None:
             close()
-    return 0
+    return stopping.status()
+
+
+def _end_work() -> None:
+    """What is at work in the background ends as it does when it is cancelled."""
+    from ui import resources
+
+    jobs = resources.jobs()
+    if jobs.current is not None:
+        jobs.current.cancel()
+        jobs.wait(_LAST_PICTURES_S)
 
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the page as Ctrl-C does: the server, which knows the first alone,
-    raises it again after it has closed."""
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, signal.default_int_handler)}
-    if hasattr(signal, "SIGHUP"):
-        before[signal.SIGHUP] = signal.signal(
-            signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM)
-        )
+    """The server closes at SIGINT and SIGTERM and raises them again afterwards; SIGHUP, which it
+    does not know, is passed on to it as SIGTERM."""
+    stopping.listen(lambda: signal.raise_signal(signal.SIGTERM))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        stopping.listen()
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    stopping.note(number)
+    raise KeyboardInterrupt
 
 
 def _hear_others() -> None:

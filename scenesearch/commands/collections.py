@@ -24,10 +24,10 @@ from scenesearch.commands.evaluate import (
     say_some,
 )
 from scenesearch.console import (
-    INTERRUPTED,
     NOTHING,
     JsonOption,
     fail,
+    interrupted,
     print_json,
     printable,
     progress_bar,
@@ -115,7 +115,7 @@ def build(
     else:
         print_build_report(report)
     if report.interrupted:
-        fail("interrupted; run the same command again to continue", INTERRUPTED)
+        interrupted("interrupted; run the same command again to continue")
 
 
 def live_image_fingerprint(settings: "Settings", store: "VectorStore", library: str) -> str:

@@ -14,8 +14,7 @@ from scenesearch.commands.evaluate import print_evaluation, read_queries, run_ev
 from scenesearch.commands.ingest import print_ingest_report, run_ingest
 from scenesearch.commands.search import print_hits, write_sheet
 from scenesearch.console import (
-    INTERRUPTED,
-    fail,
+    interrupted,
     progress_bar,
     read_settings,
 )
@@ -51,7 +50,7 @@ def demo(
         report = run_ingest(find_sources([folder], roots=roots), "demo", loaded, store, settings)
         print_ingest_report(report)
         if report.interrupted:
-            fail("interrupted; run the same command again to continue", INTERRUPTED)
+            interrupted("interrupted; run the same command again to continue")
         queries = read_queries(drawn.test_queries, [])
         evaluation = run_evaluation(queries, loaded, store, "demo")
         print_evaluation(evaluation)

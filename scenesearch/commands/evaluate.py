@@ -24,10 +24,10 @@ from scenesearch.commands.common import (
 )
 from scenesearch.commands.ingest import run_ingest
 from scenesearch.console import (
-    INTERRUPTED,
     NOTHING,
     JsonOption,
     fail,
+    interrupted,
     print_json,
     printable,
     progress_bar,
@@ -382,7 +382,7 @@ def _gallery(
         sources = find_sources([images], roots=Roots())
         report = run_ingest(sources, "evaluation", loaded, store, settings, keep_thumbnails=False)
         if report.interrupted:
-            fail("interrupted", INTERRUPTED)
+            interrupted()
         if not report.collection:
             why = "".join(f" ({one.path}: {one.reason})" for one in report.rejects[:1])
             fail(f"{images} holds no picture that can be used{why}")

@@ -18,10 +18,10 @@ from scenesearch.commands.common import (
     open_store,
 )
 from scenesearch.console import (
-    INTERRUPTED,
     NOTHING,
     JsonOption,
     fail,
+    interrupted,
     print_json,
     progress_bar,
     read_settings,
@@ -164,7 +164,7 @@ def ingest(
         print_ingest_report(report)
     end_unmade(report, folder, options.shard)
     if report.interrupted:
-        fail("interrupted; run the same command again to continue", INTERRUPTED)
+        interrupted("interrupted; run the same command again to continue")
 
 
 def end_unmade(report: "IngestReport", folder: "NewFolder", shard: "Shard") -> None:

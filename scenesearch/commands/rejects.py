@@ -19,9 +19,9 @@ from scenesearch.commands.common import (
 )
 from scenesearch.commands.ingest import ingest_options, print_ingest_report, run_ingest
 from scenesearch.console import (
-    INTERRUPTED,
     JsonOption,
     fail,
+    interrupted,
     print_json,
     printable,
     read_settings,
@@ -113,7 +113,7 @@ def _retry(
     else:
         print_ingest_report(report)
     if report.interrupted:
-        fail("interrupted; run the same command again to continue", INTERRUPTED)
+        interrupted("interrupted; run the same command again to continue")
 
 
 def _export(rejects: "Sequence[Reject]", file: Path) -> None:

@@ -36,7 +36,9 @@ def status(
     name = chosen_library(library, named, settings.library)
     report: dict[str, Any] = {"library": name, "problems": []}
     code = _examine_store(settings, name, report)
-    report["rejects"] = _rejects(settings, name)
+    report["rejects"] = _rejects(settings, name, report)
+    if report["rejects"] is None:
+        code = max(code, NOTHING)
     report["disk"] = _disk(settings.data_dir)
     if report["disk"]["free_bytes"] < least_free * 1e9:
         report["problems"].append(
@@ -94,10 +96,15 @@ def _examine_library(
         report["problems"].append(str(error))
 
 
-def _rejects(settings: "Settings", library: str) -> int:
-    from scenesearch.rejects import FILE_NAME, read_rejects
+def _rejects(settings: "Settings", library: str, report: dict[str, Any]) -> int | None:
+    """How many; None where their table cannot be used, which keeps nobody from searching."""
+    from scenesearch.rejects import FILE_NAME, RejectsError, read_rejects
 
-    return len(read_rejects(settings.library_dir(library) / FILE_NAME))
+    try:
+        return len(read_rejects(settings.library_dir(library) / FILE_NAME))
+    except RejectsError as error:
+        report["problems"].append(str(error))
+        return None
 
 
 def _disk(data_dir: "Path") -> dict[str, Any]:
@@ -127,7 +134,7 @@ def _print(report: dict[str, Any]) -> None:
         "collection": report["collection"] or "none",
         "pictures": "unknown" if report["pictures"] is None else report["pictures"],
         "encoder": encoder["name"] if encoder else "unknown",
-        "rejects": report["rejects"],
+        "rejects": "unknown" if report["rejects"] is None else report["rejects"],
         "disk": f"{disk['free_bytes'] / 1e9:.1f} of {disk['total_bytes'] / 1e9:.1f} GB free at "
         f"{disk['folder']}",
         "versions": ", ".join(

@@ -1,11 +1,10 @@
 """`scenesearch ingest --watch`: folders and a library kept alike until Ctrl-C."""
 
-import signal
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenesearch import logs
+from scenesearch import logs, stopping
 from scenesearch.commands.common import Meter
 from scenesearch.commands.ingest import its_turn, rejects_of, remember, shown_by, tell
 from scenesearch.console import fail, progress_bar, say
@@ -42,14 +41,7 @@ def run_watch(
     remember(settings, encoder)
     logs.configure(settings, service=True)
     own, stop = settings.library_dir(library), threading.Event()
-
-    def end(*_: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt  # asked twice: at once
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
+    stopping.listen(stop.set)  # asked twice: at once
     with its_turn(settings, library, options.shard), rejects_of(own) as rejects:
         watched = Watched(
             folders=folders,
@@ -78,5 +70,6 @@ def run_watch(
                 f"{report.written} written, {report.removed} removed, {report.moved} moved, "
                 f"{report.rejected} rejected"
             )
+    stopping.tell()  # to be stopped is how it ends
     total.interrupted = False
     return total

@@ -21,6 +21,10 @@ class EncoderError(SceneSearchError):
     """The encoder cannot be used; the message is one sentence for the user."""
 
 
+class EncoderUnreadable(EncoderError):  # noqa: N818 - reads as what it is
+    """Its files may be in order, but memory, a permission or the disk is in the way."""
+
+
 @dataclass(frozen=True)
 class EncoderInfo:
     """An encoder's identity and its declared preprocessing.

@@ -17,7 +17,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from scenesearch.encoder.base import EncoderError, EncoderInfo, Interpolation, Padding, Resize
+from scenesearch.encoder.base import (
+    EncoderError,
+    EncoderInfo,
+    EncoderUnreadable,
+    Interpolation,
+    Padding,
+    Resize,
+)
+from scenesearch.errors import first_line, obstacle
 
 SIDES = ("image", "text")
 PARTS = ("image.onnx", "text.onnx", "tokenizer.json")  # as this project writes them
@@ -77,6 +85,8 @@ def read_encoder_info(folder: Path) -> EncoderInfo:
         manifest = _Manifest.model_validate_json(manifest_path.read_bytes())
     except FileNotFoundError:
         raise EncoderError(f"{folder} is not an encoder folder: it has no encoder.json") from None
+    except OSError as error:
+        raise unreadable(manifest_path, error) from None
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
@@ -86,11 +96,15 @@ def read_encoder_info(folder: Path) -> EncoderInfo:
         path, declared = folder / part, manifest.files.get(part)
         if declared is None:
             raise EncoderError(f"{manifest_path} does not declare {part} under 'files'")
-        if not path.is_file():
+        try:
+            size = path.stat().st_size if path.is_file() else None
+        except OSError as error:
+            raise unreadable(path, error) from None
+        if size is None:
             raise EncoderError(f"encoder {manifest.name} is incomplete: {path} is missing")
-        if path.stat().st_size != declared.bytes:
+        if size != declared.bytes:
             raise EncoderError(
-                f"encoder {manifest.name} is damaged: {path} has {path.stat().st_size} bytes, "
+                f"encoder {manifest.name} is damaged: {path} has {size} bytes, "
                 f"encoder.json says {declared.bytes}"
             )
     return EncoderInfo(
@@ -121,12 +135,20 @@ def verify_encoder(folder: Path) -> None:
     info = read_encoder_info(folder)
     declared = json.loads((folder / "encoder.json").read_bytes())["files"]
     for part in info.parts:
-        with (folder / part).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with (folder / part).open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise unreadable(folder / part, error) from None
         if digest != declared[part]["sha256"]:
             raise EncoderError(
                 f"encoder {info.name} is damaged: {folder / part} does not have its declared hash"
             )
+
+
+def unreadable(path: Path, error: BaseException) -> EncoderUnreadable:
+    """For a file that something stands before, as `obstacle` says."""
+    return EncoderUnreadable(f"{path} cannot be read: {obstacle(error) or first_line(error)}")
 
 
 def _parts(manifest: _Manifest) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from scenesearch.encoder.base import EncoderError
+from scenesearch.encoder.folder import unreadable
+from scenesearch.errors import MEMORY, obstacle
 
 Device = Literal["cpu", "cuda"]
 
@@ -53,13 +55,20 @@ class _OnnxRuntime:
                 path, options, providers=[_PROVIDERS[device]]
             )
         except Exception as error:  # onnxruntime's own exceptions share no public base
+            if obstacle(error):
+                raise unreadable(path, error) from None
             reason = str(error).splitlines()[0]
             raise EncoderError(f"{path} is not a usable ONNX graph: {reason}") from None
         self.inputs = frozenset(value.name for value in self._session.get_inputs())
         self.outputs = frozenset(value.name for value in self._session.get_outputs())
 
     def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        (values,) = self._session.run([output], feed)
+        try:
+            (values,) = self._session.run([output], feed)
+        except Exception as error:  # as above
+            if obstacle(error) == MEMORY:
+                raise MemoryError(str(error).splitlines()[0]) from None
+            raise
         found: NDArray[np.float32] = values
         return found
 
@@ -77,6 +86,8 @@ class _OpenVino:
                 path, "CPU", {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
             )
         except Exception as error:  # OpenVINO raises RuntimeError and bare ones of its own
+            if obstacle(error):
+                raise unreadable(path, error) from None
             reason = str(error).strip().splitlines()[-1]
             raise EncoderError(f"{path} is not a usable OpenVINO graph: {reason}") from None
         self.inputs = frozenset(value.any_name for value in self._model.inputs)

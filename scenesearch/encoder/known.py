@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from scenesearch.encoder.base import EncoderError, EncoderInfo
-from scenesearch.encoder.folder import read_encoder_info
+from scenesearch.encoder.base import EncoderError, EncoderInfo, EncoderUnreadable
+from scenesearch.encoder.folder import read_encoder_info, unreadable
 from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
 from scenesearch.images import atomic_writer
 from scenesearch.private import private_folder
@@ -44,12 +44,17 @@ def find_by_fingerprint(
     or remembered folder has it.
     """
     remembered = _read(file).get(fingerprint) if file else None
+    in_the_way: EncoderUnreadable | None = None
     for folder in _candidates(name, default, remembered, shelf):
         try:
             if read_encoder_info(folder).fingerprint == fingerprint:
                 return folder
+        except EncoderUnreadable as error:  # this may be the one
+            in_the_way = in_the_way or error
         except EncoderError:  # a broken one is not the one
             continue
+    if in_the_way is not None:
+        raise in_the_way
     last = f", nor in {remembered} any longer" if remembered else ""
     raise EncoderError(
         f"encoder {name} ({fingerprint[:8]}) is not on this machine: no bundled or shelved encoder "
@@ -77,8 +82,12 @@ def _read(file: Path) -> dict[str, str]:
         known = json.loads(file.read_bytes())
     except FileNotFoundError:
         return {}
+    except OSError as error:
+        raise unreadable(file, error) from None
     except ValueError:
         known = None
     if not isinstance(known, dict):
-        raise EncoderError(f"{file} is damaged: expected a JSON object; delete it")
+        raise EncoderError(
+            f"{file} is damaged: expected a JSON object; copy it elsewhere, then delete it"
+        )
     return {str(key): str(value) for key, value in known.items()}

@@ -13,8 +13,9 @@ from PIL import Image
 from tokenizers import Encoding, Tokenizer
 
 from scenesearch.encoder.base import EncoderError, EncoderInfo
-from scenesearch.encoder.folder import read_encoder_info
+from scenesearch.encoder.folder import read_encoder_info, unreadable
 from scenesearch.encoder.graphs import Device, Graph, open_graph
+from scenesearch.errors import obstacle
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n+")
 _MOST_TOKENS_A_CHARACTER = 4  # byte-level vocabularies; UTF-8 has at most four bytes
@@ -218,6 +219,8 @@ class OnnxEncoder:
         try:
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises bare Exception
+            if obstacle(error):
+                raise unreadable(path, error) from None
             raise EncoderError(f"{path} is not a usable tokenizer: {error}") from None
         tokenizer.enable_truncation(self._info.context_length)
         # To the longest of the batch: the same vectors as to the context length, where a mask hides

@@ -60,6 +60,10 @@ class CollectionUnfinished(StoreError):  # noqa: N818
         self.library = library
 
 
+class NoRoom(StoreUnavailable):
+    """The disk has too little room for what was to be written; nothing of it was."""
+
+
 class EncoderMismatch(StoreError):  # noqa: N818
     """The collection holds another encoder's vectors."""
 

@@ -51,6 +51,7 @@ Through this class, 13 indexed fields and whole payloads, p50 / p95 in ms, recal
 
 import importlib.metadata
 import shutil
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -63,13 +64,14 @@ import numpy as np
 import qdrant_edge as engine
 from numpy.typing import NDArray
 
-from scenesearch.private import private_folder
-from scenesearch.store import ranking
+from scenesearch.errors import FULL, UNWRITABLE, obstacle
+from scenesearch.store import edge_room, ranking
 from scenesearch.store.base import (
     RESCORED,
     CollectionSpec,
     IndexBusy,
     Leftover,
+    NoRoom,
     Penalty,
     Point,
     ScoredPoint,
@@ -80,7 +82,8 @@ from scenesearch.store.base import (
 )
 from scenesearch.store.conditions import facet_field, new_fields
 from scenesearch.store.edge_build import build_shard, load_shard
-from scenesearch.store.edge_files import EdgeFiles
+from scenesearch.store.edge_copy import copied, nobody_writing
+from scenesearch.store.edge_files import EdgeFiles, read_all
 from scenesearch.store.edge_filter import as_filter, index_of
 from scenesearch.store.edge_lock import Held, HolderLock, command_words
 from scenesearch.store.fields import PayloadField
@@ -99,9 +102,6 @@ from scenesearch.store.words import POOL, RRF_K, WORDS, Fusion, Words, words_ask
 
 # Points per engine operation: 2 MB of 512-d vectors, one entry of the write-ahead log.
 _BATCH = 1000
-
-# The engine makes files of 32 MB for its log and each kind of data, several at a time.
-_ROOM_BYTES = 256 * 2**20
 
 # Vectors up to this size are scanned as they are.
 _PLAIN_KB = 40_000
@@ -124,12 +124,24 @@ _EXACT = engine.SearchParams(exact=True)
 
 @dataclass(frozen=True)
 class _Open:
-    """A collection this process has open, with the lock that says so."""
+    """A collection this process has open, with the lock that says so.
+
+    Where it cannot be written there is a copy in the place of a lock, and what is in the way.
+    """
 
     name: str
     spec: CollectionSpec
     shard: engine.EdgeShard
-    lock: HolderLock
+    lock: HolderLock | None
+    copy: "tempfile.TemporaryDirectory[str] | None" = None
+    in_the_way: str = ""
+
+    def release(self) -> None:
+        """To be called once, behind the shard's end."""
+        if self.copy is not None:
+            self.copy.cleanup()
+        if self.lock is not None:
+            self.lock.release()
 
 
 class EdgeStore:
@@ -160,7 +172,8 @@ class EdgeStore:
                 self._refuse_taken(name)  # made by another while this one waited
                 workshop = self._files.workshop(name)
                 indexes = {key_path(field.name): index_of(field) for field in spec.fields}
-                build_shard(workshop / "shard", _config(spec), indexes)
+                with self._faults(name):
+                    build_shard(workshop / "shard", _config(spec), indexes)
                 self._files.write_spec(workshop, spec)
                 self._files.publish(workshop, name)
             finally:
@@ -172,6 +185,8 @@ class EdgeStore:
     def add_fields(self, name: str, fields: Sequence[PayloadField]) -> None:
         with self._guard, self._shard(name) as opened:
             added = new_fields(opened.spec, fields)
+            if added:
+                self._check_writable(opened)
             for field in added:
                 index = engine.UpdateOperation.create_field_index(
                     key_path(field.name), index_of(field)
@@ -186,6 +201,7 @@ class EdgeStore:
         self, name: str, *, state: State | None = None, previous: str | None = None
     ) -> CollectionSpec:
         with self._guard, self._shard(name) as opened:
+            self._check_writable(opened)
             spec = opened.spec.changed(state=state, previous=previous)
             self._files.write_spec(self._files.folder(opened.name), spec)
             self._opened[opened.name] = replace(opened, spec=spec)
@@ -200,8 +216,13 @@ class EdgeStore:
                 raise self._files.missing(name)
             opened = self._opened.pop(name, None)
             if opened:
-                opened.shard.close()
-            lock = opened.lock if opened else self._locked(name, self._files.spec(name).library)
+                with self._faults(name):
+                    opened.shard.close()
+                if opened.copy:
+                    opened.copy.cleanup()
+            lock = opened.lock if opened else None
+            if lock is None:
+                lock = self._locked(name, self._files.spec(name).library)
             try:
                 if not self._files.exists(name):  # deleted by another while this one waited
                     raise self._files.missing(name)
@@ -227,7 +248,7 @@ class EdgeStore:
         for start in range(0, len(points), _BATCH):
             batch = points[start : start + _BATCH]
             with self._shard(name) as opened:
-                self._check_room(opened.name)
+                self._check_writable(opened)
                 ids = point_ids((point.image_id for point in batch), opened.spec)
                 payloads = list(map(payload_of, batch))
                 vectors = vectors_of(batch, opened.spec)
@@ -239,6 +260,7 @@ class EdgeStore:
         with self._shard(name) as opened:
             ids: list[engine.PointId] = [*point_ids(image_ids, opened.spec)]
             if ids:
+                self._check_writable(opened)
                 opened.shard.update(engine.UpdateOperation.delete_points(ids))
 
     def retrieve(
@@ -448,12 +470,16 @@ class EdgeStore:
 
     def flush(self, name: str) -> None:
         with self._shard(name) as opened:
-            opened.shard.flush()
+            self._flush(opened)
 
     def optimize(self, name: str) -> None:
         with self._shard(name) as opened:
-            self._check_room(opened.name, beside=self._files.size_bytes(opened.name))
-            large = opened.shard.info().points_count > _GRAPH_FROM
+            count = opened.shard.info().points_count
+            folder = self._files.shard(opened.name)
+            self._check_writable(
+                opened, edge_room.to_optimize(folder, count, opened.spec.dimension)
+            )
+            large = count > _GRAPH_FROM
         if large:
             self._prepare_graph(name)
         with self._shard(name) as opened:
@@ -470,7 +496,8 @@ class EdgeStore:
                 collections |= {at for at, one in self._opened.items() if one.spec.library == name}
             released = False
             for collection in collections & self._opened.keys():
-                if not if_wanted or self._opened[collection].lock.is_wanted():
+                lock = self._opened[collection].lock  # None: there is nothing to let go of
+                if not if_wanted or (lock is not None and lock.is_wanted()):
                     self._shut(self._opened.pop(collection))
                     released = True
             return released
@@ -480,18 +507,13 @@ class EdgeStore:
             found = [Leftover("alias", name) for name in self._files.dangling()]
             for path in self._files.unfinished():
                 name = path.name.partition("-")[2]
-                lock = HolderLock(self._files.lock(name), self._command)
-                with suppress(Held):  # somebody is at work there
-                    lock.acquire(0)
-                    try:
-                        found.append(Leftover("folder", str(path)))
-                        if remove:
-                            shutil.rmtree(path, ignore_errors=True)
-                    finally:
-                        lock.release()
+                with suppress(Held), nobody_writing(self._files.lock(name), 0):
+                    found.append(Leftover("folder", str(path)))
+                    if remove:
+                        shutil.rmtree(path, ignore_errors=True)
             for note in self._files.holders():
-                lock = HolderLock(note.with_name(note.name.replace(".holder.json", ".lock")), "")
-                if lock.is_free():
+                file = note.with_name(note.name.replace(".holder.json", ".lock"))
+                with suppress(Held), nobody_writing(file, 0):
                     found.append(Leftover("lock", str(note)))
                     if remove:
                         note.unlink(missing_ok=True)
@@ -549,17 +571,23 @@ class EdgeStore:
                 graph = _config(opened.spec, edges=16)
                 shard = load_shard(self._files.shard(opened.name), graph)
             except BaseException:
-                opened.lock.release()
+                opened.release()
                 raise
             self._opened[opened.name] = replace(opened, shard=shard)
 
+    def _flush(self, opened: _Open) -> None:
+        """Make safe against power loss what was written; on a full disk it stays in the log."""
+        folder = self._files.shard(opened.name)
+        if opened.copy is None and edge_room.free_bytes(folder) > edge_room.OPENING_BYTES:
+            opened.shard.flush()
+
     def _shut(self, opened: _Open) -> None:
         try:
-            with self._faults(opened.name):
-                opened.shard.flush()
+            with self._disk(opened.name), self._faults(opened.name):
+                self._flush(opened)
                 opened.shard.close()
         finally:
-            opened.lock.release()
+            opened.release()
 
     @contextmanager
     def _shard(self, name: str) -> Iterator[_Open]:
@@ -575,26 +603,66 @@ class EdgeStore:
                 raise StoreError("the store is closed")
             if collection in self._opened:  # another thread was faster
                 return self._opened[collection]
-            lock = self._locked(collection, self._files.spec(collection).library)
-            try:
-                spec = self._files.spec(collection)  # gone or grown while this one waited
-                with self._faults(collection):
-                    shard = load_shard(self._files.shard(collection))
-            except BaseException:
-                lock.release()
-                raise
-            opened = self._opened[collection] = _Open(collection, spec, shard, lock)
+            opened = self._opened[collection] = self._open(collection)
             return opened
 
-    def _check_room(self, collection: str, *, beside: int = 0) -> None:
-        """Raise StoreUnavailable unless the disk has room to write, and for `beside` bytes more.
+    def _open(self, collection: str) -> _Open:
+        """Where it lies, or a copy of it where it cannot be written."""
+        folder = self._files.shard(collection)
+        if edge_room.free_bytes(folder) < edge_room.to_open(folder, folder):
+            return self._open_copy(collection, FULL)
+        try:
+            return self._open_in_place(collection)
+        except (OSError, StoreUnavailable) as error:
+            in_the_way = obstacle(error)
+            if in_the_way not in UNWRITABLE:
+                raise
+            return self._open_copy(collection, in_the_way)
 
-        The engine writes through mapped memory: on a full disk the process would die of SIGBUS.
-        """
-        private_folder(self._files.root)
-        free, needed = shutil.disk_usage(self._files.root).free, _ROOM_BYTES + beside
-        if free < needed:
+    def _open_in_place(self, collection: str) -> _Open:
+        lock = self._locked(collection, self._files.spec(collection).library)
+        try:
+            spec = self._files.spec(collection)  # gone or grown while this one waited
+            with self._faults(collection, opening=True):
+                shard = load_shard(self._files.shard(collection))
+        except BaseException:
+            lock.release()
+            raise
+        return _Open(collection, spec, shard, lock)
+
+    def _open_copy(self, collection: str, in_the_way: str) -> _Open:
+        spec = self._files.spec(collection)
+        try:
+            copy = copied(
+                self._files.shard(collection),
+                self._files.lock(collection),
+                wait_s=self._lock_wait_s,
+                why=in_the_way,
+            )
+        except Held as held:
+            raise _busy(spec.library, held) from None
+        try:
+            with self._faults(collection, opening=True):
+                shard = load_shard(Path(copy.name) / "shard")
+        except BaseException:
+            copy.cleanup()
+            raise
+        return _Open(collection, spec, shard, None, copy, in_the_way)
+
+    def _check_writable(self, opened: _Open, needed: int | None = None) -> None:
+        """Raise StoreUnavailable where it is a copy, or the disk has not so many bytes free."""
+        if opened.copy is not None:
             raise StoreUnavailable(
+                f"cannot write collection {opened.name}: {self._files.root}: {opened.in_the_way}"
+            )
+        self._check_room(opened.name, needed)
+
+    def _check_room(self, collection: str, needed: int | None = None) -> None:
+        """Raise NoRoom unless the disk has so many bytes free, by default enough to write."""
+        free = edge_room.free_bytes(self._files.root)
+        needed = edge_room.to_write(self._files.root) if needed is None else needed
+        if free < needed:
+            raise NoRoom(
                 f"cannot write collection {collection}: the disk of {self._files.root} is full, "
                 f"{free // 2**20} MiB are free and {needed // 2**20} MiB needed"
             )
@@ -608,12 +676,7 @@ class EdgeStore:
         try:
             lock.acquire(self._lock_wait_s)
         except Held as held:
-            who = (
-                f"`{held.holder.command}` (process {held.holder.pid})"
-                if held.holder
-                else "another process"
-            )
-            raise IndexBusy(f"library {library} is in use by {who}; close it or wait") from None
+            raise _busy(library, held) from None
         return lock
 
     @contextmanager
@@ -622,36 +685,56 @@ class EdgeStore:
             yield
         except OSError as error:
             place = error.filename or self._files.root
-            raise StoreUnavailable(
-                f"cannot use {name}: {place}: {error.strerror or error}"
-            ) from error
+            why = obstacle(error) or error.strerror or error
+            raise StoreUnavailable(f"cannot use {name}: {place}: {why}") from error
 
     @contextmanager
-    def _faults(self, collection: str) -> Iterator[None]:
+    def _faults(self, collection: str, *, opening: bool = False) -> Iterator[None]:
         try:
             yield
         except (StoreError, ValueError, TypeError):
             raise
         except Exception as error:
-            raise _translated(collection, error) from error
+            raise self._translated(collection, error, opening) from error
         except BaseException as error:
             # A failed check inside the engine arrives as pyo3's PanicException.
             if type(error).__name__ != "PanicException":
                 raise
-            raise _translated(collection, error) from error
+            raise self._translated(collection, error, opening) from error
+
+    def _translated(self, collection: str, error: BaseException, opening: bool) -> StoreError:
+        """Damaged is only what does not open though every byte of it can be read."""
+        text = " ".join(str(error).split())[:300]
+        if "WouldBlock" in text:  # opened by something that does not know our lock
+            return IndexBusy(f"collection {collection} is in use by another program")
+        folder = self._files.folder(collection)
+        if why := obstacle(error):
+            return StoreUnavailable(f"cannot use collection {collection} in {folder}: {why}")
+        if opening:
+            try:
+                read_all(folder)
+            except OSError as fault:
+                why = obstacle(fault) or fault.strerror or str(fault)
+                return StoreUnavailable(
+                    f"cannot use collection {collection}: {fault.filename or folder}: {why}"
+                )
+            return StoreError(
+                f"collection {collection} is damaged ({text}); copy {folder} elsewhere first, then "
+                "restore a backup, or delete that folder and ingest again"
+            )
+        if type(error).__name__ == "PanicException":
+            return StoreError(
+                f"the engine gave up on collection {collection} ({text}); try again, and where it "
+                f"says so again copy {folder} elsewhere, then restore a backup"
+            )
+        return StoreError(f"collection {collection}: {text}")
 
 
-def _translated(collection: str, error: BaseException) -> StoreError:
-    text = " ".join(str(error).split())
-    if "WouldBlock" in text:  # opened by something that does not know our lock
-        return IndexBusy(f"collection {collection} is in use by another program")
-    if "No space left" in text or "os error 28" in text:
-        return StoreUnavailable(f"cannot write collection {collection}: the disk is full")
-    if "failed to load" in text or type(error).__name__ == "PanicException":
-        return StoreError(
-            f"collection {collection} is damaged ({text[:200]}); delete it and ingest again"
-        )
-    return StoreError(f"collection {collection}: {text[:300]}")
+def _busy(library: str, held: Held) -> IndexBusy:
+    who = (
+        f"`{held.holder.command}` (process {held.holder.pid})" if held.holder else "another process"
+    )
+    return IndexBusy(f"library {library} is in use by {who}; close it or wait")
 
 
 def _config(spec: CollectionSpec, edges: int = 0) -> engine.EdgeConfig:

@@ -15,6 +15,7 @@ import secrets
 import shutil
 from pathlib import Path
 
+from scenesearch.errors import obstacle
 from scenesearch.private import open_private, private_folder
 from scenesearch.store.base import CollectionMissing, CollectionSpec, StoreError, check_name
 
@@ -36,16 +37,8 @@ class EdgeFiles:
         """The folder of a collection's engine."""
         return self.folder(collection) / "shard"
 
-    def size_bytes(self, collection: str) -> int:
-        """What a collection takes of the disk, holes in its files left out."""
-        files = (path for path in self.folder(collection).rglob("*") if path.is_file())
-        return sum(
-            getattr(path.stat(), "st_blocks", 0) * 512 or path.stat().st_size for path in files
-        )
-
     def lock(self, collection: str) -> Path:
-        """The lock file of a collection, its folder made."""
-        private_folder(self._locks)
+        """The lock file of a collection, there or not."""
         return self._locks / f"{check_name(collection)}.lock"
 
     def exists(self, collection: str) -> bool:
@@ -68,7 +61,12 @@ class EdgeFiles:
         except FileNotFoundError:
             raise self.missing(collection) from None
         except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{path} is damaged ({error}); ingest the library again") from error
+            if obstacle(error):
+                raise
+            raise StoreError(
+                f"{path} is damaged ({error}); copy {path.parent} elsewhere first, then delete it "
+                "and restore a backup or ingest the library again"
+            ) from error
 
     def write_spec(self, folder: Path, spec: CollectionSpec) -> None:
         text = json.dumps(spec.to_json(), indent=1, ensure_ascii=False)
@@ -142,8 +140,17 @@ class EdgeFiles:
     def _target(self, alias: str) -> str | None:
         try:
             return check_name((self._aliases / alias / "CURRENT").read_text().strip())
-        except (OSError, ValueError, StoreError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, StoreError):
             return None
+
+
+def read_all(folder: Path) -> None:
+    """Read every file below the folder once; raises the OSError of one that cannot be."""
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                while file.read(2**20):
+                    pass
 
 
 def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:

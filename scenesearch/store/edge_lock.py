@@ -9,13 +9,14 @@ import os
 import re
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from scenesearch.private import FILE_MODE
+from scenesearch.private import FILE_MODE, private_folder
 from scenesearch.store.edge_files import write_atomically
 
 # So often a process that waits says again that it does.
@@ -53,6 +54,7 @@ class HolderLock:
 
     def acquire(self, wait_s: float) -> None:
         """Take the lock within `wait_s`, or raise Held; who has it is told that it is wanted."""
+        private_folder(self._note.parent)
         deadline = time.monotonic() + wait_s
         ask_s = 0.0
         while True:
@@ -62,18 +64,20 @@ class HolderLock:
             except Timeout:
                 if time.monotonic() >= deadline:
                     raise Held(self._holder()) from None
-                self._wanted.touch(mode=FILE_MODE)
+                with suppress(OSError):  # a full disk: the holder is not told
+                    self._wanted.touch(mode=FILE_MODE)
                 ask_s = min(_ASK_AGAIN_S, max(0.0, deadline - time.monotonic()))
-        self._wanted.unlink(missing_ok=True)
+        _remove(self._wanted)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         note = {"pid": os.getpid(), "command": self._command, "since": now}
-        write_atomically(self._note, json.dumps(note), durable=False)
+        with suppress(OSError):  # a full disk: the lock holds without a name
+            write_atomically(self._note, json.dumps(note), durable=False)
 
     def release(self) -> None:
         # The note goes first: after the lock is free it may already be the next holder's.
-        self._note.unlink(missing_ok=True)
+        _remove(self._note)
         # Whoever still waits says so again: one that was killed must not be heard for ever.
-        self._wanted.unlink(missing_ok=True)
+        _remove(self._wanted)
         self._lock.release()
 
     def is_wanted(self) -> bool:
@@ -93,6 +97,11 @@ class HolderLock:
             return Holder(**json.loads(self._note.read_text()))
         except (OSError, ValueError, TypeError):
             return None
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):  # it is not there, or the disk went read-only
+        path.unlink()
 
 
 def command_words() -> str:

@@ -57,6 +57,18 @@ def test_without_its_encoder_it_is_not_ready(
     assert ran.document["encoder"]["here"] is False
 
 
+def test_a_damaged_table_of_rejects_is_a_problem_and_no_more(
+    run: CommandLine, photos: Path, tmp_path: Path
+) -> None:
+    run("ingest", photos)
+    table = tmp_path / "data" / "libraries" / "photos" / "rejects.sqlite"
+    table.write_bytes(b"no database, and long enough to be told" * 40)
+    ran = run("status", "--json")
+    assert ran.status == 1
+    assert (ran.document["pictures"], ran.document["rejects"]) == (6, None)
+    assert "copy it elsewhere" in ran.document["problems"][0]
+
+
 def test_a_server_that_is_away_is_status_2(
     run: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

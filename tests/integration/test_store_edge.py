@@ -242,7 +242,7 @@ def test_a_damaged_shard_is_one_sentence_and_can_be_replaced(root: Path) -> None
     for segment in (root / "collections" / NAME / "shard" / "segments").iterdir():
         (segment / "segment.json").write_text("{")
     store = EdgeStore(root)
-    with pytest.raises(StoreError, match=f"collection {NAME} is damaged .*ingest again"):
+    with pytest.raises(StoreError, match=f"collection {NAME} is damaged .*copy .* elsewhere first"):
         store.count(NAME)
     store.delete_collection(NAME)
     store.create_collection(NAME, SPEC)
@@ -283,7 +283,7 @@ def test_points_survive_a_close_and_a_reopening(root: Path) -> None:
 def test_a_shard_is_the_same_where_no_memory_folder_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge_build, "_MEMORY", tmp_path / "none")
+    monkeypatch.setattr(edge_build, "MEMORY", tmp_path / "none")
     store = EdgeStore(tmp_path / "edge")
     store.create_collection(NAME, SPEC)
     store.upsert(NAME, points("a.jpg"))

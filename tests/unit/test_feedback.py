@@ -67,7 +67,7 @@ def test_feedback_without_a_text_or_a_table_is_one_sentence(tmp_path: Path) -> N
         Feedback(tmp_path / "f.sqlite").mark("  ", ["a.jpg"], right=True)
     broken = tmp_path / "broken.sqlite"
     broken.write_bytes(b"this is no database, and long enough to be told" * 40)
-    with pytest.raises(FeedbackError, match=r"broken\.sqlite cannot be used.*move it away"):
+    with pytest.raises(FeedbackError, match=r"broken\.sqlite cannot be used: damaged"):
         Feedback(broken)
 
 

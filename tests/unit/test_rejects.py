@@ -70,7 +70,10 @@ def test_no_table_is_no_rejects_and_makes_none(file: Path) -> None:
 def test_damaged_table_is_one_sentence(file: Path) -> None:
     file.parent.mkdir()
     file.write_text("this is no database, but long enough to be looked at" * 100)
-    with pytest.raises(RejectsError, match=r"rejects\.sqlite cannot be used: .*delete it"):
+    with pytest.raises(
+        RejectsError,
+        match=r"rejects\.sqlite cannot be used: damaged .*copy it",
+    ):
         read_rejects(file)
 
 
