@@ -93,11 +93,39 @@ def ingest(
             dry_run=True,
         )
     collection = ensure_collection(store, library, encoder)
+    with store.working_on(collection):
+        return _fill(
+            collection,
+            sources,
+            report=IngestReport(library, collection),
+            encoder=encoder,
+            store=store,
+            thumbnails_dir=thumbnails_dir,
+            rejects=rejects,
+            options=options,
+            roots=roots,
+            on_progress=on_progress,
+        )
+
+
+def _fill(
+    collection: str,
+    sources: Sequence[Source],
+    *,
+    report: IngestReport,
+    encoder: Encoder,
+    store: VectorStore,
+    thumbnails_dir: Path | None,
+    rejects: Rejects | None,
+    options: IngestOptions,
+    roots: Sequence[str],
+    on_progress: Callable[[IngestReport], None] | None,
+) -> IngestReport:
+    """Bring everything into the collection that this process alone works on."""
     declare_fields(store, collection, BUILTIN_FIELDS)
     for source in sources:
         store.add_fields(collection, custom_fields(source.fields))
-    total = sum(source.count for source in sources) // options.shard.of
-    report = IngestReport(library, collection, total=total)
+    report.total = sum(source.count for source in sources) // options.shard.of
     started, retried = time.perf_counter(), store.retried
     batch_size = BatchSize(options.batch_size)
     writer = Writer(

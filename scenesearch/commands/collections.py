@@ -306,7 +306,6 @@ def _evaluated(
     folder = saved_evaluations(own) / held.name
     if queries is not None:
         encoder = library_encoder(settings, None, store, held.name)
-        # So that a search in another process waits for a batch of queries at most.
         notes: list[str] = []
         evaluation = run_evaluation(
             read_queries(queries, notes),
@@ -314,7 +313,6 @@ def _evaluated(
             store,
             held.name,
             where=where,
-            on_batch=lambda: store.release(held.name, if_wanted=True),
         )
         say_some(notes)
         save(

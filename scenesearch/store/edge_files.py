@@ -2,7 +2,7 @@
 
     <root>/collections/<name>/collection.json, shard/
     <root>/aliases/<alias>/CURRENT
-    <root>/locks/<name>.lock, <name>.holder.json
+    <root>/locks/<name>.lock, <name>.holder.json, <name>.queue/, and the same of <name>.work
 
 Reading any of it needs no lock. A collection is there once its finished folder has been renamed
 into place; names with a leading dot are work in progress that a crash may leave behind. Locks
@@ -46,6 +46,10 @@ class EdgeFiles:
         """The lock file of a collection, its folder made."""
         self._locks.mkdir(parents=True, exist_ok=True)
         return self._locks / f"{check_name(collection)}.lock"
+
+    def work_lock(self, collection: str) -> Path:
+        """The lock file of whoever changes a collection step by step, its folder made."""
+        return self.lock(collection).with_suffix(".work.lock")
 
     def exists(self, collection: str) -> bool:
         return (self.folder(collection) / "collection.json").is_file()
