@@ -3,7 +3,8 @@
 One process at a time has a collection open, in turns (`scenesearch.store.edge_lock`): who has it
 longer than a turn lets it go between two operations, or when idle, as soon as somebody waits.
 Listing, describing and aliases need no lock. Points are safe against a killed process once
-`upsert` returns, against power loss once `flush` does. No call of the engine releases Python's global lock.
+`upsert` returns, against power loss once `flush` does.
+No call of the engine releases Python's global lock.
 
 Up to 100,000 points search is an exact scan. Ways to do it, 100,000 vectors of 512 dimensions on
 2 cores, 10 nearest (p50; recall@10 against numpy; random unit vectors / 200 clusters):
@@ -229,16 +230,15 @@ class EdgeStore:
         with self._disk(name):
             if not self._files.exists(name):
                 raise self._files.missing(name)
-            with self._alone_with(name):
-                self._let_go({name})
-                lock = self._locked(name, self._files.spec(name).library)
-                try:
-                    if not self._files.exists(name):  # deleted by another while this one waited
-                        raise self._files.missing(name)
-                    with lock.doing("deleting it"):
-                        self._files.remove(name)
-                finally:
-                    lock.release()
+            self._let_go({name})
+            lock = self._locked(name, self._files.spec(name).library)
+            try:
+                if not self._files.exists(name):  # deleted by another while this one waited
+                    raise self._files.missing(name)
+                with self._alone_with(name), lock.doing("deleting it"):
+                    self._files.remove(name)
+            finally:
+                lock.release()
 
     def set_alias(self, alias: str, collection: str) -> None:
         with self._disk(alias):
