@@ -252,7 +252,10 @@ def open_library(
                 file=settings.known_encoders,
             )
         )
-        return Library(settings, name, store, OnnxEncoder(folder, threads=settings.threads))
+        loaded = OnnxEncoder(folder, threads=settings.threads)
+        # A third of a search: others have the library meanwhile.
+        loaded.encode_texts(["warm-up"])
+        return Library(settings, name, store, loaded)
     except BaseException:
         store.close()
         raise

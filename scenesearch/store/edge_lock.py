@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from scenesearch.store.edge_files import write_atomically
 
-# So often a process that waits looks whether it is its turn: what a turn is late by, at most.
+# So often the first in the queue looks whether it is its turn, those behind it more rarely.
 _LOOK_S = 0.02
 # So often it looks at the rest: who has the lock, and whether anybody has.
 _LOOK_ROUND_S = 0.25
@@ -80,7 +80,7 @@ class HolderLock:
         with _ticket(self._queue) as ticket:
             now = began = round_at = moved_at = time.monotonic()
             holder, free_since, told = self._holder(), None, False
-            while not ((ticket is None or ticket.is_first()) and self._try()):
+            while (ahead := ticket.ahead() if ticket else 0) or not self._try():
                 now = time.monotonic()
                 if now - round_at >= _LOOK_ROUND_S:
                     round_at = now
@@ -94,7 +94,7 @@ class HolderLock:
                         on_wait(Held(holder))
                 if now - moved_at >= wait_s:
                     raise Held(holder)
-                time.sleep(_LOOK_S)
+                time.sleep(_LOOK_S * (1 + ahead))
             self._write_note("")  # before the next in the queue looks who has it
 
     def release(self) -> None:
@@ -153,10 +153,12 @@ class _Ticket:
         self._lock = FileLock(self._path, thread_local=False)
         self._lock.acquire()
 
-    def is_first(self) -> bool:
-        """Whether nobody who lives has come before."""
-        before = (path for path in _tickets(self._path.parent) if path.name < self._path.name)
-        return not any(_is_alive(path) for path in before)
+    def ahead(self) -> int:
+        """How many came before, 0 when none of them lives."""
+        before = [path for path in _tickets(self._path.parent) if path.name < self._path.name]
+        while before and not _is_alive(before[0]):
+            del before[0]
+        return len(before)
 
     def leave(self) -> None:
         with suppress(OSError):
