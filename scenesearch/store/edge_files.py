@@ -152,21 +152,19 @@ class EdgeFiles:
             return None
 
 
-def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Replace the file's content; a reader or a crash sees the old text or the new one."""
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
         with temporary.open("x", encoding="utf-8") as file:
             file.write(text)
             file.flush()
-            if durable:
-                os.fsync(file.fileno())
+            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if durable:
-        _sync_folder(path.parent)
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -23,8 +23,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from scenesearch.store.edge_files import write_atomically
-
 # So often the first in the queue looks whether it is its turn, those behind it more rarely.
 _LOOK_S = 0.02
 # So often it looks at the rest: who has the lock, and whether anybody has.
@@ -131,8 +129,8 @@ class HolderLock:
     def _write_note(self, doing: str) -> None:
         now = datetime.now(UTC).isoformat(timespec="seconds")
         note = json.dumps(asdict(Holder(os.getpid(), self._command, now, doing)))
-        with suppress(OSError):
-            write_atomically(self._note, note, durable=False)
+        with suppress(OSError):  # half a note is none, and no temporary file outlives a kill
+            self._note.write_text(note)
 
     def _holder(self) -> Holder | None:
         try:
