@@ -357,7 +357,7 @@ def list_libraries(library: LibraryArgument = None, as_json: JsonOption = False)
     from scenesearch.store.catalog import collections_of, read_catalog
 
     settings = read_settings()
-    with open_store(settings, reading=True) as store:
+    with open_store(settings, reading=True, lock_wait_s=5) as store:
         if library is None:
             catalog = read_catalog(store)
             libraries, foreign = catalog.libraries, catalog.foreign

@@ -101,7 +101,7 @@ def test_eight_loops_and_an_ingest_share_a_library(tmp_path: Path) -> None:
     assert all(loop.returncode == 0 for loop in loops)
     assert max(waits) < 3 * LONGEST_S
     assert max(served) <= 2 * min(served) + 1
-    assert finished or with_crowd >= 2 * SECONDS  # it goes on: two pictures a second at least
+    assert finished or with_crowd >= SECONDS  # it goes on: a picture a second at least
     assert pictures(tmp_path) == 500 + report["written"]
 
 

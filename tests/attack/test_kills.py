@@ -353,8 +353,12 @@ def test_page_that_is_killed_in_the_middle_of_a_job_is_gone_on_with(
         )
         try:
             asyncio.run(click(f"http://127.0.0.1:{port}", "sample"))
-            wait_for(lambda data=data: bool(list(data.glob("edge/collections/photos-*"))))
-            time.sleep(random.uniform(0, 1.5))
+            opened = int(250 * (number + random.random()) / ROUNDS)  # of 300 pictures
+            wait_for(
+                lambda data=data, opened=opened: (  # type: ignore[misc]
+                    len(list(data.glob("libraries/photos/thumbnails/*/*.jpg"))) > opened
+                )
+            )
         finally:
             page.kill()
             page.wait()
