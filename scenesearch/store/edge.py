@@ -134,6 +134,8 @@ _LOOK_S = 0.05
 # So often a store looks whether somebody waits for what it has open and does not use.
 _LISTEN_S = 0.1
 
+# An ingest in a crowd waits at every turn.
+_TELL_AGAIN_S = 60.0
 
 # How long a process at work waits for its next turn.
 _WORK_WAIT_S = 600.0
@@ -185,6 +187,7 @@ class EdgeStore:
         self._doors: dict[str, threading.Lock] = {}  # one thread opens a collection, others wait
         self._listener: threading.Thread | None = None
         self._working: set[str] = set()
+        self._tell_again = 0.0
         self._closed = False
         self.retried = 0  # nothing is between this process and its engine
 
@@ -517,8 +520,15 @@ class EdgeStore:
     def working_on(self, name: str, *, wait_s: float | None = None) -> Iterator[None]:
         with self._disk(name):
             collection = self.resolve(name)
+            library = self._files.spec(collection).library
+        try:
             lock = HolderLock(self._files.work_lock(collection), self._command)
-            self._acquire(lock, self._files.spec(collection).library, "being worked on", wait_s)
+            self._acquire(lock, library, "being worked on", wait_s)
+        except OSError:
+            # On a disk that cannot be written nobody works; who only looks or deletes may, and who
+            # wants to write is told at the first point.
+            yield
+            return
         self._working.add(collection)
         try:
             yield
@@ -722,7 +732,9 @@ class EdgeStore:
             return f"library {what} is {how} by {held}"
 
         def waiting(held: Held) -> None:
-            if self._on_wait is not None:
+            now = time.monotonic()
+            if self._on_wait is not None and now > self._tell_again:
+                self._tell_again = now + _TELL_AGAIN_S
                 self._on_wait(f"{sentence(held)}; waiting")
 
         try:

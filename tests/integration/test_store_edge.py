@@ -434,6 +434,14 @@ def test_two_that_each_want_what_the_other_has_both_get_it(root: Path) -> None:
         own.close()
 
 
+def test_where_no_lock_can_be_made_work_goes_on_without(root: Path) -> None:
+    store = EdgeStore(root)
+    (root / "locks" / f"{NAME}.work.lock").mkdir()  # as on a full disk: no such file can be made
+    with store.working_on(NAME):
+        assert store.count(NAME) == 2
+    store.close()
+
+
 def test_what_another_process_works_on_can_be_read_and_not_deleted(root: Path) -> None:
     worker, other = EdgeStore(root, command="scenesearch ingest"), EdgeStore(root)
     with worker.working_on(NAME):
