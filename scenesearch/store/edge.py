@@ -124,8 +124,10 @@ _SEARCH = engine.SearchParams(
 _EXACT = engine.SearchParams(exact=True)
 
 # How long a collection is kept though others wait: a search is done by then, and an ingest of
-# small pictures has written two batches. Longer where it took longer to open it.
+# small pictures has written two batches. On a machine with other work both take longer, which
+# shows in how long it took to open; a large library is not opened for less either.
 _TURN_S = 0.5
+_TURN_OPENINGS = 2
 
 # So often it is looked whether others wait, once the turn is over: to look takes 0.03 ms, and a
 # search of a small library not much longer.
@@ -681,7 +683,9 @@ class EdgeStore:
         except BaseException:
             lock.release()
             raise
-        opened = _Open(collection, spec, shard, lock, now + max(_TURN_S, now - began))
+        opened = _Open(
+            collection, spec, shard, lock, now + max(_TURN_S, _TURN_OPENINGS * (now - began))
+        )
         with self._guard:
             if self._closed:
                 self._shut(opened)

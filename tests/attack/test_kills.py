@@ -32,7 +32,7 @@ from scenesearch.store.edge import EdgeStore
 from scenesearch.store.edge_build import _copy_sparse
 from tests.tiny_encoder import declare, write_tiny_encoder
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))
 PICTURES, GONE, BROKEN = 150, 30, 5
