@@ -5,7 +5,6 @@ and opened again. It calls `Job.tick` often: there it waits while paused, and en
 by the KeyboardInterrupt that ends an ingest or a build with everything written kept.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,10 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from scenesearch.errors import SceneSearchError
+from scenesearch.events import LOGGER
 
 State = Literal["running", "paused", "stopping", "done", "cancelled", "failed"]
-
-_LOG = logging.getLogger(__name__)
 
 
 class JobBusy(SceneSearchError):  # noqa: N818 - reads as what it is
@@ -137,7 +135,7 @@ def _run(job: Job, work: Callable[[Job], Any], at_end: Callable[[], None]) -> No
     except SceneSearchError as error:
         job.error = str(error)
     except Exception:
-        _LOG.exception("“%s” failed", job.title)
+        LOGGER.exception("“%s” failed", job.title, extra={"event": "page_job"})
         job.error = "an error in the program; the log of the page has its details"
     finally:
         at_end()
