@@ -113,15 +113,28 @@ def build(
     live = store.resolve(library)
     spec = store.describe(live)
     image_fingerprint = spec.image_fingerprint or live_image_fingerprint
+    collection = _target(store, live, spec, encoder)
     report = BuildReport(
         library,
         live,
-        _target(store, live, spec, encoder),
-        total=shared(store, live, lambda: store.count(live), on_wait=on_wait),
+        collection,
+        total=shared(lambda: store.count(live), on_wait=on_wait),
         copies=bool(image_fingerprint) and image_fingerprint == encoder.info.image_fingerprint,
     )
-    started = time.perf_counter()
     run = _Build(encoder, store, options or BuildOptions(), report, on_wait)
+    with store.working_on(collection):
+        return _fill(run, report, store, on_progress)
+
+
+def _fill(
+    run: "_Build",
+    report: BuildReport,
+    store: VectorStore,
+    on_progress: Callable[[BuildReport], None] | None,
+) -> BuildReport:
+    """Bring over what lacks, and complete the collection, which this process alone works on."""
+    started = time.perf_counter()
+    store.record(report.collection, state="building")
     try:
         for number in range(_MOST_PASSES):
             written = report.copied + report.encoded
@@ -134,7 +147,7 @@ def build(
         run.remove_what_is_gone()
     except KeyboardInterrupt:
         report.interrupted = True
-    store.release(live)
+    store.release(report.live)
     store.flush(report.collection)
     if not report.interrupted:
         store.optimize(report.collection)
@@ -150,8 +163,9 @@ def _target(store: VectorStore, live: str, spec: CollectionSpec, encoder: Encode
     declared = (*BUILTIN_FIELDS, *(one for one in spec.fields if one.name not in BUILTIN_NAMES))
     for held in reversed(collections_of(store, spec.library)):
         if held.spec.fingerprint == info.fingerprint and held.role in ("ready", "building"):
-            store.record(held.name, state="building")
-            store.add_fields(held.name, declared)
+            with store.working_on(held.name):
+                store.record(held.name, state="building")
+                store.add_fields(held.name, declared)
             return held.name
     name = next_name(store, spec.library, info.name)
     store.create_collection(name, new_spec(spec.library, info, declared, state="building"))
@@ -194,7 +208,6 @@ class _Build:
                     report.kept += len(page) - len(lacking)
                 done = self._copied(lacking) if report.copies else self._encoded(lacking, pool)
                 for count in done:
-                    self._store.release(report.live, if_wanted=True)
                     report.seen += count if first else 0
                     yield
                 yield
@@ -309,8 +322,6 @@ class _Build:
         """Of the live collection."""
         live = self._report.live
         return shared(
-            self._store,
-            live,
             lambda: self._store.retrieve(live, ids, with_vectors=with_vectors),
             on_wait=self._on_wait,
         )

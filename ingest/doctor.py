@@ -28,7 +28,7 @@ from scenesearch.rejects import FILE_NAME, Rejects
 from scenesearch.store.base import CollectionSpec, IndexBusy, Point, VectorStore
 from scenesearch.store.catalog import Held, collections_of
 from scenesearch.store.fields import BUILTIN_FIELDS, by_name
-from scenesearch.store.pages import OnWait, pages
+from scenesearch.store.pages import OnWait, pages, shared
 
 Level = Literal["wrong", "advice", "mended"]
 
@@ -136,11 +136,19 @@ def examine(
     if live is None:
         return findings
     visit = _Visit(library, store, live, library_dir, mend, remote, max_megapixels)
-    findings += visit.points(on_progress, on_wait)
-    findings += visit.thumbnails([one.name for one in held if one is not live], on_wait)
-    findings += visit.rejects()
-    findings += visit.folders()
-    return findings
+    others = [one.name for one in held if one is not live]
+
+    def compare() -> list[Finding]:
+        # An ingest writes thumbnails before their points: it would be found in the middle of it.
+        with store.working_on(live.name):
+            return [
+                *visit.points(on_progress, on_wait),
+                *visit.thumbnails(others, on_wait),
+                *visit.rejects(),
+                *visit.folders(),
+            ]
+
+    return findings + shared(compare, on_wait=on_wait)
 
 
 def _collections(
@@ -159,7 +167,8 @@ def _collections(
         )
     for one in held:
         if one.role == "building":
-            with suppress(IndexBusy):  # a build is at work
+            # Unless a build is at work.
+            with suppress(IndexBusy), store.working_on(one.name, wait_s=0):
                 count = store.count(one.name)
                 store.release(one.name)
                 yield Finding(

@@ -10,7 +10,7 @@ that was renamed or copied takes the vector of its twin.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -103,13 +103,15 @@ def ingest(
             kept=list(gone.kept),
             dry_run=True,
         )
-    with closing(Journal(journal_file(library_dir, options.shard) if library_dir else None)) as own:
+    kept_in = journal_file(library_dir, options.shard) if library_dir else None
+    with closing(Journal(kept_in)) as journal, ExitStack() as work:
         return _ingest(
             sources,
             library,
             encoder,
             store,
-            own,
+            work,
+            journal,
             library_dir,
             thumbnails_dir,
             rejects,
@@ -123,6 +125,7 @@ def _ingest(
     library: str,
     encoder: Encoder,
     store: VectorStore,
+    work: ExitStack,
     journal: Journal,
     library_dir: Path | None,
     thumbnails_dir: Path | None,
@@ -131,6 +134,7 @@ def _ingest(
     on_progress: Callable[[IngestReport], None] | None,
 ) -> IngestReport:
     def declare(collection: str) -> str:
+        work.enter_context(store.working_on(collection))
         declare_fields(store, collection, BUILTIN_FIELDS)
         for source in sources:
             store.add_fields(collection, custom_fields(source.fields))

@@ -202,8 +202,12 @@ class _Keeper:
             report.removals = sorted(point.image_id for point in points)
             report.removed = len(points)
 
+        def alone() -> None:
+            with watched.store.working_on(watched.library):
+                start()
+
         if watched.library in watched.store.aliases():  # else nothing could be used so far
-            self._in_turn(start)
+            self._in_turn(alone)
 
     def _source(self, files: Sequence[Path]) -> Source | None:
         """The pictures and archives among these files."""
@@ -236,7 +240,7 @@ class _Keeper:
     def _in_turn(self, do: Callable[[], _T]) -> _T:
         """What `do` gives once nobody else has the library, which is let go afterwards."""
         watched = self._watched
-        done = shared(watched.store, watched.library, do, on_wait=self._waiting)
+        done = shared(do, on_wait=self._waiting)
         watched.store.release(watched.library)
         return done
 

@@ -9,6 +9,7 @@ reads. Several processes may write at once.
 
 import csv
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -177,7 +178,8 @@ def export(
     folder: Path,
     scene_of: Callable[[str], str | None],
 ) -> Exported:
-    """Write the marks as a folder in the task's format, which must be new or empty.
+    """Write the marks as a folder in the task's format, which must be new or empty; whatever
+    happens meanwhile, it appears when it is whole.
 
     `paths` are the pictures' originals by image id; those that are no longer in the library are
     left out. `scene_of` gives the scene that a text describes (`scenesearch.query.scene_of`), or
@@ -186,6 +188,25 @@ def export(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FeedbackError(f"{folder} is not empty: export into a new folder")
+    folder = folder.absolute()
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed
+    try:
+        exported = _export(marks, paths, unfinished, scene_of)
+        if folder.exists():
+            folder.rmdir()  # Windows replaces no folder, not even an empty one
+        unfinished.replace(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return exported
+
+
+def _export(
+    marks: Iterable[Mark],
+    paths: Mapping[str, str],
+    folder: Path,
+    scene_of: Callable[[str], str | None],
+) -> Exported:
     texts_left_out: dict[str, str] = {}
     by_scene: dict[str, dict[str, Mark]] = {}  # scene -> image id -> the last word on the two
     for mark in sorted(marks, key=lambda mark: mark.marked):

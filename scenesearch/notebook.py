@@ -206,7 +206,7 @@ class Library:
         return self.searcher.fields
 
     def close(self) -> None:
-        """Let other processes have the library."""
+        """Release the library, which others have had in turns."""
         self._store.close()
 
     def __enter__(self) -> "Library":
@@ -227,7 +227,8 @@ def open_library(
     """The library of that name, by default the setting's, ready to be searched.
 
     `encoder` is a name or folder, by default the one whose vectors the library holds. Raises
-    CollectionMissing without such a library, IndexBusy while another process holds it.
+    CollectionMissing without such a library, IndexBusy when another process keeps it for
+    half a minute.
     """
     settings = settings or Settings()
     name = check_library_name(library or settings.library)
@@ -237,6 +238,7 @@ def open_library(
         qdrant_api_key=settings.reader_key,
         grpc_port=settings.qdrant_grpc_port,
         timeout_s=settings.qdrant_timeout_s,
+        lock_wait_s=30,
     )
     try:
         spec = store.describe(name)
@@ -251,7 +253,10 @@ def open_library(
                 file=settings.known_encoders,
             )
         )
-        return Library(settings, name, store, OnnxEncoder(folder, threads=settings.threads))
+        loaded = OnnxEncoder(folder, threads=settings.threads)
+        # A third of a search: others have the library meanwhile.
+        loaded.encode_texts(["warm-up"])
+        return Library(settings, name, store, loaded)
     except BaseException:
         store.close()
         raise

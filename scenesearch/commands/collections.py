@@ -315,7 +315,6 @@ def _evaluated(
     folder = saved_evaluations(own) / held.name
     if queries is not None:
         encoder = library_encoder(settings, None, store, held.name)
-        # So that a search in another process waits for a batch of queries at most.
         notes: list[str] = []
         evaluation = run_evaluation(
             read_queries(queries, notes),
@@ -323,7 +322,6 @@ def _evaluated(
             store,
             held.name,
             where=where,
-            on_batch=lambda: store.release(held.name, if_wanted=True),
         )
         say_some(notes)
         save(
@@ -383,7 +381,7 @@ def list_libraries(
     from scenesearch.store.catalog import collections_of, read_catalog
 
     settings = read_settings()
-    with open_store(settings, reading=True) as store:
+    with open_store(settings, reading=True, lock_wait_s=5) as store:
         catalog = read_catalog(store)
         libraries, foreign, unfinished = catalog.libraries, catalog.foreign, catalog.unfinished
         if library is not None or named is not None:

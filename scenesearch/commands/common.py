@@ -74,12 +74,17 @@ def check_known(settings: "Settings", name: str) -> None:
 
 @contextmanager
 def open_store(
-    settings: "Settings", *, patient: bool = False, reading: bool = False
+    settings: "Settings",
+    *,
+    patient: bool = False,
+    reading: bool = False,
+    lock_wait_s: float = 30,
 ) -> Iterator["VectorStore"]:
     """The store that the settings name; a `patient` one outlives a server's restart, and says so.
 
     Searches do without: somebody is waiting for their answer. Who is only `reading` shows a
-    server the read-only key, where there is one.
+    server the read-only key, where there is one. An embedded library that one process keeps for
+    `lock_wait_s` is busy: optimizing and deleting take long.
     """
     from scenesearch.store.open import open_store
 
@@ -90,7 +95,8 @@ def open_store(
         grpc_port=settings.qdrant_grpc_port,
         timeout_s=settings.qdrant_timeout_s,
         patience_s=settings.qdrant_patience_s if patient else None,
-        on_wait=say if patient else None,
+        on_wait=say if patient or settings.qdrant_url is None else None,
+        lock_wait_s=lock_wait_s,
     )
     with closing(store):
         yield store

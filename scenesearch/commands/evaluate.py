@@ -399,25 +399,19 @@ def run_evaluation(
     library: str,
     *,
     where: Any = (),
-    on_batch: Callable[[], object] = lambda: None,
 ) -> "Evaluation":
-    """Ask every query, with a progress bar on stderr; `on_batch` is called after each batch."""
+    """Ask every query, with a progress bar on stderr."""
     from scenesearch.evaluation.evaluate import evaluate as run_evaluation
 
     with progress_bar() as progress:
         task = progress.add_task("asking", total=len(queries))
-
-        def asked(done: int) -> None:
-            progress.update(task, completed=done)
-            on_batch()
-
         return run_evaluation(
             queries,
             encoder=encoder,
             store=store,
             library=library,
             where=where,
-            on_progress=asked,
+            on_progress=lambda done: progress.update(task, completed=done),
         )
 
 

@@ -58,7 +58,7 @@ def _examine_store(settings: "Settings", library: str, report: dict[str, Any]) -
 
     report |= {"store": None, "collection": None, "pictures": None, "encoder": None}
     try:
-        with open_store(settings, reading=True) as store:
+        with open_store(settings, reading=True, lock_wait_s=5) as store:
             report["store"] = store.health()
             _examine_library(settings, store, library, report)
     except CollectionMissing as error:

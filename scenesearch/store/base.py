@@ -6,6 +6,7 @@ behave alike; one suite of contract tests runs over both.
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -378,8 +379,17 @@ class VectorStore(Protocol):
         """Let other processes have the collection until it is used here again.
 
         By its alias, a library's other collections that are open here are let go too. With
-        `if_wanted`, only when another process waits for it; returns whether it was let go. The
-        embedded home gives up its lock; a server has none, and nothing happens.
+        `if_wanted`, only when another process waits for it and this one's turn is over; returns
+        whether it was let go. The embedded home gives up its lock, which it also does by itself
+        between two operations and when idle; a server has none, and nothing happens.
+        """
+
+    def working_on(self, name: str, *, wait_s: float | None = None) -> AbstractContextManager[None]:
+        """Keep others from changing the collection step by step meanwhile, or deleting it.
+
+        For an ingest or a build, whose steps others may read between, and for who compares the
+        collection with what lies beside it. The embedded home raises IndexBusy when another does
+        so for `wait_s`, by default as long as for any lock; a server has nothing of the kind.
         """
 
     def leftovers(self, *, remove: bool = False) -> list[Leftover]:

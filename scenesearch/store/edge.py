@@ -1,7 +1,9 @@
 """Qdrant Edge, embedded: the server's own engine in this process, a folder per collection.
 
-One process at a time has a collection open; listing, describing and aliases need no lock. Points
-are safe against a killed process once `upsert` returns, against power loss once `flush` does.
+One process at a time has a collection open, in turns (`scenesearch.store.edge_lock`): who has it
+longer than a turn lets it go between two operations, or when idle, as soon as somebody waits.
+Listing, describing and aliases need no lock. Points are safe against a killed process once
+`upsert` returns, against power loss once `flush` does.
 No call of the engine releases Python's global lock.
 
 Up to 100,000 points search is an exact scan. Ways to do it, 100,000 vectors of 512 dimensions on
@@ -53,8 +55,9 @@ import importlib.metadata
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
@@ -121,8 +124,27 @@ _SEARCH = engine.SearchParams(
 )
 _EXACT = engine.SearchParams(exact=True)
 
+# How long a collection is kept though others wait: a search is done by then, and an ingest of
+# small pictures has written two batches. On a machine with other work both take longer, which
+# shows in how long it took to open; a large library is not opened for less either.
+_TURN_S = 0.5
+_TURN_OPENINGS = 2
 
-@dataclass(frozen=True)
+# So often it is looked whether others wait, once the turn is over: to look takes 0.03 ms, and a
+# search of a small library not much longer.
+_LOOK_S = 0.05
+
+# So often a store looks whether somebody waits for what it has open and does not use.
+_LISTEN_S = 0.1
+
+# An ingest in a crowd waits at every turn.
+_TELL_AGAIN_S = 60.0
+
+# How long a process at work waits for its next turn.
+_WORK_WAIT_S = 600.0
+
+
+@dataclass
 class _Open:
     """A collection this process has open, with the lock that says so.
 
@@ -135,6 +157,18 @@ class _Open:
     lock: HolderLock | None
     copy: "tempfile.TemporaryDirectory[str] | None" = None
     in_the_way: str = ""
+    turn_ends: float = 0.0  # by the monotonic clock
+    users: int = 0  # operations at work on it
+    is_written: bool = False  # since it was last flushed
+    is_leaving: bool = False  # to be let go when nobody works on it
+
+    def is_due(self) -> bool:
+        """Whether it is another process's turn; for a copy nobody waits."""
+        now = time.monotonic()
+        if self.lock is not None and now > self.turn_ends and not self.is_leaving:
+            self.turn_ends = now + _LOOK_S
+            self.is_leaving = self.lock.is_wanted()
+        return self.is_leaving
 
     def release(self) -> None:
         """To be called once, behind the shard's end."""
@@ -147,16 +181,28 @@ class _Open:
 class EdgeStore:
     """The embedded home; `command` is what another process is told of this one.
 
-    A second process waits `lock_wait_s` for a collection before it hears IndexBusy: two
-    searches from two terminals need not know of each other.
+    Processes take turns at a collection. When one of them keeps it for `lock_wait_s`, those that
+    wait hear IndexBusy; `on_wait` is told of a wait that takes long.
     """
 
-    def __init__(self, root: Path, *, command: str | None = None, lock_wait_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        command: str | None = None,
+        lock_wait_s: float = 5.0,
+        on_wait: Callable[[str], None] | None = None,
+    ) -> None:
         self._files = EdgeFiles(root)
         self._command = command or command_words()
         self._lock_wait_s = lock_wait_s
-        self._guard = threading.RLock()
+        self._on_wait = on_wait
+        self._guard = threading.RLock()  # of the three below; nobody waits for a lock within it
         self._opened: dict[str, _Open] = {}
+        self._doors: dict[str, threading.Lock] = {}  # one thread opens a collection, others wait
+        self._listener: threading.Thread | None = None
+        self._working: set[str] = set()
+        self._tell_again = 0.0
         self._closed = False
         self.retried = 0  # nothing is between this process and its engine
 
@@ -164,7 +210,7 @@ class EdgeStore:
         check_name(name)
         for field in spec.fields:
             key_path(field.name)
-        with self._guard, self._disk(name):
+        with self._disk(name):
             self._refuse_taken(name)
             self._check_room(name)
             lock = self._locked(name, spec.library)
@@ -183,7 +229,7 @@ class EdgeStore:
         return self._files.spec(self.resolve(name))
 
     def add_fields(self, name: str, fields: Sequence[PayloadField]) -> None:
-        with self._guard, self._shard(name) as opened:
+        with self._shard(name) as opened, self._guard:
             added = new_fields(opened.spec, fields)
             if added:
                 self._check_writable(opened)
@@ -195,38 +241,32 @@ class EdgeStore:
             if added:
                 spec = replace(opened.spec, fields=(*opened.spec.fields, *added))
                 self._files.write_spec(self._files.folder(opened.name), spec)
-                self._opened[opened.name] = replace(opened, spec=spec)
+                opened.spec, opened.is_written = spec, True
 
     def record(
         self, name: str, *, state: State | None = None, previous: str | None = None
     ) -> CollectionSpec:
-        with self._guard, self._shard(name) as opened:
+        with self._shard(name) as opened, self._guard:
             self._check_writable(opened)
             spec = opened.spec.changed(state=state, previous=previous)
             self._files.write_spec(self._files.folder(opened.name), spec)
-            self._opened[opened.name] = replace(opened, spec=spec)
+            opened.spec = spec
             return spec
 
     def collections(self) -> list[str]:
         return self._files.collections()
 
     def delete_collection(self, name: str) -> None:
-        with self._guard, self._disk(name):
+        with self._disk(name):
             if not self._files.exists(name):
                 raise self._files.missing(name)
-            opened = self._opened.pop(name, None)
-            if opened:
-                with self._faults(name):
-                    opened.shard.close()
-                if opened.copy:
-                    opened.copy.cleanup()
-            lock = opened.lock if opened else None
-            if lock is None:
-                lock = self._locked(name, self._files.spec(name).library)
+            self._let_go({name})
+            lock = self._locked(name, self._files.spec(name).library)
             try:
                 if not self._files.exists(name):  # deleted by another while this one waited
                     raise self._files.missing(name)
-                self._files.remove(name)
+                with self._alone_with(name), lock.doing("deleting it"):
+                    self._files.remove(name)
             finally:
                 lock.release()
 
@@ -254,6 +294,7 @@ class EdgeStore:
                 vectors = vectors_of(batch, opened.spec)
                 words = map(words_of, payloads) if opened.spec.words else repeat(None)
                 prepared = list(map(engine.Point, ids, map(_with_words, vectors, words), payloads))
+                opened.is_written = True
                 opened.shard.update(engine.UpdateOperation.upsert_points(prepared))
 
     def delete(self, name: str, image_ids: Sequence[str]) -> None:
@@ -261,6 +302,7 @@ class EdgeStore:
             ids: list[engine.PointId] = [*point_ids(image_ids, opened.spec)]
             if ids:
                 self._check_writable(opened)
+                opened.is_written = True
                 opened.shard.update(engine.UpdateOperation.delete_points(ids))
 
     def retrieve(
@@ -469,6 +511,9 @@ class EdgeStore:
         return ranking.by_count(hits, declared)
 
     def flush(self, name: str) -> None:
+        with self._disk(name):
+            if self.resolve(name) not in self._opened:
+                return  # what was written was flushed when it was let go
         with self._shard(name) as opened:
             self._flush(opened)
 
@@ -479,14 +524,14 @@ class EdgeStore:
             self._check_writable(
                 opened, edge_room.to_optimize(folder, count, opened.spec.dimension)
             )
-            large = count > _GRAPH_FROM
-        if large:
-            self._prepare_graph(name)
-        with self._shard(name) as opened:
-            # Returns within a millisecond when no segment is large or full of deleted points.
-            if opened.shard.optimize():
-                # Without it the next start replays the whole log: 1.3 s for 100,000 points.
-                opened.shard.flush()
+            assert opened.lock is not None  # noqa: S101 - what can be written is no copy
+            with opened.lock.doing("preparing it for fast search"):
+                if count > _GRAPH_FROM:
+                    self._prepare_graph(opened)
+                # Returns within a millisecond when no segment is large or full of deleted points.
+                if opened.shard.optimize():
+                    # Without it the next start replays the whole log: 1.3 s for 100,000 points.
+                    opened.shard.flush()
 
     def release(self, name: str, *, if_wanted: bool = False) -> bool:
         with self._guard:
@@ -494,13 +539,33 @@ class EdgeStore:
             if name not in collections:
                 # Also what the alias stood for before somebody moved it.
                 collections |= {at for at, one in self._opened.items() if one.spec.library == name}
-            released = False
-            for collection in collections & self._opened.keys():
-                lock = self._opened[collection].lock  # None: there is nothing to let go of
-                if not if_wanted or (lock is not None and lock.is_wanted()):
-                    self._shut(self._opened.pop(collection))
-                    released = True
-            return released
+            return self._let_go(collections, if_due=if_wanted)
+
+    @contextmanager
+    def working_on(self, name: str, *, wait_s: float | None = None) -> Iterator[None]:
+        with self._disk(name):
+            collection = self.resolve(name)
+            library = self._files.spec(collection).library
+        try:
+            lock = HolderLock(self._files.work_lock(collection), self._command)
+            self._acquire(lock, library, "being worked on", wait_s)
+        except OSError:
+            # On a disk that cannot be written nobody works; who only looks or deletes may, and who
+            # wants to write is told at the first point.
+            yield
+            return
+        self._working.add(collection)
+        try:
+            yield
+        finally:
+            self._working.discard(collection)
+            lock.release()
+
+    def _alone_with(self, collection: str) -> AbstractContextManager[None]:
+        """Working on a collection, which this store may do already."""
+        if collection in self._working:
+            return nullcontext()
+        return self.working_on(collection, wait_s=0)
 
     def leftovers(self, *, remove: bool = False) -> list[Leftover]:
         with self._disk("the store"):
@@ -532,6 +597,19 @@ class EdgeStore:
             while self._opened:
                 self._shut(self._opened.popitem()[1])
 
+    def _let_go(self, collections: set[str], *, if_due: bool = False) -> bool:
+        """Close those that are open, or are another's turn, once no thread is at work on them;
+        whether any was."""
+        with self._guard:
+            opened = [self._opened[name] for name in collections & self._opened.keys()]
+            leaving = [one for one in opened if not if_due or one.is_due()]
+            for one in leaving:
+                one.is_leaving = True
+                if not one.users:
+                    del self._opened[one.name]
+                    self._shut(one)
+            return bool(leaving)
+
     def _ranked(
         self,
         name: str,
@@ -561,25 +639,28 @@ class EdgeStore:
             (hit, _embedding(one.vector)) for hit, one in zip(_scored(found), found, strict=True)
         ]
 
-    def _prepare_graph(self, name: str) -> None:
+    def _prepare_graph(self, opened: _Open) -> None:
         """Let the shard's next optimization build a graph: opened anew, it takes the setting."""
-        with self._guard, self._shard(name) as opened:
+        with self._guard:
             opened.shard.flush()
             opened.shard.close()
-            del self._opened[opened.name]  # for good, should it not open again
             try:
                 graph = _config(opened.spec, edges=16)
-                shard = load_shard(self._files.shard(opened.name), graph)
+                opened.shard = load_shard(self._files.shard(opened.name), graph)
             except BaseException:
+                del self._opened[opened.name]  # for good, should it not open again
                 opened.release()
                 raise
-            self._opened[opened.name] = replace(opened, shard=shard)
 
     def _flush(self, opened: _Open) -> None:
-        """Make safe against power loss what was written; on a full disk it stays in the log."""
+        """Make safe against power loss what was written; on a full disk it stays in the log.
+
+        What was only read has nothing to flush: closing would do it once more, a hundred files.
+        """
         folder = self._files.shard(opened.name)
-        if opened.copy is None and edge_room.free_bytes(folder) > edge_room.OPENING_BYTES:
+        if opened.is_written and edge_room.free_bytes(folder) > edge_room.OPENING_BYTES:
             opened.shard.flush()
+            opened.is_written = False
 
     def _shut(self, opened: _Open) -> None:
         try:
@@ -593,18 +674,52 @@ class EdgeStore:
     def _shard(self, name: str) -> Iterator[_Open]:
         with self._disk(name):
             collection = self.resolve(name)
-            opened = self._opened.get(collection) or self._load(collection)
-        with self._faults(collection):
-            yield opened
+            opened = self._entered(collection)
+        try:
+            with self._faults(collection):
+                yield opened
+        finally:
+            with self._guard:
+                opened.users -= 1
+                if not opened.users and self._opened.get(collection) is opened:
+                    self._let_go({collection}, if_due=True)
 
-    def _load(self, collection: str) -> _Open:
+    def _entered(self, collection: str) -> _Open:
+        """The collection, opened if it is not, with one more operation at work on it."""
+        while True:
+            with self._guard:
+                if self._closed:
+                    raise StoreError("the store is closed")
+                if opened := self._opened.get(collection):
+                    opened.users += 1
+                    return opened
+                door = self._doors.setdefault(collection, threading.Lock())
+            with door:
+                if collection not in self._opened:
+                    self._load(collection)
+
+    def _load(self, collection: str) -> None:
+        opened = self._open(collection)
         with self._guard:
             if self._closed:
-                raise StoreError("the store is closed")
-            if collection in self._opened:  # another thread was faster
-                return self._opened[collection]
-            opened = self._opened[collection] = self._open(collection)
-            return opened
+                self._shut(opened)
+                return
+            self._opened[collection] = opened
+            if self._listener is None:
+                self._listener = threading.Thread(target=self._listen, daemon=True)
+                self._listener.start()
+
+    def _listen(self) -> None:
+        """Let go of what is open and not used when another process waits, until nothing is."""
+        while True:
+            time.sleep(_LISTEN_S)
+            with self._guard:
+                idle = {name for name, one in self._opened.items() if not one.users}
+                with suppress(StoreError):  # told to the next who opens it
+                    self._let_go(idle, if_due=True)
+                if not self._opened:
+                    self._listener = None
+                    return
 
     def _open(self, collection: str) -> _Open:
         """Where it lies, or a copy of it where it cannot be written."""
@@ -623,12 +738,15 @@ class EdgeStore:
         lock = self._locked(collection, self._files.spec(collection).library)
         try:
             spec = self._files.spec(collection)  # gone or grown while this one waited
+            began = time.monotonic()
             with self._faults(collection, opening=True):
                 shard = load_shard(self._files.shard(collection))
+            now = time.monotonic()
         except BaseException:
             lock.release()
             raise
-        return _Open(collection, spec, shard, lock)
+        turn_ends = now + max(_TURN_S, _TURN_OPENINGS * (now - began))
+        return _Open(collection, spec, shard, lock, turn_ends=turn_ends)
 
     def _open_copy(self, collection: str, in_the_way: str) -> _Open:
         spec = self._files.spec(collection)
@@ -640,7 +758,9 @@ class EdgeStore:
                 why=in_the_way,
             )
         except Held as held:
-            raise _busy(spec.library, held) from None
+            raise IndexBusy(
+                f"library {spec.library} is in use by {held}; close it or wait"
+            ) from None
         try:
             with self._faults(collection, opening=True):
                 shard = load_shard(Path(copy.name) / "shard")
@@ -673,11 +793,25 @@ class EdgeStore:
 
     def _locked(self, collection: str, library: str) -> HolderLock:
         lock = HolderLock(self._files.lock(collection), self._command)
-        try:
-            lock.acquire(self._lock_wait_s)
-        except Held as held:
-            raise _busy(library, held) from None
+        # Work that has begun is not given up for somebody's long turn.
+        patience_s = _WORK_WAIT_S if collection in self._working else self._lock_wait_s
+        self._acquire(lock, library, "in use", patience_s)
         return lock
+
+    def _acquire(self, lock: HolderLock, what: str, how: str, wait_s: float | None = None) -> None:
+        def sentence(held: Held) -> str:
+            return f"library {what} is {how} by {held}"
+
+        def waiting(held: Held) -> None:
+            now = time.monotonic()
+            if self._on_wait is not None and now > self._tell_again:
+                self._tell_again = now + _TELL_AGAIN_S
+                self._on_wait(f"{sentence(held)}; waiting")
+
+        try:
+            lock.acquire(self._lock_wait_s if wait_s is None else wait_s, waiting)
+        except Held as held:
+            raise IndexBusy(f"{sentence(held)}; close it or wait") from None
 
     @contextmanager
     def _disk(self, name: str) -> Iterator[None]:
@@ -728,13 +862,6 @@ class EdgeStore:
                 f"says so again copy {folder} elsewhere, then restore a backup"
             )
         return StoreError(f"collection {collection}: {text}")
-
-
-def _busy(library: str, held: Held) -> IndexBusy:
-    who = (
-        f"`{held.holder.command}` (process {held.holder.pid})" if held.holder else "another process"
-    )
-    return IndexBusy(f"library {library} is in use by {who}; close it or wait")
 
 
 def _config(spec: CollectionSpec, edges: int = 0) -> engine.EdgeConfig:

@@ -2,7 +2,7 @@
 
     <root>/collections/<name>/collection.json, shard/
     <root>/aliases/<alias>/CURRENT
-    <root>/locks/<name>.lock, <name>.holder.json
+    <root>/locks/<name>.lock, <name>.holder.json, <name>.queue/, and the same of <name>.work
 
 Reading any of it needs no lock. A collection is there once its finished folder has been renamed
 into place; names with a leading dot are work in progress that a crash may leave behind. Locks
@@ -40,6 +40,10 @@ class EdgeFiles:
     def lock(self, collection: str) -> Path:
         """The lock file of a collection, there or not."""
         return self._locks / f"{check_name(collection)}.lock"
+
+    def work_lock(self, collection: str) -> Path:
+        """The lock file of whoever changes a collection step by step, its folder made."""
+        return self.lock(collection).with_suffix(".work.lock")
 
     def exists(self, collection: str) -> bool:
         return (self.folder(collection) / "collection.json").is_file()
@@ -153,21 +157,19 @@ def read_all(folder: Path) -> None:
                     pass
 
 
-def write_atomically(path: Path, text: str, *, durable: bool = True) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Replace the file's content; a reader or a crash sees the old text or the new one."""
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
         with open(temporary, "x", encoding="utf-8", opener=open_private) as file:
             file.write(text)
             file.flush()
-            if durable:
-                os.fsync(file.fileno())
+            os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    if durable:
-        _sync_folder(path.parent)
+    _sync_folder(path.parent)
 
 
 def _sync_folder(folder: Path) -> None:

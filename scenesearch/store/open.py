@@ -17,10 +17,13 @@ def open_store(
     patience_s: float | None = None,
     on_wait: Callable[[str], None] | None = None,
     command: str | None = None,
+    lock_wait_s: float = 5.0,
 ) -> VectorStore:
     """The home that the settings name; `command` is what other processes are told of this one.
 
-    `patience_s` and `on_wait`: how long a server that is away is waited for, and who is told.
+    `patience_s` and `on_wait`: how long a server that is away is waited for, and who is told;
+    `lock_wait_s` is how long one process may keep an embedded collection from this one, which is
+    told as well.
 
     Only the home in use is imported: the server's client takes 0.8-2.3 s, the engine 5 ms.
     """
@@ -37,4 +40,4 @@ def open_store(
         )
     from scenesearch.store.edge import EdgeStore
 
-    return EdgeStore(edge_dir, command=command)
+    return EdgeStore(edge_dir, command=command, lock_wait_s=lock_wait_s, on_wait=on_wait)

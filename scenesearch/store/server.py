@@ -13,7 +13,7 @@ ones get int8 copies in memory and a graph as in the embedded home; smaller segm
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
 from uuid import UUID, uuid4
@@ -523,6 +523,10 @@ class ServerStore:
     def release(self, name: str, *, if_wanted: bool = False) -> bool:
         """Nothing: a server is shared."""
         return False
+
+    def working_on(self, name: str, *, wait_s: float | None = None) -> AbstractContextManager[None]:
+        """Nothing: workers of many machines fill a server's collection together."""
+        return nullcontext()
 
     def leftovers(self, *, remove: bool = False) -> list[Leftover]:
         """Collections whose indexes were never made; aliases go with what they lead to."""

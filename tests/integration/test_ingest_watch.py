@@ -23,6 +23,7 @@ from scenesearch.feedback import Feedback
 from scenesearch.rejects import Rejects
 from scenesearch.store.base import CollectionMissing
 from scenesearch.store.edge import EdgeStore
+from scenesearch.store.edge_lock import HolderLock
 from tests.conftest import COLOURS, ColourEncoder
 from tests.integration.test_ingest_metadata import xmp
 from tests.tiny_encoder import write_tiny_encoder
@@ -206,11 +207,15 @@ def test_broken_and_hidden_files_stop_nothing(watcher: Watcher, photos: Path) ->
 def test_library_is_free_between_bursts_and_waited_for_when_in_use(
     watcher: Watcher, photos: Path, tmp_path: Path
 ) -> None:
-    with closing(EdgeStore(tmp_path / "data" / "edge", command="a search")) as other:
+    with closing(EdgeStore(tmp_path / "data" / "edge")) as other:
         assert other.count("photos") == 6
-        save(photos / "new.jpg", "yellow")
-        watcher._store._lock_wait_s = 0.1
-        watcher.until(lambda: any("in use by `a search`" in text for text in watcher.said))
+        collection = other.resolve("photos")
+    lock = HolderLock(tmp_path / "data" / "edge" / "locks" / f"{collection}.work.lock", "a doctor")
+    lock.acquire(5)
+    save(photos / "new.jpg", "yellow")
+    watcher._store._lock_wait_s = 0.1
+    watcher.until(lambda: any("worked on by `a doctor`" in text for text in watcher.said))
+    lock.release()
     watcher.until(lambda: "new.jpg" in watcher.ids())
 
 

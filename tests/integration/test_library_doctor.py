@@ -6,6 +6,7 @@ import tarfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from PIL import Image
@@ -162,6 +163,46 @@ def test_a_build_that_was_stopped_is_told_with_both_ways_on(world: World) -> Non
     assert found.text == "pets-warm-1 is not complete (0 pictures)"
     assert "library build pets --encoder colour" in found.mend
     assert "library prune pets --unfinished" in found.mend
+
+
+def test_a_build_that_is_at_work_is_none_that_was_stopped(world: World, tmp_path: Path) -> None:
+    world.store.create_collection(
+        "pets-other-1", replace(world.store.describe("pets"), state="building")
+    )
+    builder = EdgeStore(tmp_path / "edge")
+    with builder.working_on("pets-other-1"):
+        assert [one for one in world.examine() if one.check == "unfinished"] == []
+    assert [one.check for one in world.examine()] == ["unfinished"]
+
+
+def test_thumbnails_of_an_ingest_that_is_at_work_are_waited_for(
+    world: World, tmp_path: Path
+) -> None:
+    """It writes them before their points: nobody may take them for those of no picture."""
+    early = world.folder / "thumbnails" / "ab" / f"{'ab' * 32}.jpg"
+    early.parent.mkdir(exist_ok=True)
+    early.write_bytes(b"")
+    world.store._lock_wait_s = 0
+    ingest, told = EdgeStore(tmp_path / "edge"), Event()
+
+    def look() -> None:
+        examine(
+            "pets",
+            store=world.store,
+            library_dir=world.folder,
+            find_encoder=lambda spec: Path(),
+            mend=True,
+            on_wait=lambda busy: told.set(),
+        )
+
+    doctor = Thread(target=look)
+    with ingest.working_on("pets"):
+        doctor.start()
+        assert told.wait(60)
+        assert early.exists()
+    doctor.join(60)
+    assert not early.exists()
+    ingest.close()
 
 
 def test_an_encoder_that_is_not_here_is_told(world: World) -> None:

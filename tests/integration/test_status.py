@@ -8,6 +8,7 @@ import pytest
 
 from ingest.shards import Shard, ShardError, held_shard
 from scenesearch.store.edge import EdgeStore
+from scenesearch.store.edge_lock import HolderLock
 from tests.cli import CommandLine
 from tests.tiny_encoder import write_tiny_encoder
 
@@ -92,12 +93,13 @@ def test_a_library_at_work_elsewhere_is_ready_and_said_to_be_busy(
     run: CommandLine, photos: Path, tmp_path: Path
 ) -> None:
     run("ingest", photos)
-    other = EdgeStore(tmp_path / "data" / "edge")
-    other.count("photos")
+    edge = tmp_path / "data" / "edge"
+    lock = HolderLock(edge / "locks" / f"{EdgeStore(edge).resolve('photos')}.lock", "a restore")
+    lock.acquire(0)
     try:
         ran = run("status", "--json")
     finally:
-        other.close()
+        lock.release()
     assert ran.status == 0
     assert "busy" in ran.document
 

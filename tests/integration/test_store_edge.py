@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scenesearch.store import edge_build
+from scenesearch.store import edge, edge_build
 from scenesearch.store.base import (
     CollectionMissing,
     CollectionSpec,
@@ -25,6 +24,7 @@ from scenesearch.store.base import (
     StoreUnavailable,
 )
 from scenesearch.store.edge import EdgeStore
+from scenesearch.store.edge_lock import HolderLock
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import OneOf
 
@@ -34,15 +34,17 @@ SPEC = CollectionSpec(
 NAME = "photos-tiny-1"
 QUERY = np.array([1, 0, 0, 0], np.float32)
 
-# A second process: takes the collection, says so, writes while it can, and waits to be killed.
+# A second process: takes the collection and keeps it, as when it optimizes, says so, writes while
+# it can, and waits to be killed.
 HOLDER = """
 import sys
 from pathlib import Path
 import numpy as np
+from scenesearch.store import edge
 from scenesearch.store.base import Point
-from scenesearch.store.edge import EdgeStore
 
-store = EdgeStore(Path(sys.argv[2]))
+edge._TURN_S = 600
+store = edge.EdgeStore(Path(sys.argv[2]))
 vector = np.array([1, 0, 0, 0], np.float32)
 store.count("photos-tiny-1")
 print("open", flush=True)
@@ -52,6 +54,15 @@ for n in range(int(sys.argv[3])):
     print(n, flush=True)
 sys.stdin.read()
 """
+
+
+@contextmanager
+def kept(root: Path, command: str) -> Iterator[HolderLock]:
+    """The collection in the hands of somebody who cannot let it go."""
+    lock = HolderLock(root / "locks" / f"{NAME}.lock", command)
+    lock.acquire(0)
+    yield lock
+    lock.release()
 
 
 def points(*names: str) -> list[Point]:
@@ -97,11 +108,12 @@ def test_a_second_process_is_told_who_has_the_library(root: Path) -> None:
 
 
 def test_a_second_store_in_one_process_is_told_as_well(root: Path) -> None:
-    first, second = EdgeStore(root, command="scenesearch ui"), EdgeStore(root, lock_wait_s=0.1)
-    first.count(NAME)
-    with pytest.raises(IndexBusy, match=rf"`scenesearch ui` \(process {os.getpid()}\)"):
+    second = EdgeStore(root, lock_wait_s=0.1)
+    with (
+        kept(root, "scenesearch ui"),
+        pytest.raises(IndexBusy, match=rf"`scenesearch ui` \(process {os.getpid()}\)"),
+    ):
         second.count(NAME)
-    first.close()
     assert second.count(NAME) == 2
     second.close()
 
@@ -153,12 +165,10 @@ def test_a_waiting_process_gets_the_collection_when_it_is_released(root: Path) -
 
 
 def test_a_holder_note_that_is_no_json_still_gives_a_sentence(root: Path) -> None:
-    first = EdgeStore(root)
-    first.count(NAME)
-    (root / "locks" / f"{NAME}.holder.json").write_text("{")
-    with pytest.raises(IndexBusy, match="in use by another process; close it or wait"):
-        EdgeStore(root, lock_wait_s=0).count(NAME)
-    first.close()
+    with kept(root, "a search"):
+        (root / "locks" / f"{NAME}.holder.json").write_text("{")
+        with pytest.raises(IndexBusy, match="in use by another process; close it or wait"):
+            EdgeStore(root, lock_wait_s=0).count(NAME)
 
 
 def test_a_half_made_collection_is_not_listed_and_can_be_made(tmp_path: Path) -> None:
@@ -373,19 +383,79 @@ def test_above_its_size_a_collection_gets_a_graph_that_finds_the_nearest_and_tak
     store.close()
 
 
-def test_a_collection_is_let_go_only_when_somebody_waits_for_it(root: Path) -> None:
-    holder, waiter = EdgeStore(root), EdgeStore(root, lock_wait_s=20)
+def test_who_has_a_collection_and_does_not_use_it_lets_it_go_to_who_waits(root: Path) -> None:
+    holder, waiter = EdgeStore(root), EdgeStore(root)
     holder.count(NAME)
     assert not holder.release(NAME, if_wanted=True)
-    counted: list[int] = []
-    waiting = Thread(target=lambda: counted.append(waiter.count(NAME)))
-    waiting.start()
-    deadline = time.monotonic() + 20
-    while not holder.release(NAME, if_wanted=True) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    waiting.join(20)
-    assert len(counted) == 1
+    assert waiter.count(NAME) == 2
     waiter.close()
-    holder.count(NAME)
+    assert holder.count(NAME) == 2
     assert not holder.release(NAME, if_wanted=True)  # nobody waits any more
     holder.close()
+
+
+def test_who_is_at_work_without_end_loses_its_turn_between_two_operations(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "_LISTEN_S", 600)  # idle or not is not the question here
+    worker, waiter = EdgeStore(root), EdgeStore(root, lock_wait_s=60)
+    worker.count(NAME)
+    counted: list[int] = []
+
+    def count() -> None:
+        counted.append(waiter.count(NAME))
+        waiter.close()
+
+    waiting = Thread(target=count)
+    waiting.start()
+    while waiting.is_alive():
+        worker.count(NAME)
+    assert counted == [2]
+    worker.close()
+
+
+def test_two_that_each_want_what_the_other_has_both_get_it(root: Path) -> None:
+    store = EdgeStore(root)
+    store.create_collection("photos-tiny-2", SPEC)
+    store.close()
+    names, stores = (NAME, "photos-tiny-2"), (EdgeStore(root), EdgeStore(root))
+    for name, own in zip(names, stores, strict=True):
+        own.count(name)
+    others = [
+        Thread(target=own.count, args=(name,))
+        for name, own in zip(reversed(names), stores, strict=True)
+    ]
+    for thread in others:
+        thread.start()
+    for thread in others:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in others)
+    for own in stores:
+        own.close()
+
+
+def test_where_no_lock_can_be_made_work_goes_on_without(root: Path) -> None:
+    store = EdgeStore(root)
+    (root / "locks" / f"{NAME}.work.lock").mkdir()  # as on a full disk: no such file can be made
+    with store.working_on(NAME):
+        assert store.count(NAME) == 2
+    store.close()
+
+
+def test_what_another_process_works_on_can_be_read_and_not_deleted(root: Path) -> None:
+    worker, other = EdgeStore(root, command="scenesearch ingest"), EdgeStore(root)
+    with worker.working_on(NAME):
+        worker.upsert(NAME, points("c.jpg"))
+        assert other.count(NAME) == 3
+        said = "photos is being worked on by `scenesearch ingest`"
+        with pytest.raises(IndexBusy, match=said):
+            other.delete_collection(NAME)
+        with pytest.raises(IndexBusy, match=said), other.working_on(NAME, wait_s=0):
+            pass
+        worker.upsert(NAME, points("d.jpg"))
+    assert other.count(NAME) == 4
+    with other.working_on(NAME, wait_s=0):
+        other.delete_collection(NAME)  # its own work is not in its way
+    assert worker.collections() == []
+    worker.close()
+    other.close()

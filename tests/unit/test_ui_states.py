@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from ingest.build import build
 from scenesearch.store.catalog import promote
 from scenesearch.store.edge import EdgeStore
+from scenesearch.store.edge_lock import HolderLock
 from tests.conftest import ColourEncoder
 from tests.unit.ui_world import LIBRARY, Shot, build_library, open_page, reds
 from ui import access, launch, resources
@@ -154,11 +155,13 @@ def test_a_busy_library_names_its_holder_and_opens_after_trying_again(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:
     build_library(tmp_path, colour_encoder, reds(1))
-    with closing(EdgeStore(tmp_path / "edge", command="scenesearch ingest")) as other:
-        other.count(LIBRARY)
-        page = open_page()
-        assert headings(page) == [":material/error: The library is in use by another program"]
-        assert any("scenesearch ingest" in text for text in texts(page))
+    store = EdgeStore(tmp_path / "edge")
+    lock = HolderLock(tmp_path / "edge" / "locks" / f"{store.resolve(LIBRARY)}.lock", "a restore")
+    lock.acquire(0)
+    page = open_page()
+    assert headings(page) == [":material/error: The library is in use by another program"]
+    assert any("a restore" in text for text in texts(page))
+    lock.release()
     page = page.button(key="retry").click().run()
     assert cards(page) == ["red-00.png"]
 
