@@ -22,6 +22,7 @@ from scenesearch.errors import SceneSearchError, first_line
 from scenesearch.formats import FORMATS
 from scenesearch.metadata import PictureMetadata, read_metadata, read_raw_metadata
 from scenesearch.originals import LocalFile, Original, OriginalError
+from scenesearch.structure import StructureError, check_structure, weighed_megapixels
 
 THUMBNAIL_SIDE = 320
 
@@ -79,11 +80,12 @@ def decode_image(
     """The same of a file's bytes, as a visitor sends them."""
     try:
         with _without_warnings():
+            check_structure(data)
             if raw.is_camera_raw(data):
                 decoded = _developed(data, reduce_to, max_megapixels)
             else:
                 decoded = _decoded(data, reduce_to, max_megapixels)
-    except raw.RawError as error:
+    except (raw.RawError, StructureError) as error:
         raise ImageError(str(error)) from None
     except UnidentifiedImageError:
         raise ImageError("not a picture, or of an unknown format") from None
@@ -129,6 +131,13 @@ def _decoded(data: bytes, reduce_to: int | None, max_megapixels: float) -> _Deco
             raise ImageError(
                 f"{megapixels:.0f} megapixels, the limit is {max_megapixels:g} "
                 "(SCENESEARCH_MAX_MEGAPIXELS)"
+            )
+        weighed = weighed_megapixels(image.format, megapixels, len(data))
+        if weighed > max_megapixels:
+            raise ImageError(
+                f"{megapixels:.0f} megapixels in {len(data) / 1e6:.0f} MB of {image.format}, which "
+                f"takes as long to decode as {weighed:.0f} megapixels of JPEG, the limit is "
+                f"{max_megapixels:g} (SCENESEARCH_MAX_MEGAPIXELS)"
             )
         size = image.size
         if image.format == "PNG":

@@ -8,7 +8,6 @@ from scenesearch.images import atomic_writer
 
 FILE_NAME = "saved-requests.json"
 MOST = 50
-LONGEST = 2000
 
 _GUARD = threading.Lock()
 
@@ -26,7 +25,7 @@ def save_request(file: Path, text: str) -> None:
     """Put the request first; beyond the most that are kept, the oldest goes."""
     with _GUARD:
         others = [kept for kept in read_saved(file) if kept != text]
-        _write(file, [text[:LONGEST], *others][:MOST])
+        _write(file, [text, *others][:MOST])
 
 
 def forget_request(file: Path, text: str) -> None:
