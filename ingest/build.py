@@ -25,6 +25,7 @@ from ingest.collections import new_spec
 from scenesearch.encoder.base import Encoder
 from scenesearch.images import ImageError, open_image
 from scenesearch.originals import original_of
+from scenesearch.stopping import result_of
 from scenesearch.store.base import CollectionSpec, Point, VectorStore
 from scenesearch.store.catalog import collections_of, next_name
 from scenesearch.store.fields import BUILTIN_FIELDS, BUILTIN_NAMES
@@ -259,7 +260,7 @@ class _Build:
         self, pending: deque[tuple[int, Future[list[Point | Unusable]]]], ready: list[Point]
     ) -> int:
         count, future = pending.popleft()
-        for item in future.result():
+        for item in result_of(future):
             if isinstance(item, Unusable):
                 self._report.unusable[item.image_id] = item
             else:

@@ -11,6 +11,7 @@ from ingest.source import Problem, Roots, Source, SourceError
 from ingest.walk import is_unicode, shown
 from scenesearch.library import ImageRecord
 from scenesearch.originals import LocalFile, RemoteFile, is_url
+from scenesearch.stopping import watched
 
 # No file system has longer paths; a longer line is no list of files.
 _MAX_PATH_BYTES = 64 * 1024
@@ -26,7 +27,7 @@ def listed_source(lines: IO[bytes], roots: Roots, *, separator: bytes = b"\n") -
     problems: list[Problem] = []
     count = 0
     common: str | None = None
-    for number, line in enumerate(_split(lines, separator), start=1):
+    for number, line in enumerate(watched(_split(lines, separator)), start=1):
         text = line if separator == b"\0" else line.removesuffix(b"\r")
         if not text:
             continue

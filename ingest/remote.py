@@ -26,6 +26,7 @@ from scenesearch.originals import (
     remote_faults,
     remote_state,
 )
+from scenesearch.stopping import look_up, watched
 
 # A server may link in circles, each turn a longer address.
 _MAX_DEPTH = 32
@@ -93,6 +94,7 @@ def _walk(url: str, problems: list[Problem]) -> Iterator[RemoteFile]:
     folders = [(url, 0)]
     seen = {url}
     while folders:
+        look_up()
         folder, depth = folders.pop()
         try:
             files, below = _list(folder)
@@ -101,7 +103,7 @@ def _walk(url: str, problems: list[Problem]) -> Iterator[RemoteFile]:
                 raise
             problems.append(Problem(folder, str(error)))
             continue
-        for name in without_rendered(sorted(files)):
+        for name in watched(without_rendered(sorted(files))):
             if _is_hidden(name):
                 continue
             suffix = suffix_of(name)

@@ -14,6 +14,7 @@ from scenesearch.formats import (
     suffix_of,
     without_rendered,
 )
+from scenesearch.stopping import watched
 
 ARCHIVE_SUFFIX = ".tar"
 
@@ -34,14 +35,14 @@ def walk(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[Path]:
         where = shown(Path(str(error.filename)))
         on_problem(Problem(where, f"folder cannot be read: {error.strerror}"))
 
-    for parent, folders, names in os.walk(folder, onerror=unreadable):
+    for parent, folders, names in watched(os.walk(folder, onerror=unreadable)):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in folders:
             path = Path(parent, name)
             if path.is_symlink() and not _leads_into(path, root):
                 reason = "a link to a folder is not followed; name its target beside this folder"
                 on_problem(Problem(shown(path), reason))
-        for name in without_rendered(sorted(names)):
+        for name in watched(without_rendered(sorted(names))):
             path = Path(parent, name)
             if is_hidden(name) or not is_wanted(path):
                 continue

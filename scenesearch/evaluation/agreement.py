@@ -26,6 +26,7 @@ from scenesearch.evaluation.calibration import (
 from scenesearch.evaluation.evaluate import TEXT_BATCH_SIZE, EvaluationError, ids_by_ending
 from scenesearch.evaluation.human_agreement import kendall_tau
 from scenesearch.searcher import Searcher
+from scenesearch.stopping import watched
 from scenesearch.store.base import VectorStore
 
 RESAMPLES = 200  # each works through all pairs again
@@ -246,7 +247,7 @@ def _intervals(
     own = np.split(order, np.cumsum(np.bincount(picture))[:-1])
     generator = np.random.default_rng(0)
     drawn: dict[str, list[float]] = {}
-    for _ in range(RESAMPLES):
+    for _ in watched(range(RESAMPLES)):
         rows = np.concatenate([own[n] for n in generator.integers(len(own), size=len(own))])
         for name, value in _figures(judged, relevance, refitted, rows).items():
             drawn.setdefault(name, []).append(value)

@@ -23,6 +23,7 @@ from scenesearch.evaluation.metrics import RankedRun, score_queries
 from scenesearch.evaluation.outcome import Evaluation, Omission, Reason
 from scenesearch.request import Phrase, Request, Words
 from scenesearch.searcher import Searcher
+from scenesearch.stopping import watched
 from scenesearch.store.base import VectorStore
 from scenesearch.store.filters import Filter
 
@@ -83,7 +84,7 @@ def evaluate(
     with _rare_garbage():
         for batch in _batches(texts.items(), TEXT_BATCH_SIZE):
             embeddings.append(np.stack(searcher.texts.of_all([text for _, text in batch])))
-            for query_id, text in batch:
+            for query_id, text in watched(batch):
                 asked = Request((Words((Phrase(text),)),), where=where, k=depth, exact=exact)
                 points = searcher.ranking(asked)
                 run.add(query_id, {point.image_id: point.score for point in points})

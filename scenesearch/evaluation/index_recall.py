@@ -7,6 +7,7 @@ import numpy as np
 
 from scenesearch.evaluation.metrics import ranking
 from scenesearch.evaluation.outcome import Evaluation
+from scenesearch.stopping import watched
 from scenesearch.store.base import VectorStore
 
 CUTOFFS = (1, 10, 100)
@@ -35,7 +36,7 @@ def index_recall(evaluation: Evaluation, store: VectorStore) -> IndexRecall:
     rows = np.unique(np.linspace(0, count - 1, min(count, MOST_QUERIES)).astype(int))
     cutoffs = [k for k in CUTOFFS if k <= evaluation.depth] or [evaluation.depth]
     found: dict[int, list[float]] = {k: [] for k in cutoffs}
-    for row in rows:
+    for row in watched(rows):
         exact = store.search(
             evaluation.library,
             evaluation.embeddings[row],

@@ -63,6 +63,7 @@ import numpy as np
 import qdrant_edge as engine
 from numpy.typing import NDArray
 
+from scenesearch.stopping import look_up
 from scenesearch.store import ranking
 from scenesearch.store.base import (
     RESCORED,
@@ -265,6 +266,7 @@ class EdgeStore:
         if after is not None:
             (offset,) = point_ids([after], self._files.spec(collection))
         while True:
+            look_up()
             with self._shard(collection) as opened:
                 request = engine.ScrollRequest(
                     offset=offset,

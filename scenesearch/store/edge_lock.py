@@ -15,6 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from scenesearch.stopping import look_up
 from scenesearch.store.edge_files import write_atomically
 
 # So often a process that waits says again that it does.
@@ -55,6 +56,7 @@ class HolderLock:
         deadline = time.monotonic() + wait_s
         ask_s = 0.0
         while True:
+            look_up()
             try:
                 self._lock.acquire(timeout=ask_s, poll_interval=0.02)
                 break

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from scenesearch.stopping import pause
 from scenesearch.store.base import IndexBusy, Point, VectorStore
 
 PAGE = 2000  # 4 MB of 512-d vectors: 0.1 s to read
@@ -95,7 +96,7 @@ def shared(
             if not told and on_wait is not None:
                 on_wait(busy)
             told = True
-            time.sleep(_GAP_S)
+            pause(_GAP_S)
         else:
             if store.release(collection, if_wanted=True):
                 time.sleep(_GAP_S)

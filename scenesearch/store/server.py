@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 
 from scenesearch.patience import Patience, patiently
+from scenesearch.stopping import look_up, pause
 from scenesearch.store import ranking
 from scenesearch.store.base import (
     RESCORED,
@@ -327,6 +328,7 @@ class ServerStore:
         if after is not None:
             (offset,) = self._point_ids(collection, [after])
         while True:
+            look_up()
             records, offset = self._scroll(
                 collection, filter_, keys, with_vectors, batch_size, offset
             )
@@ -523,7 +525,7 @@ class ServerStore:
             info = self._read(lambda: self._client.get_collection(name), name)
             if info.status != models.CollectionStatus.YELLOW:
                 return
-            time.sleep(0.5)
+            pause(0.5)
 
     def release(self, name: str, *, if_wanted: bool = False) -> bool:
         """Nothing: a server is shared."""
