@@ -132,10 +132,10 @@ def _decoded(data: bytes, reduce_to: int | None, max_megapixels: float) -> _Deco
                 f"{megapixels:.0f} megapixels, the limit is {max_megapixels:g} "
                 "(SCENESEARCH_MAX_MEGAPIXELS)"
             )
-        weighed = weighed_megapixels(image.format, megapixels, len(data))
+        weighed, kind = weighed_megapixels(image, data)
         if weighed > max_megapixels:
             raise ImageError(
-                f"{megapixels:.0f} megapixels in {len(data) / 1e6:.0f} MB of {image.format}, which "
+                f"{megapixels:.0f} megapixels in {len(data) / 1e6:.0f} MB of {kind}, which "
                 f"takes as long to decode as {weighed:.0f} megapixels of JPEG, the limit is "
                 f"{max_megapixels:g} (SCENESEARCH_MAX_MEGAPIXELS)"
             )
@@ -160,6 +160,7 @@ def _developed(data: bytes, reduce_to: int | None, max_megapixels: float) -> _De
     metadata = read_raw_metadata(data)
     if camera_raw.image is not None:
         return camera_raw.image, size, metadata
+    check_structure(camera_raw.preview)
     image, _, of_preview = _decoded(camera_raw.preview, reduce_to, math.inf)
     if camera_raw.turn is not None and not _says_how_to_turn(camera_raw.preview):
         # Some cameras turn the preview themselves; upside down, its shape cannot tell.

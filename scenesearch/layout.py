@@ -1,9 +1,9 @@
 """A library laid out in the plane: pictures that look alike lie near one another.
 
 Principal components come at once; t-SNE shows groups better, takes minutes and needs scikit-learn,
-which comes with training. It is computed by a process of its own, `python -m scenesearch.layout`, for
-scikit-learn does not look up until the end, and a process can be ended. What was computed is kept in
-the library's folder.
+which comes with training. A process of its own computes it, `python -m scenesearch.layout`:
+scikit-learn does not look up before its end, and a process can be ended. What was computed is kept
+in the library's folder.
 """
 
 import hashlib

@@ -20,6 +20,7 @@ from PIL import ExifTags, Image, IptcImagePlugin
 
 from scenesearch.errors import first_line
 from scenesearch.library import MAX_CAPTION_CHARS, MAX_TAG_CHARS, MAX_TAGS, GeoPoint
+from scenesearch.structure import MAX_EXIF_VALUES, tag_values
 
 _MAX_CHARS: Final = 200  # of a title, of what a camera is called
 MAX_XMP_BYTES: Final = 4 * 1024 * 1024
@@ -72,7 +73,11 @@ def read_metadata(image: Image.Image) -> PictureMetadata:
     IPTC and EXIF for words, and EXIF before XMP for what the camera measured."""
     notes: list[str] = []
     try:
+        block = image.info.get("exif")
         exif = image.getexif()
+        if isinstance(block, bytes) and (values := tag_values(block)) > MAX_EXIF_VALUES:
+            notes.append(f"EXIF data of {values:,} numbers")
+            exif.load(b"")  # for whoever asks the picture again, too
     except _DAMAGE as error:
         notes.append(f"EXIF data is damaged: {first_line(error)}")
         exif = Image.Exif()

@@ -11,6 +11,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final, Literal
 
+from PIL import Image
+
 from scenesearch.errors import SceneSearchError
 
 # Markers of a JPEG, extensions of a GIF before the first picture; chunks of a PNG beside its IDAT.
@@ -22,9 +24,10 @@ _MAX_EXIF_PARTS: Final = 16  # 64 KiB each
 # A progressive JPEG goes over all its pixels with each scan; programs write 6 to 18.
 _MAX_SCANS: Final = 100
 _MAX_SCANNED_MEGAPIXELS: Final = 2_000.0
+_MAX_ARITHMETIC_BYTES: Final = 16 * 1024 * 1024
 # Numbers in the tags of one file: the strips of a TIFF are two each.
 _MAX_TAG_VALUES: Final = 200_000
-_MAX_EXIF_VALUES: Final = 50_000
+MAX_EXIF_VALUES: Final = 50_000
 _MAX_DIRECTORIES: Final = 3
 # What Python decodes pixel by pixel.
 _MAX_RUNS_PIXELS: Final = 2_000_000
@@ -37,20 +40,39 @@ class StructureError(SceneSearchError):
     """The file has more parts than a picture; the message is the reason, without the path."""
 
 
-# What a decoder needs, as multiples of what a megapixel of JPEG may take (10 ms on the machine of
-# docs/security.md): for each megapixel, and for each megabyte of the file.
+# What a decoder needs for each megapixel, and for each megabyte of the file, as multiples of the
+# 10 ms that a megapixel may take (see docs/security.md), so that 200 take two seconds.
 _WEIGHTS: Final = {
-    "WEBP": (1.3, 4.3),
     "AVIF": (1.2, 4.7),
     "HEIF": (1.6, 7.3),
-    "JPEG2000": (2.2, 13.0),
+    "JPEG2000": (2.4, 13.0),
+    "WEBP": (1.4, 4.3),
+    "progressive JPEG": (0.3, 2.4),
+    "TIFF in LZMA": (1.0, 6.0),
+    "TIFF in WebP": (1.4, 4.3),
 }
+# Formats of pixels that have to be converted value by value.
+_MODE_WEIGHTS: Final = {"F": 4.0, "I": 4.0, "LAB": 3.0}
+_PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PNG_BYTES = 4  # a pixel
 
 
-def weighed_megapixels(kind: str | None, megapixels: float, size_bytes: int) -> float:
-    """What the picture counts as beside a JPEG, since some decoders take ten times as long."""
-    by_pixel, by_byte = _WEIGHTS.get(kind or "", (1.0, 0.0))
-    return megapixels * by_pixel + size_bytes / 1e6 * by_byte
+def weighed_megapixels(image: Image.Image, data: bytes) -> tuple[float, str]:
+    """What an opened, not yet decoded picture counts as, and the name of what makes it so slow.
+
+    Some decoders take ten times as long as others; of those that do not it is its megapixels.
+    """
+    megapixels = image.width * image.height / 1e6
+    kind = image.format or ""
+    if kind in ("JPEG", "MPO") and image.info.get("progressive"):
+        kind = "progressive JPEG"
+    elif image.info.get("compression") in ("lzma", "webp"):
+        kind = "TIFF in LZMA" if image.info["compression"] == "lzma" else "TIFF in WebP"
+    by_pixel, by_byte = _WEIGHTS.get(kind, (1.0, 0.0))
+    by_pixel *= _MODE_WEIGHTS.get(image.mode, 1.0)
+    if kind == "PNG" and len(data) > 25:
+        by_pixel *= max(1.0, _PNG_CHANNELS.get(data[25], 4) * data[24] / 8 / _PNG_BYTES)
+    return max(megapixels, megapixels * by_pixel + len(data) / 1e6 * by_byte), kind
 
 
 def check_structure(data: bytes) -> None:
@@ -80,6 +102,7 @@ _SOS, _EOI, _APP1 = 0xDA, 0xD9, 0xE1
 _ALONE = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 
 
 def _check_jpeg(data: bytes) -> None:
@@ -108,6 +131,8 @@ def _check_jpeg(data: bytes) -> None:
             height, width, components = struct.unpack_from(">HHB", data, position + 3)
             megapixels = height * width / 1e6
             is_progressive = marker in _PROGRESSIVE
+            if marker in _ARITHMETIC and len(data) > _MAX_ARITHMETIC_BYTES:
+                raise StructureError("an arithmetic-coded JPEG of more than 16 MiB")
         if marker == _SOS:
             # One scan of all colours is a whole picture: nearly every JPEG, not looked at further.
             if is_progressive or data[position + 2 : position + 3] != bytes([components]):
