@@ -20,6 +20,7 @@ _MAX_PARTS: Final = 5_000
 # Of PNG's IDAT, 8 KiB each as libpng writes them: 1.6 GB.
 _MAX_CHUNKS: Final = 200_000
 _MAX_JUNK: Final = 64 * 1024  # bytes between a JPEG's markers or a GIF's blocks
+_MAX_TABLE_BYTES: Final = 64 * 1024  # a JPEG has 2 KiB
 _MAX_EXIF_PARTS: Final = 16  # 64 KiB each
 # A progressive JPEG goes over all its pixels with each scan; programs write 6 to 18.
 _MAX_SCANS: Final = 100
@@ -33,6 +34,7 @@ _MAX_DIRECTORIES: Final = 3
 _MAX_RUNS_PIXELS: Final = 2_000_000
 _MAX_RUNS_BYTES: Final = 2 * 1024 * 1024
 _MAX_DIGITS_BYTES: Final = 4 * 1024 * 1024
+_MAX_COMMENTS: Final = 1_000
 _MAX_SCALED_PIXELS: Final = 1_000_000
 
 
@@ -98,6 +100,7 @@ def check_structure(data: bytes) -> None:
 
 _FILL = re.compile(rb"\xff+")
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_TABLES = frozenset({0xC4, 0xDB})
 _SOS, _EOI, _APP1 = 0xDA, 0xD9, 0xE1
 _ALONE = frozenset({0x00, 0x01, *range(0xD0, 0xDA)})
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -106,7 +109,7 @@ _ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 
 
 def _check_jpeg(data: bytes) -> None:
-    position, parts, junk, exif_parts = 2, 0, 0, 0
+    position, parts, junk, exif_parts, table_bytes = 2, 0, 0, 0, 0
     components, megapixels, is_progressive = 0, 0.0, False
     while (found := data.find(b"\xff", position)) >= 0:
         fill = _FILL.match(data, found)
@@ -127,6 +130,10 @@ def _check_jpeg(data: bytes) -> None:
             exif_parts += 1
             if exif_parts > _MAX_EXIF_PARTS:
                 raise StructureError(f"EXIF data in more than {_MAX_EXIF_PARTS} parts")
+        if marker in _TABLES:
+            table_bytes += length
+            if table_bytes > _MAX_TABLE_BYTES:
+                raise StructureError("more than 64 KiB of tables before its pixels")
         if marker in _FRAMES and position + 8 <= len(data):
             height, width, components = struct.unpack_from(">HHB", data, position + 3)
             megapixels = height * width / 1e6
@@ -226,8 +233,8 @@ def _check_pnm(data: bytes) -> None:
     if header is None or header.end() > _MAX_JUNK:
         raise StructureError("no header of a PNM in its first 64 KiB")
     kind, width, height, largest = header.groups()
-    if kind in b"123" and len(data) > _MAX_DIGITS_BYTES:
-        raise StructureError("a PNM in digits of more than 4 MiB")
+    if kind in b"123" and (len(data) > _MAX_DIGITS_BYTES or data.count(b"#") > _MAX_COMMENTS):
+        raise StructureError("a PNM in digits of more than 4 MiB or 1,000 comments")
     is_scaled = kind in b"56" and largest != b"255"
     if is_scaled and int(width) * int(height) > _MAX_SCALED_PIXELS:
         raise StructureError("a PNM of more than 1 megapixel whose largest value is not 255")
@@ -261,7 +268,7 @@ def tag_values(data: bytes) -> int:
             unit = _UNIT_BYTES.get(kind, 0)
             if tag in (_EXIF, _GPS) and len(seen) <= _MAX_DIRECTORIES:
                 directories.append(value)
-            elif kind not in _AS_BYTES and count * unit <= len(data):
+            elif unit and kind not in _AS_BYTES and count * unit <= len(data):
                 values += count
     return values
 
