@@ -7,6 +7,7 @@ changes little.
 """
 
 import io
+import math
 import multiprocessing
 import random
 import re
@@ -25,7 +26,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from ingest.prepare import Candidate, Changed, Preparation, Prepared
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
-from scenesearch.images import ImageError, decode_image
+from scenesearch.images import decode_image
 from scenesearch.library import ImageRecord
 from scenesearch.originals import LocalFile
 from scenesearch.structure import weighed_megapixels
@@ -184,7 +185,7 @@ def iptc() -> Files:
     jpeg = saved(SMALL, "JPEG")
     block = segment(0xED, b"Photoshop 3.0\0" + resource_ + record * 10_000)
     yield "10,000 tags in a JPEG", behind_start(jpeg, block)
-    yield "4,000 blocks in a JPEG", behind_start(jpeg, block[:1000] * 0, *[block] * 400)
+    yield "400 blocks in a JPEG", behind_start(jpeg, *[block] * 400)
     yield "3 million tags in a TIFF", saved(SMALL, "TIFF", tiffinfo={33723: record * 3_000_000})
     blocks = b"8BIM" + struct.pack(">HHI", 7, 0, 0)
     yield "a million blocks in a TIFF", saved(SMALL, "TIFF", tiffinfo={34377: blocks * 1_000_000})
@@ -268,7 +269,7 @@ def jpeg() -> Files:
     yield "196 megapixels of nothing", resized(small, 14_000)
     yield "196 megapixels of zeros", resized(small, 14_000)[:-20] + bytes(60_000_000)
     yield "196 megapixels", saved(Image.new("RGB", (14_000, 14_000)), "JPEG")
-    yield "60 megapixels of noise", saved(noise(10_000, 6000), "JPEG", quality=95)
+    yield "20 megapixels of noise", saved(noise(5000, 4000), "JPEG", quality=95)
     progressive = saved(Image.new("RGB", (2000, 2000)), "JPEG", progressive=True)
     scan = progressive[progressive.rindex(b"\xff\xda") : -2]
     for side, scans in ((14_000, 1000), (14_000, 9), (4000, 90), (2000, 5000)):
@@ -277,8 +278,8 @@ def jpeg() -> Files:
             (resized(progressive, side)[:-2] + scan * scans + b"\xff\xd9"),
         )
     yield (
-        "40 megapixels of noise, progressive",
-        saved(noise(8000, 5000), "JPEG", quality=90, progressive=True),
+        "20 megapixels of noise, progressive",
+        saved(noise(5000, 4000), "JPEG", quality=90, progressive=True),
     )
     grainy = saved(noise(3000, 2000), "JPEG", quality=50, progressive=True)
     scan = grainy[grainy.rindex(b"\xff\xda") : -2]
@@ -393,7 +394,7 @@ def modern_formats() -> Files:
         "JPEG 2000: a megapixel of tiles",
         saved(flat.resize((1000, 1000)), "JPEG2000", tile_size=(4, 4)),
     )
-    yield "JPEG 2000: 10 megapixels of noise", saved(noise(4000, 2500), "JPEG2000")
+    yield "JPEG 2000: 4 megapixels of noise", saved(noise(2000, 2000), "JPEG2000")
     yield (
         "JPEG 2000: layers",
         saved(noise(1000, 1000), "JPEG2000", quality_layers=list(range(200, 1, -4))),
@@ -412,7 +413,7 @@ def modern_formats() -> Files:
 
 
 def mutations() -> Files:
-    """Small real files of each format, changed in places, cut, doubled, with huge numbers in them."""
+    """Small real files of each format: changed, cut, doubled in places, huge numbers in others."""
     image = scene(240, 160)
     exif_ = Image.Exif()
     exif_[ExifTags.Base.Make], exif_[ExifTags.Base.Rating] = "Nikon", 4
@@ -532,7 +533,8 @@ def test_no_file_costs_more_than_two_seconds(kind: Callable[[], Files], tmp_path
     found = timed(kind, tmp_path)
     worst_s, worst = max(found)
     print(
-        f"\n{kind.__name__}: {len(found)} files, the worst {worst_s:.2f} s of processor time: {worst}"
+        f"\n{kind.__name__}: {len(found)} files, the worst {worst_s:.2f} s of processor time:",
+        worst,
     )
     assert [(round(seconds, 2), name) for seconds, name in found if seconds > MOST_S] == []
 
@@ -577,16 +579,14 @@ def test_a_picture_takes_no_longer_than_it_is_said_to(
     kind: str, options: dict[str, object], of: Callable[[int, int], Image.Image]
 ) -> None:
     """So that one at the limit, 200 megapixels of JPEG, takes two seconds."""
-    data = saved(of(3000, 2000), kind, **options)
+    data = saved(of(2000, 1500), kind, **options)
     with Image.open(io.BytesIO(data)) as image:
         weighed, _ = weighed_megapixels(image, data)
     began = time.process_time()
-    try:
-        decode_image(data, reduce_to=512)
-    except ImageError as error:
-        pytest.fail(str(error))
+    decode_image(data, reduce_to=512, max_megapixels=math.inf)
     seconds = time.process_time() - began
     print(
-        f"\n{kind} {options}: 6 megapixels count as {weighed:.0f}, {100 * seconds / weighed:.2f} s for 100"
+        f"\n{kind} {options}: 3 megapixels count as {weighed:.0f},",
+        f"{100 * seconds / weighed:.2f} s for 100",
     )
     assert seconds / weighed * 200 <= MOST_S or seconds < 0.1
