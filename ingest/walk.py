@@ -35,7 +35,7 @@ def walk(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[Path]:
         where = shown(Path(str(error.filename)))
         on_problem(Problem(where, f"folder cannot be read: {error.strerror}"))
 
-    for parent, folders, names in watched(os.walk(folder, onerror=unreadable)):
+    for parent, folders, names in _folders(str(folder), unreadable):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in folders:
             path = Path(parent, name)
@@ -50,6 +50,34 @@ def walk(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[Path]:
                 on_problem(Problem(shown(path), "the name is not valid Unicode; rename the file"))
                 continue
             yield path
+
+
+def _folders(
+    top: str, on_error: Callable[[OSError], None]
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, but looking up while it lists: a folder may have a million files."""
+    below = [top]
+    while below:
+        parent = below.pop()
+        folders: list[str] = []
+        names: list[str] = []
+        try:
+            with os.scandir(parent) as entries:
+                for entry in watched(entries):
+                    (folders if _is_folder(entry) else names).append(entry.name)
+        except OSError as error:
+            on_error(error)
+            continue
+        yield parent, folders, names
+        paths = (os.path.join(parent, name) for name in reversed(folders))  # noqa: PTH118
+        below += (path for path in paths if not os.path.islink(path))  # noqa: PTH114
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def is_wanted(path: Path) -> bool:

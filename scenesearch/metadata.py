@@ -454,9 +454,14 @@ def _description(
 def _tags(words: list[str], notes: list[str]) -> tuple[str, ...]:
     """Each once, in the order written, capitals as they are."""
     tags: dict[str, str] = {}
+    cut = 0
     for word in words:
-        if text := _cut(_text(word, most=None), "tag", MAX_TAG_CHARS, notes):
+        if text := _text(word, most=None):
+            cut += len(text) > MAX_TAG_CHARS
+            text = text[:MAX_TAG_CHARS].rstrip()
             tags.setdefault(text.casefold(), text)
+    if cut:
+        notes.append(f"{cut:,} tags are cut to {MAX_TAG_CHARS} characters")
     if len(tags) > MAX_TAGS:
         notes.append(f"{len(tags):,} tags; the first {MAX_TAGS} are kept")
     return tuple(tags.values())[:MAX_TAGS]

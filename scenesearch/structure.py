@@ -53,6 +53,8 @@ _WEIGHTS: Final = {
     "TIFF in LZMA": (1.0, 6.0),
     "TIFF in WebP": (1.4, 4.3),
 }
+# Of a JPEG 2000 that is decoded reduced: what is passed over, by pixel and byte, and what is kept.
+_REDUCED: Final = (0.3, 0.5, 45.0)
 # Formats of pixels that have to be converted value by value.
 _MODE_WEIGHTS: Final = {"F": 4.0, "I": 4.0, "LAB": 3.0}
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -74,7 +76,12 @@ def weighed_megapixels(image: Image.Image, data: bytes) -> tuple[float, str]:
     by_pixel *= _MODE_WEIGHTS.get(image.mode, 1.0)
     if kind == "PNG" and len(data) > 25:
         by_pixel *= max(1.0, _PNG_CHANNELS.get(data[25], 4) * data[24] / 8 / _PNG_BYTES)
-    return max(megapixels, megapixels * by_pixel + len(data) / 1e6 * by_byte), kind
+    weight = megapixels * by_pixel + len(data) / 1e6 * by_byte
+    if isinstance(image.reduce, int) and image.reduce:  # of a JPEG 2000, levels that are left out
+        pixel, byte, kept = _REDUCED
+        least = megapixels * (pixel + kept / 4**image.reduce) + len(data) / 1e6 * byte
+        weight = min(weight, least)
+    return max(megapixels, weight), kind
 
 
 def check_structure(data: bytes) -> None:

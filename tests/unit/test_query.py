@@ -256,6 +256,11 @@ def test_several_values_that_are_meant_are_told() -> None:
         ("near:91,0,5km", "latitude is -90..90"),
         ("near:1,0,0km", "radius is above 0"),
         ("x" * 10_001, "at most 2,000 are read"),
+        ("dog^2 " * 65, "65 weighted phrases, at most 64"),
+        (
+            " ".join(["width:" + ",".join("1" * 90)] * 3),
+            "the filters have 270 alternatives together, at most 200 are taken",
+        ),
         ("dog \udcff", "the request is not valid Unicode"),
         (" + ".join("abcdefghijklmnopq"), "17 parts, at most 16"),
         ("width:1 " * 33, "33 filters are given, at most 32"),
