@@ -9,7 +9,7 @@ taken or rejected alike on every machine.
 import re
 import struct
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from PIL import Image
 
@@ -77,9 +77,10 @@ def weighed_megapixels(image: Image.Image, data: bytes) -> tuple[float, str]:
     if kind == "PNG" and len(data) > 25:
         by_pixel *= max(1.0, _PNG_CHANNELS.get(data[25], 4) * data[24] / 8 / _PNG_BYTES)
     weight = megapixels * by_pixel + len(data) / 1e6 * by_byte
-    if isinstance(image.reduce, int) and image.reduce:  # of a JPEG 2000, levels that are left out
+    left_out: Any = image.reduce  # levels of a JPEG 2000; of others it is a function
+    if isinstance(left_out, int) and left_out > 0:
         pixel, byte, kept = _REDUCED
-        least = megapixels * (pixel + kept / 4**image.reduce) + len(data) / 1e6 * byte
+        least = megapixels * (pixel + kept / 4**left_out) + len(data) / 1e6 * byte
         weight = min(weight, least)
     return max(megapixels, weight), kind
 
