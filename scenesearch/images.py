@@ -132,7 +132,7 @@ def _decoded(data: bytes, reduce_to: int | None, max_megapixels: float) -> _Deco
                 f"{megapixels:.0f} megapixels, the limit is {max_megapixels:g} "
                 "(SCENESEARCH_MAX_MEGAPIXELS)"
             )
-        weighed, kind = weighed_megapixels(image, data)
+        weighed, kind = weighed_megapixels(image, data, megapixels)
         if weighed > max_megapixels:
             raise ImageError(
                 f"{megapixels:.0f} megapixels in {len(data) / 1e6:.0f} MB of {kind}, which "

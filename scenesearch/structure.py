@@ -46,10 +46,10 @@ class StructureError(SceneSearchError):
 # 10 ms that a megapixel may take (see docs/security.md), so that 200 take two seconds.
 _WEIGHTS: Final = {
     "AVIF": (1.2, 4.7),
-    "HEIF": (1.6, 7.3),
-    "JPEG2000": (2.4, 13.0),
+    "HEIF": (1.8, 8.0),
+    "JPEG2000": (2.6, 15.0),
     "WEBP": (1.4, 4.3),
-    "progressive JPEG": (0.3, 2.4),
+    "progressive JPEG": (0.3, 3.0),
     "TIFF in LZMA": (1.0, 6.0),
     "TIFF in WebP": (1.4, 4.3),
 }
@@ -61,12 +61,11 @@ _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PNG_BYTES = 4  # a pixel
 
 
-def weighed_megapixels(image: Image.Image, data: bytes) -> tuple[float, str]:
+def weighed_megapixels(image: Image.Image, data: bytes, megapixels: float) -> tuple[float, str]:
     """What an opened, not yet decoded picture counts as, and the name of what makes it so slow.
 
     Some decoders take ten times as long as others; of those that do not it is its megapixels.
     """
-    megapixels = image.width * image.height / 1e6
     kind = image.format or ""
     if kind in ("JPEG", "MPO") and image.info.get("progressive"):
         kind = "progressive JPEG"

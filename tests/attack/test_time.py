@@ -83,12 +83,18 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def png(
-    before: bytes = b"", after: bytes = b"", *, side: int = 8, depth: int = 8, colour: int = 2
+    before: bytes = b"",
+    after: bytes = b"",
+    *,
+    side: int = 8,
+    depth: int = 8,
+    colour: int = 2,
+    rows: int | None = None,
 ) -> bytes:
     channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
     row = b"\0" * (1 + (side * channels * depth + 7) // 8)
     packer = zlib.compressobj(1)
-    pixels = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    pixels = b"".join(packer.compress(row) for _ in range(rows or side)) + packer.flush()
     header = struct.pack(">IIBBBBB", side, side, depth, colour, 0, 0, 0)
     parts = chunk(b"IHDR", header), before, chunk(b"IDAT", pixels), after, chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
@@ -310,7 +316,7 @@ def png_pixels() -> Files:
     yield "196 megapixels of RGB", png(side=14_000)
     yield "196 megapixels of 16-bit grey", png(side=14_000, depth=16, colour=0)
     yield "196 megapixels of one bit", png(side=14_000, depth=1, colour=0)
-    yield "196 megapixels of 16-bit RGBA", png(side=14_000, depth=16, colour=6)
+    yield "196 megapixels of 16-bit RGBA", png(side=14_000, depth=16, colour=6, rows=9)
     yield "20 megapixels of noise", saved(noise(5000, 4000), "PNG", compress_level=1)
 
 
@@ -340,13 +346,13 @@ def tiff_files() -> Files:
     yield "90,000 strips", strips(200, 90_000, 90_000, bytes(200))
     yield "3 million strips of a small picture", strips(200, 200, 3_000_000, bytes(200))
     yield "a pixel wide", strips(1, 10_000_000, 10_000_000, b"\0")
-    for name in ("tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits"):
+    for name in ("tiff_lzw", "tiff_adobe_deflate"):
         large = Image.new("RGB", (14_000, 14_000))
         yield f"196 megapixels by {name}", saved(large, "TIFF", compression=name)
     yield "faxed noise", saved(noise(6000, 6000).convert("1"), "TIFF", compression="group4")
     yield (
-        "45 megapixels of floats",
-        saved(Image.new("F", (7000, 6500)), "TIFF", compression="tiff_lzw"),
+        "30 megapixels of floats",
+        saved(Image.new("F", (6000, 5000)), "TIFF", compression="tiff_lzw"),
     )
 
 
@@ -387,7 +393,7 @@ def modern_formats() -> Files:
     ):
         body = b"VP8X" + struct.pack("<I", 10) + bytes([flags, 0, 0, 0]) + size + body
         yield f"WebP: {name}", b"RIFF" + struct.pack("<I", 4 + len(body)) + b"WEBP" + body
-    yield "WebP: 196 megapixels", saved(Image.new("RGB", (14_000, 14_000)), "WEBP", method=0)
+    yield "WebP: 100 megapixels", saved(Image.new("RGB", (10_000, 10_000)), "WEBP", method=0)
     flat = Image.new("RGB", (4000, 4000))
     yield "JPEG 2000: 62,500 tiles", saved(flat, "JPEG2000", tile_size=(16, 16))
     yield (
@@ -399,7 +405,7 @@ def modern_formats() -> Files:
         "JPEG 2000: layers",
         saved(noise(1000, 1000), "JPEG2000", quality_layers=list(range(200, 1, -4))),
     )
-    yield "HEIC: 64 megapixels", saved(Image.new("RGB", (8000, 8000)), "HEIF")
+    yield "HEIC: 16 megapixels", saved(flat, "HEIF")
     heif = pillow_heif.HeifFile()
     for number in range(200):
         heif.add_from_pillow(Image.new("RGB", (64, 64), (number, 0, 0)))
@@ -409,7 +415,7 @@ def modern_formats() -> Files:
     box = b"iinf" + struct.pack(">II", 0x02000000, 0xFFFFFFFF)
     small = saved(SMALL, "HEIF")
     yield "HEIC: items without end", small.replace(b"iinf", box[:12], 1)
-    yield "AVIF: 64 megapixels", saved(Image.new("RGB", (8000, 8000)), "AVIF", speed=10)
+    yield "AVIF: 16 megapixels", saved(flat, "AVIF", speed=10)
 
 
 def mutations() -> Files:
@@ -579,14 +585,14 @@ def test_a_picture_takes_no_longer_than_it_is_said_to(
     kind: str, options: dict[str, object], of: Callable[[int, int], Image.Image]
 ) -> None:
     """So that one at the limit, 200 megapixels of JPEG, takes two seconds."""
-    data = saved(of(2000, 1500), kind, **options)
+    data = saved(of(1200, 800), kind, **options)
     with Image.open(io.BytesIO(data)) as image:
-        weighed, _ = weighed_megapixels(image, data)
+        weighed, _ = weighed_megapixels(image, data, 0.96)
     began = time.process_time()
     decode_image(data, reduce_to=512, max_megapixels=math.inf)
     seconds = time.process_time() - began
     print(
-        f"\n{kind} {options}: 3 megapixels count as {weighed:.0f},",
+        f"\n{kind} {options}: a megapixel counts as {weighed:.1f},",
         f"{100 * seconds / weighed:.2f} s for 100",
     )
-    assert seconds / weighed * 200 <= MOST_S or seconds < 0.1
+    assert seconds / weighed * 200 <= MOST_S or seconds < 0.01

@@ -140,7 +140,7 @@ def test_numbers_of_tags_are_counted_only_where_they_can_be_there() -> None:
 def test_a_picture_in_a_slow_format_counts_for_more() -> None:
     data = saved("WEBP")
     with Image.open(io.BytesIO(data)) as image:
-        weighed, kind = weighed_megapixels(image, data)
+        weighed, kind = weighed_megapixels(image, data, 0.0024)
     assert kind == "WEBP"
     assert weighed == pytest.approx(1.4 * 0.0024 + 4.3 * len(data) / 1e6)
     with pytest.raises(ImageError, match=r"of WEBP, which takes as long to decode as 0 megapixels"):
