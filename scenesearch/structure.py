@@ -48,8 +48,10 @@ _WEIGHTS: Final = {
     "AVIF": (1.2, 4.7),
     "HEIF": (1.8, 8.0),
     "JPEG2000": (2.6, 15.0),
+    "PNG": (0.25, 0.65),  # for each byte of a pixel
     "WEBP": (1.4, 4.3),
     "progressive JPEG": (0.3, 3.0),
+    "TIFF in Deflate": (0.8, 0.15),
     "TIFF in LZMA": (1.0, 6.0),
     "TIFF in WebP": (1.4, 4.3),
 }
@@ -58,7 +60,12 @@ _REDUCED: Final = (0.3, 0.5, 45.0)
 # Formats of pixels that have to be converted value by value.
 _MODE_WEIGHTS: Final = {"F": 4.0, "I": 4.0, "LAB": 3.0}
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_PNG_BYTES = 4  # a pixel
+_TIFF_CODECS: Final = {
+    "tiff_adobe_deflate": "TIFF in Deflate",
+    "tiff_deflate": "TIFF in Deflate",
+    "lzma": "TIFF in LZMA",
+    "webp": "TIFF in WebP",
+}
 
 
 def weighed_megapixels(image: Image.Image, data: bytes, megapixels: float) -> tuple[float, str]:
@@ -69,12 +76,12 @@ def weighed_megapixels(image: Image.Image, data: bytes, megapixels: float) -> tu
     kind = image.format or ""
     if kind in ("JPEG", "MPO") and image.info.get("progressive"):
         kind = "progressive JPEG"
-    elif image.info.get("compression") in ("lzma", "webp"):
-        kind = "TIFF in LZMA" if image.info["compression"] == "lzma" else "TIFF in WebP"
+    elif kind == "TIFF":
+        kind = _TIFF_CODECS.get(str(image.info.get("compression")), kind)
     by_pixel, by_byte = _WEIGHTS.get(kind, (1.0, 0.0))
     by_pixel *= _MODE_WEIGHTS.get(image.mode, 1.0)
     if kind == "PNG" and len(data) > 25:
-        by_pixel *= max(1.0, _PNG_CHANNELS.get(data[25], 4) * data[24] / 8 / _PNG_BYTES)
+        by_pixel *= _PNG_CHANNELS.get(data[25], 4) * data[24] / 8
     weight = megapixels * by_pixel + len(data) / 1e6 * by_byte
     left_out: Any = image.reduce  # levels of a JPEG 2000; of others it is a function
     if isinstance(left_out, int) and left_out > 0:

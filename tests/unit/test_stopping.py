@@ -2,12 +2,15 @@
 
 import io
 import itertools
+import signal
+import subprocess
 import tarfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -18,6 +21,7 @@ from ingest.walk import walk
 from scenesearch.datasets.manifest import read_manifest
 from scenesearch.datasets.queries import read_queries
 from scenesearch.datasets.task import read_captions
+from scenesearch.layout import LayoutError, neighbours
 from scenesearch.originals import LocalFile
 from scenesearch.patience import Patience, patiently
 from scenesearch.stopping import look_up, pause, result_of, watched, watched_by
@@ -176,3 +180,25 @@ def test_a_cancelled_job_is_told_once_so_that_it_can_end_in_order() -> None:
     job.cancel()
     jobs.wait(30)
     assert (job.state, kept) == ("cancelled", ["written"])
+
+
+@pytest.mark.slow
+def test_a_map_that_is_cancelled_ends_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[subprocess.Popen[bytes]] = []
+
+    class Recorded(subprocess.Popen[bytes]):
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **options)  # type: ignore[call-overload]
+            begun.append(self)
+
+    monkeypatch.setattr("scenesearch.layout.subprocess.Popen", Recorded)
+    vectors = np.random.default_rng(0).normal(size=(30_000, 32)).astype(np.float32)
+    with watched_by(Countdown(3)), pytest.raises(KeyboardInterrupt):
+        neighbours(vectors)
+    assert [process.returncode for process in begun] == [-signal.SIGKILL]
+
+
+def test_a_map_whose_process_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scenesearch.layout.sys.executable", "/bin/false")
+    with pytest.raises(LayoutError, match="t-SNE could not be computed: it was ended"):
+        neighbours(np.zeros((10, 4), np.float32))
