@@ -48,7 +48,7 @@ _WEIGHTS: Final = {
     "AVIF": (1.2, 4.7),
     "HEIF": (1.8, 8.0),
     "JPEG2000": (2.6, 15.0),
-    "PNG": (0.25, 0.65),  # for each byte of a pixel
+    "PNG": (0.25, 0.75),  # for each byte of a pixel
     "WEBP": (1.4, 4.3),
     "progressive JPEG": (0.3, 3.0),
     "TIFF in Deflate": (0.8, 0.15),
