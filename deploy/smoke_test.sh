@@ -2,9 +2,12 @@
 # The whole stack on a machine with Docker, from nothing to a verdict:
 #
 #     deploy/smoke_test.sh
+#     deploy/smoke_test.sh --cluster
 #
 # Builds the images, draws a library, starts everything, searches, kills and restarts Qdrant in
 # the middle of an ingest, tries the keys, backs up, restores into an empty stack, and cleans up.
+# With --cluster it starts three nodes instead and loses each in turn, the first too, while an
+# ingest and searches run, and counts the pictures on every node afterwards.
 # It uses a project name, ports and a folder of its own and touches no other stack. Takes some
 # minutes, most of them the build.
 set -euo pipefail
@@ -13,6 +16,15 @@ command -v docker >/dev/null || {
   echo "deploy/smoke_test.sh needs docker, which is not installed" >&2
   exit 2
 }
+
+case "${1:-}" in
+  "") files=() ;;
+  --cluster) files=(--file docker-compose.yml --file deploy/compose.cluster.yml) ;;
+  *)
+    echo "deploy/smoke_test.sh takes --cluster or nothing" >&2
+    exit 2
+    ;;
+esac
 
 work=$(mktemp -d)
 mkdir -p "$work/photos" "$work/exchange"
@@ -33,7 +45,7 @@ ENV
 
 passed=0
 project=scenesearch-smoke
-compose() { docker compose --env-file "$work/env" --project-name "$project" "$@"; }
+compose() { docker compose "${files[@]}" --env-file "$work/env" --project-name "$project" "$@"; }
 admin() { compose run --rm --no-deps -T admin "$@"; }
 step() { printf '\n== %s\n' "$1"; }
 pass() { passed=$((passed + 1)); printf 'PASS  %s\n' "$1"; }
@@ -55,12 +67,16 @@ finish() {
 trap finish EXIT
 project=scenesearch-smoke
 
-pictures() { admin library status --json 2>/dev/null | sed -n 's/^ "pictures": \([0-9]*\).*/\1/p'; }
-# How many there are once there are at least $1, or after $2 seconds.
+# What a node says, all of them when none is named.
+pictures() {
+  compose run --rm --no-deps -T ${1:+--env SCENESEARCH_QDRANT_URL=http://$1:6333} admin \
+    library status --json 2>/dev/null | sed -n 's/^ "pictures": \([0-9]*\).*/\1/p'
+}
+# How many there are once there are at least $1, or after $2 seconds; on node $3, if named.
 wait_for() {
   local found=0 end=$((SECONDS + $2))
   while [ "$SECONDS" -lt "$end" ]; do
-    found=$(pictures || true)
+    found=$(pictures "${3:-}" || true)
     [ "${found:-0}" -ge "$1" ] && break
     sleep 2
   done
@@ -112,9 +128,39 @@ case $(asked PUT /collections/intruder "$SCENESEARCH_QDRANT_READ_ONLY_API_KEY") 
 esac
 pass "no key: refused; read-only key: reads and does not write"
 
+draw() {
+  docker run --rm --user "$(id -u)" --entrypoint python -v "$work/photos:/photos" scenesearch-ingest -c \
+    "from pathlib import Path; from scenesearch.datasets.drawn import write_library; write_library(Path('/photos'), size=$1)"
+}
+
+if [ "${#files[@]}" -gt 0 ]; then
+  step "draw 300 pictures into the watched folder; lose each node while they come in"
+  draw 300 &
+  drawing=$!
+  found=$(wait_for 1 120)
+  [ "$found" -ge 1 ] || fail "nothing came in"
+  for node in qdrant qdrant-2 qdrant-3; do
+    compose kill --signal KILL "$node"
+    for text in "a red boat" "a dog" "people on a beach"; do
+      admin search "$text" --json --all >"$work/found.json" || fail "a search failed without $node"
+      grep -q '"image_id"' "$work/found.json" || fail "nothing found without $node"
+    done
+    pass "three searches without $node"
+    compose up --detach --wait --wait-timeout 120 "$node"
+  done
+  wait "$drawing" || fail "the pictures could not be drawn"
+  found=$(wait_for 300 300)
+  [ "$found" = 300 ] || fail "$found of 300 pictures"
+  for node in qdrant qdrant-2 qdrant-3; do
+    found=$(wait_for 300 120 "$node")
+    [ "$found" = 300 ] || fail "$found of 300 pictures on $node"
+  done
+  pass "all 300 on every node"
+  exit 0
+fi
+
 step "draw 300 pictures into the watched folder; kill Qdrant while they come in"
-docker run --rm --user "$(id -u)" --entrypoint python -v "$work/photos:/photos" scenesearch-ingest -c \
-  'from pathlib import Path; from scenesearch.datasets.drawn import write_library; write_library(Path("/photos"), size=300)' &
+draw 300 &
 drawing=$!
 found=$(wait_for 1 120)
 [ "$found" -ge 1 ] || fail "nothing came in"

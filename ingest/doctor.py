@@ -91,7 +91,7 @@ def examine_store(store: VectorStore, *, mend: bool = False) -> list[Finding]:
     words = {
         "folder": "a stopped process left {} unfinished",
         "lock": "a process that has ended left its name on {}",
-        "collection": "collection {} was never finished",
+        "collection": "collection {} is unfinished: a stopped process began to make it",
     }
     for left in store.leftovers(remove=mend):
         if left.kind == "alias":

@@ -6,30 +6,46 @@ from typing import Any
 
 from scenesearch.relevance import Band, band
 
+# So many hits are shown where an answer is printed.
+_PRINTED = 10
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Hit:
-    """One picture of an answer; `score` is its cosine, `relevance` a probability.
+    """One picture of an answer; `score` is its cosine, `relevance` a probability (0-1).
 
     Where the nearest are ranked again for hubness, the highest relevance of them belongs to the
     first place, and so on: relevance falls from hit to hit, cosines need not.
-    `copies` are ids of near-duplicates for which this hit stands. Where the request asks for no
-    words or pictures nothing is compared: a hit passes the filters, its relevance is 1 and its
-    score 0.
+    `copies` are ids of near-duplicates for which this hit stands. Where the request wants no words
+    or pictures (filters alone, or only what must not be seen) nothing is compared: a hit passes
+    the filters, and has neither score nor relevance, None.
     """
 
     rank: int
     image_id: str
     path: str
-    score: float
-    relevance: float
+    score: float | None
+    relevance: float | None
     payload: Mapping[str, Any]
     copies: tuple[str, ...] = ()
 
     @property
-    def band(self) -> Band:
+    def band(self) -> Band | None:
         """The relevance in a word: strong, partial or weak."""
-        return band(self.relevance)
+        return None if self.relevance is None else band(self.relevance)
+
+    @property
+    def likeness(self) -> str:
+        """'88% strong', or '' where nothing was compared."""
+        return "" if self.relevance is None else f"{self.relevance:.0%} {self.band}"
+
+    def __repr__(self) -> str:
+        return f"<Hit {self._line().lstrip()}>"
+
+    def _line(self) -> str:
+        copies = f"  (and {len(self.copies)} like it)" if self.copies else ""
+        likeness = "" if self.relevance is None else f"{self.relevance:>4.0%} {self.band:<7}  "
+        return f"{self.rank:>3}  {likeness}{_printable(self.image_id)}{copies}"
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -44,15 +60,14 @@ class Hit:
         }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SearchResult:
     """Hits in order, with what was asked and how long each part took.
 
     Without hits nothing in the library matches, and `partial` holds the best that there is below
     the relevance asked for. `next` is the cursor of the page after this one, None on the last.
     `notices` say how the request was understood where that may surprise. `excluded` counts
-    pictures left out because they show what was subtracted. `compared` is False where the request
-    wants no words or pictures, so that relevances say nothing.
+    pictures left out because they show what was subtracted.
     """
 
     query: str
@@ -64,7 +79,6 @@ class SearchResult:
     notices: tuple[str, ...] = ()
     facets: Mapping[str, tuple[tuple[str | int | bool, int], ...]] = field(default_factory=dict)
     excluded: int = 0
-    compared: bool = True
     encode_ms: float = 0.0
     search_ms: float = 0.0
     total_ms: float = 0.0
@@ -73,6 +87,18 @@ class SearchResult:
     def nearest(self) -> Hit | None:
         """The best hit below the relevance asked for, when there is none above it."""
         return self.partial[0] if self.partial else None
+
+    def __repr__(self) -> str:
+        """A line that counts, one a hit up to ten, and the notices."""
+        count = f"{len(self.hits)} picture{'' if len(self.hits) == 1 else 's'}"
+        more = ", more on the next page" if self.next is not None else ""
+        lines = [f"{count} of library {self.library} for {self.query!r}{more}"]
+        lines += [hit._line() for hit in self.hits[:_PRINTED]]
+        if len(self.hits) > _PRINTED:
+            lines.append(f"  … and {len(self.hits) - _PRINTED} more")
+        if self.nearest is not None:
+            lines.append(f"the nearest:{self.nearest._line()}")
+        return "\n".join([*lines, *map(_printable, self.notices)])
 
     def to_json(self) -> dict[str, Any]:
         """The documented JSON shape of `scenesearch search --json`."""
@@ -95,3 +121,8 @@ class SearchResult:
                 "total": self.total_ms,
             },
         }
+
+
+def _printable(text: str) -> str:
+    """The text, written with escapes where it holds control characters: it may be a stranger's."""
+    return text if text.isprintable() else repr(text)

@@ -23,7 +23,7 @@ from scenesearch.commands.library import library_app
 from scenesearch.commands.models import models_app
 from scenesearch.commands.plan import plan
 from scenesearch.commands.rejects import library_rejects
-from scenesearch.commands.search import search
+from scenesearch.commands.search import SearchCommand, search
 from scenesearch.commands.status import status
 from scenesearch.commands.train import train
 from scenesearch.commands.ui import ui
@@ -31,14 +31,17 @@ from scenesearch.console import FOUND, INTERRUPTED, fail
 from scenesearch.errors import SceneSearchError
 
 app = typer.Typer(
-    help="Describe a scene in words, get the photographs that show it.",
+    help="Describe a scene in words, get the photographs that show it.\n\n"
+    "Begin with `scenesearch ingest FOLDER`, then `scenesearch search a dog in the snow`.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (ingest, search, demo, train, ui, status):
+app.command()(ingest)
+app.command(cls=SearchCommand)(search)
+for command in (demo, train, ui, status):
     app.command()(command)
 library_app.command("rejects")(library_rejects)
 library_app.command("duplicates")(library_duplicates)
@@ -78,7 +81,7 @@ def _hint(error: SceneSearchError) -> str:
     """What to do about it, where the error's own layer cannot know the command."""
     from scenesearch.store.base import CollectionMissing
 
-    if isinstance(error, CollectionMissing):
+    if isinstance(error, CollectionMissing) and not error.meant:
         return "; `scenesearch ingest PATH --library NAME` makes a library"
     return ""
 

@@ -70,7 +70,8 @@ class _Sentence(logging.Formatter):
             if name not in own and name not in ("event", "message", "asctime")
         }
         told = "".join(f" {name}={value!r}" for name, value in figures.items())
-        return f"scenesearch: {record.getMessage()}{told}"
+        details = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
+        return f"scenesearch: {record.getMessage()}{told}{details}"
 
 
 def _json_formatter() -> logging.Formatter:

@@ -5,10 +5,11 @@
     with scenesearch.open("photos") as library:
         answer = library.search("a dog in the snow -people taken:last-year", k=12)
         for hit in answer:
-            print(hit.rank, hit.image_id, f"{hit.relevance:.0%}", hit.band)
+            print(hit.rank, hit.image_id, hit.likeness)
 
-In Jupyter an answer shows itself as a grid of its pictures. This is an entry point: it reads the
-settings (`SCENESEARCH_*`) as the command line does, which uses it too.
+`print(answer)` is a line a hit; in Jupyter an answer shows itself as a grid of its pictures. This
+is an entry point: it reads the settings (`SCENESEARCH_*`) as the command line does, which uses it
+too.
 """
 
 import base64
@@ -48,9 +49,9 @@ class OriginalUnavailable(SceneSearchError):  # noqa: N818 - reads as what it is
     """A picture's original cannot be opened; the message says which and why."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answer(SearchResult):
-    """A search's result that is its hits, and shows itself as a grid of pictures in Jupyter."""
+    """A search's result that is its hits: printed a line each, in Jupyter a grid of pictures."""
 
     thumbnails_dir: Path = Path()
 
@@ -70,7 +71,7 @@ class Answer(SearchResult):
             said = [f"Nothing in {self.library} matches “{self.query}”"]
             said += ["The nearest:"] if self.partial else []
         lines = "".join(f"<div>{html.escape(line)}</div>" for line in (*said, *self.notices))
-        cells = "".join(_cell(hit, self.thumbnails_dir, self.compared) for hit in shown)
+        cells = "".join(_cell(hit, self.thumbnails_dir) for hit in shown)
         return (
             f'<div style="font-family:sans-serif">{lines}<div style="display:grid;gap:8px;'
             f'grid-template-columns:repeat(auto-fill,minmax(160px,1fr))">{cells}</div></div>'
@@ -285,10 +286,10 @@ def _upload(image: QueryPicture) -> Upload:
         raise QueryError(f"{str(image)!r} is no name of a file") from None
 
 
-def _cell(hit: Hit, thumbnails_dir: Path, compared: bool) -> str:
+def _cell(hit: Hit, thumbnails_dir: Path) -> str:
     name = html.escape(hit.image_id, quote=True)
     copies = f" · {len(hit.copies)} more like it" if hit.copies else ""
-    found = f"{hit.rank}.{f' {hit.relevance:.0%} {hit.band}' if compared else ''}{copies}"
+    found = f"{hit.rank}. {hit.likeness}".rstrip() + copies
     return (
         f'<figure style="margin:0"><img alt="{name}" src="{_data_uri(hit, thumbnails_dir)}" '
         f'style="width:100%"><figcaption style="overflow-wrap:anywhere"><b>{found}</b><br>'

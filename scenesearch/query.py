@@ -71,19 +71,21 @@ _QUOTED = r'"(?>(?:[^"]|"")*)"'
 _WEIGHT = r"\^(?P<weight>\d{1,4}(?:\.\d{1,4})?)"
 _SPACE = re.compile(r"\s+")
 _OPERATOR = re.compile(r"(?P<sign>[+-])(?=\s|$)")
-_NAME = r"\w++(?:-\w++)*+"
+# How a filter begins is written once, for the text and for --where alike.
+_NAME = r'(?P<name>\w++(?:-\w++)*+|"\w[^"]*")'
+_ORDER = r">=|<=|>|<"
 _FILTER = re.compile(
-    rf'(?P<sign>[+-]?)(?P<name>{_NAME}|"\w[^"]*")(?P<op>:(?:>=|<=|>|<)?|!=|>=|<=|>|<|=)'
-    rf"(?P<raw>(?>{_QUOTED}|\S)*)"
+    rf"(?P<sign>[+-]?){_NAME}(?P<op>:(?:{_ORDER})?|!=|{_ORDER}|=)(?P<raw>(?>{_QUOTED}|\S)*)"
+)
+_SPACED_FILTER = re.compile(
+    rf"(?<!\S)(?P<sign>(?:[+-]\s*+)?){_NAME}\s*+"
+    rf"(?P<op>:\s*+(?:{_ORDER})?|!=|{_ORDER}|=|(?<=\s)in\s)\s*+|{_QUOTED}"
 )
 _PHRASE = re.compile(rf"(?P<sign>[+-]?)(?P<quoted>{_QUOTED})(?:{_WEIGHT})?(?=\s|$)")
 _WORD = re.compile(rf"(?P<sign>[+-](?=[^\W\d]))?(?P<text>\S+?)(?:{_WEIGHT})?(?=\s|$)")
 _LIKE = re.compile(rf"(?P<id>{_QUOTED}|\S+?)(?:{_WEIGHT})?")
 _SEGMENT = re.compile(rf"(?P<quoted>{_QUOTED})|(?P<star>\*+)|(?P<dots>\.\.+)|(?P<text>.)", re.S)
 _PLAIN_VALUE = re.compile(r'[^\s",*<>=.]+(?:\.[^\s",*<>=.]+)*')
-_SPACED = re.compile(
-    rf"{_QUOTED}|(?<!\S)(?P<head>-?{_NAME})\s*+(?P<op>:|!=|>=|<=|=|>|<|(?<=\s)in\s)\s*+"
-)
 _NEAR = re.compile(
     r"(?P<lat>[-+]?[\d.]+),(?P<lon>[-+]?[\d.]+)(?:,(?P<radius>[\d.]+)\s*(?P<unit>km|m))?"
 )
@@ -118,6 +120,8 @@ def parse(text: str, fields: Sequence[PayloadField], *, today: date | None = Non
             match = pattern.match(text, position)
             if match and read(match):
                 position = match.end()
+                if pattern is not _OPERATOR:
+                    reading.opened = None
                 break
     return replace(reading.request(), text=text.strip())
 
@@ -205,14 +209,21 @@ def conditions_of(
     for filter_ in filters:
         condition = condition_of(filter_, known, today)
         if isinstance(condition, Lookup):
-            condition, told = resolve(condition, values_of(condition.field))
+            condition, told = resolve(condition, values_of(condition.field), known)
             notices += told
         conditions.append(condition)
     return tuple(conditions), tuple(notices)
 
 
-def resolve(lookup: Lookup, values: Sequence[str]) -> tuple[Condition, tuple[str, ...]]:
+def resolve(
+    lookup: Lookup, values: Sequence[str], fields: Mapping[str, PayloadField]
+) -> tuple[Condition, tuple[str, ...]]:
     """The lookup among a field's values, and notices: what it meant, or what was near it."""
+    if not values:
+        nothing = OneOf(lookup.field, ())
+        noun = fields[lookup.field].value_noun
+        told = f"{lookup.written}: no picture of this library has {noun}"
+        return (Not(nothing) if lookup.negated else nothing), (told,)
     meant: dict[str, None] = {}
     notices: list[str] = []
     known = [(folded(value), value) for value in values]
@@ -234,7 +245,7 @@ def resolve(lookup: Lookup, values: Sequence[str]) -> tuple[Condition, tuple[str
 # --- the box ---------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(eq=False)
 class _Term:
     """Words between two operators, in the place of the part they will be."""
 
@@ -254,6 +265,8 @@ class _Reading:
         self.fields = by_name(fields)
         self.today = today
         self.running = _Term(excluded=False)
+        # The operator just read, with the words that it ended.
+        self.opened: tuple[str, _Term] | None = None
         self.terms: list[_Term | Like] = [self.running]
         self.filters: list[FieldFilter] = []
         self.notices: list[str] = []
@@ -265,6 +278,7 @@ class _Reading:
         )
 
     def operator(self, match: re.Match[str]) -> bool:
+        self.opened = match["sign"], self.running
         self.running = _Term(excluded=match["sign"] == "-")
         self.terms.append(self.running)
         return True
@@ -273,9 +287,12 @@ class _Reading:
         name, op, raw = match["name"], match["op"], match["raw"]
         if name.lower() == "like" and op == ":" and raw:
             return self.like(match["sign"], raw)
-        found = _filter_of(name, op, raw, self.fields, minus=match["sign"] == "-")
+        sign = match["sign"] or (self.opened[0] if self.opened else "")
+        found = _filter_of(name, op, raw, self.fields, minus=sign == "-", today=self.today)
         if isinstance(found, FieldFilter):
-            condition_of(found, self.fields, self.today)
+            if self.opened and not match["sign"]:  # the operator was the filter's
+                self.terms.remove(self.running)
+                self.running = self.opened[1]
             self.filters.append(found)
             return True
         if found:
@@ -344,34 +361,39 @@ def _where(text: str, fields: Sequence[PayloadField], today: date) -> Iterator[F
     if text.count('"') % 2:
         raise QueryError(f"--where {_short(text)}: a double quote is not closed")
     known = by_name(fields)
-    for name, op, raw in _where_parts(text, known):
-        minus, plain = name.startswith("-"), name.removeprefix("-")
-        written = f"--where {_short(f'{name}{op}{raw}')}"
+    for match, raw in _where_parts(text, known):
+        sign, name = match["sign"].strip(), match["name"]
+        op = "".join(match["op"].split())
+        op = "=" if op == "in" else op
+        written = f"--where {_short(f'{sign}{name}{op}{raw}')}"
         if not raw:
             raise QueryError(f"{written}: the value is missing")
-        found = _filter_of(plain, op, raw, known, minus=minus)
+        if name.lower() == "like" and op == ":":
+            raise QueryError(f"{written}: a picture is no filter; it stands in the text or --like")
+        try:
+            found = _filter_of(name, op, raw, known, minus=sign == "-", today=today)
+        except QueryError as error:
+            raise QueryError(f"--where {error}") from None
         if not isinstance(found, FieldFilter):
             reason = found or "expected FIELD:VALUE"
             hint = "" if "did you mean" in reason else f"; {_listed(known)}"
             raise QueryError(f"{written}: {reason}{hint}")
-        try:
-            condition_of(found, known, today)
-        except QueryError as error:
-            raise QueryError(f"--where {error}") from None
         yield found
 
 
 def _begins_filter(match: re.Match[str], known: Mapping[str, PayloadField]) -> bool:
-    name = (match["head"] or "").removeprefix("-")
+    name = _unquoted(match["name"] or "")
     if _field_named(name, known):
         return True
     # '10:30' and 'boat in harbour' go on a value; a name that is none is a mistake to be told.
     return name[:1].isalpha() and match["op"].strip() != "in"
 
 
-def _where_parts(text: str, known: Mapping[str, PayloadField]) -> Iterator[tuple[str, str, str]]:
-    """(name, operator, value) of each filter: a value goes on until the next one begins."""
-    matches = [match for match in _SPACED.finditer(text) if _begins_filter(match, known)]
+def _where_parts(
+    text: str, known: Mapping[str, PayloadField]
+) -> Iterator[tuple[re.Match[str], str]]:
+    """The beginning of each filter and its value, which goes on until the next one begins."""
+    matches = [match for match in _SPACED_FILTER.finditer(text) if _begins_filter(match, known)]
     before = text[: matches[0].start()] if matches else text
     if before.strip():
         raise QueryError(
@@ -382,7 +404,7 @@ def _where_parts(text: str, known: Mapping[str, PayloadField]) -> Iterator[tuple
         raw = text[match.end() : end].strip()
         if number + 1 < len(matches):
             raw = re.sub(r"(^|\s+)and$", "", raw, flags=re.IGNORECASE)
-        yield match["head"], "=" if match["op"].strip() == "in" else match["op"], raw
+        yield match, raw
 
 
 def _check_text(what: str, text: str) -> None:
@@ -400,18 +422,29 @@ def _check_text(what: str, text: str) -> None:
 
 
 def _filter_of(
-    name: str, op: str, raw: str, fields: Mapping[str, PayloadField], *, minus: bool
+    name: str,
+    op: str,
+    raw: str,
+    fields: Mapping[str, PayloadField],
+    *,
+    minus: bool,
+    today: date,
 ) -> FieldFilter | str:
-    """The filter, or why it is none ('' when that needs no saying)."""
+    """The filter, or why it is none ('' when that needs no saying).
+
+    Every filter that is written, wherever, is read here. Raises QueryError for values that do not
+    fit the field.
+    """
     name = _unquoted(name)
     if name.lower() in _EXAMPLES and not raw:
         return f"no value stands right after it, as in {name.lower()}:{_EXAMPLES[name.lower()]}"
+    values = _values(raw)
     if name.lower() == "has" and op == ":":
-        names = [_field_named(part.strip(), fields) for part in raw.split(",")]
-        if all(names):
-            return FieldFilter("has", "has", tuple(found for found in names if found), minus)
-        wrong = next(p for p, found in zip(raw.split(","), names, strict=True) if not found)
-        return _no_field(wrong.strip(), "", fields, special=False)
+        known = [(value, _field_named(_text(value), fields)) for value in values]
+        wrong = next((value for value, found in known if not found), "" if known else raw)
+        if wrong:
+            return _no_field(_text(wrong), "", fields, special=False)
+        return FieldFilter("has", "has", tuple(found for _, found in known if found), minus)
     field_name = _field_named(name, fields)
     if field_name is None and name.lower() == "near":
         field_name = next((f.name for f in fields.values() if f.type == "geo"), None)
@@ -419,14 +452,15 @@ def _filter_of(
             return "this library has no places"
     if field_name is None:
         return _no_field(name, raw, fields) if name[0].isalpha() else ""
-    values = _values(raw)
     if not values:
         return f"no value stands right after it, as in {field_name}:VALUE"
     negated = minus != (op == "!=")
     operator = _OPERATORS[op]
     if operator == "=" and fields[field_name].type != "keyword":
         operator = ":"  # only names can be meant exactly or about
-    return FieldFilter(field_name, operator, values, negated)
+    found = FieldFilter(field_name, operator, values, negated)
+    condition_of(found, fields, today)
+    return found
 
 
 _EXAMPLES = {"has": "caption", "like": "IMAGE", "near": "55.75,37.62,50km"}

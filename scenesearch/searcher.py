@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scenesearch.aim import Aim, AimPart, aim_of, mixed
 from scenesearch.answer import Hit, SearchResult
 from scenesearch.copies import Copies
+from scenesearch.emptied import fields_of, passed_by_none
 from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.vectors import TextVectors
 from scenesearch.events import query_text, searching
@@ -149,9 +150,12 @@ _Group = tuple[_Candidate, tuple[str, ...]]
 def conditions_in(
     store: VectorStore, library: str, filters: Sequence[FieldFilter]
 ) -> tuple[Filter, tuple[str, ...]]:
-    """The filters as conditions, with keywords looked up among the library's values; notices."""
+    """The filters as conditions, with keywords looked up among the library's values; notices: how
+    the filters were understood, and which of them no picture passes."""
     fields = store.describe(library).fields
-    return conditions_of(filters, fields, lambda field: _values_of(store, library, field))
+    where, told = conditions_of(filters, fields, lambda field: _values_of(store, library, field))
+    named = list(zip(map(str, filters), where, strict=True))
+    return where, (*told, *passed_by_none(store, library, fields, named, told))
 
 
 def _values_of(store: VectorStore, library: str, field: str) -> list[str]:
@@ -229,12 +233,12 @@ class Searcher:
         request = replace(request, **options)
         self._check(request)
         request = replace(request, hybrid=self._hybrid(request))
-        where, told = conditions_of(request.filters, self.fields, self._values)
+        asked, told = conditions_of(request.filters, self.fields, self._values)
         notices = [*request.notices, *told]
         notices += self._new_words(request)
         parts = [self._part(part) for part in request.parts]
         encoded = time.perf_counter()
-        where, excluded = self._without_excluded(request, parts, (*request.where, *where), notices)
+        where, excluded = self._without_excluded(request, parts, (*request.where, *asked), notices)
         # What nothing is like cannot be ranked: the pictures least like 'people' are no answer to
         # '-people', all that do not show them are.
         aim = aim_of(parts) if any(not part.excluded for part in parts) else None
@@ -246,7 +250,9 @@ class Searcher:
             self._arranged(request),
             self._called_wrong(request, aim) if request.collapse and request.wrong else (),
         )
-        hits = self._hits(page, start)
+        if not page and not partial and not start:
+            notices += self._emptied(request, asked, told)
+        hits = self._hits(page, start, compared=aim is not None)
         facets = self._counts(request, aim, where, notices) if request.facets else {}
         finished = time.perf_counter()
         return SearchResult(
@@ -254,12 +260,11 @@ class Searcher:
             encoder=self._encoder.info.name,
             library=self.library,
             hits=hits,
-            partial=self._hits([(found, ()) for found in partial], 0),
+            partial=self._hits([(found, ()) for found in partial], 0, compared=True),
             next=_written_cursor(request, start + len(page), page[-1][0]) if more else None,
             notices=tuple(notices),
             facets=facets,
             excluded=excluded,
-            compared=aim is not None,
             encode_ms=(encoded - started) * 1000,
             search_ms=(finished - encoded) * 1000,
             total_ms=(finished - started) * 1000,
@@ -269,6 +274,17 @@ class Searcher:
         """How many pictures pass the request's filters; words and pictures are not looked at."""
         where, _ = conditions_of(request.filters, self.fields, self._values)
         return self._store.count(self._collection, where=(*request.where, *where))
+
+    def passed_by_none(self, where: Filter) -> list[str]:
+        """Which of the conditions no picture passes, named by their fields' labels."""
+        return self._emptied(Request(where=where), (), ())
+
+    def _emptied(self, request: Request, asked: Filter, told: Sequence[str]) -> list[str]:
+        """The filters that leave nothing; `asked` are the conditions of those that were written."""
+        labels = {field.name: field.label for field in self.fields}
+        named = list(zip(map(str, request.filters), asked, strict=True))
+        named += [(labels[fields_of(one)[0]], one) for one in request.where if fields_of(one)]
+        return passed_by_none(self._store, self._collection, self.fields, named, told)
 
     def _follow(self) -> None:
         """Go along when the library's name is given to another collection, by a promote."""
@@ -309,6 +325,13 @@ class Searcher:
             point if point.score == score else ScoredPoint(point.image_id, score, point.payload)
             for point, score in zip(points, scores, strict=True)
         ]
+
+    @property
+    def hub_penalty(self) -> Callable[[NDArray[np.float32]], NDArray[np.float64]] | None:
+        """What a ranking by a description takes off the cosines of pictures that are near to any
+        text, `(n, dimension)` -> `(n,)`; None where it takes nothing."""
+        known = self._calibration.known
+        return known.hub_penalty if known is not None and known.hubness != 0 else None
 
     def aim(self, request: Request) -> Aim:
         """Where a request that asks for something looks, and what its cosines mean."""
@@ -565,12 +588,12 @@ class Searcher:
                 payload=payload,
                 exact=request.exact,
             )
-        known = self._calibration.known
-        if known is not None and self._corrects(request):
+        penalty = self.hub_penalty
+        if penalty is not None and self._corrects(request):
             return self._store.search_rescored(
                 self._collection,
                 aim.vector,
-                known.hub_penalty,
+                penalty,
                 k=n,
                 where=where,
                 payload=payload,
@@ -582,10 +605,8 @@ class Searcher:
 
     def _corrects(self, request: Request) -> bool:
         """Whether the nearest are ranked again for hubness: of descriptions in words alone."""
-        known = self._calibration.known
         return (
-            known is not None
-            and known.hubness != 0
+            self.hub_penalty is not None
             and bool(request.parts)
             and all(isinstance(part, Words) and not part.excluded for part in request.parts)
             and not (request.diversity or request.hybrid or request.right)
@@ -692,7 +713,7 @@ class Searcher:
     def _cursor(self, request: Request) -> "_Cursor | None":
         return None if request.after is None else _read_cursor(request)
 
-    def _hits(self, page: Sequence[_Group], start: int) -> tuple[Hit, ...]:
+    def _hits(self, page: Sequence[_Group], start: int, *, compared: bool) -> tuple[Hit, ...]:
         payloads: dict[str, Mapping[str, Any]] = {
             found.point.image_id: found.point.payload for found, _ in page
         }
@@ -705,8 +726,8 @@ class Searcher:
                 rank=rank,
                 image_id=found.point.image_id,
                 path=str(payloads[found.point.image_id].get("path", "")),
-                score=found.point.score,
-                relevance=found.relevance,
+                score=found.point.score if compared else None,
+                relevance=found.relevance if compared else None,
                 payload=payloads[found.point.image_id],
                 copies=copies,
             )

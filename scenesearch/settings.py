@@ -76,7 +76,8 @@ class Settings(BaseSettings):
     )
     qdrant_url: str | None = Field(
         default=None,
-        description="Qdrant server, e.g. http://localhost:6333; empty: embedded Qdrant Edge.",
+        description="Qdrant server, e.g. http://localhost:6333, or nodes of a cluster with ',' "
+        "between; empty: embedded.",
     )
     qdrant_api_key: SecretStr | None = Field(
         default=None, description="API key of the Qdrant server."
@@ -86,8 +87,10 @@ class Settings(BaseSettings):
         description="Its read-only key: search, evaluation, status, backup and a read-only page "
         "prefer it.",
     )
-    qdrant_grpc_port: int | None = Field(
-        default=6334, description="gRPC port of the Qdrant server; empty: REST only."
+    qdrant_grpc_port: int | Literal["auto"] | None = Field(
+        default="auto",
+        description="gRPC port of the Qdrant server; auto: 6334 beside port 6333, else REST only; "
+        "empty: REST only.",
     )
     qdrant_timeout_s: float = Field(
         default=60, gt=0, description="Time limit of one server request, seconds."
@@ -138,6 +141,15 @@ class Settings(BaseSettings):
     page_login: bool = Field(
         default=False,
         description="Visitors log in with the OIDC provider of .streamlit/secrets.toml.",
+    )
+    page_places: bool = Field(
+        default=False,
+        description="A read-only page shows where pictures were taken too.",
+    )
+    page_proxies: str = Field(
+        default="",
+        description="Addresses of proxies before the page, with ',' between them, whose word for "
+        "a visitor's address and https is taken; networks like 10.0.0.0/8 too.",
     )
     metrics_address: str | None = Field(
         default=None,

@@ -55,7 +55,7 @@ def suite(kind: str, written: str = "first") -> list[str]:
 def best_relevances(searcher: Searcher, texts: Iterable[str]) -> NDArray[np.float64]:
     """The highest relevance for each text, which is the first hit's."""
     found = (searcher.search(text, k=1, min_relevance=0.0).hits for text in texts)
-    return np.array([hits[0].relevance if hits else 0.0 for hits in found])
+    return np.array([hits[0].relevance or 0.0 if hits else 0.0 for hits in found])
 
 
 def curves(shared: Path, folder: Path) -> dict[str, NDArray[np.float64]]:

@@ -150,8 +150,9 @@ def over_the_double() -> Iterator[VectorStore]:
     )
     try:
         assert process.stdout is not None
-        port = json.loads(process.stdout.readline())["port"]
-        with closing(ServerStore("http://127.0.0.1:1", "key", grpc_port=port)) as store:
+        ports = json.loads(process.stdout.readline())
+        url = f"http://127.0.0.1:{ports['rest']}"
+        with closing(ServerStore(url, "key", grpc_port=ports["grpc"])) as store:
             yield store
     finally:
         process.terminate()
@@ -166,7 +167,7 @@ def serve() -> None:
 
     warnings.simplefilter("ignore")
     double = QdrantLoopback(api_key="key")
-    print(json.dumps({"port": double.port}), flush=True)
+    print(json.dumps({"grpc": double.port, "rest": double.rest_port}), flush=True)
     threading.Event().wait()
 
 

@@ -4,7 +4,10 @@
 
 Services are processes with the commands, environment and volumes that docker-compose.yml gives
 them, and the double of the server tests is in Qdrant's place, with its data on the disk. So the
-script and the compose file are followed to the end. Images, networks, users and limits are not
+script and the compose file are followed to the end. Nodes of a cluster lie at 127.0.0.1, .2 and
+.3: cables to one double, which are cut when a node is killed.
+
+Images, networks, users and limits are not
 there; what the script asks of an image is answered without looking.
 """
 
@@ -30,6 +33,8 @@ import yaml
 ROOT = Path(__file__).parents[1]
 # Folders of containers, which lie elsewhere here.
 INSIDE = re.compile(r"(?<![\w.-])/(photos|exchange|data)(?![\w.-])")
+# What the nodes of a cluster hold together: no service of the compose file, and never killed.
+_DATA = "data-of-the-cluster"
 # torch is not in these images, nor is anybody root.
 IMAGE = "import os, sys; sys.modules['torch'] = None; os.getuid = lambda: 10001\n"
 
@@ -63,12 +68,17 @@ def interpolate(text: str, env: Mapping[str, str]) -> str:
 class Project:
     """One stack: its services by the compose file, its volumes and its processes."""
 
-    def __init__(self, name: str, env: dict[str, str], state: Path) -> None:
+    def __init__(self, name: str, env: dict[str, str], state: Path, files: Sequence[Path]) -> None:
         self.env = env
         self.folder = state / name
-        text = interpolate((ROOT / "docker-compose.yml").read_text(), env)
-        self.services: dict[str, dict[str, Any]] = yaml.safe_load(text)["services"]
-        self.url = f"http://127.0.0.1:{env.get('QDRANT_PORT', '6333')}"
+        self.services: dict[str, dict[str, Any]] = {}
+        for file in files:
+            given = yaml.safe_load(interpolate((ROOT / file).read_text(), env))["services"]
+            for service, parts in given.items():
+                was = self.services.setdefault(service, {})
+                environment = was.get("environment", {}) | parts.get("environment", {})
+                was.update(parts, environment=environment)
+        self.nodes = [name for name in self.services if name.startswith("qdrant")]
 
     def up(self, names: Sequence[str], wait_s: float) -> None:
         for name in names or [n for n, s in self.services.items() if "profiles" not in s]:
@@ -76,11 +86,11 @@ class Project:
             for index in range(number):
                 if self._running(f"{name}-{index}") is None:
                     self._start(name, index)
-            if name in ("qdrant", "ui"):
+            if name in (*self.nodes, "ui"):
                 self._until_it_answers(name, wait_s)
 
     def kill(self, name: str, how: signal.Signals) -> None:
-        for note in sorted(self.folder.glob(f"run/{name}-*.json")):
+        for note in sorted(self.folder.glob(f"run/{name}-[0-9].json")):
             pid = json.loads(note.read_text())
             with suppress(ProcessLookupError):
                 os.killpg(pid, how)
@@ -90,19 +100,19 @@ class Project:
             note.unlink()
 
     def down(self, *, volumes: bool) -> None:
-        for name in reversed(list(self.services)):
+        for name in (*reversed(list(self.services)), _DATA):
             self.kill(name, signal.SIGTERM)
         if volumes:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def run(self, name: str, words: Sequence[str]) -> int:
+    def run(self, name: str, words: Sequence[str], more: Mapping[str, str]) -> int:
         service = self.services[name]
         entry = service.get("entrypoint", ["scenesearch"])
         command = [*entry, *(words or service.get("command", []))]
         place = INSIDE.sub(self._place, service.get("working_dir", "/exchange"))
         return subprocess.run(
             [self._inside(word) for word in _python(command)],
-            env=self._environment(name),
+            env=self._environment(name, more),
             cwd=place,
         ).returncode
 
@@ -114,7 +124,11 @@ class Project:
     def _start(self, name: str, index: int) -> None:
         for part in ("run", "logs", "volumes"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
-        if name == "qdrant":
+        if name in self.nodes and len(self.nodes) > 1:
+            if self._running(f"{_DATA}-0") is None:
+                self._start(_DATA, 0)
+            command = [sys.executable, "-m", "tests.docker_stand_in", "node"]
+        elif name in (*self.nodes, _DATA):
             command = [sys.executable, "-m", "tests.docker_stand_in", "qdrant"]
         else:
             command = [
@@ -136,24 +150,37 @@ class Project:
         words = {"0.0.0.0": "127.0.0.1", "8501": self.env["PAGE_PORT"]}  # noqa: S104
         return [words.get(word, word) for word in self.services[name]["command"]]
 
-    def _environment(self, name: str) -> dict[str, str]:
-        given = self.services[name]["environment"]
+    def _environment(self, name: str, more: Mapping[str, str] = {}) -> dict[str, str]:
+        given = self.services["qdrant" if name == _DATA else name]["environment"] | more
         found = {
             key: self._inside(str(self.env.get(key, "") if value is None else value))
             for key, value in given.items()
         }
         found = {key: value for key, value in found.items() if value}
         found |= {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(self.folder)}
-        if name == "qdrant":
+        if name in (*self.nodes, _DATA):
             found["STAND_IN_PLACE"] = str(self._volume("qdrant_storage"))
             found["STAND_IN_OPEN"] = os.environ.get("STAND_IN_OPEN", "")
-            found["QDRANT_PORT"] = self.env["QDRANT_PORT"]
-            found["QDRANT_GRPC_PORT"] = self.env["QDRANT_GRPC_PORT"]
+            found["STAND_IN_PORTS"] = str(self._volume("ports") / "data.json")
+            found["STAND_IN_AT"] = self._host(name)
+            alone = name != _DATA
+            found["QDRANT_PORT"] = self.env["QDRANT_PORT"] if alone else "0"
+            found["QDRANT_GRPC_PORT"] = self.env["QDRANT_GRPC_PORT"] if alone else "0"
         else:
-            found["SCENESEARCH_QDRANT_URL"] = self.url
+            addresses = found["SCENESEARCH_QDRANT_URL"]
+            found["SCENESEARCH_QDRANT_URL"] = re.sub(
+                r"//(qdrant[\w-]*):6333", lambda node: f"//{self._address(node[1])}", addresses
+            )
             found["SCENESEARCH_QDRANT_GRPC_PORT"] = self.env["QDRANT_GRPC_PORT"]
             found.pop("SCENESEARCH_METRICS_ADDRESS", None)  # one port for all of them here
         return found
+
+    def _host(self, node: str) -> str:
+        """Each node has an address of its own, as it has a name in a network of docker's."""
+        return f"127.0.0.{1 + self.nodes.index(node)}" if node in self.nodes else "127.0.0.1"
+
+    def _address(self, node: str) -> str:
+        return f"{self._host(node)}:{self.env.get('QDRANT_PORT', '6333')}"
 
     def _inside(self, text: str) -> str:
         return INSIDE.sub(self._place, text)
@@ -178,7 +205,7 @@ class Project:
 
     def _until_it_answers(self, name: str, wait_s: float) -> None:
         page = f"http://127.0.0.1:{self.env['PAGE_PORT']}/_stcore/health"
-        url = f"{self.url}/readyz" if name == "qdrant" else page
+        url = f"http://{self._address(name)}/readyz" if name in self.nodes else page
         deadline = time.monotonic() + wait_s
         while not _answers(url):
             if self._running(f"{name}-0") is None or time.monotonic() > deadline:
@@ -208,6 +235,7 @@ def compose(words: Sequence[str], state: Path) -> int:
     parser.add_argument("--env-file", type=Path, required=True)
     parser.add_argument("--project-name", default="scenesearch")
     parser.add_argument("--profile")
+    parser.add_argument("--file", type=Path, action="append", default=[])
     verbs = parser.add_subparsers(dest="verb", required=True)
     verbs.add_parser("config").add_argument("--quiet", action="store_true")
     build = verbs.add_parser("build")
@@ -229,10 +257,12 @@ def compose(words: Sequence[str], state: Path) -> int:
     run.add_argument("--rm", action="store_true")
     run.add_argument("--no-deps", action="store_true")
     run.add_argument("-T", action="store_true")
+    run.add_argument("--env", action="append", default=[])
     run.add_argument("name")
     options, rest = parser.parse_known_args(_before_the_service(words))
     try:
-        project = Project(options.project_name, read_env(options.env_file), state)
+        files = options.file or [Path("docker-compose.yml")]
+        project = Project(options.project_name, read_env(options.env_file), state, files)
     except Missing as missing:
         print(f"error while interpolating: {missing}", file=sys.stderr)
         return 1
@@ -245,7 +275,8 @@ def compose(words: Sequence[str], state: Path) -> int:
     elif options.verb == "logs":
         project.logs(options.tail)
     elif options.verb == "run":
-        return project.run(options.name, list(words)[len(_before_the_service(words)) :])
+        more = dict(variable.partition("=")[::2] for variable in options.env)
+        return project.run(options.name, list(words)[len(_before_the_service(words)) :], more)
     if rest:
         parser.error(f"unknown to the stand-in: {rest}")
     return 0
@@ -257,7 +288,7 @@ def _before_the_service(words: Sequence[str]) -> list[str]:
         return list(words)
     at = list(words).index("run") + 1
     while words[at].startswith("-"):
-        at += 1
+        at += 2 if words[at] == "--env" else 1
     return list(words[: at + 1])
 
 
@@ -279,7 +310,7 @@ def qdrant() -> None:
 
     warnings.simplefilter("ignore")
     key = os.environ["QDRANT__SERVICE__API_KEY"]
-    QdrantLoopback(
+    double = QdrantLoopback(
         # With STAND_IN_OPEN a server that lets everybody in.
         api_key=None if os.environ.get("STAND_IN_OPEN") else key,
         read_only_api_key=os.environ["QDRANT__SERVICE__READ_ONLY_API_KEY"],
@@ -287,6 +318,23 @@ def qdrant() -> None:
         port=int(os.environ["QDRANT_GRPC_PORT"]),
         rest_port=int(os.environ["QDRANT_PORT"]),
     )
+    ports = Path(os.environ["STAND_IN_PORTS"])
+    ports.with_suffix(".part").write_text(json.dumps([double.rest_port, double.port]))
+    ports.with_suffix(".part").replace(ports)
+    signal.pause()
+
+
+def node() -> None:
+    """A node's two ports, until it is killed; the data is another process's."""
+    from tests.integration.tcp_proxy import TcpProxy
+
+    ports = Path(os.environ["STAND_IN_PORTS"])
+    while not ports.exists():
+        time.sleep(0.05)
+    at = os.environ["STAND_IN_AT"]
+    wanted = (int(os.environ[name]) for name in ("QDRANT_PORT", "QDRANT_GRPC_PORT"))
+    for behind, port in zip(json.loads(ports.read_text()), wanted, strict=True):
+        TcpProxy(behind, at=at, port=port)
     signal.pause()
 
 
@@ -301,6 +349,8 @@ def main() -> int:
         return 0
     if verb == "qdrant":
         qdrant()
+    if verb == "node":
+        node()
     return 2
 
 

@@ -36,7 +36,8 @@ from scenesearch.encoder.preprocessing import (
     read_json,
     read_preprocessing,
 )
-from scenesearch.encoder.registry import find_encoder
+from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
+from scenesearch.errors import did_you_mean
 from training import bundled, sentence
 from training.model import MAX_LOGIT_SCALE, DualEncoder
 
@@ -153,6 +154,7 @@ def _find(
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(
             f"no base {name!r}: neither a bundled or shelved encoder, nor a folder, nor a hub id"
+            f"{did_you_mean(name, [*bundled_encoders(), *shelved_encoders(shelf)])}"
         )
     from huggingface_hub import snapshot_download
 

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from ui import components, pictures, resources
-from ui.access import admitted
+from ui.access import admitted, log_out_link
 from ui.views import by_picture, evaluation, layout, library, models, search
 
 
@@ -43,6 +43,7 @@ def screen() -> None:
         if page != first:
             st.switch_page(first)
     page.run()
+    log_out_link(settings)
 
 
 screen()

@@ -6,7 +6,6 @@ by the KeyboardInterrupt that ends an ingest or a build with everything written 
 tick, as reading a manifest, looks up (`scenesearch.stopping`) and ends in the same way.
 """
 
-import logging
 import threading
 import time
 from collections.abc import Callable
@@ -14,11 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from scenesearch.errors import SceneSearchError
+from scenesearch.events import LOGGER
 from scenesearch.stopping import watched_by
 
 State = Literal["running", "paused", "stopping", "done", "cancelled", "failed"]
-
-_LOG = logging.getLogger(__name__)
 
 
 class JobBusy(SceneSearchError):  # noqa: N818 - reads as what it is
@@ -148,7 +146,7 @@ def _run(job: Job, work: Callable[[Job], Any], at_end: Callable[[], None]) -> No
     except SceneSearchError as error:
         job.error = str(error)
     except Exception:
-        _LOG.exception("“%s” failed", job.title)
+        LOGGER.exception("“%s” failed", job.title, extra={"event": "page_job"})
         job.error = "an error in the program; the log of the page has its details"
     finally:
         at_end()

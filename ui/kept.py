@@ -5,6 +5,7 @@ import threading
 from pathlib import Path
 
 from scenesearch.images import atomic_writer
+from scenesearch.request import MAX_CHARACTERS
 
 FILE_NAME = "saved-requests.json"
 MOST = 50
@@ -25,7 +26,7 @@ def save_request(file: Path, text: str) -> None:
     """Put the request first; beyond the most that are kept, the oldest goes."""
     with _GUARD:
         others = [kept for kept in read_saved(file) if kept != text]
-        _write(file, [text, *others][:MOST])
+        _write(file, [text[:MAX_CHARACTERS], *others][:MOST])
 
 
 def forget_request(file: Path, text: str) -> None:

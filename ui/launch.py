@@ -1,14 +1,19 @@
 """Starts the search page's server: `scenesearch ui --port 8501`."""
 
 import logging
+import os
+import signal
 import socket
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from scenesearch import logs, metrics
 from scenesearch.errors import SceneSearchError
+from scenesearch.events import LOGGER
 from scenesearch.settings import Settings
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -41,7 +46,7 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     """
     _check_port(address, port)
     try:
-        from streamlit.web import cli as streamlit
+        from ui.served import Served
     except ModuleNotFoundError as error:
         raise PageError(
             f"the page needs {error.name}: install it with `pip install 'scenesearch[ui]'`"
@@ -49,31 +54,69 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     global _started_with, _is_local
     _is_local = address in _LOOPBACK
     _started_with = Settings(library=library) if library else Settings()
-    app = Path(__file__).with_name("app.py")
-    wanted = _server_options(address, port, _started_with.page_upload_mb)
-    options = [f"--{name}={value}" for name, value in wanted.items()]
-    # A name that an attacker's DNS points at this machine must not reach private pictures.
-    options += [f"--server.allowedHosts={host}" for host in _hosts(_started_with.page_hosts)]
+    options = _server_options(address, port, _started_with)
     logs.configure(_started_with, service=True)
     close = metrics.serve(_started_with.metrics_address) if _started_with.metrics_address else None
     host = f"[{address}]" if ":" in address else address
     told = f"Search page: http://{host}:{port} (Ctrl-C ends it)"
     if logs.for_machines():
         logs.log_message(told)
-        options.append("--logger.level=error")  # Streamlit's own lines are no JSON
+        options["logger.level"] = "error"  # Streamlit's own lines are no JSON
     else:
         print(told, file=sys.stderr, flush=True)
-    # Our threads have no visitor, and Streamlit would say so for each of them.
-    logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context").addFilter(
-        lambda record: "missing ScriptRunContext" not in record.getMessage()
-    )
-    threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+    _hear_others()
+    # Of those who stand before the page; the server itself would believe any that is local.
+    os.environ["FORWARDED_ALLOW_IPS"] = _started_with.page_proxies
     try:
-        streamlit.main(["run", str(app), *options], standalone_mode=False)
+        with _ended_by_signals():
+            served = Served(Path(__file__).with_name("app.py"), _started_with)
+            threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
+            served.run(config=options)
+    except KeyboardInterrupt:
+        pass
     finally:
         if close is not None:
             close()
     return 0
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the page as Ctrl-C does: the server, which knows the first alone,
+    raises it again after it has closed."""
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, signal.default_int_handler)}
+    if hasattr(signal, "SIGHUP"):
+        before[signal.SIGHUP] = signal.signal(
+            signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM)
+        )
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _hear_others() -> None:
+    """What the server and Streamlit log of faults goes through our log, once."""
+    # Our threads have no visitor, and Streamlit would say so for each of them.
+    logging.getLogger("streamlit.runtime.scriptrunner_utils.script_run_context").addFilter(
+        lambda record: "missing ScriptRunContext" not in record.getMessage()
+    )
+    # `ui.views.failures` logs what happened in a view.
+    logging.getLogger("streamlit.error_util").addFilter(lambda record: False)
+    for name in ("uvicorn.error", "streamlit.runtime.backend_operation_handler"):
+        logging.getLogger(name).addFilter(_into_our_log)
+
+
+def _into_our_log(record: logging.LogRecord) -> bool:
+    if record.levelno >= logging.WARNING:
+        LOGGER.log(
+            record.levelno,
+            record.getMessage(),
+            exc_info=record.exc_info,
+            extra={"event": "server"},
+        )
+    return False
 
 
 def warm_up() -> None:
@@ -92,19 +135,23 @@ def _hosts(named: str) -> tuple[str, ...]:
     return _LOOPBACK if _is_local else ()
 
 
-def _server_options(address: str, port: int, upload_mb: int) -> dict[str, str | int]:
+def _server_options(address: str, port: int, settings: Settings) -> dict[str, Any]:
     return {
-        "server.maxUploadSize": upload_mb,
+        "server.maxUploadSize": settings.page_upload_mb,
         "server.address": address,
         "server.port": port,
-        "server.headless": "true",
+        # A name that an attacker's DNS points at this machine must not reach private pictures.
+        "server.allowedHosts": list(_hosts(settings.page_hosts)),
+        "server.headless": True,
         "server.fileWatcherType": "none",  # the page is no work in progress; watching costs memory
-        "browser.gatherUsageStats": "false",
+        "browser.gatherUsageStats": False,
         "client.toolbarMode": "minimal",
         "client.showErrorDetails": "none",  # a traceback belongs on stderr, not before a visitor
-        "client.showSidebarNavigation": "false",
-        "runner.magicEnabled": "false",
-        "logger.hideWelcomeMessage": "true",
+        "client.showErrorLinks": "false",  # which lead to other sites, with the error in them
+        "client.showSidebarNavigation": False,
+        "runner.magicEnabled": False,
+        "logger.hideWelcomeMessage": True,
+        "logger.enableRich": False,  # faults are in our log, and nowhere else
         # Only for each theme on its own does the page still follow the visitor's light or dark.
         "theme.light.primaryColor": "#2a63c8",
         "theme.dark.primaryColor": "#2f6fde",

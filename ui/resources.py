@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
@@ -21,11 +21,14 @@ from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
 from scenesearch.encoder.vectors import TextVectors
 from scenesearch.metrics import TimedEncoder
+from scenesearch.query import parse
 from scenesearch.rejects import FILE_NAME, Reject, Rejects
+from scenesearch.request import Request
 from scenesearch.searcher import Searcher
 from scenesearch.settings import Settings
 from scenesearch.store.base import CollectionMissing, CollectionSpec, StoreError, VectorStore
-from scenesearch.store.filters import Range
+from scenesearch.store.fields import PayloadField
+from scenesearch.store.filters import Filter, Range
 from scenesearch.store.open import open_store
 from ui.jobs import Job, Jobs
 from ui.launch import page_settings
@@ -47,6 +50,9 @@ IDLE_S = 600.0
 SAMPLE_SIZE = 300
 
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
+
+# Columns of a manifest that tell a place though they are plain numbers.
+_COORDINATES = {"lat", "latitude", "lon", "lng", "long", "longitude", "altitude", "gps"}
 
 
 @st.cache_resource(show_spinner=False)
@@ -145,6 +151,32 @@ class Opened:
     @property
     def thumbnails_dir(self) -> Path:
         return self.settings.library_dir(self.library) / "thumbnails"
+
+    @property
+    def fields(self) -> tuple[PayloadField, ...]:
+        """Those that this page shows, filters by and sorts by."""
+        if shows_places(self.settings):
+            return self.searcher.fields
+        return tuple(field for field in self.searcher.fields if not _tells_place(field))
+
+    def parse(self, text: str, *, where: Filter = ()) -> Request:
+        """The request of a text; of a field that is not shown nothing can be asked either."""
+        return replace(parse(text, self.fields), where=where)
+
+
+def shows_paths(settings: Settings) -> bool:
+    """Whether visitors may read where files of this machine lie."""
+    return not settings.page_read_only
+
+
+def shows_places(settings: Settings) -> bool:
+    """Whether visitors may learn where a picture was taken."""
+    return settings.page_places or not settings.page_read_only
+
+
+def _tells_place(field: PayloadField) -> bool:
+    name = field.name.casefold()
+    return field.type == "geo" or name in _COORDINATES or name.startswith(("gps_", "gps "))
 
 
 @contextmanager

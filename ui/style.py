@@ -37,6 +37,21 @@ STYLE = """
     font-size: 0.9rem; line-height: 1.3;
     display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden;
   }
+  /* What can be done with ticked pictures lies over the end of the window, below the grid: it
+     takes no room from the pictures when it appears. */
+  [data-testid="stLayoutWrapper"]:has(> .st-key-bar) {
+    position: sticky; bottom: 0.5rem; z-index: 5;
+  }
+  .st-key-selection {
+    background: Canvas; box-shadow: 0 2px 12px rgba(0, 0, 0, 0.25); padding: 0.4rem 0.75rem;
+  }
+  @media (max-width: 640px) {  /* one row that is pushed aside, not a third of the window */
+    .st-key-selection { flex-wrap: nowrap; overflow-x: auto; }
+    .st-key-selection > * { flex-shrink: 0; }
+  }
+
+  .log-out { text-align: right; font-size: 0.9rem; }
+
   /* The tick that selects a picture, in its corner, with a ground that every picture bears. */
   [class*="st-key-tick-"] {
     position: absolute; top: 0.35rem; left: 0.35rem; z-index: 2; width: auto;

@@ -12,13 +12,15 @@ from scenesearch.errors import SceneSearchError
 from scenesearch.formats import HEAD_BYTES, SUFFIXES, is_picture
 from scenesearch.images import atomic_writer
 
+# In bytes of UTF-8: file systems take 255, and a number or a suffix of ours may be added.
 LONGEST_NAME = 120
+LONGEST_SUFFIX = 20
 
 # Where a desktop mounts disks and cards; only those that are there count.
 _MOUNTS = ("/media", "/mnt", "/run/media", "/Volumes")
 _UNSAFE = re.compile(r"[^\w .()+,@&=-]")
 # Names that Windows takes for devices, whatever their suffix.
-_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)
+_DEVICE = re.compile(r"(con|prn|aux|nul|(com|lpt)[\d¹²³])(\..*)?", re.I)
 
 
 class UploadError(SceneSearchError):
@@ -61,7 +63,9 @@ def subfolders(folder: Path, *, most: int = 500) -> list[str]:
             names = [
                 entry.name
                 for entry in entries
-                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+                if entry.is_dir(follow_symlinks=False)
+                and not entry.name.startswith(".")
+                and printable(entry.name) == entry.name
             ]
     except OSError:
         return []
@@ -88,9 +92,20 @@ def safe_name(name: str) -> str:
     name = _UNSAFE.sub("_", name).strip(" .")
     stem, dot, suffix = name.rpartition(".")
     stem, suffix = (stem, f".{suffix.lower()}") if dot else (name, "")
-    stem = stem.strip(" .")[: LONGEST_NAME - len(suffix)] or "picture"
-    name = f"{stem}{suffix}"[:LONGEST_NAME]
+    suffix = _cut(suffix, LONGEST_SUFFIX)
+    stem = _cut(stem.strip(" ."), LONGEST_NAME - len(suffix.encode())).strip(" .") or "picture"
+    name = f"{stem}{suffix}".rstrip(" .")
     return f"_{name}" if _DEVICE.fullmatch(name) else name
+
+
+def _cut(text: str, most_bytes: int) -> str:
+    return text.encode()[:most_bytes].decode(errors="ignore")
+
+
+def printable(text: str) -> str:
+    """The text with '?' for what is no character, as in names of files that are no UTF-8: sent to
+    a browser it would end the view."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def keep_picture(name: str, data: bytes, folder: Path, *, most_bytes: int) -> Path:

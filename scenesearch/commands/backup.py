@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scenesearch.commands.collections import LibraryArgument, waiting
-from scenesearch.commands.common import library_name, open_store
+from scenesearch.commands.collections import waiting
+from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
 from scenesearch.console import JsonOption, print_json, progress_bar, read_settings, say
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 def backup(
     library: LibraryArgument = None,
+    named: LibraryOption = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="The file to write; default: LIBRARY-DATE.zip, here."),
@@ -33,7 +34,7 @@ def backup(
     from scenesearch.store.backup import write_backup
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     file = out or Path(f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.zip")
     with open_store(settings, reading=True) as store, progress_bar() as progress:
         task = progress.add_task("backing up", total=None)
@@ -58,12 +59,21 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(help="What `library backup` wrote.")],
     library: Annotated[
-        str | None, typer.Option("--library", "-l", help="Name of the library; default: as it was.")
+        str | None,
+        typer.Argument(
+            help="What the library will be called, here or after --library; default: as it was.",
+            metavar="LIBRARY",
+        ),
+    ] = None,
+    named: Annotated[
+        str | None,
+        typer.Option("--library", "-l", help="What the library will be called."),
     ] = None,
     replace: Annotated[
         bool,
         typer.Option(
-            "--replace", help="Where the library is there: make the backup its live collection."
+            "--replace",
+            help="Also where a library of that name is there: the backup becomes what it holds.",
         ),
     ] = False,
     check: Annotated[
@@ -79,7 +89,7 @@ def restore(
     collection: str | None = None
     with open_backup(file) as found, progress_bar() as progress:
         contents = found.contents
-        name = library_name(library or contents.spec.library)
+        name = chosen_library(library, named, contents.spec.library)
         task = progress.add_task("checking", total=contents.points)
         found.verify(lambda done, total: progress.update(task, completed=done, total=total))
         if not check:

@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scenesearch.commands.common import (
+    LibraryArgument,
+    LibraryOption,
+    chosen_library,
     library_encoder,
-    library_name,
     open_store,
 )
 from scenesearch.commands.evaluate import (
     check_requirements,
+    print_comparison,
     read_queries,
     run_evaluation,
     say_some,
@@ -30,6 +33,7 @@ from scenesearch.console import (
     read_settings,
     say,
 )
+from scenesearch.errors import did_you_mean
 
 if TYPE_CHECKING:
     from ingest.build import BuildReport
@@ -39,9 +43,6 @@ if TYPE_CHECKING:
     from scenesearch.store.catalog import Held
     from scenesearch.store.filters import Filter
 
-LibraryArgument = Annotated[
-    str | None, typer.Argument(help="Library; default: SCENESEARCH_LIBRARY.", metavar="LIBRARY")
-]
 CollectionOption = Annotated[
     str | None,
     typer.Option(
@@ -59,10 +60,14 @@ def waiting(busy: "IndexBusy") -> None:
 
 def build(
     library: LibraryArgument = None,
+    named: LibraryOption = None,
     encoder: Annotated[
         str | None,
         typer.Option(
-            "--encoder", "-e", help="Name or folder; default: the library's own, made afresh."
+            "--encoder",
+            "-e",
+            help="Encoder of the new collection, by name or folder; default: the library's own, "
+            "all encoded afresh.",
         ),
     ] = None,
     workers: Annotated[
@@ -85,7 +90,7 @@ def build(
     from scenesearch.encoder.onnx import usable_cores
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     with open_store(settings) as store, progress_bar() as progress:
         store.describe(name)  # says which libraries there are
         loaded = library_encoder(settings, encoder, store, name, verify=True)
@@ -153,6 +158,7 @@ def print_build_report(report: "BuildReport") -> None:
 
 def promote(
     library: LibraryArgument = None,
+    named: LibraryOption = None,
     collection: CollectionOption = None,
     queries: Annotated[
         Path | None,
@@ -169,11 +175,11 @@ def promote(
     allow_missing: Annotated[
         bool,
         typer.Option(
-            "--allow-missing", help="Go without pictures that the new collection does not hold."
+            "--allow-missing", help="Also where the new collection lacks pictures of the live one."
         ),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Without an evaluation, whatever is missing.")
+        bool, typer.Option("--force", help="Without an evaluation, whatever pictures are missing.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -184,7 +190,7 @@ def promote(
     from scenesearch.store import catalog
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     if force and (queries or require):
         fail("--force promotes without an evaluation: leave out --queries and --require")
     with open_store(settings) as store:
@@ -213,7 +219,7 @@ def promote(
             }
         )
     elif comparison is not None:
-        typer.echo(f"A: {was}\nB: {new.name}\n{printable(comparison.verdict())}")
+        print_comparison(comparison, f"{was}, which was live", f"{new.name}, the new one")
     for reason in reasons:
         say(reason)
     if reasons:
@@ -227,11 +233,12 @@ def promote(
 def candidate(held: "list[Held]", library: str, collection: str | None) -> "Held":
     """The collection to promote: the one named, else the one built last."""
     if collection is not None:
+        names = [one.name for one in held]
         named = [one for one in held if one.name == collection]
         if not named:
             fail(
                 f"library {library} has no collection {collection!r}; "
-                f"there are: {', '.join(one.name for one in held)}"
+                f"there are: {', '.join(names)}{did_you_mean(collection, names)}"
             )
         if named[0].role == "live":
             fail(f"{collection} is live already")
@@ -333,12 +340,16 @@ def _evaluated(
         fail(f"{error}: give --queries FILE to evaluate both now, or --force to do without")
 
 
-def rollback(library: LibraryArgument = None, as_json: JsonOption = False) -> None:
+def rollback(
+    library: LibraryArgument = None,
+    named: LibraryOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Make the collection live again that the live one replaced; doing it twice comes back."""
     from scenesearch.store import catalog
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     with open_store(settings) as store:
         live, target = store.resolve(name), catalog.rollback_target(store, name)
         before, after = _pictures(store, live), _pictures(store, target)
@@ -354,18 +365,33 @@ def rollback(library: LibraryArgument = None, as_json: JsonOption = False) -> No
         typer.echo(f"{target} is live again; {live} is kept")
 
 
-def list_libraries(library: LibraryArgument = None, as_json: JsonOption = False) -> None:
+def list_libraries(
+    library: Annotated[
+        str | None,
+        typer.Argument(
+            help="Only this one, here or after --library; default: all.", metavar="LIBRARY"
+        ),
+    ] = None,
+    named: Annotated[
+        str | None, typer.Option("--library", "-l", help="Only this one; default: all.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
     """Every library's collections: which is live, where a rollback leads, how each scores."""
     from scenesearch.store.catalog import collections_of, read_catalog
 
     settings = read_settings()
     with open_store(settings, reading=True) as store:
-        if library is None:
-            catalog = read_catalog(store)
-            libraries, foreign = catalog.libraries, catalog.foreign
-        else:
-            name = library_name(library)
-            libraries, foreign = {name: collections_of(store, name)}, ()
+        catalog = read_catalog(store)
+        libraries, foreign, unfinished = catalog.libraries, catalog.foreign, catalog.unfinished
+        if library is not None or named is not None:
+            name = chosen_library(library, named, settings.library)
+            unfinished = tuple(one for one in unfinished if one[1] == name)
+            if name in libraries or not unfinished:
+                libraries = {name: collections_of(store, name)}
+            else:
+                libraries = {}
+            foreign = ()
         rows = [
             {
                 "library": one.spec.library,
@@ -382,23 +408,30 @@ def list_libraries(library: LibraryArgument = None, as_json: JsonOption = False)
             for one in held
         ]
     if as_json:
-        print_json({"collections": rows, "foreign": list(foreign)})
+        names = [name for name, _ in unfinished]
+        print_json({"collections": rows, "foreign": list(foreign), "unfinished": names})
         return
-    if not rows:
+    if not rows and not unfinished:
         say("there is no library yet; `scenesearch ingest PATH` makes one")
-    else:
+    elif rows:
         _print_rows(rows)
+    for name, of in unfinished:
+        say(
+            f"unfinished: {name}, which is being made, or whose maker was stopped; "
+            f"`scenesearch library prune {of or 'LIBRARY'} --unfinished` deletes it"
+        )
     if foreign:
         say(f"not made by scenesearch: {', '.join(foreign)}")
 
 
 def prune(
     library: LibraryArgument = None,
+    named: LibraryOption = None,
     rollback_target: Annotated[
-        bool, typer.Option("--previous", help="Also the one that a rollback would go back to.")
+        bool, typer.Option("--previous", help="Also delete the one that a rollback leads to.")
     ] = False,
     unfinished: Annotated[
-        bool, typer.Option("--unfinished", help="Also those that a build has not completed.")
+        bool, typer.Option("--unfinished", help="Also delete those that were never completed.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
@@ -407,16 +440,21 @@ def prune(
     import shutil
 
     from scenesearch.evaluation.promotion import saved_evaluations
-    from scenesearch.store.catalog import collections_of
+    from scenesearch.store.catalog import collections_of, read_catalog
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     roles = {"ready"} | ({"previous"} if rollback_target else set())
     roles |= {"building"} if unfinished else set()
     with open_store(settings) as store:
-        held = collections_of(store, name)
+        half_made = _half_made(store, name) if unfinished else []
+        held = read_catalog(store).libraries.get(name, [])
+        if not held and not half_made:
+            held = collections_of(store, name)  # says which libraries there are
         doomed = [one for one in held if one.role in roles]
-        if doomed and not yes:
+        if (doomed or half_made) and not yes:
+            for leftover in half_made:
+                say(f"{leftover}: unfinished, without pictures")
             for one in doomed:
                 say(
                     f"{one.name}: encoder {one.spec.encoder}, {_pictures(store, one.name)} pictures"
@@ -424,6 +462,8 @@ def prune(
             if not sys.stdin.isatty():
                 fail("nobody to ask whether to delete them: give --yes")
             typer.confirm("Delete them?", abort=True, err=True)
+        for leftover in half_made:
+            store.delete_collection(leftover)
         for one in doomed:
             store.delete_collection(one.name)
             evaluation = saved_evaluations(settings.library_dir(name)) / one.name
@@ -433,13 +473,25 @@ def prune(
         print_json(
             {
                 "library": name,
-                "deleted": [one.name for one in doomed],
+                "deleted": [*half_made, *(one.name for one in doomed)],
                 "kept": [{"collection": one.name, "state": one.role} for one in kept],
             }
         )
         return
-    names = ", ".join(one.name for one in doomed) or "nothing to delete"
-    typer.echo(f"deleted: {names}; kept: {', '.join(f'{k.name} ({k.role})' for k in kept)}")
+    names = ", ".join([*half_made, *(one.name for one in doomed)]) or "nothing to delete"
+    rest = ", ".join(f"{k.name} ({k.role})" for k in kept) or "nothing"
+    typer.echo(f"deleted: {names}; kept: {rest}")
+
+
+def _half_made(store: "VectorStore", library: str) -> list[str]:
+    """Collections that a stopped process began to make; one that is at it is waited for."""
+    from scenesearch.store.catalog import read_catalog
+
+    begun = {name for name, of in read_catalog(store).unfinished if of == library}
+    if not begun:
+        return []
+    left = {one.name for one in store.leftovers() if one.kind == "collection"}
+    return sorted(begun & left)
 
 
 def _pictures(store: "VectorStore", collection: str) -> int | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scenesearch.console import say
+from scenesearch.console import fail, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,14 +19,24 @@ if TYPE_CHECKING:
     from scenesearch.store.base import VectorStore
 
 LibraryOption = Annotated[
-    str | None, typer.Option("--library", "-l", help="Library; default: SCENESEARCH_LIBRARY.")
+    str | None,
+    typer.Option("--library", "-l", help="Name of the library; default: SCENESEARCH_LIBRARY."),
+]
+# The commands of `library` take the name in either place.
+LibraryArgument = Annotated[
+    str | None,
+    typer.Argument(
+        help="Name of the library, here or after --library; default: SCENESEARCH_LIBRARY.",
+        metavar="LIBRARY",
+    ),
 ]
 EncoderOption = Annotated[
     str | None,
     typer.Option(
         "--encoder",
         "-e",
-        help="Name or folder; default: the library's own, for a new one SCENESEARCH_ENCODER.",
+        help="Encoder, by name or folder; default: the library's own, for a new one "
+        "SCENESEARCH_ENCODER.",
     ),
 ]
 WhereOption = Annotated[
@@ -46,6 +56,20 @@ def library_name(name: str) -> str:
     from scenesearch.library import check_library_name
 
     return check_library_name(name)
+
+
+def chosen_library(argument: str | None, option: str | None, default: str) -> str:
+    """The library that is named as an argument or by --library, else the default."""
+    if argument is not None and option is not None and argument != option:
+        fail(f"two libraries are named, {argument} and {option}: name one")
+    return library_name(argument or option or default)
+
+
+def check_known(settings: "Settings", name: str) -> None:
+    """Raise CollectionMissing where neither the data folder nor the store has the library."""
+    if not settings.library_dir(name).is_dir():
+        with open_store(settings, reading=True) as store:
+            store.describe(name)
 
 
 @contextmanager

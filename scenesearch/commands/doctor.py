@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.commands.collections import LibraryArgument, waiting
-from scenesearch.commands.common import library_name, open_store
+from scenesearch.commands.collections import waiting
+from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
 from scenesearch.console import (
     FOUND,
     NOTHING,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 def doctor(
     library: LibraryArgument = None,
+    named: LibraryOption = None,
     every: Annotated[bool, typer.Option("--all", help="Every library there is.")] = False,
     mend: Annotated[
         bool,
@@ -49,7 +50,7 @@ def doctor(
     from scenesearch.store.catalog import read_catalog
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
 
     def find_encoder(spec: "CollectionSpec") -> "Path":
         return find_by_fingerprint(
@@ -62,8 +63,15 @@ def doctor(
 
     with open_store(settings, reading=not mend) as store, progress_bar() as progress:
         engine = store.health()
+        catalog = read_catalog(store)
         findings = examine_store(store, mend=mend)
-        names = list(read_catalog(store).libraries) if every else [name]
+        names = list(catalog.libraries) if every else [name]
+        if (
+            not every
+            and name not in catalog.libraries
+            and name in dict(catalog.unfinished).values()
+        ):
+            names = []  # nothing of it was ever made; the findings say so
         for each in names:
             task = progress.add_task(f"examining {each}", total=None)
             findings += examine(

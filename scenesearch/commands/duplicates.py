@@ -4,17 +4,22 @@ from typing import Annotated
 
 import typer
 
-from scenesearch.commands.common import LibraryOption, library_name, open_store
+from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
 from scenesearch.console import JsonOption, print_json, printable, read_settings, say
 
 
 def library_duplicates(
-    library: LibraryOption = None,
+    library: LibraryArgument = None,
+    named: LibraryOption = None,
     distance: Annotated[
         int,
-        typer.Option(min=0, max=7, help="Most bits of 64 in which near-duplicates' looks differ."),
+        typer.Option(
+            min=0, max=7, help="Near-duplicates differ in at most so many of 64 bits of their look."
+        ),
     ] = 6,
-    limit: Annotated[int, typer.Option(min=1, help="How many groups are listed.")] = 1000,
+    limit: Annotated[
+        int, typer.Option("--limit", "-k", min=1, help="How many groups are listed.")
+    ] = 1000,
     as_json: JsonOption = False,
 ) -> None:
     """Pictures that are in the library more than once: the same content, or nearly the same look.
@@ -24,7 +29,7 @@ def library_duplicates(
     from scenesearch.duplicates import find_groups, look_of
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     with open_store(settings) as store:
         points = store.scroll(name, payload=("sha256", "phash"))
         looks = [look for point in points if (look := look_of(point.image_id, point.payload))]

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from scenesearch.datasets.queries import Query
     from scenesearch.encoder.base import Encoder
     from scenesearch.evaluation.agreement import Agreement
+    from scenesearch.evaluation.compare import Comparison
     from scenesearch.evaluation.details import Details
     from scenesearch.evaluation.evaluate import Evaluation
     from scenesearch.evaluation.outcome import Omission
@@ -66,9 +67,11 @@ def evaluate(
     queries: Annotated[
         Path | None, typer.Option(help="test_queries.csv, or a table with query_text and images.")
     ] = None,
-    images: Annotated[Path | None, typer.Option(help="Folder of the gallery's pictures.")] = None,
+    images: Annotated[
+        Path | None, typer.Option(help="The gallery is a folder of pictures.")
+    ] = None,
     library: Annotated[
-        str | None, typer.Option("--library", "-l", help="Or: a library as it is now.")
+        str | None, typer.Option("--library", "-l", help="The gallery is a library, as it is now.")
     ] = None,
     where: WhereOption = None,
     encoder: EncoderOption = None,
@@ -199,19 +202,8 @@ def compare(
     if as_json:
         print_json(found.to_json() | {"verdict": found.verdict(metric)})
         return
-    typer.echo(f"A: {printable(str(run_a))} (encoder {printable(found.a.encoder)})")
-    typer.echo(f"B: {printable(str(run_b))} (encoder {printable(found.b.encoder)})\n")
-    typer.echo(f"  {'':<12} {'A':>7} {'B':>7}  {'B - A':>7}  {'95 % interval':<19} p")
-    for one in found.differences:
-        low, high = one.ci95
-        typer.echo(
-            f"  {one.metric:<12} {one.a:>7.3f} {one.b:>7.3f}  {one.mean:>+7.3f}  "
-            f"{f'{low:+.3f} to {high:+.3f}':<19} {one.p:.4f}"
-        )
-    typer.echo(
-        f"\n  first relevant picture: B higher in {found.wins} queries, lower in {found.losses}, "
-        f"level in {found.ties}\n\n{found.verdict(metric)}"
-    )
+    names = [f"{run} (encoder {one.encoder})" for run, one in ((run_a, found.a), (run_b, found.b))]
+    print_comparison(found, *names, metric=metric)
 
 
 @evaluate_app.command()
@@ -220,7 +212,9 @@ def template(
     out: Annotated[Path, typer.Option(help="The CSV to fill; never overwritten.")] = Path(
         "queries.csv"
     ),
-    count: Annotated[int, typer.Option("-n", min=1, help="How many pictures.")] = 50,
+    count: Annotated[
+        int, typer.Option("--limit", "-k", "-n", min=1, help="How many pictures.")
+    ] = 50,
 ) -> None:
     """Write a table of pictures for a person to describe; `evaluate --queries` reads it back.
 
@@ -316,6 +310,22 @@ def print_details(details: "Details") -> None:
             f"  {printable(part.name):<33} {part.queries:>6} queries, Recall@10 "
             f"{100 * part.metrics['recall@10']:.1f} %, {low:.1f} % – {high:.1f} %"
         )
+
+
+def print_comparison(found: "Comparison", a: str, b: str, *, metric: str = "recall@10") -> None:
+    """A table of the figures of both, their differences with intervals, and the verdict."""
+    typer.echo(f"A: {printable(a)}\nB: {printable(b)}\n")
+    typer.echo(f"  {'':<12} {'A':>7} {'B':>7}  {'B - A':>7}  {'95 % interval':<19} p")
+    for one in found.differences:
+        low, high = one.ci95
+        typer.echo(
+            f"  {one.metric:<12} {one.a:>7.3f} {one.b:>7.3f}  {one.mean:>+7.3f}  "
+            f"{f'{low:+.3f} to {high:+.3f}':<19} {one.p:.4f}"
+        )
+    typer.echo(
+        f"\n  first relevant picture: B higher in {found.wins} queries, lower in {found.losses}, "
+        f"level in {found.ties}\n\n{printable(found.verdict(metric))}"
+    )
 
 
 def check_requirements(required: list[str], metrics: Mapping[str, float]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scenesearch.commands.common import LibraryOption, library_name, open_store
+from scenesearch.commands.common import LibraryOption, check_known, library_name, open_store
 from scenesearch.console import JsonOption, fail, print_json, printable, read_settings, say
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ feedback_app = typer.Typer(
 TextArgument = Annotated[str, typer.Argument(help="The text that was searched for.")]
 ImagesArgument = Annotated[
     list[str],
-    typer.Argument(metavar="IMAGE...", help="Pictures, as search lists them, or their ids."),
+    typer.Argument(metavar="IMAGE", help="Pictures, as search lists them, or their ids."),
 ]
 
 
@@ -42,7 +42,8 @@ def wrong(text: TextArgument, images: ImagesArgument, library: LibraryOption = N
 def forget(
     text: TextArgument,
     image_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[IMAGE_ID...]", help="Pictures; default: all.")
+        list[str] | None,
+        typer.Argument(metavar="IMAGE_ID", help="Pictures; default: all of the text."),
     ] = None,
     library: LibraryOption = None,
 ) -> None:
@@ -54,7 +55,7 @@ def forget(
 
 @feedback_app.command("list")
 def list_marks(library: LibraryOption = None, as_json: JsonOption = False) -> None:
-    """What has been said."""
+    """List what has been said: text, picture, right or wrong."""
     _, feedback = _opened(library)
     with feedback as table:
         marks = table.all()
@@ -132,4 +133,5 @@ def _opened(library: str | None) -> "tuple[str, AbstractContextManager[Feedback]
 
     settings = read_settings()
     name = library_name(library or settings.library)
+    check_known(settings, name)
     return name, _closing(settings.library_dir(name) / FILE_NAME)

@@ -5,8 +5,9 @@ from typing import Any
 import typer
 
 from scenesearch.commands.common import (
+    LibraryArgument,
     LibraryOption,
-    library_name,
+    chosen_library,
     open_store,
 )
 from scenesearch.console import (
@@ -16,16 +17,23 @@ from scenesearch.console import (
     read_settings,
 )
 
-library_app = typer.Typer(help="What a library holds and how it is kept.", no_args_is_help=True)
+library_app = typer.Typer(
+    help="What a library holds and how it is kept. Each command takes its name.",
+    no_args_is_help=True,
+)
 
 
 @library_app.command("status")
-def library_status(library: LibraryOption = None, as_json: JsonOption = False) -> None:
+def library_status(
+    library: LibraryArgument = None,
+    named: LibraryOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """What a library holds: pictures, encoder, fields, rejects."""
     from scenesearch.rejects import FILE_NAME, read_rejects
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     rejects = read_rejects(settings.library_dir(name) / FILE_NAME)
     with open_store(settings, reading=True) as store:
         spec = store.describe(name)

@@ -10,9 +10,11 @@ import typer
 
 from scenesearch.commands.common import (
     EncoderOption,
+    LibraryArgument,
     LibraryOption,
+    check_known,
+    chosen_library,
     library_encoder,
-    library_name,
     open_store,
 )
 from scenesearch.commands.ingest import ingest_options, print_ingest_report, run_ingest
@@ -35,7 +37,8 @@ Kind = Literal["permanent", "transient"]
 
 
 def library_rejects(
-    library: LibraryOption = None,
+    library: LibraryArgument = None,
+    named: LibraryOption = None,
     kind: Annotated[
         Kind | None,
         typer.Option(
@@ -59,7 +62,8 @@ def library_rejects(
     from scenesearch.rejects import FILE_NAME, read_rejects
 
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
+    check_known(settings, name)
     file = settings.library_dir(name) / FILE_NAME
     rejects = [row for row in read_rejects(file) if kind is None or row.kind == kind]
     if export is not None:

@@ -1,11 +1,15 @@
 """`scenesearch search`."""
 
+import re
+import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from scenesearch.commands.common import EncoderOption, LibraryOption, WhereOption, library_name
 from scenesearch.console import (
@@ -28,25 +32,84 @@ if TYPE_CHECKING:
 
 _BAR = 24
 _SHADES = " ░▒▓█"
+_WORD = re.compile(r"[^\W\d_][\w'’.,!?-]*")
+
+
+class SearchCommand(TyperCommand):
+    """Says how `search dog -people` is written, whose '-people' the shell hands over as options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not ctx.resilient_parsing:  # as a shell's completion is
+            check_words(args, {name: param for param in self.params for name in param.opts})
+        return super().parse_args(ctx, args)
+
+
+def check_words(words: Sequence[str], options: Mapping[str, Any]) -> None:
+    """Raise QueryError for a word of the request that would be read as an option, or as several."""
+    request: list[str] = []
+    mistaken: str | None = None
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            request += rest
+            break
+        if not word.startswith("-") or word == "-":
+            request.append(word)
+        elif word in options or word.startswith("--"):
+            option = options.get(word)
+            if rest and option is not None and not option.is_flag:
+                rest.pop(0)
+        elif not _has_value(word, options):
+            mistaken = mistaken or word
+            request.append(word)
+    if mistaken is not None:
+        from scenesearch.request import QueryError
+
+        written = " ".join(request)
+        quotes = "" if written.startswith("-") else f"{_in_quotes(written)} in quotes, or "
+        given = options.get(mistaken[:2])
+        valued = given is not None and not given.is_flag
+        option = f", or {mistaken[:2]} {mistaken[2:]}" if valued else ""
+        after = f"scenesearch search -- {shlex.join(request)}"
+        raise QueryError(f"{mistaken} is no option: write {quotes}{after}{option}")
+
+
+def _in_quotes(text: str) -> str:
+    """The text as one word of the shell, in double quotes where these keep all as it is."""
+    return shlex.quote(text) if set(text) & set('"$`\\!') else f'"{text}"'
+
+
+def _has_value(word: str, options: Mapping[str, Any]) -> bool:
+    """Whether it is a short option with its value, as -k5 and -wwidth:>100 are. -landscape and
+    -well-lit are words: what would stand behind -l and -w reads as one."""
+    option = options.get(word[:2])
+    return option is not None and not option.is_flag and not _WORD.fullmatch(word[2:])
 
 
 def search(
-    text: Annotated[
-        str,
+    words: Annotated[
+        list[str] | None,
         typer.Argument(
+            metavar="TEXT",
             help="What the picture shows: 'dog on a beach - people + like:IMG_12 camera:canon "
-            "taken:2019..2021'; docs/search.md has the whole grammar. Before a text that begins "
-            "with '-' write --.",
+            "taken:2019..2021'; docs/search.md has the whole grammar. Without quotes the words are "
+            "joined; before words that begin with '-' write --.",
         ),
-    ] = "",
+    ] = None,
     image: Annotated[
         Path | None, typer.Option(help="A picture to search with, alone or beside the words.")
     ] = None,
     like: Annotated[
-        str | None, typer.Option(metavar="ID", help="The same with a picture of the library.")
+        str | None,
+        typer.Option(
+            metavar="ID", help="The same with a picture of the library: its id, or the id's end."
+        ),
     ] = None,
     where: WhereOption = None,
-    k: Annotated[int, typer.Option("-k", min=1, max=10_000, help="How many pictures.")] = 10,
+    k: Annotated[
+        int, typer.Option("--limit", "-k", min=1, max=10_000, help="How many pictures.")
+    ] = 10,
     min_relevance: Annotated[
         float | None,
         typer.Option(
@@ -91,7 +154,9 @@ def search(
     ] = False,
     facet: Annotated[
         list[str] | None,
-        typer.Option(metavar="FIELD", help="Count its values in the answer; may be repeated."),
+        typer.Option(
+            metavar="FIELD", help="Count this field's values in the answer; may be repeated."
+        ),
     ] = None,
     explain: Annotated[
         int | None,
@@ -99,7 +164,7 @@ def search(
             "--why",
             min=1,
             metavar="RANK",
-            help="Show what each word adds to that hit, and where in it that is seen.",
+            help="Say why the hit of this rank was found: what each word adds, where it is seen.",
         ),
     ] = None,
     heat: Annotated[
@@ -117,6 +182,7 @@ def search(
     from scenesearch.notebook import open_library
     from scenesearch.query import parse_facet
 
+    text = " ".join(words or ())
     settings = read_settings()
     if show_all and min_relevance:
         fail("--all is --min-relevance 0: give one of them")
@@ -184,14 +250,15 @@ def _reasons(
             overlay(opened.picture(hit.image_id), reasons.heat).save(heat)
         except ValueError:  # as Pillow says of a suffix it does not know
             fail(f"--heat {heat}: a picture is written as .jpg or .png")
-    return replace(reasons, relevance=hit.relevance)  # of its place in this answer
+    # That of its place in this answer; there is one where there are reasons.
+    return replace(reasons, relevance=hit.relevance or 0.0)
 
 
 def print_hits(result: "SearchResult") -> None:
     if not result.hits:
         nearest = result.nearest
         hint = (
-            f"; nearest is {nearest.image_id} at {nearest.relevance:.0%}, see it with --all"
+            f"; nearest is {nearest.image_id} at {nearest.relevance or 0:.0%}, see it with --all"
             if nearest
             else ""
         )
@@ -200,7 +267,9 @@ def print_hits(result: "SearchResult") -> None:
     for hit in result.hits:
         captions = hit.payload.get("captions") or [""]
         copies = f"  (and {len(hit.copies)} like it)" if hit.copies else ""
-        found = f"{hit.relevance:>4.0%} {hit.band:<7}  {hit.score:.3f}  " if result.compared else ""
+        found = ""
+        if hit.relevance is not None and hit.score is not None:
+            found = f"{hit.relevance:>4.0%} {hit.band:<7}  {hit.score:.3f}  "
         typer.echo(
             f"{hit.rank:>3}  {found}{printable(hit.path)}  "
             f"{printable(captions[0])}{copies}".rstrip()
@@ -236,7 +305,7 @@ def write_sheet(file: Path, result: "SearchResult") -> None:
     entries = [
         SheetEntry(
             original_of(hit.path),
-            f"{hit.rank}.  {f'{hit.relevance:.0%}  ' if result.compared else ''}{hit.image_id}",
+            "  ".join(filter(None, (f"{hit.rank}.", hit.likeness, hit.image_id))),
             next(iter(hit.payload.get("captions") or [""])),
         )
         for hit in result.hits

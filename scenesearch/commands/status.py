@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.commands.common import LibraryOption, library_name, open_store
+from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
 from scenesearch.console import FAILED, FOUND, NOTHING, JsonOption, print_json, read_settings
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ _PARTS = ("scenesearch", "qdrant-client", "qdrant-edge-py", "onnxruntime", "stre
 
 
 def status(
-    library: LibraryOption = None,
+    library: LibraryArgument = None,
+    named: LibraryOption = None,
     least_free: Annotated[
         float, typer.Option(min=0, help="GB that must be free on the disk of the data folder.")
     ] = 1.0,
@@ -32,7 +33,7 @@ def status(
     when the store cannot be used.
     """
     settings = read_settings()
-    name = library_name(library or settings.library)
+    name = chosen_library(library, named, settings.library)
     report: dict[str, Any] = {"library": name, "problems": []}
     code = _examine_store(settings, name, report)
     report["rejects"] = _rejects(settings, name)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from scenesearch.encoder.base import EncoderError
+from scenesearch.errors import did_you_mean
 
 _BUNDLED = Path(__file__).parent.parent / "models"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -47,7 +48,10 @@ def find_encoder(name: str, shelf: Path | None = None) -> Path:
         known += f"; shelved: {', '.join(shelved)}"
     looks_like_hub = name.count("/") == 1 and not name.startswith((".", "/", "~"))
     hint = f"; `scenesearch models pull {name}` would bring it" if looks_like_hub else ""
-    raise EncoderError(f"no encoder {name!r}: neither a name ({known}) nor an encoder folder{hint}")
+    near = did_you_mean(name, [*bundled_encoders(), *shelved])
+    raise EncoderError(
+        f"no encoder {name!r}: neither a name ({known}) nor an encoder folder{near or hint}"
+    )
 
 
 @contextmanager

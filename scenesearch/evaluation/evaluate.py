@@ -1,7 +1,8 @@
 """How well a library answers queries whose pictures are known, asked through the store.
 
-The way of a query is the one of a search: `Searcher.ranking` gives both their order. Its text is a
-description and nothing else: no filter, no subtraction.
+The way of a query is the one of a search: `Searcher.ranking` gives both their order, and a gallery
+that is scanned is ranked in the same order for many queries at once (`Gallery`). A query's text is
+a description and nothing else: no filter, no subtraction.
 What cannot be measured (a relevant picture that the library lacks or the filter excludes) is
 left out of the figures and listed, never counted silently as a hit or a miss.
 """
@@ -19,6 +20,7 @@ from scenesearch.datasets.queries import Query
 from scenesearch.encoder.base import Encoder
 from scenesearch.errors import SceneSearchError
 from scenesearch.evaluation.bootstrap import bootstrap_ci95
+from scenesearch.evaluation.gallery import MAX_PICTURES, Gallery
 from scenesearch.evaluation.metrics import RankedRun, score_queries
 from scenesearch.evaluation.outcome import Evaluation, Omission, Reason
 from scenesearch.request import Phrase, Request, Words
@@ -81,17 +83,27 @@ def evaluate(
 
     run = RankedRun({image_id: image_id for image_id in gallery})
     embeddings: list[NDArray[np.float32]] = []
+    held = (
+        Gallery.of(store, library, where, searcher.hub_penalty)
+        if len(gallery) <= MAX_PICTURES
+        else None
+    )
     with _rare_garbage():
         for batch in _batches(texts.items(), TEXT_BATCH_SIZE):
             embeddings.append(np.stack(searcher.texts.of_all([text for _, text in batch])))
-            for query_id, text in watched(batch):
-                asked = Request((Words((Phrase(text),)),), where=where, k=depth, exact=exact)
-                points = searcher.ranking(asked)
-                run.add(query_id, {point.image_id: point.score for point in points})
+            if held is not None:
+                ranked = held.rank(embeddings[-1], depth)
+                for (query_id, _), (ids, scores) in watched(zip(batch, ranked, strict=True)):
+                    run.add_ranked(query_id, ids, scores)
+            else:
+                for query_id, text in watched(batch):
+                    asked = Request((Words((Phrase(text),)),), where=where, k=depth, exact=exact)
+                    points = searcher.ranking(asked)
+                    run.add(query_id, {point.image_id: point.score for point in points})
             if on_progress:
                 on_progress(len(queries) - len(texts) + len(run))
 
-    scores = score_queries(qrels, run)
+    figures = score_queries(qrels, run)
     return Evaluation(
         encoder=info.name,
         fingerprint=info.fingerprint,
@@ -102,9 +114,9 @@ def evaluate(
         texts=texts,
         qrels=qrels,
         run=run,
-        scores=scores,
-        metrics=scores.means(),
-        ci95=bootstrap_ci95(scores, resamples=resamples, seed=seed),
+        scores=figures,
+        metrics=figures.means(),
+        ci95=bootstrap_ci95(figures, resamples=resamples, seed=seed),
         omissions=tuple(omissions),
         embeddings=np.concatenate(embeddings),
         where=where,

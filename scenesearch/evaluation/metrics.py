@@ -52,6 +52,10 @@ class RankedRun(Mapping[str, Mapping[str, float]]):
         if not (scores[:-1] > scores[1:]).all():
             ids = ranking(hits)
             scores = np.array([hits[image_id] for image_id in ids], np.float64)
+        self.add_ranked(query_id, ids, scores)
+
+    def add_ranked(self, query_id: str, ids: Sequence[str], scores: NDArray[np.float64]) -> None:
+        """One query's hits, best score first, ties by id."""
         self._hits[query_id] = tuple(map(self._shared.get, ids, ids)), scores
 
     def __getitem__(self, query_id: str) -> Ranked:

@@ -5,17 +5,20 @@ behave alike; one suite of contract tests runs over both.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesearch.errors import SceneSearchError
+from scenesearch.errors import SceneSearchError, did_you_mean
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 from scenesearch.store.words import Fusion
+
+# So many libraries are named where one is not there.
+_NAMED = 12
 
 
 class StoreError(SceneSearchError):
@@ -23,7 +26,19 @@ class StoreError(SceneSearchError):
 
 
 class CollectionMissing(StoreError):  # noqa: N818 - reads as what it is
-    """No collection or alias of that name."""
+    """No library, or collection of one, has that name; the message names the libraries there are
+    (where none is live, the collections), and the nearest.
+
+    `at` says which store was asked, where there may be several.
+    """
+
+    def __init__(self, name: str, libraries: Collection[str] = (), *, at: str = "") -> None:
+        known = sorted(libraries)
+        more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+        there = f"there are: {', '.join(known[:_NAMED])}{more}" if known else "there are none yet"
+        place = f" at {at}" if at else ""
+        self.meant = did_you_mean(name, known)
+        super().__init__(f"no library {name!r}{place}; {there}{self.meant}")
 
 
 class IndexBusy(StoreError):  # noqa: N818
@@ -32,6 +47,17 @@ class IndexBusy(StoreError):  # noqa: N818
 
 class StoreUnavailable(StoreError):  # noqa: N818
     """The store cannot be reached or answered with a fault; trying again later may help."""
+
+
+class CollectionUnfinished(StoreError):  # noqa: N818
+    """Another process is making the collection, or was stopped while it did."""
+
+    def __init__(self, name: str, library: str) -> None:
+        super().__init__(
+            f"collection {name} is unfinished: it is being made, or who made it was stopped; "
+            f"`scenesearch library prune {library or 'LIBRARY'} --unfinished` deletes it"
+        )
+        self.library = library
 
 
 class EncoderMismatch(StoreError):  # noqa: N818

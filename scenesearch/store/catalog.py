@@ -8,7 +8,13 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from scenesearch.store.base import CollectionMissing, CollectionSpec, StoreError, VectorStore
+from scenesearch.store.base import (
+    CollectionMissing,
+    CollectionSpec,
+    CollectionUnfinished,
+    StoreError,
+    VectorStore,
+)
 
 Role = Literal["live", "previous", "ready", "building"]
 
@@ -25,29 +31,35 @@ class Held:
 
 @dataclass(frozen=True)
 class Catalog:
-    """Collections by library, in the order they were made; `foreign` ones are not ours."""
+    """Collections by library, in the order they were made; `foreign` ones are not ours.
+
+    `unfinished` are names with their libraries: of what a stopped process began to make.
+    """
 
     libraries: dict[str, list[Held]]
     foreign: tuple[str, ...] = ()
+    unfinished: tuple[tuple[str, str], ...] = ()
 
 
 def read_catalog(store: VectorStore) -> Catalog:
     """Everything in the store; reads no point and takes no lock."""
     aliases = store.aliases()
     specs: dict[str, CollectionSpec] = {}
-    foreign = []
+    foreign, unfinished = [], []
     for name in store.collections():
         try:
             specs[name] = store.describe(name)
         except CollectionMissing:  # deleted meanwhile
             continue
+        except CollectionUnfinished as error:
+            unfinished.append((name, error.library))
         except StoreError:  # another program's, or damaged
             foreign.append(name)
     libraries: dict[str, list[Held]] = {}
     for name, spec in sorted(specs.items(), key=lambda item: (item[1].created, item[0])):
         live = aliases.get(spec.library)
         libraries.setdefault(spec.library, []).append(Held(name, spec, _role(name, live, specs)))
-    return Catalog(dict(sorted(libraries.items())), tuple(foreign))
+    return Catalog(dict(sorted(libraries.items())), tuple(foreign), tuple(unfinished))
 
 
 def collections_of(store: VectorStore, library: str) -> list[Held]:
@@ -55,7 +67,7 @@ def collections_of(store: VectorStore, library: str) -> list[Held]:
     held = read_catalog(store).libraries.get(library)
     if not held:
         store.resolve(library)  # says which libraries there are
-        raise CollectionMissing(f"no collection or alias {library!r}")
+        raise CollectionMissing(library, store.aliases() or store.collections())
     return held
 
 

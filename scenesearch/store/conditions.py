@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from difflib import get_close_matches
+from uuid import UUID
 
 from scenesearch.store.base import CollectionSpec, StoreError
 from scenesearch.store.fields import PayloadField, by_name
@@ -28,6 +29,10 @@ _COUNTED = ("keyword", "integer", "boolean")
 _EXPECTED = {"keyword": str, "integer": int, "boolean": bool}
 _MAX_INTEGER = 2**63 - 1
 
+# The id of no point: ids are UUIDs of version 5. Of no alternatives none holds, so both homes ask
+# for this point; engines differ in what an empty list lets pass.
+NO_POINT = UUID(int=0)
+
 
 def checked(where: Filter, spec: CollectionSpec) -> Iterator[tuple[Plain | AnyOf, bool]]:
     """Each condition without its Not, and whether it must not hold; raises StoreError."""
@@ -36,6 +41,11 @@ def checked(where: Filter, spec: CollectionSpec) -> Iterator[tuple[Plain | AnyOf
         for plain in inner.conditions if isinstance(inner, AnyOf) else (inner,):
             _check(plain, declared_field(plain.field, spec))
         yield inner, isinstance(condition, Not)
+
+
+def alternatives(condition: AnyOf | OneOf) -> tuple[object, ...]:
+    """What the condition chooses among."""
+    return condition.conditions if isinstance(condition, AnyOf) else condition.values
 
 
 def declared_field(name: str, spec: CollectionSpec) -> PayloadField:

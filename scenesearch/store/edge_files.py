@@ -137,9 +137,7 @@ class EdgeFiles:
         raise self.missing(name)
 
     def missing(self, name: str) -> CollectionMissing:
-        known = sorted({*self.aliases(), *self.collections()})
-        there = f"there are: {', '.join(known[:12])}" if known else "there are none yet"
-        return CollectionMissing(f"no collection or alias {name!r}; {there}")
+        return CollectionMissing(name, self.aliases() or self.collections())
 
     def _target(self, alias: str) -> str | None:
         try:

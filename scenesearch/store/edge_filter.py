@@ -7,7 +7,7 @@ import numpy as np
 import qdrant_edge as engine
 
 from scenesearch.store.base import CollectionSpec
-from scenesearch.store.conditions import checked
+from scenesearch.store.conditions import NO_POINT, alternatives, checked
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import (
     AnyOf,
@@ -59,6 +59,8 @@ def index_of(field: PayloadField) -> "engine.PayloadSchemaParams":
 
 
 def _translated(condition: Plain | AnyOf) -> "engine.ConditionType":
+    if isinstance(condition, AnyOf | OneOf) and not alternatives(condition):
+        return engine.HasIdCondition({NO_POINT})
     if isinstance(condition, AnyOf):
         return engine.Filter(
             min_should=engine.MinShould([*map(_translated, condition.conditions)], 1)

@@ -52,6 +52,15 @@ class PayloadField:
         """What can be asked of the field: '=', '!=', 'in', 'range', 'prefix', 'near'."""
         return _OPERATORS[self.type]
 
+    @property
+    def value_noun(self) -> str:
+        """What a picture has that has a value: 'a date', 'a camera', 'tags', 'a value of price'."""
+        if self.name not in BUILTIN_NAMES:
+            return f"a value of {self.name}"
+        if self.multiple:
+            return self.label.lower()
+        return _NOUNS.get(self.name) or f"a {self.label.lower()}"
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -96,6 +105,18 @@ BUILTIN_FIELDS: tuple[PayloadField, ...] = (
         "tags", "keyword", "Tags", "labels of the picture", multiple=True, widget="choice"
     ),
 )
+
+_NOUNS = {
+    "image_id": "a name",
+    "sha256": "a content hash",
+    "taken": "a date",
+    "modified": "a date of its file",
+    "exposure_s": "an exposure time",
+    "aperture": "an aperture",
+    "iso": "an ISO sensitivity",
+    "location": "a place",
+    "phash": "a perceptual hash",
+}
 
 BUILTIN_NAMES = frozenset(field.name for field in BUILTIN_FIELDS)
 

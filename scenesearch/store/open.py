@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from scenesearch.store.base import VectorStore
 
@@ -11,7 +12,7 @@ def open_store(
     edge_dir: Path,
     qdrant_url: str | None,
     qdrant_api_key: str | None = None,
-    grpc_port: int | None = 6334,
+    grpc_port: int | Literal["auto"] | None = "auto",
     timeout_s: float = 60,
     patience_s: float | None = None,
     on_wait: Callable[[str], None] | None = None,

@@ -15,8 +15,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -30,6 +29,7 @@ from scenesearch.store.base import (
     RESCORED,
     CollectionMissing,
     CollectionSpec,
+    CollectionUnfinished,
     Leftover,
     Penalty,
     Point,
@@ -54,6 +54,7 @@ from scenesearch.store.payload import (
 )
 from scenesearch.store.server_faults import Fault, understand
 from scenesearch.store.server_filter import as_filter, index_of
+from scenesearch.store.server_nodes import Node, Nodes, open_nodes
 from scenesearch.store.words import POOL, RRF_K, WORDS, Fusion, Words, words_asked, words_of
 
 _T = TypeVar("_T")
@@ -69,6 +70,9 @@ _WAIT_AGAIN_S = 20.0
 
 # So long a collection without indexes may be in the making by another process.
 _MAKING_S = 30.0
+
+# Nodes of a cluster hear of a new collection within moments of one another.
+_MADE_EVERYWHERE_S = 3.0
 
 # How long what a collection declares is believed: another process may move an alias or add fields.
 _SPEC_FRESH_S = 2.0
@@ -92,39 +96,26 @@ _EXACT = models.SearchParams(exact=True)
 
 
 class ServerStore:
-    """The server's home; `grpc_port=None` uses REST alone."""
+    """The server's home; `grpc_port` None uses REST alone, 'auto' gRPC beside port 6333."""
 
     def __init__(
         self,
         url: str,
         api_key: str | None = None,
-        grpc_port: int | None = 6334,
+        grpc_port: int | Literal["auto"] | None = "auto",
         timeout_s: float = 60,
         *,
         patience_s: float | None = None,
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
-        """`patience_s` is how long a server that is away is waited for, at every request; by
+        """`url` may be several addresses of a cluster's nodes, with ',' between them.
+
+        `patience_s` is how long a server that is away is waited for, at every request; by
         default reads wait for a moment, writes as long as one request may take. `on_wait` is
-        told, now and then, what is being waited for."""
-        shown = _without_secrets(url)
-        with warnings.catch_warnings():
-            # A key over plain HTTP is fine to the same machine, and the operator's choice else.
-            warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
-            try:
-                client = QdrantClient(
-                    url=url,
-                    api_key=api_key,
-                    prefer_grpc=grpc_port is not None,
-                    grpc_port=grpc_port or 6334,
-                    timeout=max(1, round(timeout_s)),
-                    check_compatibility=False,  # asks the server in a thread and warns by itself
-                    # gRPC would ask a server that has been away for long only every two minutes.
-                    grpc_options={"grpc.max_reconnect_backoff_ms": 2000},
-                )
-            except ValueError as error:
-                raise StoreError(f"{shown} is no address of a Qdrant server: {error}") from error
-        self._set_up(client, shown, timeout_s, patience_s, on_wait)
+        told, now and then, what is being waited for.
+        """
+        nodes = open_nodes(url, api_key, grpc_port, timeout_s)
+        self._set_up(nodes, timeout_s, patience_s, on_wait)
 
     @classmethod
     def from_client(
@@ -132,19 +123,18 @@ class ServerStore:
     ) -> "ServerStore":
         """A store over a client that is ready; `name` stands for the URL in messages."""
         store = cls.__new__(cls)
-        store._set_up(client, name, timeout_s)
+        store._set_up(Nodes([Node(client, name)]), timeout_s)
         return store
 
     def _set_up(
         self,
-        client: QdrantClient,
-        url: str,
+        nodes: Nodes,
         timeout_s: float,
         patience_s: float | None = None,
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
-        self._client = client
-        self._url = url
+        self._nodes = nodes
+        self._url = nodes.shown
         self._timeout_s = timeout_s
         self._read_patience = Patience(patience_s or min(_READ_PATIENCE_S, timeout_s))
         self._write_patience = Patience(patience_s or timeout_s)
@@ -154,6 +144,10 @@ class ServerStore:
         self._specs: dict[str, tuple[CollectionSpec, float]] = {}
         self._closed = False
 
+    @property
+    def _client(self) -> QdrantClient:
+        return self._nodes.current.client
+
     def create_collection(self, name: str, spec: CollectionSpec) -> None:
         check_name(name)
         indexes = {key_path(field.name): index_of(field) for field in spec.fields}
@@ -161,7 +155,7 @@ class ServerStore:
             raise StoreError(f"a collection or alias {name!r} is already there")
         if name in self.collections():
             self._write(lambda: self._client.delete_collection(name), name)
-        mine = {_UNFINISHED: uuid4().hex}
+        mine = {_UNFINISHED: uuid4().hex, "library": spec.library}
         try:
             self._write(
                 lambda: self._client.create_collection(
@@ -202,6 +196,7 @@ class ServerStore:
             if self._recorded(name) != mine:
                 self._gets_finished(name)
                 raise StoreError(f"a collection or alias {name!r} is already there") from None
+        self._confirm(name)
         for key, index in indexes.items():
             self._create_index(name, key, index)
         self._record(name, spec)
@@ -227,7 +222,7 @@ class ServerStore:
         return spec
 
     def collections(self) -> list[str]:
-        answer = self._read(self._client.get_collections)
+        answer = self._read(lambda: self._client.get_collections())
         return sorted(collection.name for collection in answer.collections)
 
     def delete_collection(self, name: str) -> None:
@@ -257,7 +252,7 @@ class ServerStore:
         self._forget()
 
     def aliases(self) -> dict[str, str]:
-        answer = self._read(self._client.get_aliases)
+        answer = self._read(lambda: self._client.get_aliases())
         return {alias.alias_name: alias.collection_name for alias in answer.aliases}
 
     def resolve(self, name: str) -> str:
@@ -539,15 +534,17 @@ class ServerStore:
         return [Leftover("collection", name) for name in found]
 
     def health(self) -> str:
-        info = self._read(self._client.info)
+        info = self._read(lambda: self._client.info())
         count = len(self.collections())  # unlike the version, this needs the key
         noun = "collection" if count == 1 else "collections"
-        return f"Qdrant server {info.version} at {self._url}, {count} {noun}"
+        away = [node.shown for node in self._nodes.all if not self._answers(node)]
+        gone = f"; no answer from {', '.join(away)}" if away else ""
+        return f"Qdrant server {info.version} at {self._url}, {count} {noun}{gone}"
 
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._client.close()
+            self._nodes.close()
 
     def _create_index(self, name: str, key: str, index: Any) -> None:
         with warnings.catch_warnings():
@@ -560,6 +557,20 @@ class ServerStore:
         metadata = {_METADATA_KEY: spec.to_json()}
         self._write(lambda: self._client.update_collection(name, metadata=metadata), name)
         self._forget()
+
+    def _confirm(self, name: str) -> None:
+        """Raise StoreError when what was just made is not the server of the address.
+
+        Two empty servers look alike at first contact; this tells them apart before a picture is
+        written.
+        """
+        node = self._nodes.current
+        deadline = time.monotonic() + _MADE_EVERYWHERE_S
+        while not self._read(lambda: node.confirm(name)):
+            if time.monotonic() > deadline:
+                self._write(lambda: self._client.delete_collection(name), name)
+                raise node.elsewhere()
+            time.sleep(0.1)
 
     def _recorded(self, name: str) -> Any:
         info = self._read(lambda: self._client.get_collection(name), name)
@@ -659,12 +670,9 @@ class ServerStore:
             return spec
         recorded = self._recorded(name)
         if _unfinished(recorded):
-            raise StoreError(f"collection {name} was left unfinished; create it again")
+            raise CollectionUnfinished(name, recorded.get("library", ""))
         if recorded is None:
-            raise StoreError(
-                f"collection {name} at {self._url} was not made by scenesearch, or the server is "
-                "older than 1.16, which keeps no metadata of collections"
-            )
+            raise StoreError(f"collection {name} at {self._url} was not made by scenesearch")
         spec = CollectionSpec.from_json(recorded)
         self._specs[name] = (spec, time.monotonic())
         return spec
@@ -685,7 +693,7 @@ class ServerStore:
         def attempt() -> _T:
             if self._closed:
                 raise StoreError("the store is closed")
-            return do()
+            return self._ask(do)
 
         def passing(error: Exception) -> float | None:
             fault = understand(error)
@@ -711,25 +719,59 @@ class ServerStore:
                 raise
             raise self._final(fault, collection) from error
 
+    def _answers(self, node: Node) -> bool:
+        if node is self._nodes.current:
+            return True
+        try:
+            node.knock()
+            node.meet()
+        except Exception as error:
+            if understand(error) is None:
+                raise
+            return False
+        return True
+
+    def _ask(self, do: Callable[[], _T]) -> _T:
+        """What `do` gives, at the next address where the current one is lost, each asked once."""
+        for others in reversed(range(len(self._nodes.all))):
+            node = self._nodes.current
+            try:
+                if len(self._nodes.all) > 1:
+                    node.knock()
+                node.meet()
+                answer = do()
+            except Exception as error:
+                fault = understand(error)
+                if fault is None or not fault.lost:
+                    raise
+                self._nodes.leave(node)
+                if not others:
+                    raise
+            else:
+                node.heard()
+                return answer
+        raise AssertionError("there is at least one address")
+
     def _final(self, fault: Fault, collection: str | None) -> StoreError:
         match fault.kind:
             case "passing" | "down":
                 return StoreUnavailable(f"cannot use Qdrant at {self._url}: {fault.text}")
             case "key":
+                return StoreUnavailable(f"Qdrant at {self._url} refused the API key: {fault.text}")
+            case "read only":
                 return StoreUnavailable(
-                    f"Qdrant at {self._url} refused the API key"
-                    + (f" ({fault.text})" if fault.text else "")
+                    f"Qdrant at {self._url}: this API key may only read; "
+                    "SCENESEARCH_QDRANT_API_KEY is the setting of the one that writes"
                 )
             case "missing" if collection is not None:
                 return self._missing(collection)
         return StoreError(f"Qdrant at {self._url} refused the request: {fault.text}")
 
     def _missing(self, name: str) -> CollectionMissing:
-        known: list[str] = []
+        libraries: list[str] = []
         with suppress(StoreError):
-            known = sorted({*self.aliases(), *self.collections()})
-        there = f"there are: {', '.join(known[:12])}" if known else "there are none yet"
-        return CollectionMissing(f"no collection or alias {name!r} at {self._url}; {there}")
+            libraries = list(self.aliases()) or self.collections()
+        return CollectionMissing(name, libraries, at=self._url)
 
 
 def _unfinished(recorded: Any) -> bool:
@@ -762,13 +804,3 @@ def _with_words(vector: list[float], words: Words | None) -> Any:
 def _scored(hit: models.ScoredPoint) -> ScoredPoint:
     payload = hit.payload or {}
     return ScoredPoint(payload["image_id"], hit.score, payload)
-
-
-def _without_secrets(url: str) -> str:
-    """The URL without a user name, password or query, for messages."""
-    try:
-        parts = urlsplit(url)
-        host = parts.netloc.rpartition("@")[2]
-        return urlunsplit((parts.scheme, host, parts.path, "", ""))
-    except ValueError:
-        return "the given URL"

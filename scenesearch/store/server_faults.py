@@ -1,6 +1,7 @@
 """What a server's failure means: try again, a wrong key, no such collection, or a refusal."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,11 +10,40 @@ import httpx
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-Kind = Literal["passing", "down", "key", "missing", "refused"]
+Kind = Literal["passing", "down", "key", "read only", "missing", "refused"]
 
 _NO_QDRANT = "what answers there is no Qdrant server"
 _PASSING_STATUS = frozenset({408, 429, 502, 503, 504})
+_LOST_STATUS = frozenset({502, 503, 504})
 _PASSING_CODE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"})
+
+# Internal errors that pass by themselves: a collection, shard or replica is being made or moved,
+# a leader chosen, a peer lost. With the words of Qdrant 1.19, and where they were seen.
+_PASSES = re.compile(
+    # A search in the first second of a collection (0 of 0); a peer is lost (1 of 1).
+    r"\d+ of \d+ read operations failed"
+    # A replica has not caught up yet, or its peer has just been lost.
+    r"|does not have enough active replicas|no active replica|is not active"
+    # The cluster chooses a leader, or cannot reach most of its peers.
+    r"|leader is not established within|Waiting for consensus operation commit failed"
+    # One peer asks another that is starting or gone.
+    r"|Tonic status error: .*(unavailable|transport error)"
+    r"|Replica set is not available",
+    re.IGNORECASE,
+)
+_CLUSTER_CHANGES = "the cluster is not ready yet"
+
+# What the ways of not reaching a server have in common, whatever library says it.
+_UNREACHED = (
+    (re.compile("refused", re.I), "connection refused"),
+    (
+        re.compile(r"lookup|resolv|name or service|nodename|no address associated|dns", re.I),
+        "its name cannot be resolved",
+    ),
+    (re.compile(r"no route|unreachable", re.I), "there is no route to it"),
+    (re.compile(r"timed? ?out|deadline", re.I), "no answer in time"),
+    (re.compile(r"reset|closed|broken pipe|EOF|disconnected|GOAWAY", re.I), "connection lost"),
+)
 
 
 @dataclass(frozen=True)
@@ -21,12 +51,14 @@ class Fault:
     """A failed request, understood.
 
     'passing' may succeed when repeated; 'down' is a server's own failure or no Qdrant at all;
-    'key' a refused API key; 'missing' an unknown collection; 'refused' a request it will not do.
+    'key' a refused API key, 'read only' one that may not write; 'missing' an unknown collection;
+    'refused' a request it will not do. With `lost`, another node of a cluster may answer.
     """
 
     kind: Kind
     text: str
     retry_after_s: float = 0.0
+    lost: bool = False
 
 
 def understand(error: Exception) -> Fault | None:
@@ -40,6 +72,8 @@ def understand(error: Exception) -> Fault | None:
             return _from_transport(error.source)
         case grpc.RpcError():
             return _from_code(error.code().name, " ".join((error.details() or "").split())[:300])
+        case OSError():  # no connection to the address
+            return _unreached(str(error))
         case json.JSONDecodeError():
             return Fault("down", _NO_QDRANT)
         case ValueError() if "not found" in str(error):  # the client's in-memory mode
@@ -50,13 +84,15 @@ def understand(error: Exception) -> Fault | None:
 def _from_status(status: int, content: bytes) -> Fault:
     text = _said(content)
     if status in (401, 403):
-        return Fault("key", text)
+        return _key(text)
     if status in _PASSING_STATUS:
-        return Fault("passing", f"status {status}")
+        return Fault("passing", f"status {status}", lost=status in _LOST_STATUS)
     if status == 404 and "ollection" in text:
         return Fault("missing", text)
     if status == 404 or status < 400:
         return Fault("down", _NO_QDRANT)
+    if status >= 500 and _PASSES.search(text):
+        return Fault("passing", _CLUSTER_CHANGES, lost=True)
     if status >= 500:
         return Fault("down", f"status {status}: {text}")
     return Fault("refused", text)
@@ -64,27 +100,41 @@ def _from_status(status: int, content: bytes) -> Fault:
 
 def _from_transport(source: Exception) -> Fault:
     if isinstance(source, httpx.TimeoutException):
-        return Fault("passing", "no answer in time")
+        return Fault("passing", "no answer in time", lost=True)
     if isinstance(source, httpx.UnsupportedProtocol | httpx.InvalidURL):
         return Fault("refused", str(source))
     if isinstance(source, httpx.TransportError):
-        refused = "onnection refused" in str(source)
-        return Fault("passing", "connection refused" if refused else str(source) or "no connection")
+        return _unreached(str(source))
     return Fault("down", _NO_QDRANT)
 
 
 def _from_code(code: str, text: str) -> Fault:
     if code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-        return Fault("key", text)
+        return _key(text)
     if code == "RESOURCE_EXHAUSTED" and "larger than max" in text:
         return Fault("refused", text)
+    if code == "RESOURCE_EXHAUSTED":
+        return Fault("passing", text)
     if code in _PASSING_CODE:
-        return Fault("passing", "connection refused" if "refused" in text else text)
+        return _unreached(text)
+    if code in ("INTERNAL", "UNKNOWN") and _PASSES.search(text):
+        return Fault("passing", _CLUSTER_CHANGES, lost=True)
     if code == "NOT_FOUND":
         return Fault("missing", text)
     if code in ("INVALID_ARGUMENT", "ALREADY_EXISTS", "FAILED_PRECONDITION", "OUT_OF_RANGE"):
         return Fault("refused", text)
     return Fault("down", f"{code.lower()}: {text}")
+
+
+def _key(text: str) -> Fault:
+    # A key that only reads is told what it lacks: 'Global manage access is required'.
+    lacking = re.search(r"(manage|write|read-write) access is required", text, re.I)
+    return Fault("read only" if lacking else "key", text or "no reason was given")
+
+
+def _unreached(text: str) -> Fault:
+    said = next((words for pattern, words in _UNREACHED if pattern.search(text)), text)
+    return Fault("passing", said or "no connection", lost=True)
 
 
 def _said(content: bytes) -> str:

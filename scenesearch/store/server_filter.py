@@ -6,7 +6,7 @@ from typing import cast
 from qdrant_client import models
 
 from scenesearch.store.base import CollectionSpec
-from scenesearch.store.conditions import checked
+from scenesearch.store.conditions import NO_POINT, alternatives, checked
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import (
     AnyOf,
@@ -67,6 +67,8 @@ def index_of(field: PayloadField) -> Index:
 
 
 def _translated(condition: Plain | AnyOf) -> models.Condition:
+    if isinstance(condition, AnyOf | OneOf) and not alternatives(condition):
+        return models.HasIdCondition(has_id=[NO_POINT])
     if isinstance(condition, AnyOf):
         return models.Filter(
             min_should=models.MinShould(

@@ -63,10 +63,16 @@ class ServedPage:
 
 @contextmanager
 def serving(
-    data_dir: Path, encoder: Path, *, library: str = "photos", **settings: str
+    data_dir: Path,
+    encoder: Path,
+    *,
+    library: str = "photos",
+    prelude: str = "",
+    **settings: str,
 ) -> Iterator[ServedPage]:
     """`scenesearch ui` as a user starts it, in another folder; `page_folders="/a"` sets
-    SCENESEARCH_PAGE_FOLDERS."""
+    SCENESEARCH_PAGE_FOLDERS. `prelude` is Python that its process runs before, to break something.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -76,7 +82,7 @@ def serving(
             [
                 sys.executable,
                 "-c",
-                "from scenesearch.cli import main; main()",
+                f"{prelude}\nfrom scenesearch.cli import main; main()",
                 "ui",
                 "--port",
                 str(port),

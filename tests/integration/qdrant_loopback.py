@@ -5,6 +5,7 @@ What a server finds, indexes or refuses by itself it cannot prove. It knows the 
 ServerStore makes, wants the API key when given one, and fails as told.
 """
 
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from qdrant_client.grpc import (
 from tests.integration.qdrant_rest_loopback import Refusal, RestLoopback
 
 # What can be wrong with a server that is there: too busy, not now, slow, without room.
-Trouble = Literal["busy", "unavailable", "slow", "full"]
+Trouble = Literal["busy", "unavailable", "slow", "full", "making"]
 
 
 class QdrantLoopback:
@@ -34,7 +35,7 @@ class QdrantLoopback:
 
     `failures` are given out one per gRPC call, first to last; `troubles` one per call of the
     name, by either protocol. A slow call is done, and answered after `slow_s`. With a `folder`
-    it keeps its data there.
+    it keeps its data there; with `beside` it is a further node over that one's data.
     """
 
     def __init__(
@@ -46,28 +47,40 @@ class QdrantLoopback:
         folder: Path | None = None,
         port: int = 0,
         rest_port: int = 0,
+        version: str = "1.19.0",
+        beside: "QdrantLoopback | None" = None,
     ) -> None:
+        self.version = version
+        self.peer_id = random.getrandbits(53)  # every server has a number of its own
         self.failures: list[tuple[grpc.StatusCode, str]] = []
         self.troubles: dict[str, list[Trouble]] = {}
         self.calls: list[str] = []
         self._slow_s = slow_s
         self._api_key = api_key
         self._read_only_api_key = read_only_api_key
-        self._memory = QdrantClient(path=str(folder)) if folder else QdrantClient(":memory:")
-        self._lock = threading.Lock()  # the in-memory mode is not thread-safe
+        self._beside = beside
+        if beside is not None:
+            self._memory, self._lock = beside._memory, beside._lock
+        else:
+            self._memory = QdrantClient(path=str(folder)) if folder else QdrantClient(":memory:")
+            self._lock = threading.Lock()  # the in-memory mode is not thread-safe
         self._server = grpc.server(ThreadPoolExecutor(4))
         for base, register, calls in (
             (
                 collections_service_pb2_grpc.CollectionsServicer,
                 collections_service_pb2_grpc.add_CollectionsServicer_to_server,
-                _COLLECTIONS,
+                _COLLECTIONS | {"CollectionClusterInfo": self._peers},
             ),
             (
                 points_service_pb2_grpc.PointsServicer,
                 points_service_pb2_grpc.add_PointsServicer_to_server,
                 _POINTS,
             ),
-            (qdrant_pb2_grpc.QdrantServicer, qdrant_pb2_grpc.add_QdrantServicer_to_server, _ROOT),
+            (
+                qdrant_pb2_grpc.QdrantServicer,
+                qdrant_pb2_grpc.add_QdrantServicer_to_server,
+                {"HealthCheck": self._health},
+            ),
         ):
             servicer = base()
             for name, answer in calls.items():
@@ -81,7 +94,14 @@ class QdrantLoopback:
     def close(self) -> None:
         self._rest.close()
         self._server.stop(None).wait()
-        self._memory.close()
+        if self._beside is None:
+            self._memory.close()
+
+    def _health(self, memory: QdrantClient, request: Any) -> Any:
+        return wire.HealthCheckReply(title="loopback over memory", version=self.version)
+
+    def _peers(self, memory: QdrantClient, request: Any) -> Any:
+        return wire.CollectionClusterInfoResponse(peer_id=self.peer_id, shard_count=1)
 
     def _serve(self, name: str, answer: Callable[..., Any], request: Any, context: Any) -> Any:
         self.calls.append(name)
@@ -121,6 +141,10 @@ class QdrantLoopback:
         try:
             with self._lock:
                 answered = answer(self._memory)
+            if name == "HealthCheck":
+                answered["version"] = self.version
+            elif name == "CollectionClusterInfo":
+                answered["peer_id"] = self.peer_id
         except ValueError as error:
             raise Refusal(404 if "not found" in str(error) else 400, str(error)) from None
         if trouble == "slow":
@@ -145,8 +169,13 @@ _CODES: dict[Trouble | None, tuple[grpc.StatusCode, str]] = {
     "busy": (grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many requests"),
     "unavailable": (grpc.StatusCode.UNAVAILABLE, "not ready yet"),
     "full": (grpc.StatusCode.INTERNAL, "Service internal error: No space left on device"),
+    # In the first second of a collection on a cluster.
+    "making": (
+        grpc.StatusCode.INTERNAL,
+        "Service internal error: 0 of 0 read operations failed",
+    ),
 }
-_STATUS: dict[Trouble | None, int] = {"busy": 429, "unavailable": 503, "full": 500}
+_STATUS: dict[Trouble | None, int] = {"busy": 429, "unavailable": 503, "full": 500, "making": 500}
 
 
 def _given(request: Any, field: str) -> Any:
@@ -296,10 +325,6 @@ def _index(memory: QdrantClient, request: Any) -> Any:
     return _written()
 
 
-def _health(memory: QdrantClient, request: Any) -> Any:
-    return wire.HealthCheckReply(title="loopback over memory", version="1.19.0")
-
-
 _COLLECTIONS = {
     "Create": _create,
     "Update": _update,
@@ -319,4 +344,3 @@ _POINTS = {
     "Facet": _facet,
     "CreateFieldIndex": _index,
 }
-_ROOT = {"HealthCheck": _health}

@@ -202,7 +202,18 @@ def _facet(memory: QdrantClient, body: Body, name: str) -> Any:
 
 
 def _version(memory: QdrantClient, body: Body) -> Any:
-    return {"title": "loopback over memory", "version": "1.19.0"}
+    return {"title": "loopback over memory", "version": ""}  # the server has its own
+
+
+def _peers(memory: QdrantClient, body: Body, name: str) -> Any:
+    memory.get_collection(name)
+    return {
+        "peer_id": 0,  # the server has its own
+        "shard_count": 1,
+        "local_shards": [],
+        "remote_shards": [],
+        "shard_transfers": [],
+    }
 
 
 _ONE = r"/collections/([^/]+)"
@@ -215,6 +226,7 @@ _CALLS: dict[tuple[str, str], tuple[str, Callable[..., Any]]] = {
     ("PATCH", _ONE): ("Update", _update),
     ("DELETE", _ONE): ("Delete", _delete_collection),
     ("GET", _ONE): ("Get", _get_collection),
+    ("GET", _ONE + "/cluster"): ("CollectionClusterInfo", _peers),
     ("PUT", _ONE + "/index"): ("CreateFieldIndex", _index),
     ("PUT", _ONE + "/points"): ("Upsert", _upsert),
     ("POST", _ONE + "/points/delete"): ("Delete", _delete),

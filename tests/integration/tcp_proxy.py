@@ -8,16 +8,19 @@ from contextlib import suppress
 class TcpProxy:
     """Listens at `port`; while stopped, connections are refused and those there were are cut."""
 
-    def __init__(self, upstream: int, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, upstream: int, host: str = "127.0.0.1", *, at: str = "127.0.0.1", port: int = 0
+    ) -> None:
         self._upstream = (host, upstream)
+        self._at = at
         self._guard = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._listener: socket.socket | None = None
-        self.port = 0
+        self.port = port
         self.start()
 
     def start(self) -> None:
-        listener = socket.create_server(("127.0.0.1", self.port))
+        listener = socket.create_server((self._at, self.port))
         self.port = listener.getsockname()[1]
         self._listener = listener
         threading.Thread(target=self._accept, args=(listener,), daemon=True).start()

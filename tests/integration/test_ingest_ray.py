@@ -80,7 +80,7 @@ def test_counts_and_points_are_those_of_the_local_engine(photos: Path, tmp_path:
     homes: dict[str, VectorStore] = {
         "local": EdgeStore(tmp_path / "local"),
         "ray": EdgeStore(tmp_path / "ray"),
-        "ray server": ServerStore("http://127.0.0.1:1", grpc_port=server.port),
+        "ray server": ServerStore(f"http://127.0.0.1:{server.rest_port}", grpc_port=server.port),
     }
     tables = {name: Rejects(tmp_path / f"{name}.sqlite") for name in homes}
 

@@ -54,13 +54,16 @@ class Server:
             self.key: str | None = "key"
             upstream = self.double.rest_port if self.rest else self.double.port
             self.cable = TcpProxy(upstream)
+            upstream_rest = self.double.rest_port
         else:
             url = urlsplit(os.environ["QDRANT_TEST_URL"])
             self.key = os.environ.get("QDRANT_TEST_API_KEY")
             grpc = int(os.environ.get("QDRANT_TEST_GRPC_PORT", "6334"))
             port = (url.port or 6333) if self.rest else grpc
             self.cable = TcpProxy(port, url.hostname or "127.0.0.1")
-        self.url = f"http://127.0.0.1:{self.cable.port if self.rest else 1}"
+            upstream_rest = url.port or 6333
+        rest_port = self.cable.port if self.rest else upstream_rest
+        self.url = f"http://127.0.0.1:{rest_port}"
         self.grpc_port = None if self.rest else self.cable.port
 
     def store(
@@ -269,7 +272,7 @@ def test_collection_deleted_beneath_is_one_sentence_and_the_next_run_makes_it_ag
                 deleted.append(report.collection)
                 other.delete_collection(report.collection)
 
-    with pytest.raises(CollectionMissing, match="no collection or alias"):
+    with pytest.raises(CollectionMissing, match="no library"):
         run(server, pictures, ColourEncoder(), on_progress=delete)
     assert run(server, pictures, ColourEncoder()).written == PICTURES
     assert count(server) == PICTURES

@@ -239,7 +239,7 @@ def test_a_collection_of_another_library_is_not_promoted(store: VectorStore, lib
 
 
 def test_a_library_that_is_not_there_is_said(store: VectorStore) -> None:
-    with pytest.raises(CollectionMissing, match="no collection or alias 'nosuch'"):
+    with pytest.raises(CollectionMissing, match="no library 'nosuch'"):
         build("nosuch", encoder=WarmEncoder(), store=store)
 
 

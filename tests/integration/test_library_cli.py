@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import typer
 from PIL import Image
 
+from scenesearch.cli import library_app
 from scenesearch.store.edge import EdgeStore
 from tests.cli import CommandLine
 from tests.tiny_encoder import WORD_VECTORS, declare, write_tiny_encoder
@@ -87,7 +89,13 @@ def test_a_better_told_encoder_goes_live_and_back(
 
     promoted = run("library", "promote", "--queries", "queries.csv")
     assert promoted.status == 0
-    assert promoted.out.splitlines()[-1] == (
+    printed = promoted.out.splitlines()
+    assert printed[:2] == ["A: photos-tiny-1, which was live", "B: photos-retold-1, the new one"]
+    assert printed[3].split() == ["A", "B", "B", "-", "A", "95", "%", "interval", "p"]
+    row = next(line.split() for line in printed if line.strip().startswith("recall@1 "))
+    assert row == ["recall@1", "1.000", "1.000", "+0.000", "+0.000", "to", "+0.000", "1.0000"]
+    assert printed[-2].startswith("no difference")
+    assert printed[-1] == (
         "photos-retold-1 is live; `scenesearch library rollback photos` goes back to photos-tiny-1"
     )
     # The default encoder is another one: the library's own is taken for searching and ingesting.
@@ -248,6 +256,71 @@ def test_a_restore_says_which_encoder_is_missing(
     restored = run("library", "restore", "photos.zip", "--library", "copy")
     assert restored.status == 0
     assert "searching it needs the encoder tiny" in restored.err
+
+
+VERBS = {
+    command.name: {param.name: param for param in command.params}
+    for command in typer.main.get_command(library_app).commands.values()  # type: ignore[attr-defined]
+    if command.name != "plan"  # which is about no library
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_library_command_takes_the_name_in_either_place(verb: str) -> None:
+    assert VERBS[verb]["library"].param_type_name == "argument"
+    assert VERBS[verb]["named"].opts == ["--library", "-l"]
+
+
+def test_a_library_is_named_before_or_after_its_option(
+    run: CommandLine, library: Path, tmp_path: Path
+) -> None:
+    for words in (
+        ["photos"],
+        ["--library", "photos"],
+        ["-l", "photos"],
+        ["photos", "-l", "photos"],
+    ):
+        assert run("library", "status", *words, "--json").document["library"] == "photos"
+        assert run("library", "list", *words, "--json").document["collections"]
+        assert run("library", "rejects", *words, "--json").document == []
+        assert run("library", "duplicates", *words, "-k", 1, "--json").document["pictures"] == 8
+        assert run("library", "doctor", *words, "--json").status in (0, 1)
+        assert run("status", *words, "--json").document["pictures"] == 8
+    assert run("library", "backup", "-l", "photos", "--out", "photos.zip").status == 0
+    assert run("library", "restore", "photos.zip", "copy").out.endswith("live as library copy\n")
+    twice = run("library", "status", "photos", "--library", "copy")
+    assert (twice.status, twice.sentence) == (
+        2,
+        "two libraries are named, photos and copy: name one",
+    )
+
+
+def test_an_unknown_library_or_collection_is_told_the_nearest(
+    run: CommandLine, library: Path
+) -> None:
+    for command in (
+        "search red -l photo",
+        "library status photo",
+        "library list photo",
+        "library rejects photo",
+        "library duplicates photo",
+        "library build photo",
+        "library promote photo",
+        "library rollback photo",
+        "library prune photo",
+        "library backup photo",
+        "feedback list -l photo",
+        "feedback right red red.png -l photo",
+        "evaluate --queries queries.csv -l photo",
+    ):
+        ran = run(*command.split())
+        assert ran.status == 2, command
+        expected = "no library 'photo'; there are: photos; did you mean photos?"
+        assert ran.sentence == expected, command
+    assert run("library", "promote", "photos", "--collection", "photos-tiny-2").sentence == (
+        "library photos has no collection 'photos-tiny-2'; there are: photos-tiny-1; "
+        "did you mean photos-tiny-1?"
+    )
 
 
 def test_a_plan_needs_no_encoder_folder_for_one_whose_speed_is_known(run: CommandLine) -> None:

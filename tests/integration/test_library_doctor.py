@@ -261,6 +261,9 @@ def test_a_server_collection_that_was_never_finished_is_removed_when_told_to(
     )
     server = ServerStore.from_client(client)
     (found,) = examine_store(server)
-    assert (found.level, found.text) == ("wrong", "collection pets-colour-1 was never finished")
+    assert (found.level, found.text) == (
+        "wrong",
+        "collection pets-colour-1 is unfinished: a stopped process began to make it",
+    )
     assert examine_store(server, mend=True)[0].level == "mended"
     assert server.collections() == []

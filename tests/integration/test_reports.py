@@ -21,7 +21,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWa
 @pytest.fixture
 def server() -> Iterator[ServerStore]:
     double = QdrantLoopback()
-    with closing(ServerStore("http://127.0.0.1:1", grpc_port=double.port)) as store:
+    with closing(
+        ServerStore(f"http://127.0.0.1:{double.rest_port}", grpc_port=double.port)
+    ) as store:
         yield store
     double.close()
 

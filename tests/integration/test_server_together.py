@@ -1,11 +1,12 @@
 """The whole system on one server: workers that write while page and evaluation read, keys that
 allow reading alone, an alias that moves under load. Over the loopback double, gRPC and REST."""
 
+import json
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,9 @@ from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.notebook import open_library
 from scenesearch.searcher import Searcher
 from scenesearch.settings import Settings
+from scenesearch.store import server
 from scenesearch.store.base import CollectionSpec, Point, StoreError, StoreUnavailable
+from scenesearch.store.fields import BUILTIN_FIELDS
 from scenesearch.store.server import ServerStore
 from tests.cli import CommandLine
 from tests.integration.qdrant_loopback import QdrantLoopback
@@ -33,10 +36,8 @@ class Served:
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.double = QdrantLoopback(api_key=WRITER, read_only_api_key=READER)
-        # Nothing listens at port 1: where gRPC is meant, all must go through it.
-        rest = kind == "rest"
-        self.url = f"http://127.0.0.1:{self.double.rest_port if rest else 1}"
-        self.grpc_port = None if rest else self.double.port
+        self.url = f"http://127.0.0.1:{self.double.rest_port}"
+        self.grpc_port = None if kind == "rest" else self.double.port
         self.encoder = write_tiny_encoder(folder / "tiny")
         self.environment = {
             "SCENESEARCH_DATA_DIR": str(folder / "data"),
@@ -210,7 +211,7 @@ def test_the_read_only_key_searches_and_backs_up_but_writes_nothing(
     ):
         ran = run(*command)
         assert ran.status == 2, command
-        assert "refused the API key (Forbidden: Write access is required)" in ran.sentence
+        assert "this API key may only read; SCENESEARCH_QDRANT_API_KEY is" in ran.sentence
         assert READER not in ran.err
     with closing(served.store(WRITER)) as store:
         assert len(store.collections()) == 1
@@ -229,6 +230,42 @@ def test_with_both_keys_readers_never_show_the_one_that_writes(
     assert run("ingest", pictures, "--library", "more").status == 2
 
 
+def test_what_a_killed_client_began_to_make_is_unfinished_to_every_command(
+    served: Served, run: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCENESEARCH_QDRANT_API_KEY", WRITER)
+    monkeypatch.setattr(server, "_MAKING_S", 0.2)  # so long another process might be at it
+    spec = CollectionSpec("photos", "tiny", "ab", 2, BUILTIN_FIELDS)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with (
+        closing(served.store(WRITER)) as store,
+        monkeypatch.context() as patch,
+        suppress(KeyboardInterrupt),
+    ):
+        patch.setattr(store, "_create_index", killed)
+        store.create_collection("photos-tiny-1", spec)
+
+    listed = run("library", "list")
+    assert listed.status == 0
+    assert "unfinished: photos-tiny-1" in listed.err
+    assert json.loads(run("library", "list", "--json").out) == {
+        "collections": [],
+        "foreign": [],
+        "unfinished": ["photos-tiny-1"],
+    }
+    assert "photos-tiny-1 is unfinished" in run("library", "doctor", "photos").out
+    kept = run("library", "prune", "photos", "--yes")
+    assert kept.status == 2  # it has no collection but the unfinished one
+    deleted = run("library", "prune", "photos", "--unfinished", "--yes")
+    assert deleted.status == 0
+    assert deleted.out == "deleted: photos-tiny-1; kept: nothing\n"
+    with closing(served.store(WRITER)) as store:
+        assert store.collections() == []
+
+
 @pytest.mark.parametrize("key", [None, "wrong"])
 def test_without_the_right_key_every_command_says_so_at_once(
     served: Served,
@@ -244,7 +281,8 @@ def test_without_the_right_key_every_command_says_so_at_once(
         ran = run(*command)
         assert ran.status == 2
         assert "refused the API key" in ran.out + ran.err
-    assert len(served.double.calls) == 3  # each asked once, and nobody tried again
+    # Each at first contact, over gRPC for version and both ports; and nobody tried again.
+    assert len(served.double.calls) == (9 if served.grpc_port else 3)
 
 
 def test_a_reader_outlives_a_moment_without_the_server_and_names_a_longer_one(
@@ -262,5 +300,5 @@ def test_a_reader_outlives_a_moment_without_the_server_and_names_a_longer_one(
 
 
 def test_a_failed_write_by_a_reader_is_the_stores_own_error(served: Served) -> None:
-    with closing(served.store(READER)) as reader, pytest.raises(StoreError, match="refused"):
+    with closing(served.store(READER)) as reader, pytest.raises(StoreError, match="may only read"):
         reader.create_collection("x-tiny-1", CollectionSpec("x", "tiny", "f00d", 2, ()))

@@ -45,9 +45,11 @@ def environment(tmp_path: Path) -> dict[str, str]:
     }
 
 
-def run_script(environment: dict[str, str]) -> "subprocess.CompletedProcess[str]":
+def run_script(environment: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
     script = ROOT / "deploy" / "smoke_test.sh"
-    return subprocess.run([script], env=environment, capture_output=True, text=True, timeout=900)
+    return subprocess.run(
+        [script, *words], env=environment, capture_output=True, text=True, timeout=900
+    )
 
 
 def test_the_script_reaches_its_verdict(environment: dict[str, str]) -> None:
@@ -55,6 +57,20 @@ def test_the_script_reaches_its_verdict(environment: dict[str, str]) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "VERDICT: the stack works" in ran.stdout
     assert not list(Path(environment["STAND_IN_STATE"]).iterdir())
+
+
+def test_a_cluster_loses_each_node_in_turn(environment: dict[str, str]) -> None:
+    ran = run_script(environment, "--cluster")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    for node in ("qdrant", "qdrant-2", "qdrant-3"):
+        assert f"PASS  three searches without {node}\n" in ran.stdout
+    assert "PASS  all 300 on every node" in ran.stdout
+    assert "VERDICT: the stack works" in ran.stdout
+
+
+def test_an_unknown_option_is_refused(environment: dict[str, str]) -> None:
+    ran = run_script(environment, "--clutser")
+    assert (ran.returncode, ran.stderr) == (2, "deploy/smoke_test.sh takes --cluster or nothing\n")
 
 
 def test_a_check_that_fails_is_the_verdict(environment: dict[str, str]) -> None:

@@ -42,7 +42,7 @@ def test_without_a_library_it_is_not_ready(run: CommandLine) -> None:
     ran = run("status", "--json", "--library", "nope")
     assert ran.status == 1
     assert ran.document["ready"] is False
-    assert "no collection or alias 'nope'" in ran.document["problems"][0]
+    assert "no library 'nope'" in ran.document["problems"][0]
 
 
 def test_without_its_encoder_it_is_not_ready(

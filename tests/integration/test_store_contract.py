@@ -150,7 +150,7 @@ def _loopback(*, rest: bool) -> VectorStore:
             server.close()
 
     server = QdrantLoopback(api_key="key")
-    url = f"http://127.0.0.1:{server.rest_port if rest else 1}"
+    url = f"http://127.0.0.1:{server.rest_port}"
     port = None if rest else server.port
     return LoopbackStore(url, api_key="key", grpc_port=port, timeout_s=20)
 
@@ -355,6 +355,19 @@ def test_an_unknown_name_is_missing_and_the_known_ones_are_named(
 ) -> None:
     with pytest.raises(CollectionMissing, match=rf"{name}'.*{KEPT}"):
         use(kept, name)
+
+
+def test_a_missing_library_is_told_the_nearest_of_the_libraries_not_of_the_collections(
+    store: VectorStore, pets: str
+) -> None:
+    alias = f"photos-{pets[-6:]}"
+    store.set_alias(alias, pets)
+    with pytest.raises(CollectionMissing) as missing:
+        store.describe(f"photo-{pets[-6:]}")
+    said = str(missing.value)
+    assert said.startswith(f"no library 'photo-{pets[-6:]}'")
+    assert said.endswith(f"; did you mean {alias}?")
+    assert pets not in said
 
 
 @pytest.mark.parametrize(
@@ -573,6 +586,11 @@ CASES: list[tuple[str, Filter, set[str]]] = [
     ("empty keyword", (OneOf("folder", ("",)),), {"cat.jpg", "dog.jpg"}),
     ("any of", (OneOf("tags", ("cat", "snow")),), {"cat.jpg", "trip/snow.jpg"}),
     ("none of nothing", (OneOf("tags", ()),), set()),
+    ("no alternative", (AnyOf(()),), set()),
+    ("not of no alternative", (Not(AnyOf(())),), set(DEGREES)),
+    ("not one of nothing", (Not(OneOf("tags", ())),), set(DEGREES)),
+    ("any of empty ones", (AnyOf((OneOf("tags", ()), OneOf("indoors", ()))),), set()),
+    ("no truth value", (OneOf("indoors", ()),), set()),
     ("not", (Not(OneOf("tags", ("pet",))),), {"trip/boat.jpg", "trip/snow.jpg", "blank.jpg"}),
     ("all hold", (OneOf("tags", ("dog",)), OneOf("tags", ("pet",))), {"dog.jpg"}),
     ("integer", (OneOf("width", (640, 1)),), {"cat.jpg"}),

@@ -7,7 +7,7 @@ said, not what a server would find.
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import grpc
 import numpy as np
 import pytest
 
-from scenesearch.store import server
+from scenesearch.store import server, server_faults
 from scenesearch.store.base import (
     CollectionMissing,
     CollectionSpec,
@@ -69,9 +69,13 @@ def refusal(status: int, text: str, **headers: str) -> Answer:
 
 
 class Loopback:
-    """An HTTP server that answers by script and remembers what it was asked."""
+    """An HTTP server that answers by script and remembers what it was asked.
+
+    The version is asked for at first contact, and answered beside the script unless it is None.
+    """
 
     def __init__(self) -> None:
+        self.version: str | None = "1.19.0"
         self.requests: list[tuple[str, str, dict[str, str], Any]] = []
         self.answer: Callable[[str, str], Answer] = lambda method, path: LISTED
         loopback = self
@@ -82,6 +86,9 @@ class Loopback:
                 body = json.loads(self.rfile.read(size)) if size else None
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 path = self.path.partition("?")[0]
+                if path == "/" and loopback.version is not None:
+                    self.reply(200, {}, {"title": "qdrant", "version": loopback.version})
+                    return
                 loopback.requests.append((self.command, path, headers, body))
                 status, answered, content = loopback.answer(self.command, path)
                 with suppress(ConnectionError):  # whoever asked may have given up
@@ -269,6 +276,7 @@ def test_a_web_server_that_is_no_qdrant_is_told_apart(
     loopback: Loopback, store: ServerStore
 ) -> None:
     for answer in ((200, {}, b"<html>hello</html>"), (404, {}, b"<html>not here</html>")):
+        loopback.version = None
         loopback.script(answer)
         with pytest.raises(StoreUnavailable, match="what answers there is no Qdrant server"):
             store.collections()
@@ -285,9 +293,7 @@ def test_a_request_the_server_will_not_do_gives_its_words(
 
 
 def test_health_names_version_and_place(loopback: Loopback, store: ServerStore) -> None:
-    loopback.answer = lambda method, path: (
-        LISTED if path == "/collections" else (200, {}, {"title": "qdrant", "version": "1.19.0"})
-    )
+    loopback.script(LISTED)
     assert store.health() == f"Qdrant server 1.19.0 at {loopback.url}, 1 collection"
 
 
@@ -327,15 +333,15 @@ def grpc_loopback() -> Iterator[QdrantLoopback]:
 
 
 def grpc_store(server: QdrantLoopback, api_key: str = "secret") -> ServerStore:
-    # Nothing listens on the REST port: everything must go through gRPC.
-    return ServerStore("http://127.0.0.1:1", api_key, grpc_port=server.port, timeout_s=3)
+    url = f"http://127.0.0.1:{server.rest_port}"
+    return ServerStore(url, api_key, grpc_port=server.port, timeout_s=3)
 
 
 def test_a_wrong_key_is_said_at_once_over_grpc(grpc_loopback: QdrantLoopback) -> None:
     store = grpc_store(grpc_loopback, "wrong")
     with pytest.raises(StoreUnavailable, match="refused the API key"):
         store.collections()
-    assert grpc_loopback.calls == ["List"]
+    assert grpc_loopback.calls.count("List") == 2  # over both ports, and not again
     store.close()
 
 
@@ -355,6 +361,51 @@ def test_writing_over_grpc_outlives_a_short_failure(
     store.close()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Service internal error: 0 of 0 read operations failed",
+        "Service internal error: 1 of 1 read operations failed:\n  Service internal error: Tonic "
+        "status error: code: 'The service is currently unavailable', message: \"dns error\"",
+        "Service internal error: The replica set for shard 0 on peer 7 does not have enough active "
+        "replicas",
+        "Service internal error: The replica set for shard 0 on peer 7 has no active replica",
+        "Service internal error: Failed to propose operation: leader is not established within 10s",
+        "Service internal error: Waiting for consensus operation commit failed. Timeout set at: 10 "
+        "seconds",
+    ],
+)
+def test_a_cluster_that_changes_is_waited_for(loopback: Loopback, words: str) -> None:
+    error = _InternalError(words)
+    assert server_faults.understand(error) == server_faults.Fault(
+        "passing", "the cluster is not ready yet", lost=True
+    )
+    loopback.script(refusal(500, words), LISTED)
+    with closing(ServerStore(loopback.url, grpc_port=None, timeout_s=2)) as store:
+        assert store.collections() == ["photos-tiny-1"]
+
+
+def test_a_failure_of_the_server_itself_is_not_waited_for(loopback: Loopback) -> None:
+    loopback.script(refusal(500, "Service internal error: task 17 panicked"))
+    with (
+        closing(ServerStore(loopback.url, grpc_port=None, timeout_s=2)) as store,
+        pytest.raises(StoreUnavailable, match="status 500: Service internal error: task 17"),
+    ):
+        store.collections()
+    assert len(loopback.requests) == 1
+
+
+class _InternalError(grpc.RpcError):
+    def __init__(self, words: str) -> None:
+        self._words = words
+
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.INTERNAL
+
+    def details(self) -> str:
+        return self._words
+
+
 def test_a_collection_whose_making_was_interrupted_can_be_made_again(
     grpc_loopback: QdrantLoopback,
 ) -> None:
@@ -367,7 +418,7 @@ def test_a_collection_whose_making_was_interrupted_can_be_made_again(
         patch.setattr(store, "_create_index", crash)
         with pytest.raises(KeyboardInterrupt):
             store.create_collection("photos-tiny-1", SPEC)
-    with pytest.raises(StoreError, match="left unfinished; create it again"):
+    with pytest.raises(StoreError, match=r"is unfinished.*prune photos --unfinished` deletes it"):
         store.describe("photos-tiny-1")
 
     with pytest.MonkeyPatch.context() as patch:

@@ -140,6 +140,14 @@ def test_unknown_name_lists_the_bundled_ones() -> None:
         find_encoder("clip-nowhere")
 
 
+def test_an_unknown_name_that_is_nearly_one_is_told_which(tmp_path: Path) -> None:
+    (tmp_path / "mine-v2").mkdir()
+    with pytest.raises(EncoderError, match=r"did you mean lite\?$"):
+        find_encoder("Litee")
+    with pytest.raises(EncoderError, match=r"did you mean mine-v2\?$"):
+        find_encoder("mine-v3", tmp_path)
+
+
 def test_a_folder_may_call_its_outputs_otherwise_and_take_no_mask(folder: Path) -> None:
     wanted = OnnxEncoder(folder).encode_texts(["red", "blue"])
     model = onnx.load(folder / "text.onnx")

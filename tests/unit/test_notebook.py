@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,43 @@ def test_a_grid_shows_thumbnails_inside_and_escapes_what_strangers_wrote(
     assert "<b> note" not in page and "&lt;b&gt; note" in page
     assert "<img src=x" not in page and "&lt;img src=x onerror=alert(1)&gt;" in page
     assert page.count("<figure") == 3
+
+
+def test_a_printed_answer_is_a_line_a_hit_and_the_notices(library: Library) -> None:
+    answer = library.search("red note: x", min_relevance=0.5)
+    head, line, notice = str(answer).splitlines()
+    assert head == "1 picture of library photos for 'red note: x'"
+    assert line == "  1   95% strong   red.png"
+    assert notice.startswith("note: was read as words")
+    assert repr(answer) == str(answer)
+    assert str(answer[0]) == repr(answer[0]) == "<Hit 1   95% strong   red.png>"
+    assert str(library.search("tag:wall")).splitlines()[1:] == ["  1  red.png"]
+
+
+def test_a_printed_answer_stays_short(library: Library) -> None:
+    hits = tuple(replace(hit, rank=n) for n, hit in enumerate(library.search("red"), 1))
+    assert hits
+    many = replace(library.search("red"), hits=hits * 40)
+    lines = str(many).splitlines()
+    assert len(lines) == 12
+    assert lines[-1].strip() == f"… and {len(many) - 10} more"
+    hostile = replace(hits[0], image_id="a\nb\x1b[31m.png")
+    assert "\x1b" not in repr(hostile) and "\n" not in repr(hostile)
+
+
+def test_a_printed_answer_of_nothing_names_the_nearest(library: Library) -> None:
+    said = str(library.search("yellow", min_relevance=0.99)).splitlines()
+    assert said[0] == "0 pictures of library photos for 'yellow'"
+    assert said[1].startswith("the nearest:  1  ")
+
+
+def test_hits_of_filters_alone_have_no_score_and_no_relevance(library: Library) -> None:
+    for answer in (library.search("tag:wall"), library.search("-red", sort="image_id")):
+        document = answer.to_json()["hits"]
+        assert document
+        for hit, written in zip(answer, document, strict=True):
+            assert (hit.score, hit.relevance, hit.band, hit.likeness) == (None, None, None, "")
+            assert (written["score"], written["relevance"], written["band"]) == (None, None, None)
 
 
 def test_a_grid_of_filters_alone_has_no_relevance(library: Library) -> None:

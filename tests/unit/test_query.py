@@ -215,6 +215,21 @@ def test_a_filter_stands_anywhere_in_the_words(text: str, condition: Condition) 
     assert conditions(request) == (condition,)
 
 
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("dog - camera:nikon on a beach", "dog on a beach -camera:nikon"),
+        ("dog - people camera:nikon", "dog - people camera:nikon"),
+        ("dog + camera:nikon", "dog camera:nikon"),
+        ("dog - like:a camera:nikon", "dog - like:a camera:nikon"),
+        ("dog - -camera:nikon", "dog -camera:nikon"),
+    ],
+)
+def test_an_operator_right_before_a_filter_is_the_filters(text: str, written: str) -> None:
+    assert str(asked(text)) == written
+    assert asked(written) == asked(text)
+
+
 def test_many_stars_and_blanks_take_no_longer_than_few() -> None:
     shape = asked("camera:" + "*a" * 200 + "*b").filters
     assert conditions_of(shape, FIELDS, lambda field: ["a" * 400])[0] == (OneOf("camera", ()),)

@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from scenesearch.cli import app
+from scenesearch.errors import SceneSearchError
 from scenesearch.searcher import _Candidate
 from scenesearch.store.base import ScoredPoint
 from tests.unit.test_search_docs import here as here  # these tests' fixtures
@@ -24,7 +25,7 @@ def search(*words: object) -> Result:
 
 
 def document(*words: object) -> Any:
-    result = search(*words, "--json")
+    result = search("--json", *words)
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     return json.loads(result.stdout)
 
@@ -173,3 +174,93 @@ def test_a_mistake_is_one_sentence(words: list[str], message: str) -> None:
     assert message in told
     assert "\n" not in told.strip()
     assert result.exit_code != 0
+
+
+# How the words and options are given
+
+
+def found(*words: object) -> list[str]:
+    return [hit["image_id"] for hit in document(*words)["hits"]]
+
+
+def test_words_without_quotes_are_one_request() -> None:
+    assert found("two", "boats", "at", "sunset", "-k", 1) == found("two boats at sunset", "-k", 1)
+    assert document("two", "boats", "-k", 1, "at", "sunset")["query"] == "two boats at sunset"
+    assert found("dog", "-", "people") == found("dog - people")
+    assert document("--", "dog", "-people")["query"] == "dog -people"
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["dog", "-people"], 'write "dog -people" in quotes, or scenesearch search -- dog -people'),
+        (["-people"], "write scenesearch search -- -people"),
+        (["dog", "-k", "3", "-people", "here"], '"dog -people here" in quotes'),
+        (["dog", "--where", "-camera:nikon", "-people"], '"dog -people" in quotes'),
+        (["at", "-5", "degrees"], '"at -5 degrees" in quotes'),
+        (["dog", "-horse"], '"dog -horse" in quotes'),
+        (["dog", "-kite"], '"dog -kite" in quotes'),
+        (["dog", "-woman"], '"dog -woman" in quotes'),
+        (["room", "-well-lit,"], '"room -well-lit," in quotes'),
+        (["dog", "-landscape"], "or -l andscape"),
+        (["dog", "-elephant"], "or -e lephant"),
+        (["dog", '-"red car"'], """'dog -"red car"' in quotes"""),
+    ],
+)
+def test_a_word_that_is_read_as_an_option_is_told_how_to_write(words: list[str], hint: str) -> None:
+    result = search(*words)
+    assert isinstance(result.exception, SceneSearchError)
+    assert " is no option: " in str(result.exception)
+    assert hint in str(result.exception)
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("option", [["-k2"], ["-k", 2], ["--limit", 2], ["--limit=2"]])
+def test_the_number_of_pictures_has_two_names(option: list[object]) -> None:
+    assert len(found("dog", *option)) == 2
+
+
+def test_options_with_values_behind_them_are_options() -> None:
+    assert found("dog", "-wcamera:nikon") == found("dog camera:nikon")
+    assert found("dog", "--sort", "-taken", "-w", "-camera:nikon") == found(
+        "dog -camera:nikon", "--sort=-taken"
+    )
+
+
+# What is not compared, and what nothing passes
+
+
+@pytest.mark.parametrize("words", [["width:>1"], ["--", "-people"], ["--sort", "taken", "has:tag"]])
+def test_an_answer_without_words_has_neither_score_nor_relevance(words: list[str]) -> None:
+    hits = document(*words)["hits"]
+    assert hits
+    assert {(hit["score"], hit["relevance"], hit["band"]) for hit in hits} == {(None, None, None)}
+    assert "%" not in search(*words).stdout
+
+
+def test_an_answer_in_words_that_is_sorted_keeps_its_relevance() -> None:
+    hits = document("dog", "--sort", "taken")["hits"]
+    assert all(hit["relevance"] > 0.5 and hit["band"] == "strong" for hit in hits)
+
+
+def test_a_filter_that_no_picture_passes_is_named_beside_the_answer() -> None:
+    result = search("dog", "--where", "rating:>3 width:>1")
+    assert result.exit_code == 1
+    assert "rating:>3: no picture of this library has a rating" in result.stderr
+    assert "width" not in result.stderr.replace("'dog rating:>3 width:>1'", "")
+    assert document("rating:>3")["notices"] == [
+        "rating:>3: no picture of this library has a rating"
+    ]
+
+
+def test_a_contact_sheet_of_filters_alone_has_no_relevance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[str] = []
+    monkeypatch.setattr(
+        "scenesearch.sheet.write_contact_sheet",
+        lambda file, title, entries: written.extend(entry.title for entry in entries),
+    )
+    search("camera:*5d", "--sheet", tmp_path / "sheet.jpg")
+    search("two boats", "--sheet", tmp_path / "sheet.jpg")
+    assert written == ["1.  2020/may/beach-dog.jpg", "1.  99% strong  2021/boats.jpg"]

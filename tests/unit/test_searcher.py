@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scenesearch.encoder.vectors import TextVectors
+from scenesearch.query import parse_where
 from scenesearch.relevance import Known, known_to_json
 from scenesearch.request import Like, Order, Phrase, QueryError, Request, Upload, Words
 from scenesearch.searcher import MAX_UPLOAD_BYTES, Searcher, conditions_in
 from scenesearch.store.base import CollectionSpec, Point, StoreError
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
-from scenesearch.store.filters import OneOf
+from scenesearch.store.filters import Has, OneOf, Range
 from scenesearch.vocabulary import COMMON, Vocabulary
 from tests.conftest import COLOURS, ColourEncoder
 
@@ -194,7 +195,8 @@ def test_filters_alone_list_what_passes_them(photos: Photos) -> None:
     photos.add("a.jpg", COLOURS["blue"], {"camera": "Canon EOS 5D"})
     photos.add("c.jpg", COLOURS["red"], {"camera": "Nikon D90"})
     answer = photos.searcher.search("camera:canon")
-    assert [(hit.image_id, hit.relevance) for hit in answer.hits] == [("a.jpg", 1), ("b.jpg", 1)]
+    assert [hit.image_id for hit in answer.hits] == ["a.jpg", "b.jpg"]
+    assert {(hit.score, hit.relevance, hit.band) for hit in answer.hits} == {(None, None, None)}
     assert photos.ids("-has:camera") == []
 
 
@@ -211,6 +213,72 @@ def test_filters_narrow_the_words_answer_and_notices_say_what_was_meant(photos: 
     assert conditions_in(photos.store, "photos", answer_filters(photos, "camera:d90"))[0] == (
         OneOf("camera", ("Nikon D90",)),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "reasons"),
+    [
+        ("taken:2019", ["taken:2019: no picture of this library has a date"]),
+        ("near:1,2,3km", ["location:1,2,3km: no picture of this library has a place"]),
+        ("has:caption", ["has:captions: no picture of this library has captions"]),
+        (
+            "has:caption,taken",
+            ["has:captions,taken: no picture of this library has captions or a date"],
+        ),
+        ("camera:canon", ["camera:canon: no picture of this library has a camera"]),
+        ("camera=Canon", ["camera=Canon: no picture of this library has a camera"]),
+        ("width:>900", ["width:>900: no picture of this library passes it"]),
+        ("-has:width", ["-has:width: every picture of this library has a width"]),
+        ("-width:1..", ["-width:1..: every picture of this library is left out"]),
+        ("tag:see", ["tags:see: no picture has such a value; did you mean tags:sea?"]),
+        ("tags=see", ["tags=see: no picture of this library passes it"]),
+        ("stars:5", ["stars:5: no picture of this library has a value of stars"]),
+        (
+            "red width:>900 taken:2019 has:tag",
+            [
+                "width:>900: no picture of this library passes it",
+                "taken:2019: no picture of this library has a date",
+            ],
+        ),
+        ("width:<20 tag=sea", ["no picture of this library passes all of width:<20, tags=sea"]),
+    ],
+)
+def test_filters_that_leave_nothing_are_named(
+    photos: Photos, text: str, reasons: list[str]
+) -> None:
+    photos.add("a.jpg", COLOURS["red"], {"width": 10})
+    photos.add("b.jpg", COLOURS["red"], {"width": 20, "tags": ["sea"]})
+    for asked in (text, f"{text} red"):
+        answer = photos.searcher.search(asked)
+        assert answer.hits == answer.partial == ()
+        assert list(answer.notices) == reasons
+    filters = parse_where([text.removeprefix("red ")], FIELDS)
+    assert list(conditions_in(photos.store, "photos", filters)[1]) == reasons
+
+
+def test_filters_that_somebody_chose_are_named_by_their_labels(photos: Photos) -> None:
+    photos.add("a.jpg", COLOURS["red"], {"width": 10})
+    where = (Range("width", above=10), Has("width"))
+    expected = ["Width: no picture of this library passes it"]
+    assert photos.searcher.passed_by_none(where) == expected
+    assert list(photos.searcher.search("red", where=where).notices) == expected
+    assert photos.searcher.passed_by_none((Has("width"),)) == []
+
+
+def test_no_filter_is_blamed_where_words_or_subtraction_leave_nothing(photos: Photos) -> None:
+    photos.add("a.jpg", COLOURS["red"], {"width": 10})
+    assert photos.searcher.search("blue width:10", min_relevance=0.9).notices == ()
+    answer = photos.searcher.search("-red width:10")
+    assert (answer.hits, answer.excluded, answer.notices) == ((), 1, ())
+
+
+def test_filters_are_counted_only_where_nothing_is_found(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos.add("a.jpg", COLOURS["red"], {"width": 10, "captions": ["red"]})
+    photos.searcher.search("red width:10")
+    monkeypatch.setattr(EdgeStore, "count", lambda *_, **__: pytest.fail("counted"))
+    assert photos.searcher.search("red width:10").hits
 
 
 def answer_filters(photos: Photos, text: str) -> Any:

@@ -263,6 +263,8 @@ def test_a_hub_base_that_cannot_be_had_is_one_sentence(monkeypatch):
 def test_a_name_that_is_nothing_is_refused():
     with pytest.raises(ModelError, match="no base 'nothing'"):
         load_towers("nothing")
+    with pytest.raises(ModelError, match=r"no base 'litee'.*; did you mean lite\?$"):
+        load_towers("litee")
 
 
 def test_a_resize_that_encoder_json_cannot_say_is_refused(tmp_path):

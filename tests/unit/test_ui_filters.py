@@ -4,7 +4,7 @@ from datetime import date
 from pathlib import Path
 
 from tests.conftest import ColourEncoder
-from tests.unit.test_ui_states import ask, cards, headings
+from tests.unit.test_ui_states import ask, cards, headings, texts
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
 from tests.unit.ui_world import Shot, build_library, open_page, reds
 
@@ -65,6 +65,7 @@ def test_filters_that_nothing_fits_can_be_cleared(
     page.multiselect(key="where-tags").select("sun")
     page = page.multiselect(key="where-camera").select("Nikon").run()
     assert ":material/filter_alt_off: No picture fits these filters" in headings(page)
+    assert "no picture of this library passes all of Camera, Tags" in texts(page)
     page = page.button(key="clear-all").click().run()
     assert sorted(cards(page)) == ["even.png", "high.png", "wide.png"]
     assert page.multiselect(key="where-camera").value == []

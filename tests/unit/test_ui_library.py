@@ -229,6 +229,30 @@ def test_a_page_for_reading_neither_adds_nor_builds(
     assert "Save this request" not in [button.label for button in search.button]
 
 
+@pytest.mark.parametrize("places", [False, True])
+def test_a_page_for_reading_tells_where_pictures_were_taken_only_if_told_to(
+    places: bool, tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payload = {"location": {"lat": 48.25, "lon": 2.5}, "latitude": 48.25}
+    shots = [Shot("here.png", (225, 30, 30), payload=payload)]
+    build_library(tmp_path, colour_encoder, shots, custom={"latitude": "float"})
+    monkeypatch.setenv("SCENESEARCH_PAGE_READ_ONLY", "true")
+    monkeypatch.setenv("SCENESEARCH_PAGE_PLACES", str(places).lower())
+    page = open_page()
+    names = [str(widget.key) for widget in page.number_input]
+    assert ("where-latitude-from" in names) is places
+    page = page.button(key="open-1").click().run()
+    assert any("48.25" in text for text in texts(page)) is places
+    assert not [code for code in page.code if str(tmp_path) in str(code.value)]
+    page.text_input(key="q").input("near:48.25,2.5,1km")
+    page = next(b for b in page.button if b.label == "Search").click().run()
+    read_as_words = [text for text in texts(page) if "was read as words" in text]
+    assert bool(read_as_words) is not places
+    with resources.searching() as opened:
+        located = opened.parse("has:location").filters
+        assert bool(located) is places
+
+
 def test_the_sample_is_loaded_with_one_click(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

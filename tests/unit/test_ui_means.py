@@ -15,6 +15,8 @@ from PIL import Image
 
 from scenesearch import layout
 from scenesearch.errors import SceneSearchError
+from scenesearch.events import LOGGER
+from scenesearch.settings import Settings
 from ui import uploads
 from ui.access import hash_password, password_fits
 from ui.jobs import Job, Jobs
@@ -37,6 +39,13 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
         ("<script>.png", "_script_.png"),
         ("a\x00b\n.png", "a_b_.png"),
         ("con.png", "_con.png"),
+        ("com¹.png", "_com¹.png"),
+        ("NUL", "_NUL"),
+        ("photo\u202egnp.exe.png", "photo_gnp.exe.png"),
+        ("a\u2028b\x7f\x1b[2J.png", "a_b___2J.png"),
+        ("a\udcff.png", "a_.png"),
+        ("a.png\x00.exe", "a.png_.exe"),
+        ("x.png. . ", "x.png"),
         ("...", "picture"),
         ("", "picture"),
     ],
@@ -49,6 +58,13 @@ def test_a_long_name_keeps_its_suffix() -> None:
     name = uploads.safe_name("x" * 500 + ".jpeg")
     assert len(name) == uploads.LONGEST_NAME
     assert name.endswith("x.jpeg")
+
+
+@pytest.mark.parametrize("name", ["写" * 300 + ".png", "a." + "写" * 300, "😀" * 200, "." * 400])
+def test_a_long_name_in_any_script_fits_a_file_system(name: str, tmp_path: Path) -> None:
+    kept = uploads.keep_picture(name, PNG, tmp_path, most_bytes=10**6)
+    assert kept.read_bytes() == PNG
+    assert len(kept.name.encode()) <= uploads.LONGEST_NAME
 
 
 def test_two_pictures_of_one_name_stay_two_and_the_same_one_stays_one(tmp_path: Path) -> None:
@@ -108,7 +124,7 @@ def test_a_zip_holds_the_originals_and_says_what_is_missing(tmp_path: Path) -> N
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.png").write_bytes(folder.encode())
     chosen = [picked(tmp_path / part) for part in ("a/x.png", "b/x.png", "gone.png")]
-    with zipfile.ZipFile(io.BytesIO(originals_zip(chosen))) as archive:
+    with zipfile.ZipFile(io.BytesIO(originals_zip(chosen, Settings()))) as archive:
         held = {name: archive.read(name) for name in archive.namelist()}
     assert held["x.png"] == b"a"
     assert held["x-2.png"] == b"b"
@@ -116,10 +132,30 @@ def test_a_zip_holds_the_originals_and_says_what_is_missing(tmp_path: Path) -> N
 
 
 def test_no_cell_of_a_table_becomes_a_formula(tmp_path: Path) -> None:
-    data = table([picked(tmp_path / "a.png", captions=['=HYPERLINK("http://x")'], camera="-1")])
+    chosen = [picked(tmp_path / "a.png", captions=['=HYPERLINK("http://x")'], camera="-1")]
+    data = table(chosen, Settings())
     rows = list(csv.DictReader(io.StringIO(data.decode("utf-8-sig"))))
     assert rows[0]["title"] == '\'=HYPERLINK("http://x")'
     assert rows[0]["camera"] == "'-1"
+
+
+def test_a_page_for_reading_gives_away_neither_paths_nor_places(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 51.0, 0.0), 3: "E", 4: (2.0, 21.0, 0.0)})
+    original = tmp_path / "x.jpg"
+    Image.new("RGB", (64, 48), "red").save(original, exif=exif, comment=b"at home")
+    assert b"Exif" in original.read_bytes() and b"at home" in original.read_bytes()
+    chosen = [picked(original), picked(tmp_path / "gone.png")]
+    public = Settings(page_read_only=True)
+    with zipfile.ZipFile(io.BytesIO(originals_zip(chosen, public))) as archive:
+        held = {name: archive.read(name) for name in archive.namelist()}
+    copy = Image.open(io.BytesIO(held["x.jpg"]))
+    assert copy.size == (64, 48) and not copy.getexif() and b"at home" not in held["x.jpg"]
+    assert held["left out.txt"] == b"gone.png: it cannot be read now"
+    assert str(tmp_path) not in table(chosen, public).decode("utf-8-sig")
+    with_places = Settings(page_read_only=True, page_places=True)
+    with zipfile.ZipFile(io.BytesIO(originals_zip(chosen, with_places))) as archive:
+        assert archive.read("x.jpg") == original.read_bytes()
 
 
 # --- saved requests --------------------------------------------------------------------------
@@ -184,8 +220,10 @@ def test_a_job_waits_while_paused_and_ends_when_cancelled() -> None:
 
 
 def test_a_job_that_fails_keeps_its_sentence_and_an_error_of_ours_its_details_in_the_log(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(LOGGER, "propagate", True)  # whoever configured the log before
+
     def told(job: Job) -> None:
         raise SceneSearchError("the disk is full")
 

@@ -1,11 +1,14 @@
 """Parts of the page on their own: text that stays text, thumbnails, the way it starts."""
 
+import hashlib
 import io
+import os
 import socket
 import tarfile
 from pathlib import Path
 
 import pytest
+import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
@@ -15,7 +18,7 @@ from scenesearch.settings import Settings
 from tests.conftest import ColourEncoder
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
 from tests.unit.test_ui_states import texts
-from tests.unit.ui_world import Shot, build_library, open_page
+from tests.unit.ui_world import Shot, build_library, open_page, reds
 from ui import launch, pictures
 from ui.components import label, title_of
 
@@ -74,6 +77,123 @@ def test_a_missing_thumbnail_is_made_from_the_original(tmp_path: Path) -> None:
     made = opened(pictures.thumbnail(tmp_path, SHA, LocalFile(original)))
     assert made.size == (320, 160)
     assert made.getpixel((9, 9)) == pytest.approx((0, 0, 255), abs=3)
+
+
+def jpeg(size: tuple[int, int], kind: str = "JPEG") -> bytes:
+    buffer = io.BytesIO()
+    Image.effect_noise(size, 90).convert("RGB").save(buffer, kind)
+    return buffer.getvalue()
+
+
+def write_wrong(kind: str, path: Path) -> None:
+    """Put something that is no thumbnail where one belongs."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    outside = path.parents[2] / "outside.jpg"
+    outside.write_bytes(jpeg((320, 240)))
+    match kind:
+        case "empty":
+            path.write_bytes(b"")
+        case "text":
+            path.write_text("not a picture")
+        case "head alone":
+            path.write_bytes(b"\xff\xd8\xff\xe0")
+        case "cut":
+            path.write_bytes(jpeg((320, 240))[:5000])
+        case "other format":
+            path.write_bytes(jpeg((320, 240), kind="PNG"))
+        case "large":
+            path.write_bytes(jpeg((2000, 2000)))
+        case "bomb":  # whose header says that it is 60,000 pixels wide and high
+            data = bytearray(jpeg((320, 240)))
+            at = data.index(b"\xff\xc0") + 5
+            data[at : at + 4] = (60_000).to_bytes(2, "big") * 2
+            path.write_bytes(data)
+        case "too long":
+            path.write_bytes(jpeg((320, 240)) + bytes(2**21))
+        case "directory":
+            path.mkdir()
+        case "link out":
+            path.symlink_to(outside)
+        case "link to itself":
+            path.symlink_to(path)
+        case "folder leads out":
+            path.parent.rmdir()
+            path.parent.symlink_to(outside.parent / "elsewhere")
+            (outside.parent / "elsewhere").mkdir()
+            (outside.parent / "elsewhere" / path.name).write_bytes(jpeg((320, 240)))
+        case "fifo":
+            os.mkfifo(path)
+        case "unreadable":
+            path.write_bytes(jpeg((320, 240)))
+            path.chmod(0)
+
+
+KINDS = (
+    "empty", "text", "head alone", "cut", "other format", "large", "bomb", "too long", "directory",
+    "link out", "link to itself", "folder leads out", "fifo", "unreadable",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whatever_lies_where_a_thumbnail_belongs_it_is_made_anew(kind: str, tmp_path: Path) -> None:
+    if kind == "unreadable" and os.geteuid() == 0:
+        pytest.skip("root reads everything")
+    original = tmp_path / "a.png"
+    Image.new("RGB", (800, 400), (0, 0, 255)).save(original)
+    sha = hashlib.sha256(original.read_bytes()).hexdigest()
+    folder = tmp_path / "library" / "thumbnails"
+    path = thumbnail_path(folder, sha)
+    write_wrong(kind, path)
+    st.cache_data.clear()
+    shown = opened(pictures.thumbnail(folder, sha, LocalFile(original)))
+    assert shown.getpixel((9, 9)) == pytest.approx((0, 0, 255), abs=3)
+    assert (tmp_path / "library" / "outside.jpg").read_bytes()[:3] == b"\xff\xd8\xff"
+    if kind not in ("directory", "folder leads out"):  # the cache is mended, and used from now on
+        original.unlink()
+        st.cache_data.clear()
+        assert opened(pictures.thumbnail(folder, sha, LocalFile(original))).size == (320, 160)
+    if kind == "folder leads out":  # and nothing is written out there
+        assert len(list((tmp_path / "library" / "elsewhere").iterdir())) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_thumbnail_without_its_original_is_a_placeholder(
+    kind: str, tmp_path: Path
+) -> None:
+    if kind == "unreadable" and os.geteuid() == 0:
+        pytest.skip("root reads everything")
+    folder = tmp_path / "library" / "thumbnails"
+    write_wrong(kind, thumbnail_path(folder, SHA))
+    shown = pictures.thumbnail(folder, SHA, LocalFile(tmp_path / "gone.jpg"))
+    assert shown == pictures.placeholder()
+
+
+@pytest.mark.parametrize("sha", ["", "../../x", "/etc/passwd", "a\x00b", "x" * 5000])
+def test_a_hash_that_is_none_is_a_placeholder_and_opens_nothing(sha: str, tmp_path: Path) -> None:
+    folder = tmp_path / "library" / "thumbnails"
+    folder.mkdir(parents=True)
+    (tmp_path / "x.jpg").write_bytes(jpeg((320, 240)))
+    shown = pictures.thumbnail(folder, sha, LocalFile(tmp_path / "gone.jpg"))
+    assert shown == pictures.placeholder()
+
+
+def test_a_thumbnail_of_a_file_that_has_changed_since_is_not_kept(tmp_path: Path) -> None:
+    original = tmp_path / "a.png"
+    Image.new("RGB", (800, 400), (0, 0, 255)).save(original)
+    st.cache_data.clear()
+    pictures.thumbnail(tmp_path, SHA, LocalFile(original))
+    assert not thumbnail_path(tmp_path, SHA).exists()
+
+
+def test_one_damaged_thumbnail_leaves_the_others_of_its_view(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    folder = build_library(tmp_path, colour_encoder, reds(3))
+    sha = hashlib.sha256((folder / "red-01.png").read_bytes()).hexdigest()
+    write_wrong("text", thumbnail_path(tmp_path / "libraries" / "photos" / "thumbnails", sha))
+    page = open_page()
+    assert not page.exception
+    assert len([button for button in page.button if str(button.key).startswith("open-")]) == 3
 
 
 def test_an_original_in_an_archive_is_shown(tmp_path: Path) -> None:

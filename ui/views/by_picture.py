@@ -10,6 +10,7 @@ from scenesearch.request import Upload
 from scenesearch.searcher import MAX_UPLOAD_BYTES
 from ui import resources
 from ui.components import small
+from ui.uploads import safe_name
 from ui.views.failures import empty_library, told_in_words
 from ui.views.results import Question, show_answer
 from ui.views.search import narrowing
@@ -40,13 +41,13 @@ def show() -> None:
                 key="forgotten",
             )
             return
-        data = brought.getvalue()
-        if not _preview(data, brought.name, settings.max_megapixels):
+        data, name = brought.getvalue(), safe_name(brought.name)
+        if not _preview(data, name, settings.max_megapixels):
             return
         words, share = _mixed()
         where, min_relevance, order = narrowing(opened)
-        request = opened.searcher.parse(words, where=where)
-        picture = Upload(data, brought.name, weight=share if request.parts else 1.0)
+        request = opened.parse(words, where=where)
+        picture = Upload(data, name, weight=share if request.parts else 1.0)
         asked = replace(request, parts=(picture, *request.parts))
         show_answer(opened, Question(asked, min_relevance, order))
 

@@ -37,7 +37,7 @@ def show() -> None:
     settings = resources.settings()
     st.title("Evaluation", anchor=False)
     show_progress()
-    with told_in_words(settings.library):
+    with told_in_words(settings.library, shows_progress=True):
         with resources.opened_library(settings.library) as store:
             held = collections_of(store, settings.library)
         parts = {
@@ -287,7 +287,8 @@ def _side_by_side(held: Sequence[Held]) -> None:
         return
     columns = st.columns(2, gap="medium")
     for number, (column, name) in enumerate(zip(columns, (a, b), strict=True)):
-        with column, told_in_words(name), resources.searching(name) as opened:
+        part = told_in_words(name, shows_progress=True, part=f"side-{number}")
+        with column, part, resources.searching(name) as opened:
             _answer(opened, name, text, number)
 
 
@@ -307,7 +308,7 @@ def _answer(opened: Opened, name: str, text: str, side: int) -> None:
                 opened.settings.max_megapixels,
             ),
             title_of(dict(hit.payload), hit.image_id),
-            f"{hit.relevance:.0%} relevant",
+            f"{hit.relevance:.0%} relevant" if hit.relevance is not None else "",
         )
         for number, hit in hits.items()
     ]

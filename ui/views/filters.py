@@ -1,6 +1,6 @@
 """The filters beside the results, made from the fields the library declares."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 
 import streamlit as st
@@ -18,13 +18,14 @@ _FIRST_DAY, _LAST_DAY = date(1826, 1, 1), date(2100, 12, 31)  # since the first 
 def show_filters(library: str, fields: tuple[PayloadField, ...]) -> Filter:
     """Draw a widget for each field that has values; returns the conditions that are set."""
     conditions: list[Condition] = []
+    names = {field.name for field in fields}
     for field in fields:
         if field.widget == "choice":
             conditions += _choice(library, field)
         elif field.widget == "date_range":
-            conditions += _date_range(library, field)
+            conditions += _date_range(library, field, names)
         elif field.widget == "number_range":
-            conditions += _number_range(field)
+            conditions += _number_range(field, names)
         elif field.widget == "text":
             conditions += _words(field)
     if conditions:
@@ -70,7 +71,14 @@ def _choice_text(value: str | int | bool) -> str:
     return "top folder" if value == _TOP else str(value)
 
 
-def _date_range(library: str, field: PayloadField) -> Iterator[Condition]:
+def _end_key(field: PayloadField, end: str, names: Collection[str]) -> str:
+    """The key of one end of a range: no field's own, as of a column 'taken-from' beside 'taken'."""
+    while f"{field.name}-{end}" in names:
+        end += "_"
+    return f"{_PREFIX}{field.name}-{end}"
+
+
+def _date_range(library: str, field: PayloadField, names: Collection[str]) -> Iterator[Condition]:
     if not resources.has_values(library, field.name):
         return
     after = st.date_input(
@@ -79,7 +87,7 @@ def _date_range(library: str, field: PayloadField) -> Iterator[Condition]:
         min_value=_FIRST_DAY,
         max_value=_LAST_DAY,
         format="YYYY-MM-DD",
-        key=f"{_PREFIX}{field.name}-from",
+        key=_end_key(field, "from", names),
         bind="query-params",
     )
     until = st.date_input(
@@ -88,7 +96,7 @@ def _date_range(library: str, field: PayloadField) -> Iterator[Condition]:
         min_value=_FIRST_DAY,
         max_value=_LAST_DAY,
         format="YYYY-MM-DD",
-        key=f"{_PREFIX}{field.name}-until",
+        key=_end_key(field, "until", names),
         bind="query-params",
     )
     if after or until:
@@ -103,7 +111,7 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _number_range(field: PayloadField) -> Iterator[Condition]:
+def _number_range(field: PayloadField, names: Collection[str]) -> Iterator[Condition]:
     first, last = st.columns(2)
     step = 1 if field.type == "integer" else None
     bounds = [
@@ -112,7 +120,7 @@ def _number_range(field: PayloadField) -> Iterator[Condition]:
             value=None,
             step=step,
             placeholder="any",
-            key=f"{_PREFIX}{field.name}-{end}",
+            key=_end_key(field, end, names),
             bind="query-params",
         )
         for column, end in ((first, "from"), (last, "to"))

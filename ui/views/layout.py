@@ -30,17 +30,15 @@ def show() -> None:
     library = resources.settings().library
     st.title("Map", anchor=False)
     show_progress()
-    with told_in_words(library), resources.searching() as opened:
+    with told_in_words(library, shows_progress=True), resources.searching() as opened:
         count = opened.store.count(library)
         if count == 0:
-            empty_library(library)
+            empty_library(library, shows_progress=True)
             return
         collection = opened.store.resolve(library)
         ids, vectors, payloads = resources.vectors(library, collection, count, MOST_POINTS)
         first, second = st.columns(2)
-        fields = [
-            f for f in opened.searcher.fields if f.type in _COLOURED_BY and f.name != "sha256"
-        ]
+        fields = [f for f in opened.fields if f.type in _COLOURED_BY and f.name != "sha256"]
         by_label = {"nothing": None} | {field.label: field for field in fields}
         colour = by_label[first.selectbox("Colour by", list(by_label), key="colour")]
         points = _points(opened, second, ids, vectors, collection)

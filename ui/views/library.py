@@ -1,7 +1,7 @@
 """What is in the library, and everything that changes it: adding, retrying, building, promoting."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import pandas as pd
@@ -27,6 +27,7 @@ from ui.uploads import (
     keep_manifest,
     keep_picture,
     pictures_in,
+    printable,
     subfolders,
 )
 from ui.views.failures import told_in_words
@@ -60,7 +61,7 @@ def show() -> None:
         label_visibility="collapsed",
         persist_state="session",
     )
-    with told_in_words(settings.library):
+    with told_in_words(settings.library, shows_progress=True):
         parts[part or "Contents"]()
 
 
@@ -80,9 +81,10 @@ def _show_contents(opened: Opened) -> None:
     first.metric("Pictures", f"{count:,}")
     second.metric("Encoder", spec.encoder)
     third.metric("Made", spec.created[:10] or "earlier")
-    small(
-        f"{store.resolve(library)} · {spec.dimension} dimensions · {store.health()}", key="engine"
-    )
+    engine = f"{store.resolve(library)} · {spec.dimension} dimensions"
+    if resources.shows_paths(opened.settings):
+        engine += f" · {store.health()}"
+    small(engine, key="engine")
     if count == 0:
         st.text("Nothing has been added yet.")
         return
@@ -96,11 +98,10 @@ def _show_contents(opened: Opened) -> None:
         small("Years", key="years")
         years = sorted(facts.years.items(), reverse=True)
         st.dataframe(pd.DataFrame(years, columns=["year", "pictures"]), hide_index=True)
-    small(
-        f"{_size(facts.size_bytes)} of originals · {facts.captioned:,} with captions · "
-        f"{facts.located:,} with a place",
-        key="facts",
-    )
+    told = f"{_size(facts.size_bytes)} of originals · {facts.captioned:,} with captions"
+    if resources.shows_places(opened.settings):
+        told += f" · {facts.located:,} with a place"
+    small(told, key="facts")
 
 
 def _size(size_bytes: int) -> str:
@@ -253,9 +254,15 @@ def _left_out() -> None:
         st.text("Nothing: every picture that was added is in the library.")
         return
     st.text(f"{len(rejects):,} files could not be added, each with its reason.")
+    with_paths = resources.shows_paths(resources.settings())
     frame = pd.DataFrame(
         [
-            {"file": one.path, "reason": one.reason, "last try": one.last_try, "tries": one.tries}
+            {
+                "file": printable(one.path if with_paths else PurePath(one.path).name),
+                "reason": printable(one.reason),
+                "last try": one.last_try,
+                "tries": one.tries,
+            }
             for one in rejects
         ]
     )

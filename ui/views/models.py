@@ -51,7 +51,7 @@ def _row(one: Shelved, live: str, default: str) -> dict[str, Any]:
     ]
     row: dict[str, Any] = {"encoder": one.name, "place": one.place, "used": ", ".join(roles)}
     if one.info is None:
-        return row | {"problem": one.broken}
+        return row | {"problem": _problem(one)}
     return row | {
         "dimensions": one.info.dimension,
         "MB": one.megabytes,
@@ -60,9 +60,14 @@ def _row(one: Shelved, live: str, default: str) -> dict[str, Any]:
     }
 
 
+def _problem(one: Shelved) -> str:
+    """Without the folder's path for who may not see it."""
+    return one.broken if resources.shows_paths(resources.settings()) else "it is damaged"
+
+
 def _card(one: Shelved) -> None:
     if one.info is None:
-        st.text(f"This encoder cannot be used: {one.broken}")
+        st.text(f"This encoder cannot be used: {_problem(one)}")
         return
     height, width = one.info.image_size
     facts = {

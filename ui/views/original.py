@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
+from pathlib import PurePath
 from typing import Any
 
 import altair as alt
@@ -19,6 +20,8 @@ from scenesearch.store.fields import PayloadField
 from ui import pictures, resources
 from ui.components import small, title_of
 from ui.resources import Opened
+from ui.uploads import safe_name
+from ui.views.failures import words_for
 
 # Shown by other means, or of no use to a reader.
 _NOT_LISTED = {
@@ -47,6 +50,8 @@ def show_original(
     """The original, or its thumbnail with the reason; below it captions and metadata."""
     most = opened.settings.max_megapixels
     original = pictures.original_of(payload)
+    shows_paths = resources.shows_paths(opened.settings)
+    shows_places = resources.shows_places(opened.settings)
     title = title_of(dict(payload), image_id)
     picture, words = st.columns([2, 1], gap="medium")
     with picture.container(key="original"):
@@ -58,34 +63,45 @@ def show_original(
             st.text(
                 f"The original cannot be shown: {error}. If it was moved, ingest its new folder; "
                 "if it is on another disk, connect that."
+                if shows_paths
+                else "The original cannot be shown now."
             )
         else:
             readable = True
     with words:
         for caption in payload.get("captions") or ():
             st.text(caption)
-        facts = "\n".join(
-            f"{name}: {value}" for name, value in _facts(payload, opened.searcher.fields)
-        )
+        facts = "\n".join(f"{name}: {value}" for name, value in _facts(payload, opened.fields))
         small(facts, key="facts")
         if found:
             small(found, key="found")
         _ways_on(image_id, request)
-        if readable:
+        if readable and shows_places:
             st.download_button(
                 "Download the original",
                 original.read,
-                file_name=original.name,
+                file_name=safe_name(original.name),
                 on_click="ignore",
                 icon=":material/download:",
                 width="stretch",
             )
+        elif readable:  # the file itself tells where it was taken
+            st.download_button(
+                "Download a copy",
+                lambda: pictures.copy_without_metadata(original, most),
+                file_name=f"{PurePath(safe_name(original.name)).stem}.jpg",
+                on_click="ignore",
+                icon=":material/download:",
+                width="stretch",
+                help="A JPEG without the data that the camera wrote into the file.",
+            )
     if request is not None and readable and any(not part.excluded for part in request.parts):
         _why(request, image_id)
     location = payload.get("location")
-    if isinstance(location, Mapping):
+    if shows_places and isinstance(location, Mapping):
         _place(location)
-    st.code(str(original), language=None, wrap_lines=True)
+    if shows_paths:
+        st.code(str(original), language=None, wrap_lines=True)
 
 
 def _ways_on(image_id: str, request: Request | None) -> None:
@@ -163,7 +179,8 @@ def _why(request: Request, image_id: str) -> None:
                 opened.searcher, opened.encoder, request, image_id, point.vector, image
             )
     except (SceneSearchError, KeyError) as error:
-        st.text(f"This cannot be told now: {error}")
+        why = words_for(error) if isinstance(error, SceneSearchError) else "it is gone"
+        st.text(f"This cannot be told now: {why}")
         return
     left, right = st.columns(2, gap="medium")
     with left:

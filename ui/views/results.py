@@ -89,9 +89,8 @@ def show_answer(opened: Opened, question: Question) -> None:
         key="summary",
     )
     counts = st.container()  # filled when the pictures are on their way
-    bar = st.container()  # filled at the end, when it is known what is ticked
     first = page * PAGE_SIZE + 1
-    if question.order in _RANKED and result.compared:
+    if question.order in _RANKED and any(hit.band for hit in result.hits):
         for band, title in _BANDS.items():
             shown = [_of_hit(hit) for hit in result.hits if hit.band == band]
             if shown:
@@ -99,10 +98,9 @@ def show_answer(opened: Opened, question: Question) -> None:
                 _show(opened, shown, first=first, request=question.request, key=f"grid-{band}")
                 first += len(shown)
     else:
-        shown = [_of_hit(hit, compared=result.compared) for hit in result.hits]
+        shown = [_of_hit(hit) for hit in result.hits]
         _show(opened, shown, first=first, request=question.request)
-    with bar:
-        selection_bar()
+    selection_bar()
     pager(page, has_next=result.next is not None)
     # Counting reads every relevant picture, up to 10,000: only where somebody wants to see it.
     if st.session_state.get("facets"):
@@ -119,7 +117,7 @@ def _counted_answer(opened: Opened, question: Question) -> SearchResult:
     kept: tuple[Any, SearchResult] | None = st.session_state.get("counted")
     asked = (question, opened.store.resolve(opened.library), opened.store.count(opened.library))
     if kept is None or kept[0] != asked:
-        names = tuple(field.name for field in opened.searcher.fields if field.widget == "choice")
+        names = tuple(field.name for field in opened.fields if field.widget == "choice")
         kept = asked, _ask(opened, question, None, size=1, facets=names)
         st.session_state["counted"] = kept
     return kept[1]
@@ -142,7 +140,7 @@ def _ask(
         min_relevance=question.min_relevance,
         collapse=True,
         facets=facets,
-        sort=None if order in (*_RANKED, "varied") else parse_order(order, searcher.fields),
+        sort=None if order in (*_RANKED, "varied") else parse_order(order, opened.fields),
         hybrid=False if order == "alone" else None,
         diversity=_VARIETY if order == "varied" else None,
         right=right,
@@ -165,6 +163,8 @@ def show_library(opened: Opened, where: Filter) -> None:
     page = page_of((library, where))
     count = store.count(library, where=where)
     if count == 0:
+        for number, reason in enumerate(opened.searcher.passed_by_none(where)):
+            small(reason, key=f"notice-{number}")
         _nothing_fits()
         return
     # A page goes on behind the last picture of the one before: the way to page 400 is not walked.
@@ -179,10 +179,8 @@ def show_library(opened: Opened, where: Filter) -> None:
     noun = "picture" if count == 1 else "pictures"
     fits = "fit the filters" if where else "in this library"
     small(f"{count:,} {noun} {fits}", key="summary")
-    bar = st.container()
     _show(opened, [_Picture(p.image_id, p.payload) for p in points], first=start + 1)
-    with bar:
-        selection_bar()
+    selection_bar()
     pager(page, has_next=start + PAGE_SIZE < count)
 
 
@@ -190,14 +188,14 @@ def show_pictures(opened: Opened, image_ids: Sequence[str]) -> None:
     """These pictures of the library, in a grid."""
     found = opened.store.retrieve(opened.library, list(image_ids))
     shown = [_Picture(i, found[i].payload) for i in image_ids if i in found]
-    bar = st.container()
     _show(opened, shown, first=1)
-    with bar:
-        selection_bar()
+    selection_bar()
 
 
-def _of_hit(hit: Hit, *, compared: bool = True) -> _Picture:
-    found = [f"{hit.relevance:.0%} relevant", f"cosine {hit.score:.3f}"] if compared else []
+def _of_hit(hit: Hit) -> _Picture:
+    found = []
+    if hit.relevance is not None and hit.score is not None:
+        found = [f"{hit.relevance:.0%} relevant", f"cosine {hit.score:.3f}"]
     found += [f"{len(hit.copies)} more like it"] if hit.copies else []
     return _Picture(hit.image_id, hit.payload, " · ".join(found))
 
@@ -215,7 +213,7 @@ def _counted(page: int, shown: int, has_next: bool) -> str:
 
 def _facets(opened: Opened, result: SearchResult) -> None:
     """What the answer's pictures have in common, with counts; a click narrows the answer."""
-    fields = {field.name: field for field in opened.searcher.fields}
+    fields = {field.name: field for field in opened.fields}
     for name, counts in result.facets.items():
         shown = [(value, count) for value, count in counts if value != "."]
         if len(shown) < 2:

@@ -42,7 +42,7 @@ def show() -> None:
         if text:
             _remember(text)
             _save_button(opened, text)
-            request = opened.searcher.parse(text, where=where)
+            request = opened.parse(text, where=where)
             show_answer(opened, Question(request, min_relevance, order))
         else:
             _suggestions(opened)
@@ -82,7 +82,7 @@ def narrowing(opened: Opened) -> tuple[Filter, float, str]:
             help="Which cameras, tags, folders the found pictures have; a click narrows it down.",
             persist_state="session",
         )
-        where = show_filters(opened.library, opened.searcher.fields)
+        where = show_filters(opened.library, opened.fields)
         name = opened.encoder.info.name
         components.small(f"Library {opened.library} · encoder {name}", key="about")
     return where, min_relevance, ORDERS[order]
@@ -165,14 +165,14 @@ def _examples(library: str, collection: str, _opened: Opened) -> list[str]:
             hits = _opened.searcher.search(text, k=1, min_relevance=STRONG).hits
         except QueryError:  # words that this encoder does not know
             continue
-        certain += [(hit.relevance, text) for hit in hits]
+        certain += [(hit.relevance or 0.0, text) for hit in hits]
     return [text for _, text in sorted(certain, reverse=True)[:_EXAMPLES]]
 
 
 def _filters(opened: Opened) -> list[str]:
     """A filter for each field that has values, with one of them."""
     examples = []
-    for field in opened.searcher.fields:
+    for field in opened.fields:
         if field.widget == "choice":
             examples += _first_value(opened.library, field)
         elif field.widget == "date_range" and resources.has_values(opened.library, field.name):

@@ -1,0 +1,219 @@
+"""The addresses of a Qdrant server: one, or one for each node of a cluster.
+
+Requests go to one node until it is lost, then to the next. At its first contact each node must
+be new enough, and its REST and gRPC ports must lead to the same server: a gRPC port that is
+assumed may be another Qdrant's.
+"""
+
+import re
+import socket
+import threading
+import time
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit, urlunsplit
+
+from qdrant_client import QdrantClient
+from qdrant_client import grpc as wire
+
+from scenesearch.store.base import StoreError
+
+# The first version that matches prefixes and lets nothing pass where no alternative is given.
+LOWEST = (1, 19)
+
+_REST_PORT = 6333
+_GRPC_PORT = 6334
+
+# With several addresses, one that has been silent for a second is knocked at before it is asked:
+# a machine that is gone answers nothing at all, and a request would wait for its whole time limit.
+_KNOCK_AFTER_S = 1.0
+_KNOCK_S = 0.5
+
+
+class Node:
+    """One address and the client that speaks to it, over gRPC where that has a port."""
+
+    def __init__(
+        self,
+        client: QdrantClient,
+        shown: str,
+        *,
+        host: str = "",
+        port: int = _REST_PORT,
+        grpc_port: int | None = None,
+        timeout_s: float = 60,
+    ) -> None:
+        self.client = client
+        self.shown = shown
+        self._host = host
+        self._port = port
+        self._grpc_port = grpc_port
+        self._timeout_s = timeout_s
+        self._met = threading.Lock()
+        self._known = False
+        self._heard_at = 0.0
+
+    def meet(self) -> None:
+        """At first contact, check version and ports; raises StoreError for what does not fit."""
+        if self._known:
+            return
+        with self._met:
+            if not self._known:
+                self._check()
+                self._known = True
+
+    def heard(self) -> None:
+        """It has just answered."""
+        self._heard_at = time.monotonic()
+
+    def knock(self) -> None:
+        """Raise OSError when it has been silent and takes no connection at once."""
+        if time.monotonic() - self._heard_at < _KNOCK_AFTER_S:
+            return
+        socket.create_connection(
+            (self._host, self._grpc_port or self._port), timeout=_KNOCK_S
+        ).close()
+
+    def forget(self) -> None:
+        """It was lost: whatever is there when it comes back is looked at again."""
+        self._known = False
+
+    def confirm(self, collection: str) -> bool:
+        """Whether a collection just made over gRPC is there over REST as well."""
+        if self._grpc_port is None:
+            return True
+        there = self.client.http.collections_api.get_collections().result
+        return there is not None and collection in {one.name for one in there.collections}
+
+    def elsewhere(self) -> StoreError:
+        """What is said when the two ports are two servers'."""
+        return StoreError(
+            f"{self.shown} and port {self._grpc_port} on the same host are two different Qdrant "
+            f"servers; set SCENESEARCH_QDRANT_GRPC_PORT to the gRPC port of {self.shown}, or to "
+            "nothing for REST alone"
+        )
+
+    def _check(self) -> None:
+        if self._grpc_port is None:
+            self._check_version(self.client.info().version)
+            return
+        rest = self.client.http.collections_api
+        # At once: together they take as long as the slowest.
+        with ThreadPoolExecutor(3) as pool:
+            over_rest = pool.submit(rest.get_collections)
+            over_grpc = pool.submit(self.client.get_collections)
+            version = pool.submit(self.client.info)
+            self._check_version(version.result().version)
+            result = over_rest.result().result
+        names = sorted(one.name for one in result.collections) if result else []
+        if names != sorted(one.name for one in over_grpc.result().collections):
+            raise self.elsewhere()
+        if names and not self._same_peers(names[0]):
+            raise self.elsewhere()
+
+    def _same_peers(self, collection: str) -> bool:
+        """Whether both ports name the same peers as holders of the collection.
+
+        Every server has a number of its own, alone too; behind a load balancer the ports may
+        belong to two nodes of one cluster.
+        """
+        answer = self.client.grpc_collections.CollectionClusterInfo(
+            wire.CollectionClusterInfoRequest(collection_name=collection), timeout=self._timeout_s
+        )
+        over_grpc = {answer.peer_id} | {shard.peer_id for shard in answer.remote_shards}
+        info = self.client.http.distributed_api.collection_cluster_info(collection).result
+        assert info is not None  # noqa: S101 - the server's schema
+        over_rest = {info.peer_id} | {shard.peer_id for shard in info.remote_shards}
+        return bool(over_grpc & over_rest)
+
+    def _check_version(self, version: str) -> None:
+        numbers = re.match(r"v?(\d+)\.(\d+)", version)
+        if numbers is None or tuple(map(int, numbers.groups())) < LOWEST:
+            raise StoreError(
+                f"Qdrant at {self.shown} is version {version or 'unknown'}; scenesearch needs "
+                f"{'.'.join(map(str, LOWEST))} or newer: upgrade the server"
+            )
+
+
+class Nodes:
+    """All addresses; `current` is the one that is asked."""
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.all = tuple(nodes)
+        self._current = 0
+
+    @property
+    def current(self) -> Node:
+        return self.all[self._current]
+
+    @property
+    def shown(self) -> str:
+        return ", ".join(node.shown for node in self.all)
+
+    def leave(self, node: Node) -> None:
+        """Go on at the next address, unless another thread has done so already."""
+        if len(self.all) > 1:
+            node.forget()
+        if node is self.current:
+            self._current = (self._current + 1) % len(self.all)
+
+    def close(self) -> None:
+        for node in self.all:
+            node.client.close()
+
+
+def open_nodes(
+    urls: str, api_key: str | None, grpc_port: int | str | None, timeout_s: float
+) -> Nodes:
+    """A node for each address of `urls`, with ',' between them; nothing is asked yet.
+
+    `grpc_port` 'auto' stands for 6334 where the address has Qdrant's usual port or none, and for
+    REST alone where it has another; None for REST alone. Raises StoreError for what is no address.
+    """
+    addresses = [url.strip() for url in urls.split(",") if url.strip()]
+    if not addresses:
+        raise StoreError("SCENESEARCH_QDRANT_URL holds no address")
+    return Nodes([_open(url, api_key, grpc_port, timeout_s) for url in addresses])
+
+
+def _open(url: str, api_key: str | None, grpc_port: int | str | None, timeout_s: float) -> Node:
+    shown = _without_secrets(url)
+    with warnings.catch_warnings():
+        # A key over plain HTTP is fine to the same machine, and the operator's choice else.
+        warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
+        try:
+            address = urlsplit(url if "//" in url else f"//{url}")
+            port = address.port or _REST_PORT
+            if grpc_port == "auto":
+                grpc_port = _GRPC_PORT if port == _REST_PORT else None
+            client = QdrantClient(
+                url=url,
+                api_key=api_key,
+                prefer_grpc=grpc_port is not None,
+                grpc_port=int(grpc_port or _GRPC_PORT),
+                timeout=max(1, round(timeout_s)),
+                check_compatibility=False,  # asks the server in a thread and warns by itself
+                # gRPC would ask a server that has been away for long only every two minutes.
+                grpc_options={"grpc.max_reconnect_backoff_ms": 2000},
+            )
+        except ValueError as error:
+            raise StoreError(f"{shown} is no address of a Qdrant server: {error}") from error
+    return Node(
+        client,
+        shown,
+        host=address.hostname or "localhost",
+        port=port,
+        grpc_port=None if grpc_port is None else int(grpc_port),
+        timeout_s=timeout_s,
+    )
+
+
+def _without_secrets(url: str) -> str:
+    """The URL without a user name, password or query, for messages."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.rpartition("@")[2]
+        return urlunsplit((parts.scheme, host, parts.path, "", ""))
+    except ValueError:
+        return "the given URL"
