@@ -570,7 +570,7 @@ class ServerStore:
             if time.monotonic() > deadline:
                 self._write(lambda: self._client.delete_collection(name), name)
                 raise node.elsewhere()
-            time.sleep(0.1)
+            pause(0.1)
 
     def _recorded(self, name: str) -> Any:
         info = self._read(lambda: self._client.get_collection(name), name)
@@ -582,7 +582,7 @@ class ServerStore:
         while _unfinished(self._recorded(name)):
             if time.monotonic() > deadline:
                 return False
-            time.sleep(0.1)
+            pause(0.1)
         return True
 
     def _upsert(self, name: str, points: list[models.PointStruct]) -> None:
