@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ingest.source import Problem, Roots, Source, SourceError
+from scenesearch.cancel import watched
 from scenesearch.datasets.columns import RESERVED, Description, Descriptions, LooseText, field_name
 from scenesearch.formats import (
     HEAD_BYTES,
@@ -43,6 +44,10 @@ COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz"
 _CAPTION_SUFFIXES = {".txt", ".caption"}
 _SIDECAR_SUFFIXES = {*_CAPTION_SUFFIXES, ".json", ".cls"}
 _MAX_SIDECAR_BYTES = 1024 * 1024
+# Of one archive, in memory until the columns are typed.
+_MAX_SIDECARS_BYTES = 256 * 1024 * 1024
+# Nobody reads more.
+_MAX_PROBLEMS = 10_000
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
         problems += index.problems
         count += len(index.pictures)
         of_key = _by_key(name for name, _ in index.pictures)
-        for name, text in index.sidecars.items():
+        for name, text in watched(index.sidecars.items()):
             row = _row(name, text)
             where = f"{archive}!{name}"
             if isinstance(row, str):
@@ -138,6 +143,7 @@ def _scan(archive: Archive, state: OriginalState) -> _Index:
     pictures: dict[str, Place] = {}
     sidecars: dict[str, str] = {}
     problems: list[Problem] = []
+    texts_bytes = 0
     is_remote = isinstance(archive, RemoteFile)
     with open_archive(archive) as file, remote_faults() if is_remote else nullcontext():
         try:
@@ -156,6 +162,9 @@ def _scan(archive: Archive, state: OriginalState) -> _Index:
                     if place.size_bytes > _MAX_SIDECAR_BYTES:
                         problems.append(Problem(f"{archive}!{name}", "a text of more than 1 MiB"))
                         continue
+                    texts_bytes += place.size_bytes
+                    if texts_bytes > _MAX_SIDECARS_BYTES:
+                        raise OriginalError("more than 256 MiB of texts beside its pictures")
                     file.seek(place.offset)
                     try:
                         sidecars[name] = file.read(place.size_bytes).decode("utf-8-sig")
@@ -169,9 +178,8 @@ def _scan(archive: Archive, state: OriginalState) -> _Index:
         except OSError as error:
             raise OriginalError(f"cannot be read: {error}", transient=True) from None
     kept = set(without_rendered(pictures))
-    return _Index(
-        state, [(name, at) for name, at in pictures.items() if name in kept], sidecars, problems
-    )
+    found = [(name, at) for name, at in pictures.items() if name in kept]
+    return _Index(state, found, sidecars, problems[:_MAX_PROBLEMS])
 
 
 def _head(file: Any, place: Place) -> bytes:

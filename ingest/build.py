@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.collections import new_spec
+from scenesearch.cancel import result_of
 from scenesearch.encoder.base import Encoder
 from scenesearch.images import ImageError, open_image
 from scenesearch.originals import original_of
@@ -272,7 +273,7 @@ class _Build:
         self, pending: deque[tuple[int, Future[list[Point | Unusable]]]], ready: list[Point]
     ) -> int:
         count, future = pending.popleft()
-        for item in future.result():
+        for item in result_of(future):
             if isinstance(item, Unusable):
                 self._report.unusable[item.image_id] = item
             else:

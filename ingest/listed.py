@@ -9,6 +9,7 @@ from typing import IO
 from ingest.remote import image_id
 from ingest.source import Problem, Roots, Source, SourceError
 from ingest.walk import is_unicode, shown
+from scenesearch.cancel import watched
 from scenesearch.library import ImageRecord
 from scenesearch.originals import LocalFile, RemoteFile, is_url
 
@@ -26,7 +27,7 @@ def listed_source(lines: IO[bytes], roots: Roots, *, separator: bytes = b"\n") -
     problems: list[Problem] = []
     count = 0
     common: str | None = None
-    for number, line in enumerate(_split(lines, separator), start=1):
+    for number, line in enumerate(watched(_split(lines, separator)), start=1):
         text = line if separator == b"\0" else line.removesuffix(b"\r")
         if not text:
             continue

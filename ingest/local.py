@@ -17,6 +17,7 @@ import numpy as np
 from ingest.batches import BatchSize
 from ingest.prepare import Candidate, Changed, Preparation, Prepared, Unchanged
 from ingest.writer import Vector, Writer
+from scenesearch.cancel import result_of
 from scenesearch.encoder.base import Encoder
 from scenesearch.library import ImageRecord
 from scenesearch.rejects import Reject
@@ -117,7 +118,7 @@ class LocalEngine:
             item = waiting.popleft()
             if isinstance(item, Future):
                 opening -= 1
-                return item.result()
+                return result_of(item)
             return item
 
         for item in items:
@@ -162,7 +163,7 @@ class LocalEngine:
     def _take(self) -> None:
         """Give the oldest batch to the writer."""
         batch = self._batches[0]
-        vectors = batch.encoding.result()
+        vectors = result_of(batch.encoding)
         self._batches.popleft()
         at_risk = sum(len(later.new) for later in self._batches)
         self._writer.put(batch.pictures, vectors | batch.known, batch.new, at_risk=at_risk)

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from ingest.archives import archive_source, refuse_compressed
 from ingest.source import Problem, Roots, Source, SourceError
 from ingest.walk import ARCHIVE_SUFFIX
+from scenesearch.cancel import look_up, watched
 from scenesearch.formats import (
     HEAD_BYTES,
     RAW_SUFFIXES,
@@ -93,6 +94,7 @@ def _walk(url: str, problems: list[Problem]) -> Iterator[RemoteFile]:
     folders = [(url, 0)]
     seen = {url}
     while folders:
+        look_up()
         folder, depth = folders.pop()
         try:
             files, below = _list(folder)
@@ -101,7 +103,7 @@ def _walk(url: str, problems: list[Problem]) -> Iterator[RemoteFile]:
                 raise
             problems.append(Problem(folder, str(error)))
             continue
-        for name in without_rendered(sorted(files)):
+        for name in watched(without_rendered(sorted(files))):
             if _is_hidden(name):
                 continue
             suffix = suffix_of(name)

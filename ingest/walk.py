@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ingest.source import Problem
+from scenesearch.cancel import watched
 from scenesearch.formats import (
     HEAD_BYTES,
     RAW_SUFFIXES,
@@ -34,14 +35,14 @@ def walk(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[Path]:
         where = shown(Path(str(error.filename)))
         on_problem(Problem(where, f"folder cannot be read: {error.strerror}"))
 
-    for parent, folders, names in os.walk(folder, onerror=unreadable):
+    for parent, folders, names in _folders(str(folder), unreadable):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in folders:
             path = Path(parent, name)
             if path.is_symlink() and not _leads_into(path, root):
                 reason = "a link to a folder is not followed; name its target beside this folder"
                 on_problem(Problem(shown(path), reason))
-        for name in without_rendered(sorted(names)):
+        for name in watched(without_rendered(sorted(names))):
             path = Path(parent, name)
             if is_hidden(name) or not is_wanted(path):
                 continue
@@ -49,6 +50,34 @@ def walk(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[Path]:
                 on_problem(Problem(shown(path), "the name is not valid Unicode; rename the file"))
                 continue
             yield path
+
+
+def _folders(
+    top: str, on_error: Callable[[OSError], None]
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """As `os.walk`, but looking up while it lists: a folder may have a million files."""
+    below = [top]
+    while below:
+        parent = below.pop()
+        folders: list[str] = []
+        names: list[str] = []
+        try:
+            with os.scandir(parent) as entries:
+                for entry in watched(entries):
+                    (folders if _is_folder(entry) else names).append(entry.name)
+        except OSError as error:
+            on_error(error)
+            continue
+        yield parent, folders, names
+        paths = (os.path.join(parent, name) for name in reversed(folders))  # noqa: PTH118
+        below += (path for path in paths if not os.path.islink(path))  # noqa: PTH114
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def is_wanted(path: Path) -> bool:

@@ -23,6 +23,7 @@ from scenesearch.formats import FORMATS
 from scenesearch.metadata import PictureMetadata, read_metadata, read_raw_metadata
 from scenesearch.originals import LocalFile, Original, OriginalError
 from scenesearch.private import open_private, private_folder
+from scenesearch.structure import StructureError, check_structure, weighed_megapixels
 
 THUMBNAIL_SIDE = 320
 
@@ -80,11 +81,12 @@ def decode_image(
     """The same of a file's bytes, as a visitor sends them."""
     try:
         with _without_warnings():
+            check_structure(data)
             if raw.is_camera_raw(data):
                 decoded = _developed(data, reduce_to, max_megapixels)
             else:
                 decoded = _decoded(data, reduce_to, max_megapixels)
-    except raw.RawError as error:
+    except (raw.RawError, StructureError) as error:
         raise ImageError(str(error)) from None
     except UnidentifiedImageError:
         raise ImageError("not a picture, or of an unknown format") from None
@@ -131,6 +133,13 @@ def _decoded(data: bytes, reduce_to: int | None, max_megapixels: float) -> _Deco
                 f"{megapixels:.0f} megapixels, the limit is {max_megapixels:g} "
                 "(SCENESEARCH_MAX_MEGAPIXELS)"
             )
+        weighed, kind = weighed_megapixels(image, data, megapixels)
+        if weighed > max_megapixels:
+            raise ImageError(
+                f"{megapixels:.0f} megapixels in {len(data) / 1e6:.0f} MB of {kind}, which "
+                f"takes as long to decode as {weighed:.0f} megapixels of JPEG, the limit is "
+                f"{max_megapixels:g} (SCENESEARCH_MAX_MEGAPIXELS)"
+            )
         size = image.size
         if image.format == "PNG":
             image.load()  # what it says of itself may follow its pixels
@@ -152,6 +161,7 @@ def _developed(data: bytes, reduce_to: int | None, max_megapixels: float) -> _De
     metadata = read_raw_metadata(data)
     if camera_raw.image is not None:
         return camera_raw.image, size, metadata
+    check_structure(camera_raw.preview)
     image, _, of_preview = _decoded(camera_raw.preview, reduce_to, math.inf)
     if camera_raw.turn is not None and not _says_how_to_turn(camera_raw.preview):
         # Some cameras turn the preview themselves; upside down, its shape cannot tell.

@@ -1,17 +1,24 @@
 """A library laid out in the plane: pictures that look alike lie near one another.
 
 Principal components come at once; t-SNE shows groups better, takes minutes and needs scikit-learn,
-which comes with training. What was computed is kept in the library's folder.
+which comes with training. A process of its own computes it, `python -m scenesearch.layout`:
+scikit-learn does not look up before its end, and a process can be ended. What was computed is kept
+in the library's folder.
 """
 
 import hashlib
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesearch.cancel import LOOK_S, look_up
 from scenesearch.errors import SceneSearchError
 from scenesearch.images import atomic_writer
 from scenesearch.private import private_folder
@@ -50,17 +57,42 @@ def has_neighbours() -> bool:
 
 
 def neighbours(vectors: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float32]:
-    """t-SNE of the vectors `(n, dim)`, `(n, 2)`; begins at the principal components."""
+    """t-SNE of the vectors `(n, dim)`, `(n, 2)`; begins at the principal components.
+
+    Raises LayoutError when it cannot be computed.
+    """
     if not has_neighbours():
         raise LayoutError("t-SNE needs scikit-learn: pip install 'scenesearch[train]'")
     if len(vectors) < 5:
         raise LayoutError(f"t-SNE needs at least 5 pictures, there are {len(vectors)}")
+    with tempfile.TemporaryDirectory() as folder:
+        given, found = Path(folder, "vectors.npy"), Path(folder, "points.npy")
+        np.save(given, vectors, allow_pickle=False)
+        command = [sys.executable, "-m", "scenesearch.layout", str(given), str(found), str(seed)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:  # noqa: S603 - our own module
+            try:
+                while True:
+                    look_up()
+                    with suppress(subprocess.TimeoutExpired):
+                        _, said = process.communicate(timeout=LOOK_S)
+                        break
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode or not found.exists():
+            lines = said.decode(errors="replace").strip().splitlines() or ["it was ended"]
+            raise LayoutError(f"t-SNE could not be computed: {lines[-1]}")
+        points: NDArray[np.float32] = np.load(found, allow_pickle=False)
+        return points
+
+
+def _compute(given: Path, found: Path, seed: int) -> None:
     from sklearn.manifold import TSNE
 
+    vectors = np.load(given, allow_pickle=False)
     reduced = principal_components(vectors, min(_COMPONENTS, vectors.shape[1]))
     model = TSNE(perplexity=min(PERPLEXITY, (len(vectors) - 1) / 3), init="pca", random_state=seed)
-    found: NDArray[np.float32] = model.fit_transform(reduced).astype(np.float32)
-    return found
+    np.save(found, model.fit_transform(reduced).astype(np.float32), allow_pickle=False)
 
 
 def fingerprint(image_ids: Sequence[str], collection: str) -> str:
@@ -92,3 +124,7 @@ def read_layout(folder: Path, key: str, count: int) -> NDArray[np.float32] | Non
 
 def _file(folder: Path, key: str) -> Path:
     return folder / f"tsne-{key}.npy"
+
+
+if __name__ == "__main__":
+    _compute(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

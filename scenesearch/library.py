@@ -24,6 +24,14 @@ class GeoPoint:
 
 Value = str | int | float | bool | datetime | GeoPoint | tuple[str, ...]
 
+# What may be said of a picture, by its file or by a table; more is cut or left out, with a note.
+MAX_CAPTIONS = 100
+MAX_CAPTION_CHARS = 5_000
+MAX_TAGS = 200
+MAX_TAG_CHARS = 200
+# And asked of a library: every sentence of a request is encoded, a tenth of a second for 500.
+MAX_QUERY_CHARACTERS = 2_000
+
 # Namespace of all point ids; changing it orphans every point of every library.
 _POINT_NAMESPACE = uuid.UUID("6a4ec1a4-3c5e-5a0f-9c3e-6f2d8f0b7f11")
 

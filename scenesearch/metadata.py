@@ -1,7 +1,8 @@
 """What a picture file says of itself: EXIF, IPTC and XMP, each part checked on its own.
 
 A stranger wrote it, so that text is cut and stripped of control characters, numbers must make
-sense, and XML may declare no entities. What makes no sense costs only itself, with a note.
+sense, and XML may declare no entities. What makes no sense costs only itself, with a note; so does
+what is more than anyone writes, so that no file takes long to read.
 """
 
 import math
@@ -11,20 +12,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
-from xml.etree.ElementTree import Element, ParseError
+from xml.etree.ElementTree import ParseError
 
 from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
-from defusedxml.ElementTree import fromstring  # type: ignore[import-untyped]
+from defusedxml.ElementTree import DefusedXMLParser  # type: ignore[import-untyped]
 from PIL import ExifTags, Image, IptcImagePlugin
 
 from scenesearch.errors import first_line
-from scenesearch.library import GeoPoint
+from scenesearch.library import MAX_CAPTION_CHARS, MAX_TAG_CHARS, MAX_TAGS, GeoPoint
+from scenesearch.structure import MAX_EXIF_VALUES, tag_values
 
-# Longer ones are no titles and no tags; descriptions may be a paragraph.
-_MAX_CHARS: Final = 200
-_MAX_DESCRIPTION_CHARS: Final = 5_000
-_MAX_TAGS: Final = 200
+_MAX_CHARS: Final = 200  # of a title, of what a camera is called
 MAX_XMP_BYTES: Final = 4 * 1024 * 1024
+# Lightroom writes a brush as tens of thousands of elements, some ten deep.
+_MAX_XMP_PARTS: Final = 100_000
+_MAX_XMP_DEPTH: Final = 100
+# Items of one property: languages of a title, tags.
+_MAX_ITEMS: Final = 1_000
+# A record holds 6 bytes and more, a JPEG's whole IPTC data 64 KiB.
+_MAX_IPTC_BYTES: Final = 256 * 1024
 
 # What cameras write where a description would be.
 _CAMERA_NOISE = re.compile(
@@ -35,6 +41,7 @@ _CAMERA_NOISE = re.compile(
 )
 
 _EXIF = ExifTags.Base
+_IPTC_TAG: Final = 33723  # of TIFF
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,11 @@ def read_metadata(image: Image.Image) -> PictureMetadata:
     IPTC and EXIF for words, and EXIF before XMP for what the camera measured."""
     notes: list[str] = []
     try:
+        block = image.info.get("exif")
         exif = image.getexif()
+        if isinstance(block, bytes) and (values := tag_values(block)) > MAX_EXIF_VALUES:
+            notes.append(f"EXIF data of {values:,} numbers")
+            exif.load(b"")  # for whoever asks the picture again, too
     except _DAMAGE as error:
         notes.append(f"EXIF data is damaged: {first_line(error)}")
         exif = Image.Exif()
@@ -96,15 +107,16 @@ def beside(own: PictureMetadata, sidecar: PictureMetadata) -> PictureMetadata:
     that leave the picture alone, and later; tags of both count. What the camera measured stays as
     the picture has it.
     """
+    notes = [*own.notes, *sidecar.notes]
     return replace(
         own,
         taken=own.taken or sidecar.taken,
         lens=own.lens or sidecar.lens,
         title=sidecar.title or own.title,
         description=sidecar.description or own.description,
-        tags=_tags([*sidecar.tags, *own.tags]),
+        tags=_tags([*sidecar.tags, *own.tags], notes),
         rating=sidecar.rating or own.rating,
-        notes=(*own.notes, *sidecar.notes),
+        notes=tuple(notes),
     )
 
 
@@ -129,11 +141,9 @@ def _metadata(
         iso=None if iso is None else int(iso),
         focal_length_mm=number(_EXIF.FocalLength, "focal length", 0.1, 1e5),
         location=_location(gps, notes),
-        title=_text(xmp.text("title"))
-        or _text(next(iter(iptc.get(5, ())), None))
-        or _text(next(_windows(main, _EXIF.XPTitle), None)),
-        description=_description(main, iptc, xmp),
-        tags=_tags(words),
+        title=_title(main, iptc, xmp, notes),
+        description=_description(main, iptc, xmp, notes),
+        tags=_tags(words, notes),
         rating=rating if rating else None,  # 0 is how programs write that there is none
         notes=tuple(notes),
     )
@@ -255,6 +265,10 @@ def _windows(main: Mapping[int, Any], tag: int) -> Iterator[str]:
 
 def _iptc(image: Image.Image, notes: list[str]) -> dict[int, list[str]]:
     """Texts of IPTC's application record, by data set number."""
+    written = getattr(image, "tag_v2", {}).get(_IPTC_TAG, b"")
+    if len(written) > _MAX_IPTC_BYTES:
+        notes.append(f"IPTC data of more than {_MAX_IPTC_BYTES // 1024} KiB")
+        return {}
     try:
         found = IptcImagePlugin.getiptcinfo(image) or {}  # type: ignore[arg-type]
     except _DAMAGE as error:
@@ -303,33 +317,103 @@ class _Xmp:
         if len(packet) > MAX_XMP_BYTES:
             notes.append("XMP data of more than 4 MiB")
             return cls({})
+        target = _Properties()
+        # XMP has no document type, and expat takes quadratic time over the attributes of one.
+        parser = DefusedXMLParser(target=target, forbid_dtd=True)
         try:
-            root = fromstring(packet.strip(b"\0 \n"))
+            parser.feed(packet.strip(b"\0 \n"))
+            parser.close()
+        except _TooMuch as reached:
+            notes.append(f"XMP data has more than {reached}; what comes before counts")
         except (ParseError, DefusedXmlException, ValueError) as error:
             notes.append(f"XMP data is damaged: {first_line(error)}")
             return cls({})
-        values: dict[str, list[str]] = {}
-        for element in root.iter():
-            if _local(element.tag) != "Description":
-                continue
-            for key, value in element.attrib.items():
-                values.setdefault(_local(key), []).append(value)
-            for child in element:
-                values.setdefault(_local(child.tag), []).extend(_items(child))
-        return cls(values)
+        notes += target.notes
+        return cls(target.values)
 
 
-def _items(element: Element) -> list[str]:
-    """The items of a bag, sequence or choice of languages (x-default first), or the text."""
-    items = [part for part in element.iter() if _local(part.tag) == "li"]
-    if not items:
-        return [element.text] if element.text and element.text.strip() else []
-    items.sort(key=lambda item: 0 if _language(item) in (None, "x-default") else 1)
-    return [item.text for item in items if item.text]
+class _TooMuch(Exception):  # noqa: N818
+    """Which limit was reached, in words."""
 
 
-def _language(item: Element) -> str | None:
-    return item.get("{http://www.w3.org/XML/1998/namespace}lang")
+class _Properties:
+    """What the parser tells of a packet, kept as the texts of the properties that are read here.
+
+    A property is an attribute of a Description or an element in it: text, or a bag, a sequence or
+    a choice of languages (x-default first). Descriptions inside another one are of something
+    else, as of a picture that this one was made from. One pass, and nothing else is kept, so that
+    the time is in the length of the packet whatever is nested in what.
+    """
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[str]] = {}
+        self.notes: list[str] = []
+        self._parts = self._depth = 0
+        self._described_at = 0  # depth of the Description we are in; 0 outside
+        self._property = ""
+        self._text: list[str] = []
+        self._items: list[tuple[bool, list[str]]] = []  # another language than x-default, its text
+        # Where the text goes that comes now; nowhere after an element within.
+        self._sink: list[str] | None = None
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        self._depth += 1
+        self._parts += 1 + len(attributes)
+        if self._parts > _MAX_XMP_PARTS:
+            raise _TooMuch(f"{_MAX_XMP_PARTS:,} elements and attributes")
+        if self._depth > _MAX_XMP_DEPTH:
+            raise _TooMuch(f"{_MAX_XMP_DEPTH} elements one inside the other")
+        self._sink = None
+        name = _local(tag)
+        if not self._described_at:
+            if name == "Description":
+                self._described_at = self._depth
+                for key, value in attributes.items():
+                    self._add(_local(key), [value])
+        elif self._depth == self._described_at + 1:
+            self._property = name if name in _READ else ""
+            self._text, self._items = [], []
+            self._sink = self._text
+        elif name == "li" and self._property:
+            language = attributes.get("{http://www.w3.org/XML/1998/namespace}lang")
+            self._sink = []
+            self._items.append((language not in (None, "x-default"), self._sink))
+
+    def data(self, text: str) -> None:
+        if self._sink is not None and self._property:
+            self._sink.append(text)
+
+    def end(self, tag: str) -> None:
+        self._sink = None
+        if self._described_at and self._depth == self._described_at + 1 and self._property:
+            items = ["".join(parts) for _, parts in sorted(self._items, key=lambda item: item[0])]
+            texts = items if self._items else ["".join(self._text)]
+            self._add(self._property, [text for text in texts if self._items or text.strip()])
+            self._property = ""
+        elif self._depth == self._described_at:
+            self._described_at = 0
+        self._depth -= 1
+
+    def close(self) -> None:
+        """Asked by the parser at the end."""
+
+    def _add(self, name: str, texts: Sequence[str]) -> None:
+        if name not in _READ:
+            return
+        held = self.values.setdefault(name, [])
+        texts = [text for text in texts if text]
+        if len(held) + len(texts) > _MAX_ITEMS:
+            self.notes.append(
+                f"XMP data has more than {_MAX_ITEMS:,} {name} items; the first count"
+            )
+        held += texts[: _MAX_ITEMS - len(held)]
+
+
+# The names of the properties that are asked for.
+_READ: Final = frozenset(
+    {"title", "description", "subject", "Rating", "Lens"}
+    | {"DateTimeOriginal", "DateCreated", "CreateDate"}
+)
 
 
 def _local(name: str) -> str:
@@ -339,8 +423,21 @@ def _local(name: str) -> str:
 # --- words and numbers ---------------------------------------------------------------------------
 
 
+def _title(
+    main: Mapping[int, Any], iptc: Mapping[int, Sequence[str]], xmp: _Xmp, notes: list[str]
+) -> str | None:
+    for value in (
+        xmp.text("title"),
+        next(iter(iptc.get(5, ())), None),
+        next(_windows(main, _EXIF.XPTitle), None),
+    ):
+        if text := _cut(_text(value, most=None), "title", _MAX_CHARS, notes):
+            return text
+    return None
+
+
 def _description(
-    main: Mapping[int, Any], iptc: Mapping[int, Sequence[str]], xmp: _Xmp
+    main: Mapping[int, Any], iptc: Mapping[int, Sequence[str]], xmp: _Xmp, notes: list[str]
 ) -> str | None:
     for value in (
         xmp.text("description"),
@@ -348,19 +445,33 @@ def _description(
         main.get(_EXIF.ImageDescription),
         next(_windows(main, _EXIF.XPComment), None),
     ):
-        text = _text(value, most=_MAX_DESCRIPTION_CHARS)
+        text = _cut(_text(value, most=None), "description", MAX_CAPTION_CHARS, notes)
         if text and not _CAMERA_NOISE.fullmatch(text) and re.search(r"[^\W\d_]", text):
             return text
     return None
 
 
-def _tags(words: list[str]) -> tuple[str, ...]:
+def _tags(words: list[str], notes: list[str]) -> tuple[str, ...]:
     """Each once, in the order written, capitals as they are."""
     tags: dict[str, str] = {}
+    cut = 0
     for word in words:
-        if text := _text(word):
+        if text := _text(word, most=None):
+            cut += len(text) > MAX_TAG_CHARS
+            text = text[:MAX_TAG_CHARS].rstrip()
             tags.setdefault(text.casefold(), text)
-    return tuple(tags.values())[:_MAX_TAGS]
+    if cut:
+        notes.append(f"{cut:,} tags are cut to {MAX_TAG_CHARS} characters")
+    if len(tags) > MAX_TAGS:
+        notes.append(f"{len(tags):,} tags; the first {MAX_TAGS} are kept")
+    return tuple(tags.values())[:MAX_TAGS]
+
+
+def _cut(text: str | None, name: str, most: int, notes: list[str]) -> str:
+    if text is None or len(text) <= most:
+        return text or ""
+    notes.append(f"the {name} has {len(text):,} characters; the first {most:,} are kept")
+    return text[:most].rstrip()
 
 
 def _number(value: Any, name: str, low: float, high: float, notes: list[str]) -> float | None:
@@ -379,7 +490,7 @@ def _number(value: Any, name: str, low: float, high: float, notes: list[str]) ->
     return round(number, 7)
 
 
-def _text(value: Any, most: int = _MAX_CHARS) -> str | None:
+def _text(value: Any, most: int | None = _MAX_CHARS) -> str | None:
     """Printable text on one line of at most so many characters, or None."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")

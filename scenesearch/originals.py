@@ -20,12 +20,19 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, Protocol
 
+from scenesearch.cancel import look_up
 from scenesearch.errors import SceneSearchError, first_line
 
 # Read whole into memory, since hash and picture must be of the same bytes.
 MAX_FILE_BYTES: Final = 512 * 1024 * 1024
 # A tar header that asks for more is hostile: the longest real ones are file names.
-_MAX_HEADER_BYTES: Final = 1024 * 1024
+_MAX_HEADER_BYTES: Final = 128 * 1024
+# No number in a header is as long, and tarfile takes quadratic time over it.
+_DIGITS: Final = re.compile(rb"\d{256}")
+# Copied for each member.
+_MAX_GLOBAL_HEADERS: Final = 200
+# 20 microseconds each.
+_MAX_MEMBERS: Final = 2_000_000
 _MEMBER_MARK: Final = "!"
 _URL = re.compile(r"(s3|gs|gcs|https?)://[^/]")
 _TIMEOUT_S: Final = 60.0
@@ -254,6 +261,8 @@ def tar_members(file: IO[bytes]) -> Iterator[tuple[str, Place | str]]:
                 if archive.offset <= at or info.size < 0:
                     raise OriginalError("damaged archive: its headers lead back")
                 at = archive.offset
+                if len(archive.pax_headers) > _MAX_GLOBAL_HEADERS:
+                    raise OriginalError(f"over {_MAX_GLOBAL_HEADERS} headers for all its members")
                 if info.isdir():
                     continue
                 name = info.name.removeprefix("./")
@@ -261,6 +270,8 @@ def tar_members(file: IO[bytes]) -> Iterator[tuple[str, Place | str]]:
                 if reason is None and name in seen:
                     reason = "the archive holds another of this name; the first counts"
                 seen.add(name)
+                if len(seen) > _MAX_MEMBERS:
+                    raise OriginalError(f"more than {_MAX_MEMBERS:,} members; the first count")
                 moment = _moment(int(info.mtime * 1e9)) if info.mtime else None
                 yield name, reason or Place(info.offset_data, info.size, moment)
             # tarfile takes whatever is no header for the end; only zeros are.
@@ -269,6 +280,8 @@ def tar_members(file: IO[bytes]) -> Iterator[tuple[str, Place | str]]:
                 raise OriginalError("damaged archive: a header is cut or overwritten")
     except tarfile.TarError as error:
         raise OriginalError(f"damaged or no tar archive: {error}") from None
+    except RecursionError:  # a header of a header of a header
+        raise OriginalError("damaged archive: a thousand headers for one member") from None
     except (ValueError, OverflowError, IndexError) as error:
         raise OriginalError(f"damaged archive: {error}") from None
 
@@ -319,7 +332,11 @@ class _HeaderReader:
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _MAX_HEADER_BYTES:
             raise tarfile.ReadError("a header is too long")
-        return self._file.read(size)
+        look_up()
+        header = self._file.read(size)
+        if len(header) > tarfile.BLOCKSIZE and _DIGITS.search(header):
+            raise tarfile.ReadError("a header with a number of more than 256 digits")
+        return header
 
 
 # --- addresses ---------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from scenesearch.cancel import pause
+
 _T = TypeVar("_T")
 
 
@@ -49,5 +51,5 @@ def patiently(
             if time.monotonic() + wait_s > deadline:
                 raise
             on_retry(error, wait_s)
-        time.sleep(wait_s)
+        pause(wait_s)
         pause_s, tries = min(2 * pause_s, patience.longest_pause_s), tries + 1

@@ -22,9 +22,11 @@ from datetime import date, datetime
 from scenesearch.library import GeoPoint
 from scenesearch.periods import period
 from scenesearch.request import (
+    MAX_ALTERNATIVES,
     MAX_CHARACTERS,
     MAX_FILTERS,
     MAX_PARTS,
+    MAX_PHRASES,
     MAX_VALUES,
     MAX_WEIGHT,
     FieldFilter,
@@ -224,11 +226,12 @@ def resolve(
         return (Not(nothing) if lookup.negated else nothing), (told,)
     meant: dict[str, None] = {}
     notices: list[str] = []
+    known = [(folded(value), value) for value in values]
     for pattern in lookup.patterns:
-        found = _matching(pattern, values)
+        found = _matching(pattern, known)
         meant.update(dict.fromkeys(found))
         if not found:
-            near = _nearest(_text(pattern), values)
+            near = _nearest(_text(pattern), values) if len(notices) < _MOST_SUGGESTIONS else ""
             hint = f"; did you mean {lookup.field}:{_written(near)}?" if near else ""
             which = lookup.written if len(lookup.patterns) == 1 else f"{lookup.field}:{pattern}"
             notices.append(f"{which}: no picture has such a value{hint}")
@@ -332,6 +335,11 @@ class _Reading:
                 parts.append(Words(tuple(term.phrases), term.excluded))
         if len(parts) > MAX_PARTS:
             raise QueryError(f"the request has {len(parts)} parts, at most {MAX_PARTS} are taken")
+        phrases = sum(len(part.phrases) for part in parts if isinstance(part, Words))
+        if phrases > MAX_PHRASES:
+            raise QueryError(
+                f"the request has {phrases} weighted phrases, at most {MAX_PHRASES} are taken"
+            )
         _check_number(self.filters)
         return Request(tuple(parts), tuple(self.filters), notices=tuple(self.notices))
 
@@ -401,7 +409,9 @@ def _where_parts(
 
 def _check_text(what: str, text: str) -> None:
     if len(text) > MAX_CHARACTERS:
-        raise QueryError(f"{what} has {len(text)} characters, at most {MAX_CHARACTERS} are read")
+        raise QueryError(
+            f"{what} has {len(text):,} characters, at most {MAX_CHARACTERS:,} are read: shorten it"
+        )
     try:
         text.encode()
     except UnicodeEncodeError:  # bytes of a terminal that were no UTF-8
@@ -500,6 +510,11 @@ def _check_number(filters: Sequence[FieldFilter]) -> None:
                 f"{found.field} has {len(found.values)} alternatives, "
                 f"at most {MAX_VALUES} are taken"
             )
+    if (alternatives := sum(len(found.values) for found in filters)) > MAX_ALTERNATIVES:
+        raise QueryError(
+            f"the filters have {alternatives} alternatives together, "
+            f"at most {MAX_ALTERNATIVES} are taken"
+        )
 
 
 # --- values ----------------------------------------------------------------------------------
@@ -723,15 +738,17 @@ def folded(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold()
 
 
-def _matching(pattern: str, values: Sequence[str]) -> list[str]:
+def _matching(pattern: str, known: Sequence[tuple[str, str]]) -> list[str]:
+    """The values that a pattern means, of pairs: as it is compared, as it is written."""
     segments = [(kind, folded(text)) for kind, text in _segments(pattern)]
     if any(kind == "star" for kind, _ in segments):
         shape = _shape(segments)
-        return [value for value in values if shape.fullmatch(folded(value))]
+        return [value for text, value in known if shape.fullmatch(text)]
     wanted = "".join(text for _, text in segments)
     whole = re.compile(rf"(?<!\w){re.escape(wanted)}(?!\w)")
-    words = [value for value in values if whole.search(folded(value))]
-    return words or [value for value in values if wanted in folded(value)]
+    holding = [(text, value) for text, value in known if wanted in text]
+    words = [value for text, value in holding if whole.search(text)]
+    return words or [value for _, value in holding]
 
 
 def _shape(segments: Sequence[tuple[str, str]]) -> re.Pattern[str]:
@@ -751,8 +768,13 @@ def _shape(segments: Sequence[tuple[str, str]]) -> re.Pattern[str]:
     return re.compile(re.escape(first) + within + end, re.DOTALL)
 
 
+# Values come the most frequent first; to compare one with a text takes 10 microseconds.
+_MOST_SUGGESTIONS, _MOST_COMPARED, _LONGEST_SUGGESTION = 3, 5_000, 100
+
+
 def _nearest(text: str, values: Sequence[str]) -> str:
     """The value most like the text, or one with a word most like it; '' when none is."""
+    text, values = text[:_LONGEST_SUGGESTION], values[:_MOST_COMPARED]
     by_word: dict[str, str] = {}
     for value in values:
         for word in (folded(value), *re.findall(r"\w+", folded(value))):

@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from scenesearch.errors import SceneSearchError
+from scenesearch.library import MAX_QUERY_CHARACTERS
 from scenesearch.store.filters import Filter
 
-MAX_CHARACTERS = 10_000
+MAX_CHARACTERS = MAX_QUERY_CHARACTERS
 MAX_PARTS = 16
+MAX_PHRASES = 64
 MAX_FILTERS = 32
 MAX_VALUES = 100
+MAX_ALTERNATIVES = 200  # of all filters together: each is looked up among a field's values
 MAX_HITS = 10_000
 MAX_WEIGHT = 10.0
 

@@ -2,7 +2,8 @@
 
 The work runs in a thread of the page's process, so that it goes on while pages are turned, closed
 and opened again. It calls `Job.tick` often: there it waits while paused, and ends when cancelled,
-by the KeyboardInterrupt that ends an ingest or a build with everything written kept.
+by the KeyboardInterrupt that ends an ingest or a build with everything written kept. What does not
+tick, as reading a manifest, looks up (`scenesearch.cancel`) and ends in the same way.
 """
 
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from scenesearch.cancel import watched_by
 from scenesearch.errors import SceneSearchError
 from scenesearch.events import LOGGER
 
@@ -38,6 +40,7 @@ class Job:
     active_s: float = 0.0
     _go: threading.Event = field(default_factory=threading.Event, repr=False)
     _since: float = field(default_factory=time.monotonic, repr=False)
+    _told: bool = field(default=False, repr=False)
 
     def __post_init__(self) -> None:
         self._go.set()
@@ -66,6 +69,13 @@ class Job:
             self._go.wait()
             self._since = time.monotonic()
         if self.state == "stopping":
+            self._told = True
+            raise KeyboardInterrupt
+
+    def look(self) -> None:
+        """Called within the work, often: raises once when cancelled, so that it ends in order."""
+        if self.state == "stopping" and not self._told:
+            self._told = True
             raise KeyboardInterrupt
 
     def pause(self) -> None:
@@ -127,7 +137,8 @@ class Jobs:
 def _run(job: Job, work: Callable[[Job], Any], at_end: Callable[[], None]) -> None:
     state: State = "failed"
     try:
-        job.result = work(job)
+        with watched_by(job.look):
+            job.result = work(job)
         # Work that ends early by itself says so in its report.
         state = "cancelled" if job.state == "stopping" else "done"
     except KeyboardInterrupt:

@@ -14,8 +14,17 @@ from decimal import Decimal
 from math import isfinite, isnan
 from typing import Any, Final
 
-from scenesearch.datasets.tables import shorten
-from scenesearch.library import GeoPoint, MetadataType, Value
+from scenesearch.cancel import watched
+from scenesearch.datasets.tables import MAX_COLUMNS, DatasetError, shorten
+from scenesearch.library import (
+    MAX_CAPTION_CHARS,
+    MAX_CAPTIONS,
+    MAX_TAG_CHARS,
+    MAX_TAGS,
+    GeoPoint,
+    MetadataType,
+    Value,
+)
 
 _CAPTION_COLUMN = re.compile(r"captions?|caption_?\d+")
 RESERVED: Final = frozenset(
@@ -39,6 +48,8 @@ _FIT_SHARE = 0.95
 # A keyword is something one picks from a list; longer values are searched by their words.
 _MAX_KEYWORD_CHARS = 120
 _INT64 = range(-(2**63), 2**63)
+# Of all pictures together, kept until the columns are typed: half a gigabyte.
+_MAX_KEPT_CHARS = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -74,12 +85,15 @@ class _Picture:
 class Descriptions:
     """Collects rows by picture, then types the columns over all of them.
 
-    `report` is told, with the row's line, of each value that is left out.
+    `report` is told, with the row's line, of each value that is cut or left out. Raises
+    DatasetError when the rows say more than can be kept.
     """
 
     def __init__(self, report: Callable[[int, str], None]) -> None:
         self.report = report
         self._pictures: dict[str, _Picture] = {}
+        self._columns: set[str] = set()
+        self._kept_chars = 0
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -95,10 +109,15 @@ class Descriptions:
                 continue
             key = field_name(column)
             if _CAPTION_COLUMN.fullmatch(key):
-                picture.captions.update(dict.fromkeys(self._texts(line, column, value)))
+                texts = self._texts(line, column, value, MAX_CAPTION_CHARS)
+                self._join(line, picture.captions, texts, MAX_CAPTIONS, "captions")
             elif key == "tags":
-                picture.tags.update(dict.fromkeys(self._tags(line, value)))
+                self._join(line, picture.tags, self._tags(line, value), MAX_TAGS, "tags")
+            elif key not in self._columns and len(self._columns) >= MAX_COLUMNS:
+                self.report(line, f"{shorten(key)} is one of more than {MAX_COLUMNS} columns")
             else:
+                self._columns.add(key)
+                value = self._bounded(line, key, value)
                 first_line, first = picture.raw.setdefault(key, (line, value))
                 if first != value:
                     clash = True
@@ -111,7 +130,50 @@ class Descriptions:
         if not is_new and not clash and now == said:
             self.report(line, f"repeats line {picture.line}")
 
-    def _texts(self, line: int, column: str, value: Any) -> list[str]:
+    def _join(
+        self, line: int, held: dict[str, None], texts: list[str], most: int, what: str
+    ) -> None:
+        """Add the texts to those that the picture has, up to so many."""
+        for number, text in enumerate(texts):
+            if text not in held:
+                if len(held) == most:
+                    left = len(texts) - number
+                    self.report(line, f"{left:,} {what} are beyond the {most} that are kept")
+                    return
+                held[text] = None
+                self._keep(text)
+
+    def _bounded(self, line: int, name: str, value: Any) -> Any:
+        """The value, a long text cut and a long list shortened."""
+        if isinstance(value, str):
+            cut = self._cut(line, name, value, MAX_CAPTION_CHARS)
+            self._keep(cut)
+            return value if cut is value else type(value)(cut)
+        if isinstance(value, list) and all(isinstance(part, str) for part in value):
+            if len(value) > MAX_TAGS:
+                self.report(line, f"{name} has {len(value):,} values; the first {MAX_TAGS} count")
+            value = [self._cut(line, name, part, MAX_TAG_CHARS) for part in value[:MAX_TAGS]]
+            self._keep(*value)
+        elif isinstance(value, list | dict) and len(value) > MAX_TAGS:
+            self.report(line, f"{name} has {len(value):,} values and is left out")
+            return None
+        return value
+
+    def _cut(self, line: int, name: str, text: str, most: int) -> str:
+        if len(text) <= most:
+            return text
+        self.report(line, f"{name} has {len(text):,} characters; the first {most:,} are kept")
+        return text[:most].rstrip()
+
+    def _keep(self, *texts: str) -> None:
+        self._kept_chars += sum(map(len, texts))
+        if self._kept_chars > _MAX_KEPT_CHARS:
+            raise DatasetError(
+                f"the rows say more than {_MAX_KEPT_CHARS:,} characters of their pictures: "
+                "split them"
+            )
+
+    def _texts(self, line: int, column: str, value: Any, most: int) -> list[str]:
         if isinstance(value, LooseText):
             listed = _json_list(value)
             value = str(value) if listed is None else listed
@@ -123,7 +185,7 @@ class Descriptions:
         texts = []
         for text in value:
             if isinstance(text, str):
-                texts.append(" ".join(text.split()))
+                texts.append(self._cut(line, column, " ".join(text.split()), most))
             elif text is not None:
                 self.report(line, f"{column} holds {shorten(str(text))}, which is not a text")
         return [text for text in texts if text]
@@ -132,13 +194,13 @@ class Descriptions:
         if isinstance(value, str):
             listed = _json_list(value)
             value = re.split(r"[,;]", value) if listed is None else listed
-        return self._texts(line, "tags", value)
+        return self._texts(line, "tags", value, MAX_TAG_CHARS)
 
     def typed(self) -> tuple[dict[str, Description], dict[str, MetadataType]]:
         """Every picture's description, and the types of the columns that any value fits."""
         self._join_coordinates()
         columns: dict[str, list[tuple[str, int, Any]]] = {}
-        for image_id, picture in self._pictures.items():
+        for image_id, picture in watched(self._pictures.items()):
             for name, (line, value) in picture.raw.items():
                 columns.setdefault(name, []).append((image_id, line, value))
         metadata: dict[str, dict[str, Value]] = {image_id: {} for image_id in self._pictures}
@@ -146,7 +208,7 @@ class Descriptions:
         for name, values in columns.items():
             type_ = _OVERRIDES.get(name) or _type_of([value for _, _, value in values])
             fits = 0
-            for image_id, line, value in values:
+            for image_id, line, value in watched(values):
                 converted = _CONVERTERS[type_](value)
                 if converted is None:
                     self.report(line, f"{name} is {shorten(str(value))}, which is no {type_}")
@@ -163,7 +225,7 @@ class Descriptions:
 
     def _join_coordinates(self) -> None:
         """Two columns of degrees become one `location`, unless there is one already."""
-        for picture in self._pictures.values():
+        for picture in watched(self._pictures.values()):
             raw = picture.raw
             latitude = next((name for name in _LATITUDE if name in raw), None)
             longitude = next((name for name in _LONGITUDE if name in raw), None)
@@ -203,7 +265,7 @@ def _type_of(values: list[Any]) -> MetadataType:
     narrow: tuple[MetadataType, ...] = ("boolean", "integer", "float", "datetime", "geo")
     for type_ in narrow:
         misfits = 0
-        for value in values:
+        for value in watched(values):
             misfits += _CONVERTERS[type_](value) is None
             if misfits > tolerated:
                 break

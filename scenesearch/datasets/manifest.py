@@ -6,7 +6,8 @@ become typed metadata. Rows about the same picture are merged. `taken`, `camera`
 `location` say more than the picture's own EXIF data and replace it.
 
 A column's type is what at least 95 % of its values are; the others are reported, never dropped
-silently.
+silently. Rows are read one after the other and counted, and no cell is larger than a line of text
+may be, whatever a compressed file makes of itself.
 """
 
 import json
@@ -15,9 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from scenesearch.cancel import look_up
 from scenesearch.datasets.columns import RESERVED, Descriptions, LooseText, field_name
 from scenesearch.datasets.tables import (
+    MAX_COLUMNS,
+    MAX_LINE_CHARS,
+    MAX_ROWS,
     DatasetError,
+    Problems,
     RowProblem,
     TableFile,
     is_unicode,
@@ -25,6 +31,7 @@ from scenesearch.datasets.tables import (
     open_text,
     shorten,
     split_cells,
+    too_many_rows,
 )
 from scenesearch.library import ImageRecord, MetadataType
 from scenesearch.originals import LocalFile
@@ -32,6 +39,7 @@ from scenesearch.originals import LocalFile
 METADATA_NAME: Final = "metadata.csv"
 MANIFEST_SUFFIXES: Final = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
 
+_MAX_LIST: Final = 1_000
 _IMAGE_COLUMNS = ("image", "file_name")  # the second is what Hugging Face's image folders use
 
 
@@ -69,7 +77,7 @@ def _rows(path: Path, problems: list[RowProblem]) -> Iterator[tuple[int, dict[st
     if not path.is_file():
         raise DatasetError(f"{path} does not exist")
     if suffix == ".parquet":
-        return _parquet_rows(path)
+        return _parquet_rows(path, problems)
     if suffix in (".jsonl", ".ndjson"):
         return _json_rows(path, problems)
     return _delimited_rows(path, problems)
@@ -126,27 +134,92 @@ def _json_rows(path: Path, problems: list[RowProblem]) -> Iterator[tuple[int, di
             yield line, row
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _parquet_rows(path: Path, problems: list[RowProblem]) -> Iterator[tuple[int, dict[str, Any]]]:
     # pyarrow takes 0.2 s to import: only who has a Parquet file pays
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
-        file = pq.ParquetFile(path)
-        names = tuple(name for name in file.schema_arrow.names if name != "__index_level_0__")
-        _check_columns(path, names)
+        with pq.ParquetFile(path) as file:
+            if file.metadata.num_rows > MAX_ROWS:
+                raise too_many_rows(path)
+            if file.metadata.num_columns > MAX_COLUMNS:
+                _check_columns(path, ("image",) * file.metadata.num_columns)
+            names = _readable(path, file.schema_arrow, problems)
+            _check_columns(path, names)
+            # As dictionaries: a text that a file of 100 kB repeats a million times stays one text.
+            leaves = (file.schema.column(number) for number in range(len(file.schema)))
+            texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
         number = 0
-        for batch in file.iter_batches(batch_size=1024, columns=list(names)):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
+        with pq.ParquetFile(path, read_dictionary=texts) as file:
+            for batch in file.iter_batches(batch_size=1024, columns=list(names)):
+                for name, column in zip(names, batch.columns, strict=True):
+                    _check_cells(path, name, column)
+                for row in range(batch.num_rows):
+                    look_up()
+                    number += 1
+                    if number > MAX_ROWS:
+                        raise too_many_rows(path)
+                    yield (
+                        number,
+                        {
+                            name: column[row].as_py()
+                            for name, column in zip(names, batch.columns, strict=True)
+                        },
+                    )
     except (pa.ArrowException, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DatasetError(f"{path} is not a readable Parquet file: {reason}") from None
 
 
+def _readable(path: Path, schema: Any, problems: list[RowProblem]) -> tuple[str, ...]:
+    """Names of the columns with values of a kind that a picture can be told."""
+    import pyarrow.types as types
+
+    names = []
+    for column in schema:
+        if column.name == "__index_level_0__":
+            continue
+        inner = column.type.value_type if types.is_list(column.type) else column.type
+        inner = getattr(inner, "value_type", inner) if types.is_dictionary(inner) else inner
+        is_bytes = types.is_binary(inner) or types.is_large_binary(inner)
+        is_nested = types.is_nested(inner) and not types.is_struct(column.type)
+        if is_bytes or is_nested or types.is_fixed_size_binary(inner):
+            what = "bytes" if is_bytes or not is_nested else "lists within lists"
+            reason = f"the column {shorten(column.name)} holds {what} and is left out"
+            problems.append(RowProblem(path, 1, reason))
+        else:
+            names.append(column.name)
+    return tuple(names)
+
+
+def _check_cells(path: Path, name: str, column: Any) -> None:
+    """Raise DatasetError for a column of which a cell is more than a line of text may be."""
+    import pyarrow.compute as pc
+    import pyarrow.types as types
+
+    if types.is_dictionary(column.type):
+        column = column.dictionary
+    if types.is_string(column.type) or types.is_large_string(column.type):
+        if (pc.max(pc.binary_length(column)).as_py() or 0) > MAX_LINE_CHARS:
+            raise DatasetError(f"{path}: a value of the column {shorten(name)} is over 1 MiB")
+    elif types.is_list(column.type):
+        if (pc.max(pc.list_value_length(column)).as_py() or 0) > _MAX_LIST:
+            raise DatasetError(
+                f"{path}: a list of the column {shorten(name)} has more than {_MAX_LIST:,} values"
+            )
+        _check_cells(path, name, column.flatten())
+    elif types.is_struct(column.type):
+        for part in column.flatten():
+            _check_cells(path, name, part)
+
+
 def _check_columns(path: Path, names: tuple[str, ...], *, optional_image: bool = False) -> None:
     """Raise DatasetError for columns that no manifest can have."""
+    if len(names) > MAX_COLUMNS:
+        raise DatasetError(
+            f"{path} has {len(names):,} columns, at most {MAX_COLUMNS} are read: leave some out"
+        )
     if not optional_image and not any(name in names for name in _IMAGE_COLUMNS):
         found = ", ".join(name for name in names if name) or "nothing"
         raise DatasetError(
@@ -174,7 +247,7 @@ class _Reader:
     def __init__(self, path: Path, images_dir: Path) -> None:
         self.path, self.images_dir = path, images_dir
         self.files: dict[str, Path] = {}
-        self.problems: list[RowProblem] = []
+        self.problems: list[RowProblem] = Problems()
         self.descriptions = Descriptions(self.report)
 
     def report(self, line: int, reason: str) -> None:

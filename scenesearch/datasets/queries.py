@@ -7,7 +7,7 @@ is a query file too: each caption asks for its own picture.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from scenesearch.datasets.tables import (
@@ -22,6 +22,7 @@ from scenesearch.datasets.tables import (
 )
 from scenesearch.datasets.task import is_query_id, read_captions
 from scenesearch.formats import SUFFIXES
+from scenesearch.library import MAX_QUERY_CHARACTERS
 
 _ID, _TEXT, _IMAGES = ("query_id",), ("query_text", "query", "text"), ("images", "image")
 _GRADE = ("grade", "relevance")
@@ -69,7 +70,7 @@ def read_queries(path: Path) -> QueryFile:
         )
     delimiter, names = _header(path)
     table = TableFile(path, delimiter, columns=len(names))
-    by_key: dict[str, Query] = {}
+    by_key: dict[str, _Asked] = {}
     lines = table.rows()
     next(lines, None)
     id_at, text_at, images_at, grade_at = (
@@ -95,7 +96,13 @@ def read_queries(path: Path) -> QueryFile:
         if not text or not relevant:
             table.report(row.line, "names no image" if text else "has no query_text")
             continue
-        grades: dict[str, int] = {}
+        if len(text) > MAX_QUERY_CHARACTERS:
+            table.report(
+                row.line,
+                f"its text has {len(text):,} characters, at most {MAX_QUERY_CHARACTERS:,} are read",
+            )
+            continue
+        grade = None
         if grade_at is not None:
             grade = _grade(cells[grade_at])
             if grade is None:
@@ -103,26 +110,39 @@ def read_queries(path: Path) -> QueryFile:
                     row.line, f"{shorten(cells[grade_at])} is no whole grade from 0 to {MAX_GRADE}"
                 )
                 continue
-            grades = dict.fromkeys(relevant, grade)
         key = given_id or text
         known = by_key.get(key)
         if known is None:
-            by_key[key] = Query(
-                given_id or f"q{len(by_key) + 1}", text, relevant, grades, line=row.line
-            )
+            known = by_key[key] = _Asked(given_id or f"q{len(by_key) + 1}", text, row.line)
         elif known.text != text:
             table.report(row.line, f"{given_id} has another text than on line {known.line}")
-        elif set(relevant) <= set(known.relevant):
+            continue
+        elif all(image in known.images for image in relevant):
             table.report(row.line, f"repeats line {known.line}")
-        else:
-            merged = dict.fromkeys(known.relevant + relevant)
-            by_key[key] = replace(known, relevant=tuple(merged), grades={**grades, **known.grades})
+            continue
+        for image in relevant:
+            known.images.setdefault(image, grade)
     if not by_key:
         why = f" (line {p.line}: {p.reason})" if (p := next(iter(table.problems), None)) else ""
         raise DatasetError(f"{path} holds no usable query{why}")
     used = {id_at, text_at, images_at, grade_at}
     unused = (name for at, name in enumerate(names) if at not in used and name)
-    return QueryFile(tuple(by_key.values()), tuple(table.problems), tuple(unused))
+    queries = tuple(asked.query() for asked in by_key.values())
+    return QueryFile(queries, tuple(table.problems), tuple(unused))
+
+
+@dataclass
+class _Asked:
+    """A query while its rows are being read: its pictures, with their grades where there are."""
+
+    query_id: str
+    text: str
+    line: int
+    images: dict[str, int | None] = field(default_factory=dict)
+
+    def query(self) -> Query:
+        grades = {image: grade for image, grade in self.images.items() if grade is not None}
+        return Query(self.query_id, self.text, tuple(self.images), grades, line=self.line)
 
 
 def _holds_captions(path: Path) -> bool:

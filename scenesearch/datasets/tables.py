@@ -12,12 +12,22 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Generic, TextIO, TypeVar
 
+from scenesearch.cancel import look_up
 from scenesearch.errors import SceneSearchError
 
+# A million pictures with five captions each, a row for each caption.
+MAX_ROWS: Final = 5_000_000
+# Each becomes a field of the library, with an index.
+MAX_COLUMNS: Final = 200
 # A longer line is no table; reading it whole would let one file take all memory.
 MAX_LINE_CHARS: Final = 1 << 20
 # A quoted cell may hold line breaks, but not a file.
 MAX_CELL_LINES: Final = 50
+# Looked at in vain for the end of a quote; a file with more of it has stray quotes, and is read
+# line by line from there on.
+_MAX_VAIN_CHARS: Final = 64 * 1024 * 1024
+# Nobody reads more, and a table of nothing else must not take all memory.
+_MAX_PROBLEMS: Final = 10_000
 
 T = TypeVar("T")
 
@@ -36,6 +46,17 @@ class RowProblem:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.reason}"
+
+
+class Problems(list[RowProblem]):
+    """What was left out; the last of 10,000 says that there is more."""
+
+    def append(self, problem: RowProblem) -> None:
+        if len(self) < _MAX_PROBLEMS - 1:
+            super().append(problem)
+        elif len(self) == _MAX_PROBLEMS - 1:
+            reason = "and what is left out from here on, which is not listed"
+            super().append(RowProblem(problem.file, problem.line, reason))
 
 
 @dataclass(frozen=True)
@@ -73,7 +94,8 @@ class TableFile:
         self.path = path
         self.delimiter = delimiter
         self.columns = columns
-        self.problems: list[RowProblem] = [] if problems is None else problems
+        self.problems: list[RowProblem] = Problems() if problems is None else problems
+        self._vain_chars = 0
 
     def report(self, line: int, reason: str) -> None:
         self.problems.append(RowProblem(self.path, line, reason))
@@ -104,6 +126,8 @@ class TableFile:
 
         Lines looked at in vain stay in `ahead`.
         """
+        if self._vain_chars > _MAX_VAIN_CHARS:
+            return None
         for count in range(1, MAX_CELL_LINES):
             if len(ahead) < count:
                 following = next(lines, None)
@@ -111,6 +135,9 @@ class TableFile:
                     return None
                 ahead.append(following)
             text = f"{text}\n{ahead[count - 1][1]}"
+            self._vain_chars += len(text)
+            if len(text) > MAX_LINE_CHARS:
+                return None
             cells, is_open = split_cells(text, self.delimiter)
             if not is_open and is_unicode(text):
                 # Closed, but does it make a row? Two stray quotes make a longer or shorter one.
@@ -118,6 +145,7 @@ class TableFile:
                     return None
                 for _ in range(count):
                     ahead.popleft()
+                self._vain_chars -= len(text)
                 return cells
         return None
 
@@ -140,11 +168,17 @@ def open_text(path: Path) -> TextIO:
 
 
 def numbered_lines(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
-    """Physical lines from 1 without their ends, whichever of the three kinds the file has."""
+    """Physical lines from 1 without their ends, whichever of the three kinds the file has.
+
+    Raises DatasetError for a line that is too long, and when there are more than `MAX_ROWS`.
+    """
     number = 0
     try:
         while line := file.readline(MAX_LINE_CHARS + 1):
             number += 1
+            look_up()
+            if number > MAX_ROWS:
+                raise too_many_rows(path)
             if len(line) > MAX_LINE_CHARS:
                 raise DatasetError(
                     f"{path}:{number}: the line is longer than 1 MiB; is it a table?"
@@ -154,6 +188,10 @@ def numbered_lines(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
         raise DatasetError(f"{path} is not a text file in UTF-8 or UTF-16") from None
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def too_many_rows(path: Path) -> DatasetError:
+    return DatasetError(f"{path} has more than {MAX_ROWS:,} rows, which is the limit: split it")
 
 
 def split_cells(text: str, delimiter: str) -> tuple[list[str], bool]:

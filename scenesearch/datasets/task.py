@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from scenesearch.cancel import watched
 from scenesearch.datasets.manifest import METADATA_NAME, read_manifest
 from scenesearch.datasets.tables import (
     DatasetError,
@@ -32,7 +33,7 @@ from scenesearch.datasets.tables import (
     shorten,
 )
 from scenesearch.formats import SUFFIXES
-from scenesearch.library import ImageRecord, MetadataType
+from scenesearch.library import MAX_QUERY_CHARACTERS, ImageRecord, MetadataType
 from scenesearch.originals import LocalFile
 
 TRAIN_PAIRS = "train_dataset.csv"
@@ -138,8 +139,7 @@ def read_train_pairs(path: Path, *, images: Collection[str] | None = None) -> Ta
         image, query_id, text = *row.cells[:2], ",".join(row.raw[2:]).strip()
         _check_image(image, images)
         _check_query_id(query_id)
-        if not text:
-            raise _RowError("the query has no text")
+        _check_text(text, "query")
         known, line = texts.setdefault(query_id, (text, row.line))
         if known != text:
             raise _RowError(f"query {query_id} has another text than on line {line}")
@@ -196,8 +196,7 @@ def read_test_queries(path: Path, *, images: Collection[str] | None = None) -> T
         query_id, text, image = row.cells[1], "|".join(row.raw[2:-1]).strip(), row.cells[-1]
         _check_image(image, images)
         _check_query_id(query_id)
-        if not text:
-            raise _RowError("the query has no text")
+        _check_text(text, "query")
         return CaptionQuery(query_id, text, image)
 
     return _read(
@@ -224,8 +223,7 @@ def read_captions(path: Path) -> Table[Caption]:
             raise _RowError("expected a caption id, a tab and a caption")
         query_id, text = row.cells[0], " ".join(row.cells[1:]).strip()
         _check_query_id(query_id)
-        if not text:
-            raise _RowError("the caption is empty")
+        _check_text(text, "caption")
         return Caption(query_id, text)
 
     return _read(path, "\t", 2, parse, lambda caption: (caption.query_id,))
@@ -266,7 +264,7 @@ def read_task_folder(folder: Path) -> TaskFolder:
     pictures = {
         name: sorted(
             file.name
-            for file in (folder / name).iterdir()
+            for file in watched((folder / name).iterdir())
             if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
         )
         for name in (TRAIN_FOLDER, TEST_FOLDER)
@@ -282,7 +280,7 @@ def read_task_folder(folder: Path) -> TaskFolder:
             for caption in read.rows:
                 captions.setdefault(caption.image, {}).setdefault(caption.query_id, caption.text)
     if (folder / TEST_IMAGES).is_file() and TEST_FOLDER in pictures:
-        listed = read_test_images(folder / TEST_IMAGES, images=pictures[TEST_FOLDER])
+        listed = read_test_images(folder / TEST_IMAGES, images=set(pictures[TEST_FOLDER]))
         problems += listed.problems
     described = _described(folder)
     problems += described.problems
@@ -410,6 +408,15 @@ def _check_image(image: str, images: Collection[str] | None) -> None:
 def _check_query_id(query_id: str) -> None:
     if not _QUERY_ID.fullmatch(query_id):
         raise _RowError(f"{shorten(query_id)} is not a query id, expected <image>#<n>")
+
+
+def _check_text(text: str, what: str) -> None:
+    if not text:
+        raise _RowError(f"the {what} has no text")
+    if len(text) > MAX_QUERY_CHARACTERS:
+        raise _RowError(
+            f"the {what} has {len(text):,} characters, at most {MAX_QUERY_CHARACTERS:,} are read"
+        )
 
 
 def _check_judged(

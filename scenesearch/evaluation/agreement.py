@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesearch.cancel import watched
 from scenesearch.datasets.task import MATCHING_GRADE, CrowdJudgment, ExpertJudgment, image_of
 from scenesearch.encoder.base import Encoder
 from scenesearch.evaluation.calibration import (
@@ -246,7 +247,7 @@ def _intervals(
     own = np.split(order, np.cumsum(np.bincount(picture))[:-1])
     generator = np.random.default_rng(0)
     drawn: dict[str, list[float]] = {}
-    for _ in range(RESAMPLES):
+    for _ in watched(range(RESAMPLES)):
         rows = np.concatenate([own[n] for n in generator.integers(len(own), size=len(own))])
         for name, value in _figures(judged, relevance, refitted, rows).items():
             drawn.setdefault(name, []).append(value)

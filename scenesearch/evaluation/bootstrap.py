@@ -8,6 +8,7 @@ all its queries along.
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesearch.cancel import watched
 from scenesearch.evaluation.metrics import Scores
 
 # Resamples worked on at once: bounds memory at 5,000 queries to some 10 MB.
@@ -35,7 +36,7 @@ def bootstrap_ci95(
 
     generator = np.random.default_rng(seed)
     figures = np.empty((resamples, values.shape[1] + 2))
-    for start in range(0, resamples, _BLOCK):
+    for start in watched(range(0, resamples, _BLOCK)):
         count = min(_BLOCK, resamples - start)
         drawn = _draw(generator, count, group_count)  # (resamples, groups): times each was drawn
         block = figures[start : start + count]

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesearch.cancel import watched
 from scenesearch.datasets.queries import Query
 from scenesearch.encoder.base import Encoder
 from scenesearch.errors import SceneSearchError
@@ -92,10 +93,10 @@ def evaluate(
             embeddings.append(np.stack(searcher.texts.of_all([text for _, text in batch])))
             if held is not None:
                 ranked = held.rank(embeddings[-1], depth)
-                for (query_id, _), (ids, scores) in zip(batch, ranked, strict=True):
+                for (query_id, _), (ids, scores) in watched(zip(batch, ranked, strict=True)):
                     run.add_ranked(query_id, ids, scores)
             else:
-                for query_id, text in batch:
+                for query_id, text in watched(batch):
                     asked = Request((Words((Phrase(text),)),), where=where, k=depth, exact=exact)
                     points = searcher.ranking(asked)
                     run.add(query_id, {point.image_id: point.score for point in points})

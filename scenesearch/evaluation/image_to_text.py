@@ -10,6 +10,7 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesearch.cancel import watched
 from scenesearch.evaluation.metrics import Placement, Scores, score_placements
 from scenesearch.evaluation.outcome import Evaluation
 from scenesearch.store.base import VectorStore
@@ -43,7 +44,7 @@ def image_to_text(evaluation: Evaluation, store: VectorStore) -> Scores:
     while block := list(itertools.islice(points, _BLOCK)):
         vectors = np.stack([point.vector for point in block if point.vector is not None])
         cosines = np.round(vectors @ evaluation.embeddings.T, 6)  # (pictures, queries)
-        for point, row in zip(block, cosines, strict=True):
+        for point, row in watched(zip(block, cosines, strict=True)):
             placed[point.image_id] = _place(row, asking[point.image_id], by_id)
     image_ids = tuple(sorted(placed))
     return score_placements(image_ids, image_ids, [placed[image_id] for image_id in image_ids])

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from scenesearch.cancel import watched
 from scenesearch.evaluation.metrics import ranking
 from scenesearch.evaluation.outcome import Evaluation
 from scenesearch.store.base import VectorStore
@@ -35,7 +36,7 @@ def index_recall(evaluation: Evaluation, store: VectorStore) -> IndexRecall:
     rows = np.unique(np.linspace(0, count - 1, min(count, MOST_QUERIES)).astype(int))
     cutoffs = [k for k in CUTOFFS if k <= evaluation.depth] or [evaluation.depth]
     found: dict[int, list[float]] = {k: [] for k in cutoffs}
-    for row in rows:
+    for row in watched(rows):
         exact = store.search(
             evaluation.library,
             evaluation.embeddings[row],

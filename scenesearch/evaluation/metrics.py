@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesearch.cancel import watched
+
 # query_id -> image_id -> grade; and query_id -> image_id -> score
 Qrels = Mapping[str, Mapping[str, int]]
 Run = Mapping[str, Mapping[str, float]]
@@ -180,7 +182,9 @@ def score_queries(qrels: Qrels, run: Run) -> Scores:
     """
     if not qrels:
         raise ValueError("there is no query to score")
-    placements = [place(grades, run.get(query_id, {})) for query_id, grades in qrels.items()]
+    placements = [
+        place(grades, run.get(query_id, {})) for query_id, grades in watched(qrels.items())
+    ]
     groups = tuple(
         next(image_id for image_id, grade in grades.items() if grade > 0)
         for grades in qrels.values()

@@ -67,6 +67,7 @@ import numpy as np
 import qdrant_edge as engine
 from numpy.typing import NDArray
 
+from scenesearch.cancel import look_up
 from scenesearch.errors import FULL, UNWRITABLE, obstacle
 from scenesearch.store import edge_room, ranking
 from scenesearch.store.base import (
@@ -330,6 +331,7 @@ class EdgeStore:
         if after is not None:
             (offset,) = point_ids([after], self._files.spec(collection))
         while True:
+            look_up()
             with self._shard(collection) as opened:
                 request = engine.ScrollRequest(
                     offset=offset,

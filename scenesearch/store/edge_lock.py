@@ -23,6 +23,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from scenesearch.cancel import look_up
 from scenesearch.private import FILE_MODE, open_private, private_folder
 
 # So often the first in the queue looks whether it is its turn, those behind it more rarely.
@@ -95,6 +96,7 @@ class HolderLock:
                         on_wait(Held(holder))
                 if now - moved_at >= wait_s:
                     raise Held(holder)
+                look_up()
                 time.sleep(_LOOK_S * (1 + ahead))
             self._write_note("")  # before the next in the queue looks who has it
 

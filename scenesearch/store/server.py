@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 
+from scenesearch.cancel import look_up, pause
 from scenesearch.patience import Patience, patiently
 from scenesearch.store import ranking
 from scenesearch.store.base import (
@@ -322,6 +323,7 @@ class ServerStore:
         if after is not None:
             (offset,) = self._point_ids(collection, [after])
         while True:
+            look_up()
             records, offset = self._scroll(
                 collection, filter_, keys, with_vectors, batch_size, offset
             )
@@ -518,7 +520,7 @@ class ServerStore:
             info = self._read(lambda: self._client.get_collection(name), name)
             if info.status != models.CollectionStatus.YELLOW:
                 return
-            time.sleep(0.5)
+            pause(0.5)
 
     def release(self, name: str, *, if_wanted: bool = False) -> bool:
         """Nothing: a server is shared."""
@@ -572,7 +574,7 @@ class ServerStore:
             if time.monotonic() > deadline:
                 self._write(lambda: self._client.delete_collection(name), name)
                 raise node.elsewhere()
-            time.sleep(0.1)
+            pause(0.1)
 
     def _recorded(self, name: str) -> Any:
         info = self._read(lambda: self._client.get_collection(name), name)
@@ -584,7 +586,7 @@ class ServerStore:
         while _unfinished(self._recorded(name)):
             if time.monotonic() > deadline:
                 return False
-            time.sleep(0.1)
+            pause(0.1)
         return True
 
     def _upsert(self, name: str, points: list[models.PointStruct]) -> None:

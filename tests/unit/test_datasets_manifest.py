@@ -328,3 +328,130 @@ def test_every_value_is_kept_or_reported(folder: Path, values: list[object]) -> 
         empty = value is None or value == [] or value != value
         empty = empty or (isinstance(value, str) and not value.strip())
         assert ("x" in record.metadata) + (line in reported) == (0 if empty else 1)
+
+
+# --- limits ----------------------------------------------------------------------------------
+
+
+def parquet(folder: Path, **columns: object) -> Path:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file = folder.parent / "manifest.parquet"
+    pq.write_table(pa.table(columns), file, compression="zstd")
+    return file
+
+
+def repeated(text: str, times: int) -> object:
+    """So many times the same text, which takes the space of one."""
+    import pyarrow as pa
+
+    return pa.DictionaryArray.from_arrays(pa.array([0] * times, pa.int32()), [text])
+
+
+def test_a_parquet_of_more_rows_than_the_limit_is_refused_by_its_footer(folder: Path) -> None:
+    file = parquet(folder, image=repeated("a.jpg", 5_000_001))
+    assert file.stat().st_size < 100_000
+    with pytest.raises(DatasetError, match=r"has more than 5,000,000 rows, which is the limit"):
+        read_manifest(file, folder)
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.jsonl", "m.parquet"])
+def test_rows_are_counted_while_they_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for module in ("tables", "manifest"):
+        monkeypatch.setattr(f"scenesearch.datasets.{module}.MAX_ROWS", 10)
+    file = folder.parent / name
+    if name == "m.parquet":
+        file = parquet(folder, image=["a.jpg"] * 11)
+    elif name == "m.csv":
+        file.write_text("image\n" + "a.jpg\n" * 11)
+    else:
+        file.write_text('{"image": "a.jpg"}\n' * 11)
+    with pytest.raises(DatasetError, match="rows, which is the limit"):
+        read_manifest(file, folder)
+
+
+def test_a_text_that_a_parquet_repeats_does_not_unpack(folder: Path) -> None:
+    file = parquet(folder, image=["a.jpg"] * 1000, caption=repeated("x" * 3_000_000, 1000))
+    assert file.stat().st_size < 100_000  # 3 GB, if it were taken for what it says
+    with pytest.raises(DatasetError, match="a value of the column 'caption' is over 1 MiB"):
+        read_manifest(file, folder)
+
+
+def test_a_list_without_end_in_a_parquet_is_refused(folder: Path) -> None:
+    file = parquet(folder, image=["a.jpg"], tags=[["t"] * 100_000])
+    with pytest.raises(DatasetError, match="a list of the column 'tags' has more than 1,000"):
+        read_manifest(file, folder)
+
+
+def test_columns_of_a_parquet_that_nothing_can_be_told_by_are_left_out(folder: Path) -> None:
+    file = parquet(folder, image=["a.jpg"], caption=["A dog"], bytes=[b"x"], deep=[[[1]]])
+    manifest = read_manifest(file, folder)
+    assert manifest.records[0].captions == ("A dog",)
+    assert [reason for _, reason in reasons(manifest)] == [
+        "the column 'bytes' holds bytes and is left out",
+        "the column 'deep' holds lists within lists and is left out",
+    ]
+
+
+@pytest.mark.parametrize("name", ["m.csv", "m.jsonl", "m.parquet"])
+def test_a_table_of_more_columns_than_the_limit_is_refused_or_cut(folder: Path, name: str) -> None:
+    names = [f"c{number}" for number in range(250)]
+    file = folder.parent / name
+    if name == "m.jsonl":  # whose columns come one by one
+        rows = [{"image": "a.jpg", column: 1} for column in names]
+        manifest = read(folder, "\n".join(map(json.dumps, rows)), name)
+        assert len(manifest.fields) == 200
+        assert reasons(manifest)[0] == (201, "'c200' is one of more than 200 columns")
+        return
+    if name == "m.parquet":
+        file = parquet(folder, image=["a.jpg"], **{column: [1] for column in names})
+    else:
+        file.write_text(",".join(["image", *names]) + "\n" + ",".join(["a.jpg", *"1" * 250]) + "\n")
+    with pytest.raises(DatasetError, match="has 251 columns, at most 200 are read"):
+        read_manifest(file, folder)
+
+
+def test_words_without_end_are_cut_and_told(folder: Path) -> None:
+    row = {
+        "image": "a.jpg",
+        "captions": [f"caption {number}" for number in range(120)],
+        "tags": [f"tag {number}" for number in range(300)],
+        "note": "y" * 9000,
+        "people": [f"p{number}" for number in range(300)],
+    }
+    long = {"image": "b.jpg", "caption": "x" * 6000, "tags": ["t" * 300]}
+    manifest = read(folder, json.dumps(row) + "\n" + json.dumps(long), "m.jsonl")
+    first, second = manifest.records
+    assert (len(first.captions), len(first.tags)) == (100, 200)
+    assert (len(first.metadata["note"]), len(first.metadata["people"])) == (5000, 200)
+    assert (len(second.captions[0]), len(second.tags[0])) == (5000, 200)
+    assert reasons(manifest) == [
+        (1, "20 captions are beyond the 100 that are kept"),
+        (1, "100 tags are beyond the 200 that are kept"),
+        (1, "note has 9,000 characters; the first 5,000 are kept"),
+        (1, "people has 300 values; the first 200 count"),
+        (2, "caption has 6,000 characters; the first 5,000 are kept"),
+        (2, "tags has 300 characters; the first 200 are kept"),
+    ]
+
+
+def test_rows_that_say_more_than_can_be_kept_are_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scenesearch.datasets.columns._MAX_KEPT_CHARS", 1000)
+    rows = "".join(f"a.jpg,{number} {'x' * 90}\n" for number in range(20))
+    with pytest.raises(DatasetError, match="more than 1,000 characters of their pictures"):
+        read(folder, "image,caption\n" + rows)
+
+
+def test_problems_without_end_are_not_listed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scenesearch.datasets.tables._MAX_PROBLEMS", 3)
+    manifest = read(folder, "image\na.jpg\n" + "z.jpg\n" * 50)
+    assert reasons(manifest) == [
+        (3, "the picture 'z.jpg' is missing"),
+        (4, "the picture 'z.jpg' is missing"),
+        (5, "and what is left out from here on, which is not listed"),
+    ]

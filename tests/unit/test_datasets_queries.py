@@ -122,3 +122,21 @@ def test_the_shared_query_files_are_read_whole(shared_data: Path) -> None:
     world = read_queries(folder / "queries.tsv")
     assert (len(world.queries), world.problems) == (35, ())
     assert all((folder / "images" / name).exists() for q in world.queries for name in q.relevant)
+
+
+def test_a_query_of_more_characters_than_a_request_has_is_left_out(file: Path) -> None:
+    text = f"query_text,images\n{'dog ' * 501},a.jpg\na cat,b.jpg\n"
+    found = read(file, text)
+    assert [query.text for query in found.queries] == ["a cat"]
+    assert [str(problem.reason) for problem in found.problems] == [
+        "its text has 2,003 characters, at most 2,000 are read"
+    ]
+
+
+def test_a_query_of_very_many_rows_keeps_their_order_and_its_first_grades(file: Path) -> None:
+    rows = "".join(f"a dog\tp{number}.jpg\t{number % 3}\n" for number in range(20_000))
+    (found,) = read(
+        file, "query_text\timages\tgrade\n" + rows + "a dog\tp0.jpg, q.jpg\t2\n"
+    ).queries
+    assert found.relevant == (*(f"p{number}.jpg" for number in range(20_000)), "q.jpg")
+    assert (found.grades["p0.jpg"], found.grades["q.jpg"]) == (0, 2)

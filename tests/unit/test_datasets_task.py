@@ -348,3 +348,15 @@ def test_the_real_folder_is_recognised_and_read(shared_data: Path) -> None:
     read = read_task_folder(practicum)
     assert read.problems == ()
     assert Counter(len(record.captions) for record in read.records) == {1: 977, 5: 100, 0: 23}
+
+
+def test_texts_of_more_characters_than_a_request_has_are_left_out(tmp_path: Path) -> None:
+    long = "dog " * 501
+    reason = "has 2,003 characters, at most 2,000 are read"
+    captions = read_captions(write(tmp_path / "c.tsv", f"a.jpg#1\t{long}\na.jpg#2\tA dog\n"))
+    assert [row.text for row in captions.rows] == ["A dog"]
+    assert reasons(captions) == [(1, f"the caption {reason}")]
+    pairs = f"{TRAIN_HEADER}a.jpg,b.jpg#1,{long}\na.jpg,b.jpg#2,A dog\n"
+    assert reasons(read_train_pairs(write(tmp_path / "t.csv", pairs))) == [
+        (2, f"the query {reason}")
+    ]

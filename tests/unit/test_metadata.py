@@ -12,7 +12,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from scenesearch.images import decode_image
 from scenesearch.library import GeoPoint
-from scenesearch.metadata import PictureMetadata
+from scenesearch.metadata import PictureMetadata, read_sidecar
 
 Base = ExifTags.Base
 
@@ -187,3 +187,85 @@ def test_a_flood_of_words_is_cut() -> None:
     found = said(jpeg(xmp=xmp(f"<dc:subject><rdf:Bag>{items}</rdf:Bag></dc:subject>")))
     assert len(found.tags) == 200
     assert {len(tag) for tag in found.tags} == {200}
+    assert found.notes == (
+        "210 tags are cut to 200 characters",
+        "210 tags; the first 200 are kept",
+    )
+
+
+def test_a_title_and_a_description_without_end_are_cut_with_a_note() -> None:
+    item = "<rdf:Alt><rdf:li>" + "x " * 4000 + "</rdf:li></rdf:Alt>"
+    both = f"<dc:title>{item}</dc:title><dc:description>{item}</dc:description>"
+    found = said(jpeg(xmp=xmp(both)))
+    assert (len(found.title or ""), len(found.description or "")) == (199, 4999)
+    assert found.notes == (
+        "the title has 7,999 characters; the first 200 are kept",
+        "the description has 7,999 characters; the first 5,000 are kept",
+    )
+
+
+def test_xmp_nested_without_end_is_read_down_to_a_depth() -> None:
+    packet = xmp("<dc:title>Harbour</dc:title>" + "<rdf:Description>" * 60_000)
+    found = read_sidecar(packet)
+    assert found.title == "Harbour"
+    assert found.notes == (
+        "XMP data has more than 100 elements one inside the other; what comes before counts",
+    )
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        "<dc:subject><rdf:Bag>" + "<rdf:li>x</rdf:li>" * 100_001 + "</rdf:Bag></dc:subject>",
+        "<rdf:Seq>" + "<rdf:li/>" * 100_001 + "</rdf:Seq>",
+        "<x " + " ".join(f'a{number}=""' for number in range(100_001)) + "/>",
+    ],
+    ids=["tags", "items", "attributes"],
+)
+def test_of_xmp_without_end_what_comes_first_counts(flood: str) -> None:
+    found = read_sidecar(xmp("<dc:title>Harbour</dc:title>" + flood))
+    assert found.title == "Harbour"
+    assert found.notes == (
+        "XMP data has more than 100,000 elements and attributes; what comes before counts",
+    )
+
+
+def test_more_items_than_a_property_has_are_left_out() -> None:
+    items = "".join(f"<rdf:li>{number % 5}</rdf:li>" for number in range(3000))
+    found = read_sidecar(xmp(f"<dc:subject><rdf:Bag>{items}</rdf:Bag></dc:subject>"))
+    assert found.tags == ("0", "1", "2", "3", "4")
+    assert found.notes == ("XMP data has more than 1,000 subject items; the first count",)
+
+
+def test_what_xmp_says_of_another_picture_is_not_this_ones() -> None:
+    other = '<rdf:Description xmp:Rating="1"><dc:title>Other</dc:title></rdf:Description>'
+    ingredients = f"<rdf:Bag><rdf:li>{other}</rdf:li></rdf:Bag>"
+    found = read_sidecar(xmp(f"<photoshop:Pantry>{ingredients}</photoshop:Pantry>"))
+    assert found == PictureMetadata()
+
+
+def test_xmp_with_a_document_type_is_refused() -> None:
+    declared = (
+        b"<!DOCTYPE x [" + b'<!ATTLIST x a CDATA "">' * 10 + b"]>" + xmp("", 'xmp:Rating="3"')[60:]
+    )
+    found = read_sidecar(declared)
+    assert found.rating is None
+    assert [note.split(":")[0] for note in found.notes] == ["XMP data is damaged"]
+
+
+def test_exif_of_more_numbers_than_anyone_writes_is_left_out() -> None:
+    entries = struct.pack("<HHII", Base.Make, 2, 6, 2000)
+    entries += struct.pack("<HHII", Base.WhitePoint, 5, 60_000, 2000)
+    block = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4) + b"A" * 500_000
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "WEBP", exif=block)
+    found = said(buffer.getvalue())
+    assert (found.camera, found.notes) == (None, ("EXIF data of 60,000 numbers",))
+
+
+def test_iptc_of_a_tiff_without_end_is_left_out() -> None:
+    buffer = io.BytesIO()
+    record = struct.pack(">BBBH", 0x1C, 2, 25, 1) + b"x"
+    Image.new("RGB", (8, 8)).save(buffer, "TIFF", tiffinfo={33723: record * 50_000})
+    found = said(buffer.getvalue())
+    assert (found.tags, found.notes) == ((), ("IPTC data of more than 256 KiB",))

@@ -18,7 +18,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         asked.append(seconds)
         clock[0] += seconds
 
-    monkeypatch.setattr(time, "sleep", sleep)
+    monkeypatch.setattr("scenesearch.patience.pause", sleep)
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     return asked
 

@@ -1,0 +1,204 @@
+"""Long work looks up, and ends where it is asked to."""
+
+import io
+import itertools
+import signal
+import subprocess
+import tarfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ingest.archives import archive_source
+from ingest.listed import listed_source
+from ingest.source import Roots
+from ingest.walk import walk
+from scenesearch.cancel import look_up, pause, result_of, watched, watched_by
+from scenesearch.datasets.manifest import read_manifest
+from scenesearch.datasets.queries import read_queries
+from scenesearch.datasets.task import read_captions
+from scenesearch.layout import LayoutError, neighbours
+from scenesearch.originals import LocalFile
+from scenesearch.patience import Patience, patiently
+from ui.jobs import Jobs
+
+
+def stop() -> None:
+    raise KeyboardInterrupt
+
+
+class Countdown:
+    """Asks to stop at the n-th look."""
+
+    def __init__(self, looks: int) -> None:
+        self.left = looks
+
+    def __call__(self) -> None:
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+
+
+def test_nobody_is_asked_where_nobody_watches() -> None:
+    look_up()
+    assert list(watched([1, 2])) == [1, 2]
+
+
+def test_a_look_is_for_its_own_thread_and_ends_with_its_block() -> None:
+    found: list[str] = []
+
+    def other() -> None:
+        look_up()
+        found.append("went on")
+
+    with watched_by(stop):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+        with pytest.raises(KeyboardInterrupt):
+            look_up()
+    look_up()
+    assert found == ["went on"]
+
+
+def _manifest(folder: Path) -> None:
+    Image.new("RGB", (2, 2)).save(folder / "a.png")
+    rows = "".join(f"a.png,caption {number}\n" for number in range(50))
+    (folder / "m.csv").write_text("image,caption\n" + rows)
+    read_manifest(folder / "m.csv")
+
+
+def _json_manifest(folder: Path) -> None:
+    Image.new("RGB", (2, 2)).save(folder / "a.png")
+    (folder / "m.jsonl").write_text('{"image": "a.png"}\n' * 50)
+    read_manifest(folder / "m.jsonl")
+
+
+def _parquet(folder: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    Image.new("RGB", (2, 2)).save(folder / "a.png")
+    pq.write_table(pa.table({"image": ["a.png"] * 50}), folder / "m.parquet")
+    read_manifest(folder / "m.parquet")
+
+
+def _queries(folder: Path) -> None:
+    (folder / "q.csv").write_text("query_text,images\n" + "a dog,a.jpg\n" * 50)
+    read_queries(folder / "q.csv")
+
+
+def _captions(folder: Path) -> None:
+    (folder / "c.tsv").write_text("a.jpg#1\ta dog\n" * 50)
+    read_captions(folder / "c.tsv")
+
+
+def _folder(folder: Path) -> None:
+    for number in range(50):
+        (folder / f"{number}.jpg").touch()
+    list(walk(folder, lambda problem: None))
+
+
+def _archive(folder: Path) -> None:
+    with tarfile.open(folder / "a.tar", "w") as archive:
+        for number in range(50):
+            archive.addfile(tarfile.TarInfo(f"{number}.jpg"), io.BytesIO())
+    archive_source([LocalFile(folder / "a.tar")], Roots())
+
+
+def _list(folder: Path) -> None:
+    (folder / "a.jpg").touch()
+    listed_source(io.BytesIO(f"{folder}/a.jpg\n".encode() * 50), Roots())
+
+
+def _waiting(folder: Path) -> None:
+    def fail() -> None:
+        raise OSError
+
+    patiently(fail, Patience(deadline_s=0.2, first_pause_s=0.001), passing=lambda error: 0.0)
+
+
+@pytest.mark.parametrize(
+    "work",
+    [_manifest, _json_manifest, _parquet, _queries, _captions, _folder, _archive, _list, _waiting],
+)
+def test_long_work_looks_up_on_its_way(work: Callable[[Path], None], tmp_path: Path) -> None:
+    with watched_by(Countdown(5)), pytest.raises(KeyboardInterrupt):
+        work(tmp_path)
+
+
+def test_a_pause_is_cut_short() -> None:
+    with watched_by(Countdown(2)), pytest.raises(KeyboardInterrupt):
+        pause(600)
+
+
+def test_waiting_for_another_thread_is_cut_short_and_what_it_gives_is_kept() -> None:
+    future: Future[int] = Future()
+    with watched_by(stop):
+        with pytest.raises(KeyboardInterrupt):
+            result_of(future)
+        future.set_result(3)
+        assert result_of(future) == 3  # what is done is taken, whoever asked to stop
+
+
+def test_a_job_that_never_ticks_is_cancelled_at_its_next_look() -> None:
+    jobs = Jobs()
+    began = threading.Event()
+
+    def work(job: object) -> None:
+        for number in watched(itertools.count()):
+            if number == 10:
+                began.set()
+
+    job = jobs.start("counting for ever", work)
+    assert began.wait(30)
+    job.cancel()
+    jobs.wait(30)
+    assert job.state == "cancelled"
+
+
+def test_a_cancelled_job_is_told_once_so_that_it_can_end_in_order() -> None:
+    jobs = Jobs()
+    began = threading.Event()
+    kept: list[str] = []
+
+    def work(job: object) -> None:
+        try:
+            for _ in watched(itertools.count()):
+                began.set()
+        finally:
+            look_up()  # as a store does, to which the rest is written
+            kept.append("written")
+
+    job = jobs.start("counting for ever", work)
+    assert began.wait(30)
+    job.cancel()
+    jobs.wait(30)
+    assert (job.state, kept) == ("cancelled", ["written"])
+
+
+@pytest.mark.slow
+def test_a_map_that_is_cancelled_ends_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[subprocess.Popen[bytes]] = []
+
+    class Recorded(subprocess.Popen[bytes]):
+        def __init__(self, *args: object, **options: object) -> None:
+            super().__init__(*args, **options)  # type: ignore[call-overload]
+            begun.append(self)
+
+    monkeypatch.setattr("scenesearch.layout.subprocess.Popen", Recorded)
+    vectors = np.random.default_rng(0).normal(size=(30_000, 32)).astype(np.float32)
+    with watched_by(Countdown(3)), pytest.raises(KeyboardInterrupt):
+        neighbours(vectors)
+    assert [process.returncode for process in begun] == [-signal.SIGKILL]
+
+
+def test_a_map_whose_process_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scenesearch.layout.sys.executable", "/bin/false")
+    with pytest.raises(LayoutError, match="t-SNE could not be computed: it was ended"):
+        neighbours(np.zeros((10, 4), np.float32))
