@@ -7,7 +7,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from scenesearch import logs, metrics
+from scenesearch import logs, memory, metrics
 from scenesearch.errors import SceneSearchError
 from scenesearch.settings import Settings
 
@@ -55,6 +55,7 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     # A name that an attacker's DNS points at this machine must not reach private pictures.
     options += [f"--server.allowedHosts={host}" for host in _hosts(_started_with.page_hosts)]
     logs.configure(_started_with, service=True)
+    memory.limit_to(_started_with.memory_mb)
     close = metrics.serve(_started_with.metrics_address) if _started_with.metrics_address else None
     host = f"[{address}]" if ":" in address else address
     told = f"Search page: http://{host}:{port} (Ctrl-C ends it)"

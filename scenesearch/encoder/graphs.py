@@ -57,11 +57,30 @@ class _OnnxRuntime:
             raise EncoderError(f"{path} is not a usable ONNX graph: {reason}") from None
         self.inputs = frozenset(value.name for value in self._session.get_inputs())
         self.outputs = frozenset(value.name for value in self._session.get_outputs())
+        self._shrinking = onnxruntime.RunOptions()
+        self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._rows = 0
 
     def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        (values,) = self._session.run([output], feed)
+        # What a larger batch took is given back by the next smaller one, else it is kept for ever.
+        rows = max(len(values) for values in feed.values())
+        options = self._shrinking if rows < self._rows else None
+        self._rows = rows
+        try:
+            (values,) = self._session.run([output], feed, options)
+        except Exception as error:  # onnxruntime's own exceptions share no public base
+            if _is_out_of_memory(error):
+                raise MemoryError(f"a batch of {rows} does not fit") from None
+            raise
         found: NDArray[np.float32] = values
         return found
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    said = str(error).lower()
+    return any(
+        words in said for words in ("failed to allocate", "bad allocation", "bad_alloc")
+    ) or isinstance(error, MemoryError)
 
 
 class _OpenVino:
