@@ -98,7 +98,7 @@ def _strips(image: Any, file_bytes: int) -> int:
     try:
         columns = min(int(tags.get(322, width)), 2 * width)
         rows = int(tags.get(323, tags.get(278, height)))
-        bits = max(tags.get(258, (1,))) * int(tags.get(277, 1))
+        bits = int(max(tags.get(258, (1,)))) * int(tags.get(277, 1))
     except (TypeError, ValueError):
         columns, rows, bits = width, height, 64
     return file_bytes + columns * min(rows, height) * (bits // 8 + 5)

@@ -4,11 +4,12 @@ A picture's need is estimated before it is decoded and reserved; whoever finds n
 those before it. What would not fit even alone is refused.
 """
 
+import ctypes
 import os
 import threading
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from scenesearch.errors import SceneSearchError
 SETTING: Final = "SCENESEARCH_MEMORY_MB"
 
 _MB: Final = 1_000_000
+_M_MMAP_THRESHOLD: Final = -3  # of malloc.h
 # What a process holds beside: libraries, the encoder and its batches, an opened library.
 _BESIDE: Final = 550 * _MB
 # More is never taken by default: it decodes 200 megapixels of four bytes, one picture at a time.
@@ -95,9 +97,20 @@ def limit_to(megabytes: int | None, *, processes: int = 1) -> None:
     so many that do the same on this machine."""
     global _budget, _given_mb
     _given_mb = megabytes
+    _return_large_blocks()
     limit = default_bytes(processes) if megabytes is None else megabytes * _MB
     if _budget is None or _budget.limit_bytes != limit:
         _budget = Budget(limit)
+
+
+def _return_large_blocks() -> None:
+    """Have glibc give freed blocks of large pictures back to the system at once.
+
+    By itself it keeps blocks as large as any that was freed before, in a heap for each thread:
+    twenty pictures of 196 megapixels then took 1,450 MB at the most, and take 1,180.
+    """
+    with suppress(AttributeError, OSError, TypeError):  # other systems' libraries have no such knob
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 8 * 1024 * 1024)
 
 
 def given_mb() -> int | None:
