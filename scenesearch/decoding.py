@@ -94,14 +94,16 @@ def _strips(image: Any, file_bytes: int) -> int:
     if all(tile.codec_name == "raw" for tile in image.tile):
         return 0
     tags = image.tag_v2
-    width, height = image.size
+    columns, height = image.size
     try:
-        columns = min(int(tags.get(322, width)), 2 * width)
+        columns = max(columns, int(tags.get(322, 0)))
         rows = int(tags.get(323, tags.get(278, height)))
         bits = int(max(tags.get(258, (1,)))) * int(tags.get(277, 1))
     except (TypeError, ValueError):
-        columns, rows, bits = width, height, 64
-    return file_bytes + columns * min(rows, height) * (bits // 8 + 5)
+        rows, bits = height, 64
+    # A tile may be larger than the picture: that costs too, but for a strip there are rows enough.
+    rows = rows if 323 in tags else min(rows, height)
+    return file_bytes + columns * max(rows, 1) * (bits // 8 + 5)
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,8 @@ def _developed(data: bytes, reduce_to: int | None, max_megapixels: float) -> _De
     size = (camera_raw.width, camera_raw.height)
     metadata = read_raw_metadata(data)
     if camera_raw.image is not None:
-        return camera_raw.image, size, metadata
+        reduce = prepare_reduced(camera_raw.image, data, reduce_to)
+        return to_srgb(camera_raw.image, reduce), size, metadata
     image, _, of_preview = _decoded(camera_raw.preview, reduce_to, math.inf)
     if camera_raw.turn is not None and not _says_how_to_turn(camera_raw.preview):
         # Some cameras turn the preview themselves; upside down, its shape cannot tell.
