@@ -103,7 +103,8 @@ def _strips(image: Any, file_bytes: int) -> int:
         rows, bits = height, 64
     # A tile may be larger than the picture: that costs too, but for a strip there are rows enough.
     rows = rows if 323 in tags else min(rows, height)
-    return file_bytes + columns * max(rows, 1) * (bits // 8 + 5)
+    strip: int = columns * max(rows, 1) * (bits // 8 + 5)
+    return file_bytes + strip
 
 
 @dataclass(frozen=True)
