@@ -273,14 +273,14 @@ class _Build:
     def _encode(self, batch: Sequence[Point]) -> list[Point | Unusable]:
         """Runs in a worker thread."""
         try:
-            return self._encoded(batch)
+            return self._embedded(batch)
         except MemoryError:
             if len(batch) > 1:
                 return [one for point in batch for one in self._encode([point])]
             path = str(batch[0].payload.get("path", ""))
             return [Unusable(batch[0].image_id, path, str(out_of_memory()))]
 
-    def _encoded(self, batch: Sequence[Point]) -> list[Point | Unusable]:
+    def _embedded(self, batch: Sequence[Point]) -> list[Point | Unusable]:
         opened = [self._pixels(point) for point in batch]
         pixels = [one for one in opened if not isinstance(one, Unusable)]
         vectors = iter(self._encoder.encode_pixels(np.stack(pixels)) if pixels else ())  # (n, dim)

@@ -15,8 +15,9 @@ from PIL import Image, ImageCms
 LARGE_PIXELS: Final = 8_000_000
 _TILE_SIDE: Final = 1024
 
-# Of others (numbers of a palette, bits, 16 bits) the colours are averaged, once there are any.
-_CAN_BE_AVERAGED: Final = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "LAB")
+# Of others (numbers of a palette, transparency, 16 bits) what is seen is averaged: 8 bits of
+# colour times transparency would be too coarse.
+_CAN_BE_AVERAGED: Final = ("L", "RGB", "CMYK", "YCbCr", "LAB")
 
 # Profiles of strangers go to a C library; none of a camera or a printer is larger.
 _MAX_PROFILE_BYTES = 8 * 1024 * 1024
@@ -25,7 +26,7 @@ _MAX_PROFILE_BYTES = 8 * 1024 * 1024
 def to_srgb(image: Image.Image, reduce: int = 1) -> Image.Image:
     """RGB by the picture's own colour profile; transparency becomes white, 16 bits are scaled.
 
-    `reduce` makes both sides so many times smaller (rounded up) by averaging. A large picture is
+    `reduce` makes both sides so many times smaller (rounded) by averaging. A large picture is
     converted piece by piece, so that beside it and the result nothing of its size is in memory.
     """
     image.load()
@@ -43,7 +44,12 @@ def to_srgb(image: Image.Image, reduce: int = 1) -> Image.Image:
         else:
             tile = _reduced(_converted(tile, limits), reduce)
         result.paste(tile, (box[0] // reduce, box[1] // reduce))
-    return result
+    # The last column and row stand for fewer pixels than the others.
+    exact = (image.width / reduce, image.height / reduce)
+    if exact == result.size:
+        return result
+    size = (max(1, round(exact[0])), max(1, round(exact[1])))
+    return result.resize(size, Image.Resampling.BICUBIC, box=(0, 0, *exact))
 
 
 def _reduced(image: Image.Image, factor: int) -> Image.Image:

@@ -37,12 +37,17 @@ def prepare_reduced(image: Image.Image, data: bytes, reduce_to: int | None) -> i
         image.draft("RGB", (reduce_to, reduce_to))
         size = image.size
     elif image.format == "JPEG2000" and math.prod(size) > LARGE_PIXELS:
-        power = min(_codestream(data).levels, _spare(size, reduce_to).bit_length() - 1)
-        image.reduce = power  # type: ignore[method-assign, assignment]
-        size = (size[0] >> power, size[1] >> power)
+        power = min(_codestream(data).levels, _spare(size, 2 * reduce_to).bit_length() - 1)
+        size = (-(-size[0] >> power), -(-size[1] >> power))
+        # Pillow's own `image.reduce` rounds, where the format rounds up: every second width failed.
+        tile = image.tile[0]  # type: ignore[attr-defined]
+        codec, _, *rest = tile.args
+        tile = tile._replace(extents=(0, 0, *size), args=(codec, power, *rest))
+        image.tile, image._size = [tile], size  # type: ignore[attr-defined]
     if math.prod(size) <= LARGE_PIXELS:
         return 1
-    return max(_spare(size, reduce_to), math.ceil(math.sqrt(math.prod(size) / LARGE_PIXELS)))
+    # Averaged to twice the wanted size, so that the last step to it is a proper resampling.
+    return max(_spare(size, 2 * reduce_to), math.ceil(math.sqrt(math.prod(size) / LARGE_PIXELS)))
 
 
 def _spare(size: tuple[int, int], reduce_to: int) -> int:
@@ -60,8 +65,7 @@ def decoding_bytes(
         case "JPEG" | "MPO":
             cost = pixels * own + _coefficients(image, data, math.prod(full_size))
         case "JPEG2000":
-            power = int(getattr(image, "_reduce", 0))
-            pixels >>= 2 * power
+            power = int(image.tile[0].args[1])  # type: ignore[attr-defined]
             cost = pixels * own + _codestream(data).decoding_bytes(full_size, power)
         case "TIFF":
             cost = pixels * own + _strips(image, len(data))
@@ -149,7 +153,7 @@ def _codestream_at(data: bytes) -> int:
 
 def _parsed_codestream(data: bytes, at: int) -> _Codestream:
     # After its mark: SIZ, with the area, the tiles and the number of components.
-    across, down, _, _, tile_width, tile_height = struct.unpack_from(">6I", data, at + 8)
+    across, down, left, top, tile_width, tile_height = struct.unpack_from(">6I", data, at + 8)
     (components,) = struct.unpack_from(">H", data, at + 40)
     tile = min(tile_width, across) * min(tile_height, down)
     blocks, levels = 1 / 64**2, 0
@@ -166,4 +170,6 @@ def _parsed_codestream(data: bytes, at: int) -> _Codestream:
         elif data[at + 1] == 0x53:  # COC: one component differs; assumed not to be smaller
             levels = 0
         at += 2 + max(length, 2)
+    if left or top:  # then sizes of lower levels are others
+        levels = 0
     return _Codestream(tile, components, blocks, levels)
