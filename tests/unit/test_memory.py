@@ -14,6 +14,7 @@ from PIL import Image
 from scenesearch import memory
 from scenesearch.colour import to_srgb
 from scenesearch.decoding import decoding_bytes, prepare_reduced
+from scenesearch.encoder.onnx import _middle
 from scenesearch.images import ImageError, decode_image, open_image
 from scenesearch.memory import Budget, TooLargeError
 
@@ -247,3 +248,11 @@ def test_a_png_of_many_pixels_in_few_bytes_is_shrunk_right() -> None:
     opened = decode_image(png, reduce_to=448)
     assert opened.image.size == (900, 900)
     assert opened.image.getpixel((250, 250)) == pytest.approx((128, 128, 128), abs=2)
+
+
+def test_of_a_picture_many_times_as_long_as_the_crop_only_the_middle_is_resized() -> None:
+    long = Image.new("L", (20_000, 10))
+    assert _middle(long, 1.0).size == (160, 10)
+    assert _middle(long.transpose(Image.Transpose.ROTATE_90), 1.0).size == (10, 160)
+    usual = Image.new("L", (160, 10))
+    assert _middle(usual, 1.0) is usual
