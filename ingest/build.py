@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ingest.collections import new_spec
 from scenesearch.cancel import result_of
 from scenesearch.encoder.base import Encoder
-from scenesearch.images import ImageError, open_image
+from scenesearch.images import ImageError, open_image, out_of_memory
 from scenesearch.originals import original_of
 from scenesearch.store.base import CollectionSpec, Point, VectorStore
 from scenesearch.store.catalog import collections_of, next_name
@@ -286,6 +286,15 @@ class _Build:
 
     def _encode(self, batch: Sequence[Point]) -> list[Point | Unusable]:
         """Runs in a worker thread."""
+        try:
+            return self._embedded(batch)
+        except MemoryError:
+            if len(batch) > 1:
+                return [one for point in batch for one in self._encode([point])]
+            path = str(batch[0].payload.get("path", ""))
+            return [Unusable(batch[0].image_id, path, str(out_of_memory()))]
+
+    def _embedded(self, batch: Sequence[Point]) -> list[Point | Unusable]:
         opened = [self._pixels(point) for point in batch]
         pixels = [one for one in opened if not isinstance(one, Unusable)]
         vectors = iter(self._encoder.encode_pixels(np.stack(pixels)) if pixels else ())  # (n, dim)

@@ -22,7 +22,13 @@ from ingest.points import file_payload
 from ingest.source import Roots, SourceError
 from ingest.walk import ARCHIVE_SUFFIX, walk
 from scenesearch.encoder.base import EncoderError
-from scenesearch.images import ImageError, open_image, thumbnail_path, write_thumbnail
+from scenesearch.images import (
+    THUMBNAIL_SIDE,
+    ImageError,
+    open_image,
+    thumbnail_path,
+    write_thumbnail,
+)
 from scenesearch.originals import OriginalError, is_url, original_of
 from scenesearch.rejects import FILE_NAME, Rejects
 from scenesearch.store.base import CollectionSpec, IndexBusy, Point, VectorStore
@@ -409,7 +415,11 @@ class _Visit:
             without.add(path)
             return
         try:
-            opened = open_image(original_of(path), max_megapixels=self._max_megapixels)
+            opened = open_image(
+                original_of(path),
+                reduce_to=2 * THUMBNAIL_SIDE,
+                max_megapixels=self._max_megapixels,
+            )
         except ImageError as error:
             without.add(f"{path}: {error}")
             return

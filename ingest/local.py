@@ -12,10 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
-import numpy as np
-
 from ingest.batches import BatchSize
-from ingest.prepare import Candidate, Changed, Preparation, Prepared, Unchanged
+from ingest.prepare import Candidate, Changed, Preparation, Prepared, Unchanged, embeddings
 from ingest.writer import Vector, Writer
 from scenesearch.cancel import result_of
 from scenesearch.encoder.base import Encoder
@@ -65,6 +63,8 @@ class LocalEngine:
         self._batches: deque[_Batch] = deque()
         # Contents in the encoder: a copy is not encoded beside its twin, but waits for it.
         self._coming: set[str] = set()
+        # Those for which the memory was not enough, so that their twins do not wait for them.
+        self._without: set[str] = set()
 
     def run(self, records: Iterable[ImageRecord]) -> Generator[None]:
         """Bring in every record; stopped by an exception, what is encoded is written first."""
@@ -154,11 +154,11 @@ class LocalEngine:
         """Runs in a worker thread."""
         if not pictures:
             return {}
-        pixels = np.stack([p.pixels for p in pictures if p.pixels is not None])
         started = time.perf_counter()
-        embeddings = self._encoder.encode_pixels(pixels)  # (n, dim)
+        found = embeddings(self._encoder, pictures)
         self._size.took(len(pictures), time.perf_counter() - started)
-        return {p.sha256: vector for p, vector in zip(pictures, embeddings, strict=True)}
+        pairs = zip(pictures, found, strict=True)
+        return {p.sha256: vector for p, vector in pairs if vector is not None}
 
     def _take(self) -> None:
         """Give the oldest batch to the writer."""
@@ -166,9 +166,16 @@ class LocalEngine:
         vectors = result_of(batch.encoding)
         self._batches.popleft()
         at_risk = sum(len(later.new) for later in self._batches)
-        self._writer.put(batch.pictures, vectors | batch.known, batch.new, at_risk=at_risk)
+        at_hand = vectors | batch.known
+        self._without |= set(batch.new) - vectors.keys()
+        failed = self._without - at_hand.keys()
+        encoded = [picture for picture in batch.pictures if picture.sha256 not in failed]
+        self._writer.put(encoded, at_hand, vectors.keys(), at_risk=at_risk)
+        for picture in batch.pictures:
+            if picture.sha256 in failed:
+                self._writer.reject(picture.not_encoded())
         # From now on the writer knows them; batches begun before are given what they wait for.
-        self._coming -= vectors.keys()
+        self._coming -= set(batch.new)
         for later in self._batches:
             wanted = {picture.sha256 for picture in later.pictures} & vectors.keys()
             later.known |= {sha256: vectors[sha256] for sha256 in wanted}

@@ -20,6 +20,7 @@ from scenesearch.images import (
     ImageError,
     OpenedImage,
     open_image,
+    out_of_memory,
     thumbnail_path,
     write_thumbnail,
 )
@@ -93,6 +94,31 @@ class Prepared:
         """Without its pixels, which are the largest part by far."""
         return replace(self, pixels=None)
 
+    def not_encoded(self) -> Reject:
+        """It, for want of memory in the encoder; the next run tries again."""
+        return Reject(
+            str(self.payload["path"]),
+            str(out_of_memory()),
+            transient=True,
+            image_id=self.image_id,
+            size_bytes=self.payload.get("size_bytes"),
+            modified=_age(self.payload),
+        )
+
+
+def embeddings(encoder: Encoder, pictures: Sequence[Prepared]) -> list[NDArray[np.float32] | None]:
+    """Of opened pictures, each `(dimension,)`; None for one that the memory is not enough for,
+    even alone."""
+    if not pictures:
+        return []
+    try:
+        pixels = np.stack([p.pixels for p in pictures if p.pixels is not None])
+        return list(encoder.encode_pixels(pixels))
+    except MemoryError:
+        if len(pictures) == 1:
+            return [None]
+        return [vector for picture in pictures for vector in embeddings(encoder, [picture])]
+
 
 class Preparation:
     """How pictures are made ready for one encoder; thread-safe, and can be pickled."""
@@ -153,6 +179,8 @@ class Preparation:
             )
         except OriginalError as error:
             return changed.reject(error)
+        except MemoryError:
+            return changed.reject(out_of_memory())
         return hashlib.sha256(data).hexdigest()
 
     def open(self, changed: Changed, *, encoded: str = "") -> Prepared | Reject:
@@ -160,21 +188,26 @@ class Preparation:
 
         `encoded` is a content whose vector is at hand already: it needs no pixels.
         """
+        try:
+            return self._prepared(changed, encoded)
+        except ImageError as error:
+            return changed.reject(error)
+        except MemoryError:  # of its thumbnail, its hash, its pixels
+            return changed.reject(out_of_memory())
+
+    def _prepared(self, changed: Changed, encoded: str) -> Prepared:
         retries = 0
 
         def count(error: Exception, pause_s: float) -> None:
             nonlocal retries
             retries += 1
 
-        try:
-            opened = patiently(
-                lambda: self._open(changed.candidate.record),
-                _READS,
-                passing=lambda error: 0.0 if _passes(error) else None,
-                on_retry=count,
-            )
-        except ImageError as error:
-            return changed.reject(error)
+        opened = patiently(
+            lambda: self._open(changed.candidate.record),
+            _READS,
+            passing=lambda error: 0.0 if _passes(error) else None,
+            on_retry=count,
+        )
         if self._thumbnails_dir is not None:
             thumbnail = thumbnail_path(self._thumbnails_dir, opened.sha256)
             if not thumbnail.exists():

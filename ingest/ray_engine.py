@@ -24,8 +24,9 @@ from typing import Any
 import numpy as np
 
 from ingest.local import checked
-from ingest.prepare import Changed, Preparation, Prepared, Unchanged
+from ingest.prepare import Changed, Preparation, Prepared, Unchanged, embeddings
 from ingest.writer import Vector, Writer
+from scenesearch import memory
 from scenesearch.encoder.base import Encoder, EncoderError
 from scenesearch.encoder.folder import read_encoder_info
 from scenesearch.errors import SceneSearchError, first_line
@@ -131,6 +132,9 @@ class RayEngine:
                     if prepared.sha256 in wanted:
                         vectors[prepared.sha256] = vector
                     vectors_of_it = {prepared.sha256: vector}
+                elif prepared.sha256 in wanted and prepared.sha256 not in vectors:
+                    self._writer.reject(prepared.not_encoded())  # as the twin it waited for
+                    continue
                 new = [prepared.sha256] if vector is not None else []
                 self._writer.put([prepared], vectors_of_it, new)
             yield
@@ -157,8 +161,11 @@ class RayEngine:
     ) -> Iterator[tuple[Prepared | Reject, Vector | None]]:
         preparation = self._preparation
         data = _ray_data()
+        memory_mb = memory.given_mb()
 
         def opened(batch: _Batch) -> _Batch:
+            # One of as many processes as the node has cores; each has a budget of its own.
+            memory.limit_to(memory_mb, processes=os.cpu_count() or 1)
             return _packed(
                 preparation.open(changed, encoded=content) for changed, content in _unpacked(batch)
             )
@@ -231,14 +238,16 @@ class _Encoding:
     def __call__(self, batch: _Batch) -> _Batch:
         opened: list[Prepared | Reject] = list(_unpacked(batch))
         new = [p for p in opened if isinstance(p, Prepared) and p.pixels is not None]
-        vectors: dict[int, Vector] = {}
-        if new:
-            pixels = np.stack([p.pixels for p in new if p.pixels is not None])
-            embeddings = self._encoder.encode_pixels(pixels)  # (n, dim)
-            vectors = {id(p): vector for p, vector in zip(new, embeddings, strict=True)}
-        return _packed(
-            (p.light() if isinstance(p, Prepared) else p, vectors.get(id(p))) for p in opened
-        )
+        vectors = {id(p): v for p, v in zip(new, embeddings(self._encoder, new), strict=True)}
+        return _packed(self._result(item, vectors) for item in opened)
+
+    def _result(
+        self, item: Prepared | Reject, vectors: dict[int, Vector | None]
+    ) -> tuple[Prepared | Reject, Vector | None]:
+        if isinstance(item, Reject) or id(item) not in vectors:
+            return item, None
+        vector = vectors[id(item)]
+        return (item.not_encoded() if vector is None else item.light()), vector
 
 
 def _packed(items: Iterable[Any]) -> _Batch:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from scenesearch import logs, stopping
+from scenesearch import logs, memory, stopping
 
 if TYPE_CHECKING:
     from scenesearch.settings import Settings
@@ -33,6 +33,7 @@ def read_settings() -> "Settings":
         first = error.errors()[0]
         fail(f"{PREFIX}{str(first['loc'][0]).upper()}: {first['msg']}")
     logs.configure(settings)
+    memory.limit_to(settings.memory_mb)
     for name, place in unknown_settings():
         # The prefix alone would make any two variables alike.
         prefix = PREFIX if name.startswith(PREFIX) else ""

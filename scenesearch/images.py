@@ -1,5 +1,6 @@
 """Opens pictures from strangers: checked, upright, RGB, with what the file says of itself."""
 
+import errno
 import hashlib
 import io
 import math
@@ -16,12 +17,13 @@ from typing import Literal
 import pillow_heif
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from scenesearch import raw
+from scenesearch import memory, raw
 from scenesearch.colour import to_srgb
+from scenesearch.decoding import decoding_bytes, prepare_reduced
 from scenesearch.errors import SceneSearchError, first_line
 from scenesearch.formats import FORMATS
 from scenesearch.metadata import PictureMetadata, read_metadata, read_raw_metadata
-from scenesearch.originals import LocalFile, Original, OriginalError
+from scenesearch.originals import LocalFile, Original, OriginalError, TarMember
 from scenesearch.private import open_private, private_folder
 from scenesearch.structure import StructureError, check_structure, weighed_megapixels
 
@@ -65,14 +67,19 @@ def open_image(
 ) -> OpenedImage:
     """Read, check and decode a picture; raises ImageError with the reason.
 
-    With `reduce_to`, a JPEG may be decoded at a half, a quarter or an eighth of its size, with
-    both sides still at least that many pixels: four times faster at 12 megapixels.
+    With `reduce_to`, a large picture may be made smaller while it is decoded, with both sides still
+    at least that many pixels (one more than 20 times as long as it is high may lose some of them):
+    four times faster for a JPEG of 12 megapixels. What decoding takes is reserved in the budget of
+    `scenesearch.memory`.
     """
+    file = LocalFile(original) if isinstance(original, Path) else original
     try:
-        data = (LocalFile(original) if isinstance(original, Path) else original).read()
+        # An address says how large its picture is when that is read.
+        size_bytes = file.state().size_bytes if isinstance(file, LocalFile | TarMember) else 0
+        with memory.budget().reading(size_bytes), _out_of_memory_is_told():
+            return decode_image(file.read(), reduce_to=reduce_to, max_megapixels=max_megapixels)
     except OriginalError as error:
         raise ImageError(str(error), transient=error.transient) from None
-    return decode_image(data, reduce_to=reduce_to, max_megapixels=max_megapixels)
 
 
 def decode_image(
@@ -80,13 +87,13 @@ def decode_image(
 ) -> OpenedImage:
     """The same of a file's bytes, as a visitor sends them."""
     try:
-        with _without_warnings():
+        with _without_warnings(), _out_of_memory_is_told():
             check_structure(data)
             if raw.is_camera_raw(data):
                 decoded = _developed(data, reduce_to, max_megapixels)
             else:
                 decoded = _decoded(data, reduce_to, max_megapixels)
-    except (raw.RawError, StructureError) as error:
+    except (raw.RawError, StructureError, memory.TooLargeError) as error:
         raise ImageError(str(error)) from None
     except UnidentifiedImageError:
         raise ImageError("not a picture, or of an unknown format") from None
@@ -101,6 +108,24 @@ def decode_image(
         size_bytes=len(data),
         metadata=metadata,
     )
+
+
+@contextmanager
+def _out_of_memory_is_told() -> Iterator[None]:
+    """Memory that this moment lacks says nothing of the picture: a reject that is tried again."""
+    try:
+        yield
+    except MemoryError:
+        raise out_of_memory() from None
+    except OSError as error:  # as Pillow's decoders say it
+        if "out of memory" in str(error) or error.errno == errno.ENOMEM:
+            raise out_of_memory() from None
+        raise
+
+
+def out_of_memory() -> ImageError:
+    """What an application says of a picture for which there was not enough."""
+    return ImageError("there was not enough memory for it", transient=True)
 
 
 # What decoders raise on damaged files; anything else is a bug and surfaces.
@@ -133,6 +158,8 @@ def _decoded(data: bytes, reduce_to: int | None, max_megapixels: float) -> _Deco
                 f"{megapixels:.0f} megapixels, the limit is {max_megapixels:g} "
                 "(SCENESEARCH_MAX_MEGAPIXELS)"
             )
+        size = image.size
+        reduce = prepare_reduced(image, data, reduce_to)
         weighed, kind = weighed_megapixels(image, data, megapixels)
         if weighed > max_megapixels:
             raise ImageError(
@@ -140,17 +167,17 @@ def _decoded(data: bytes, reduce_to: int | None, max_megapixels: float) -> _Deco
                 f"takes as long to decode as {weighed:.0f} megapixels of JPEG, the limit is "
                 f"{max_megapixels:g} (SCENESEARCH_MAX_MEGAPIXELS)"
             )
-        size = image.size
-        if image.format == "PNG":
-            image.load()  # what it says of itself may follow its pixels
-        metadata = read_metadata(image)
-        turn = _turn(image)
-        if reduce_to is not None and image.format in ("JPEG", "MPO"):
-            image.draft("RGB", (reduce_to, reduce_to))
-        image.load()
-        upright = to_srgb(image)
-        if turn is not None:
-            upright = upright.transpose(turn)
+        needed = decoding_bytes(image, data, full_size=size, reduce=reduce)
+        with memory.budget().reserved(needed):
+            if image.format == "PNG":
+                image.load()  # what it says of itself may follow its pixels
+            metadata = read_metadata(image)
+            turn = _turn(image)
+            upright = to_srgb(image, reduce)
+            if upright is not image:
+                image.close()  # its memory is free before the room is
+            if turn is not None:
+                upright = upright.transpose(turn)
         return upright, (size[::-1] if turn in _ON_THE_SIDE else size), metadata
 
 
@@ -160,7 +187,8 @@ def _developed(data: bytes, reduce_to: int | None, max_megapixels: float) -> _De
     size = (camera_raw.width, camera_raw.height)
     metadata = read_raw_metadata(data)
     if camera_raw.image is not None:
-        return camera_raw.image, size, metadata
+        reduce = prepare_reduced(camera_raw.image, data, reduce_to)
+        return to_srgb(camera_raw.image, reduce), size, metadata
     check_structure(camera_raw.preview)
     image, _, of_preview = _decoded(camera_raw.preview, reduce_to, math.inf)
     if camera_raw.turn is not None and not _says_how_to_turn(camera_raw.preview):

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from scenesearch import memory
 from scenesearch.answer import Hit, SearchResult
 from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.known import find_by_fingerprint
@@ -231,6 +232,7 @@ def open_library(
     half a minute.
     """
     settings = settings or Settings()
+    memory.limit_to(settings.memory_mb)
     name = check_library_name(library or settings.library)
     store = open_store(
         edge_dir=settings.edge_dir,

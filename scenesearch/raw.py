@@ -8,12 +8,15 @@ from typing import Any, Final
 
 from PIL import Image
 
+from scenesearch import memory
 from scenesearch.errors import SceneSearchError
 from scenesearch.formats import is_raw
 
 _TIFF_MARKS: Final = (b"II*\0", b"MM\0*")
 # Tags of a first TIFF directory: what kind of picture it is, further ones below it, DNG's version.
 _KIND, _BELOW, _DNG_VERSION = 254, 330, 50706
+# Bytes that developing takes for each of the sensor's pixels, with one number each or all colours.
+_OF_MOSAIC, _OF_COLOURS = 7, 16
 # LibRaw's flip: how the sensor's picture must be turned to be upright.
 _TURNS: Final = {
     3: Image.Transpose.ROTATE_180,
@@ -78,8 +81,10 @@ def develop(data: bytes, *, at_least: int, max_megapixels: float) -> Developed:
             preview = _preview(opened)
             if preview and _is_large(preview, min(at_least or 1024, width // 2, height // 2)):
                 return Developed(*shown, preview=preview, turn=turn)
-            pixels = opened.postprocess(use_camera_wb=True, half_size=True, output_bps=8)
-            return Developed(*shown, image=Image.fromarray(pixels, "RGB"))
+            of_pixel = _OF_MOSAIC if opened.raw_type == rawpy.RawType.Flat else _OF_COLOURS
+            with memory.budget().reserved(width * height * of_pixel):
+                pixels = opened.postprocess(use_camera_wb=True, half_size=True, output_bps=8)
+                return Developed(*shown, image=Image.fromarray(pixels, "RGB"))
     except rawpy.LibRawError as error:
         raise RawError(f"damaged: {_said(error)}") from None
 

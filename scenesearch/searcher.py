@@ -26,7 +26,7 @@ from scenesearch.emptied import fields_of, passed_by_none
 from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.vectors import TextVectors
 from scenesearch.events import query_text, searching
-from scenesearch.images import ImageError, decode_image
+from scenesearch.images import ImageError, decode_image, out_of_memory
 from scenesearch.query import conditions_of, folded, parse
 from scenesearch.relevance import Calibration, read_calibration, read_picture_calibration
 from scenesearch.request import (
@@ -474,9 +474,11 @@ class Searcher:
                 reduce_to=max(self._encoder.info.image_size),
                 max_megapixels=self._max_megapixels,
             )
+            vector: NDArray[np.float32] = self._encoder.encode_images([picture.image])[0]
         except ImageError as error:
             raise QueryError(f"{upload.name}: {error}") from None
-        vector: NDArray[np.float32] = self._encoder.encode_images([picture.image])[0]
+        except MemoryError:
+            raise QueryError(f"{upload.name}: {out_of_memory()}") from None
         return vector
 
     def _without_excluded(

@@ -117,6 +117,12 @@ class Settings(BaseSettings):
     max_megapixels: float = Field(
         default=200, gt=0, description="Larger pictures are rejected (decompression bombs)."
     )
+    memory_mb: int | None = Field(
+        default=None,
+        ge=16,
+        description="Memory in which each process decodes pictures, MB; larger ones are rejected. "
+        "Empty: what the process may use less 550, at most 850.",
+    )
     page_read_only: bool = Field(
         default=False,
         description="A page for the public: it searches, and neither adds, promotes nor saves.",
@@ -172,6 +178,7 @@ class Settings(BaseSettings):
         "qdrant_grpc_port",
         "threads",
         "batch_size",
+        "memory_mb",
         "metrics_address",
         mode="before",
     )

@@ -83,12 +83,18 @@ def weighed_megapixels(image: Image.Image, data: bytes, megapixels: float) -> tu
     if kind == "PNG" and len(data) > 25:
         by_pixel *= _PNG_CHANNELS.get(data[25], 4) * data[24] / 8
     weight = megapixels * by_pixel + len(data) / 1e6 * by_byte
-    left_out: Any = image.reduce  # levels of a JPEG 2000; of others it is a function
-    if isinstance(left_out, int) and left_out > 0:
+    left_out = _levels_left_out(image)
+    if left_out > 0:
         pixel, byte, kept = _REDUCED
         least = megapixels * (pixel + kept / 4**left_out) + len(data) / 1e6 * byte
         weight = min(weight, least)
     return max(megapixels, weight), kind
+
+
+def _levels_left_out(image: Image.Image) -> int:
+    """Of a JPEG 2000 that is decoded smaller (`decoding.prepare_reduced`)."""
+    tiles: list[Any] = getattr(image, "tile", [])
+    return int(tiles[0].args[1]) if image.format == "JPEG2000" and tiles else 0
 
 
 def check_structure(data: bytes) -> None:

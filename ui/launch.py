@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from scenesearch import logs, metrics, stopping
+from scenesearch import logs, memory, metrics, stopping
 from scenesearch.errors import SceneSearchError
 from scenesearch.events import LOGGER
 from scenesearch.settings import Settings
@@ -60,6 +60,7 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     _started_with = Settings(library=library) if library else Settings()
     options = _server_options(address, port, _started_with)
     logs.configure(_started_with, service=True)
+    memory.limit_to(_started_with.memory_mb)
     close = metrics.serve(_started_with.metrics_address) if _started_with.metrics_address else None
     host = f"[{address}]" if ":" in address else address
     told = f"Search page: http://{host}:{port} (Ctrl-C ends it)"

@@ -190,13 +190,15 @@ def searching(collection: str | None = None) -> Iterator[Opened]:
     with opened_library(now.library) as opened:
         name = collection or now.library
         spec = opened.describe(name)
+        # Before the encoder is loaded: to open a library takes 150 MB for a moment.
+        count = opened.count(name)
         loaded = encoder(spec)
         searcher = _searcher(
             name,
             opened.resolve(name),
             spec.fingerprint,
             len(spec.fields),
-            opened.count(name).bit_length(),
+            count.bit_length(),
             loaded,
         )
         yield Opened(now, now.library, opened, loaded, searcher)

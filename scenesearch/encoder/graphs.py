@@ -61,13 +61,20 @@ class _OnnxRuntime:
             raise EncoderError(f"{path} is not a usable ONNX graph: {reason}") from None
         self.inputs = frozenset(value.name for value in self._session.get_inputs())
         self.outputs = frozenset(value.name for value in self._session.get_outputs())
+        self._shrinking = onnxruntime.RunOptions()
+        self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        self._rows = 0
 
     def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        # What a larger batch took is given back by the next smaller one, else it is kept for ever.
+        rows = max(len(values) for values in feed.values())
+        options = self._shrinking if rows < self._rows else None
+        self._rows = rows
         try:
-            (values,) = self._session.run([output], feed)
-        except Exception as error:  # as above
+            (values,) = self._session.run([output], feed, options)
+        except Exception as error:  # onnxruntime's own exceptions share no public base
             if obstacle(error) == MEMORY:
-                raise MemoryError(str(error).splitlines()[0]) from None
+                raise MemoryError(f"a batch of {rows} does not fit") from None
             raise
         found: NDArray[np.float32] = values
         return found

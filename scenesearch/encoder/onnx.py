@@ -1,5 +1,6 @@
 """Serves an encoder folder, without torch."""
 
+import math
 import os
 import re
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from scenesearch.errors import obstacle
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n+")
 _MOST_TOKENS_A_CHARACTER = 4  # byte-level vocabularies; UTF-8 has at most four bytes
+
+_LONG = 16  # pictures up to so many times as long as the crop are resized whole
 
 _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -70,6 +73,7 @@ class OnnxEncoder:
         if self._info.resize == "squash":
             resized = image.resize((width, height), resampling)
         else:
+            image = _middle(image, width / height)
             # The long side is cut to whole pixels, not rounded, as in transformers: one pixel more
             # would shift what the tower sees.
             scaled = (
@@ -232,6 +236,22 @@ class OnnxEncoder:
             pad_token=tokenizer.id_to_token(self._info.pad_token_id) or "[PAD]",
         )
         return tokenizer
+
+
+def _middle(image: Image.Image, shape: float) -> Image.Image:
+    """Of a picture many times as long as the crop its middle, some of which will be cut off.
+
+    A panorama of 200,000 by 40 pixels would be made 224 high, and 1.1 million long, first.
+    """
+    width, height = image.size
+    wanted = (
+        min(width, math.ceil(_LONG * height * shape)),
+        min(height, math.ceil(_LONG * width / shape)),
+    )
+    if wanted == image.size:
+        return image
+    left, top = (width - wanted[0]) // 2, (height - wanted[1]) // 2
+    return image.crop((left, top, left + wanted[0], top + wanted[1]))
 
 
 def usable_cores() -> int:

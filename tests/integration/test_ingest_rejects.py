@@ -2,10 +2,13 @@
 
 import csv
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from typer.testing import CliRunner
 
 import ingest.prepare as prepare
@@ -160,3 +163,45 @@ def test_command_lists_exports_and_retries(
     assert (report["seen"], report["rejected"]) == (1, 1)
     (row_after,) = read_rejects(tmp_path / "data" / "libraries" / "photos" / "rejects.sqlite")
     assert row_after.tries == 2
+
+
+class ShortOfMemory(ColourEncoder):
+    """Has room for one picture at a time, and for a red one not even then."""
+
+    def encode_pixels(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        red, green, blue = pixels.mean(axis=(0, 2, 3))
+        if len(pixels) > 1 or (red > 0.3 and green < 0 and blue < 0):
+            raise MemoryError
+        return super().encode_pixels(pixels)
+
+
+def test_what_the_encoder_has_no_memory_for_is_a_reject_and_the_rest_is_written(
+    photos: Path, store: EdgeStore, rejects: Rejects
+) -> None:
+    shutil.copy(photos / "red.jpg", photos / "zzz-its-twin.jpg")
+    sources = [find_sources([photos], roots=Roots())]
+    report = ingest(
+        sources[0],
+        library="photos",
+        encoder=ShortOfMemory(),
+        store=store,
+        rejects=rejects,
+        options=IngestOptions(batch_size=3),
+    )
+    left_out = sorted(Path(row.path).name for row in rejects.all())
+    assert left_out == ["red.jpg", "zzz-its-twin.jpg"]
+    assert report.written == store.count("photos") == report.total - 2
+    assert {row.reason for row in rejects.all()} == {"there was not enough memory for it"}
+    again = run(photos, store, rejects)
+    assert (again.written, list(rejects.all())) == (2, [])
+
+
+def test_a_thumbnail_or_a_hash_without_memory_is_a_reject(
+    photos: Path, store: EdgeStore, rejects: Rejects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("ingest.points.perceptual_hash", none)
+    report = run(photos, store, rejects)
+    assert (report.written, report.rejected) == (0, report.total)
