@@ -66,7 +66,7 @@ class EdgeFiles:
             return CollectionSpec.from_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise self.missing(collection) from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, RecursionError) as error:
             raise StoreError(f"{path} is damaged ({error}); ingest the library again") from error
 
     def write_spec(self, folder: Path, spec: CollectionSpec) -> None:
