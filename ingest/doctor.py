@@ -22,6 +22,7 @@ from ingest.source import Roots, SourceError
 from ingest.walk import ARCHIVE_SUFFIX, walk
 from scenesearch.encoder.base import EncoderError
 from scenesearch.images import ImageError, open_image, thumbnail_path, write_thumbnail
+from scenesearch.ingested import SOURCES, Ingested
 from scenesearch.originals import OriginalError, is_url, original_of
 from scenesearch.rejects import FILE_NAME, Rejects
 from scenesearch.store.base import CollectionSpec, IndexBusy, Point, VectorStore
@@ -115,6 +116,7 @@ def examine(
     store: VectorStore,
     library_dir: Path,
     find_encoder: Callable[[CollectionSpec], Path],
+    originals: Ingested,
     mend: bool = False,
     remote: bool = False,
     max_megapixels: float = 200,
@@ -123,7 +125,8 @@ def examine(
 ) -> list[Finding]:
     """Everything that is wrong with a library; with `mend`, what is safe to mend is mended.
 
-    Originals at addresses are asked for only with `remote`. Raises CollectionMissing for a
+    Originals at addresses are asked for only with `remote`, those that `originals` does not hold
+    never. Raises CollectionMissing for a
     library that has no collection.
     """
     held = collections_of(store, library)
@@ -131,7 +134,7 @@ def examine(
     live = next((one for one in held if one.role == "live"), None)
     if live is None:
         return findings
-    visit = _Visit(library, store, live, library_dir, mend, remote, max_megapixels)
+    visit = _Visit(library, store, live, library_dir, originals, mend, remote, max_megapixels)
     findings += visit.points(on_progress, on_wait)
     findings += visit.thumbnails([one.name for one in held if one is not live], on_wait)
     findings += visit.rejects()
@@ -212,6 +215,7 @@ class _Visit:
         store: VectorStore,
         live: Held,
         library_dir: Path,
+        originals: Ingested,
         mend: bool,
         remote: bool,
         max_megapixels: float,
@@ -221,7 +225,8 @@ class _Visit:
         self._live = live
         self._thumbnails = library_dir / "thumbnails"
         self._rejects_file = library_dir / FILE_NAME
-        self._roots_file = library_dir / "sources.json"
+        self._roots_file = library_dir / SOURCES
+        self._originals = originals
         self._mend = mend
         self._remote = remote
         self._max_megapixels = max_megapixels
@@ -233,6 +238,7 @@ class _Visit:
     ) -> Iterator[Finding]:
         """Originals and thumbnails of every picture."""
         missing, changed, unreachable, remote = _Tally(), _Tally(), _Tally(), _Tally()
+        elsewhere = _Tally()
         without, mended = _Tally(), _Tally()
         total, seen = self._store.count(self._live.name), 0
         keys = ("path", "size_bytes", "modified", "etag", "sha256")
@@ -241,6 +247,9 @@ class _Visit:
                 path = str(point.payload.get("path", ""))
                 self._paths.add(path)
                 self._contents.add(str(point.payload.get("sha256", "")))
+                if not self._originals.holds(path):
+                    elsewhere.add(path)
+                    continue
                 if is_url(path) and not self._remote:
                     remote.add(path)
                     continue
@@ -265,6 +274,14 @@ class _Visit:
         )
         yield from self._told(
             "changed", changed, "originals that have changed since they were ingested", ingest
+        )
+        yield from self._told(
+            "elsewhere",
+            elsewhere,
+            "originals outside the folders and addresses that this installation has ingested "
+            "from, which are not opened",
+            f"scenesearch ingest FOLDER --library {self._library}, or SCENESEARCH_ORIGINALS",
+            level="advice",
         )
         yield from self._told(
             "unreachable", unreachable, "originals that cannot be reached now", "", level="advice"
@@ -292,6 +309,9 @@ class _Visit:
                     self._contents.add(str(point.payload.get("sha256", "")))
         orphans, mended = _Tally(), _Tally()
         for path in sorted(self._thumbnails.glob("??/*.jpg")):
+            # Not what somebody else put here, nor what a link leads to.
+            if not _is_thumbnail(self._thumbnails, path) or path.parent.is_symlink():
+                continue
             if path.stem in self._contents:
                 continue
             if self._mend:
@@ -380,7 +400,7 @@ class _Visit:
 
     def _original(self, point: Point, path: str) -> str:
         """'' for an original that is as it was, else 'missing', 'changed' or a reason."""
-        original = original_of(path)
+        original = self._originals.original(point.payload)
         try:
             now = file_payload(original, original.state())
         except OriginalError as error:
@@ -388,14 +408,20 @@ class _Visit:
         return "" if point.payload.items() >= now.items() else "changed"
 
     def _thumbnail(self, point: Point, path: str, without: _Tally, mended: _Tally) -> None:
-        thumbnail = thumbnail_path(self._thumbnails, str(point.payload.get("sha256", "")))
+        try:
+            thumbnail = thumbnail_path(self._thumbnails, str(point.payload.get("sha256", "")))
+        except ImageError as error:
+            without.add(f"{path}: {error}")
+            return
         if thumbnail.exists():
             return
         if not self._mend:
             without.add(path)
             return
         try:
-            opened = open_image(original_of(path), max_megapixels=self._max_megapixels)
+            opened = open_image(
+                self._originals.original(point.payload), max_megapixels=self._max_megapixels
+            )
         except ImageError as error:
             without.add(f"{path}: {error}")
             return
@@ -427,6 +453,13 @@ class _Visit:
     ) -> Iterator[Finding]:
         if tally.count:
             yield Finding(check, f"{what}: {tally.count}", mend, level, tally.examples)
+
+
+def _is_thumbnail(folder: Path, path: Path) -> bool:
+    try:
+        return thumbnail_path(folder, path.stem) == path
+    except ImageError:
+        return False
 
 
 def _number(text: str) -> int:

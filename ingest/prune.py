@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ingest.shards import WHOLE, Shard
 from scenesearch.images import thumbnail_path
+from scenesearch.ingested import Ingested
 from scenesearch.originals import LocalFile, OriginalError, original_of
 from scenesearch.rejects import Rejects
 from scenesearch.store.base import Point, VectorStore
@@ -45,11 +46,13 @@ def find_gone(
     gone: list[Point] = []
     empty: Counter[Path] = Counter()
     is_empty = lru_cache(maxsize=4096)(_is_empty)
+    # A path that begins as a root may lead out of it all the same.
+    inside = Ingested(root.removesuffix("!").rstrip("/\\") or os.sep for root in roots)
     for point in store.scroll(collection, payload=("path", "sha256")):
-        path = str(point.payload["path"])
+        path = str(point.payload.get("path", ""))
         if not path.startswith(tuple(roots)) or not shard.holds(point.image_id):
             continue
-        if not is_gone(path):
+        if not inside.holds(path) or not is_gone(path):
             continue
         left = None if seen_to_go else _nearest_folder(path)
         if left is not None and is_empty(left):
@@ -77,12 +80,12 @@ def remove(
     while part := list(islice(remaining, _DELETE)):
         store.delete(collection, [point.image_id for point in part])
         if rejects is not None:
-            rejects.forget(str(point.payload["path"]) for point in part)
+            rejects.forget(str(point.payload.get("path", "")) for point in part)
         if thumbnails_dir is not None:
-            hashes = {str(point.payload["sha256"]) for point in part}
+            hashes = {str(p.payload["sha256"]) for p in part if "sha256" in p.payload}
             where = (OneOf("sha256", tuple(hashes)),)
             shared = store.scroll(collection, where=where, payload=("sha256",))
-            for sha256 in hashes - {point.payload["sha256"] for point in shared}:
+            for sha256 in hashes - {point.payload.get("sha256") for point in shared}:
                 thumbnail_path(thumbnails_dir, sha256).unlink(missing_ok=True)
     store.flush(collection)
 

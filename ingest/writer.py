@@ -76,7 +76,11 @@ class Writer:
             payload=("sha256",),
             with_vectors=True,
         )
-        return found | {t.payload["sha256"]: t.vector for t in twins if t.vector is not None}
+        return found | {
+            str(twin.payload.get("sha256", "")): twin.vector
+            for twin in twins
+            if twin.vector is not None
+        }
 
     def source(self, source: Source) -> None:
         """Note what of a source was left out before any picture was seen: rows, folders."""

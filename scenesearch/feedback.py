@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from scenesearch.datasets.task import CROWD, MARKED, TRAIN_FOLDER, TRAIN_PAIRS
 from scenesearch.errors import SceneSearchError
 from scenesearch.formats import SUFFIXES
-from scenesearch.originals import OriginalError, original_of
+from scenesearch.originals import Original, OriginalError
 
 FILE_NAME = "feedback.sqlite"
 
@@ -157,14 +157,14 @@ def _checked(text: str) -> str:
 
 def export(
     marks: Iterable[Mark],
-    paths: Mapping[str, str],
+    originals: Mapping[str, Original],
     folder: Path,
     scene_of: Callable[[str], str | None],
 ) -> Exported:
     """Write the marks as a folder in the task's format, which must be new or empty.
 
-    `paths` are the pictures' originals by image id; those that are no longer in the library are
-    left out. `scene_of` gives the scene that a text describes (`scenesearch.query.scene_of`), or
+    `originals` are the pictures' by image id; those that are no longer in the library are left
+    out. `scene_of` gives the scene that a text describes (`scenesearch.query.scene_of`), or
     None. It becomes a caption of every picture that is right, for a query's id names the one
     picture it belongs to; so a text needs one that is right.
     """
@@ -187,9 +187,9 @@ def export(
     for image_id in sorted({image_id for said in by_scene.values() for image_id in said}):
         name = f"{len(names):06}{_suffix(image_id)}"
         try:
-            if image_id not in paths:
+            if image_id not in originals:
                 raise OriginalError("no longer in the library")
-            (pictures / name).write_bytes(original_of(paths[image_id]).read())
+            (pictures / name).write_bytes(originals[image_id].read())
         except OriginalError as error:
             gone[image_id] = str(error)
         else:

@@ -8,17 +8,20 @@ from typing import Any
 import streamlit as st
 from PIL import Image, ImageDraw
 
-from scenesearch import originals
 from scenesearch.images import THUMBNAIL_SIDE, ImageError, open_image, thumbnail_path
 from scenesearch.originals import Original
+from ui import resources
 
 # Fills a large screen; sending a 50-megapixel original as it is would fill the page's memory.
 VIEW_SIDE = 1600
 
 
 def original_of(payload: Mapping[str, Any]) -> Original:
-    """Where the picture itself lies: a file, in an archive, at an address."""
-    return originals.original_of(str(payload.get("path", "")))
+    """Where the picture itself lies: a file, in an archive, at an address.
+
+    One outside what this installation has ingested from cannot be read.
+    """
+    return resources.originals().original(payload)
 
 
 def thumbnail(
@@ -27,10 +30,10 @@ def thumbnail(
     """JPEG of the cached thumbnail, else made from the original, else a placeholder."""
     try:
         return thumbnail_path(thumbnails_dir, sha256).read_bytes()
-    except OSError:
+    except (OSError, ImageError):
         pass
     try:
-        return _made_thumbnail(str(original), max_megapixels)
+        return _made_thumbnail(str(original), sha256, max_megapixels)
     except ImageError:
         return placeholder()
 
@@ -41,8 +44,8 @@ def view(original: Original, max_megapixels: float = 200) -> bytes:
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def _made_thumbnail(path: str, max_megapixels: float) -> bytes:
-    return _reduced(originals.original_of(path), THUMBNAIL_SIDE, max_megapixels)
+def _made_thumbnail(path: str, sha256: str, max_megapixels: float) -> bytes:
+    return _reduced(resources.originals().at(path, sha256), THUMBNAIL_SIDE, max_megapixels)
 
 
 def _reduced(original: Original, side: int, max_megapixels: float) -> bytes:

@@ -20,6 +20,7 @@ from scenesearch.encoder.known import find_by_fingerprint, remember_encoder
 from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
 from scenesearch.encoder.vectors import TextVectors
+from scenesearch.ingested import SOURCES, Ingested, ingested
 from scenesearch.metrics import TimedEncoder
 from scenesearch.rejects import FILE_NAME, Reject, Rejects
 from scenesearch.searcher import Searcher
@@ -119,6 +120,11 @@ class _Lease:
 @st.cache_resource(show_spinner=False)
 def _lease() -> _Lease:
     return _Lease()
+
+
+def originals() -> Ingested:
+    """What may be opened of the paths that payloads name; it grows with each ingest."""
+    return ingested(settings())
 
 
 @contextmanager
@@ -358,6 +364,7 @@ def start_build(encoder_name: str) -> Job:
                 now.library,
                 encoder=loaded,
                 store=opened,
+                originals=originals(),
                 options=BuildOptions(
                     workers=_workers(now),
                     batch_size=now.batch_size or BuildOptions.batch_size,
@@ -410,7 +417,7 @@ def _ingest(
     now = settings()
     own = now.library_dir(now.library)
     job.detail = "looking for pictures"
-    runs = find(Roots(own / "sources.json"))
+    runs = find(Roots(own / SOURCES))
     with _working(job) as opened, closing(Rejects(own / FILE_NAME)) as table:
         loaded = _library_encoder(now, opened)
         remember_encoder(now.known_encoders, loaded.info)

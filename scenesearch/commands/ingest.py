@@ -101,6 +101,7 @@ def ingest(
     from ingest.shards import WHOLE, held_shard
     from ingest.source import Roots
     from ingest.sources import find_sources
+    from scenesearch.ingested import SOURCES
 
     settings = read_settings()
     name = library_name(library or settings.library)
@@ -118,7 +119,7 @@ def ingest(
         prune=prune,
         dry_run=dry_run,
     )
-    roots = Roots(settings.library_dir(name) / "sources.json")
+    roots = Roots(settings.library_dir(name) / SOURCES)
     if watch and (manifest is not None or dry_run):
         fail("--watch goes with folders alone, not with --manifest or --dry-run")
     if watch and engine != "local":

@@ -144,11 +144,11 @@ def search(
     for notice in result.notices:
         say(notice)
     if sheet is not None and result.hits:
-        write_sheet(sheet, result)
+        write_sheet(sheet, result, settings)
     if as_json:
         print_json(result.to_json() | ({"why": reasons.to_json()} if reasons else {}))
     else:
-        print_hits(result)
+        print_hits(result, settings)
         if reasons is not None:
             print_reasons(reasons)
     sys.exit(FOUND if result.hits else NOTHING)
@@ -187,7 +187,9 @@ def _reasons(
     return replace(reasons, relevance=hit.relevance)  # of its place in this answer
 
 
-def print_hits(result: "SearchResult") -> None:
+def print_hits(result: "SearchResult", settings: "Settings") -> None:
+    from scenesearch.ingested import ingested
+
     if not result.hits:
         nearest = result.nearest
         hint = (
@@ -204,6 +206,14 @@ def print_hits(result: "SearchResult") -> None:
         typer.echo(
             f"{hit.rank:>3}  {found}{printable(hit.path)}  "
             f"{printable(captions[0])}{copies}".rstrip()
+        )
+    originals = ingested(settings)
+    away = [hit.rank for hit in result.hits if not originals.holds(hit.path)]
+    if away:
+        whose = "them" if len(away) == len(result.hits) else ", ".join(map(str, away[:20]))
+        say(
+            f"the originals of {whose} are not here: they lie outside the folders and addresses "
+            "that this installation has ingested from (docs/security.md)"
         )
     for name, counts in result.facets.items():
         listed = ", ".join(f"{printable(str(value))} {count}" for value, count in counts)
@@ -229,15 +239,19 @@ def print_reasons(reasons: "Why") -> None:
             typer.echo("  " + "".join(_SHADES[shade] * 2 for shade in shades))
 
 
-def write_sheet(file: Path, result: "SearchResult") -> None:
-    from scenesearch.originals import original_of
+def write_sheet(file: Path, result: "SearchResult", settings: "Settings") -> None:
+    from scenesearch.ingested import ingested
     from scenesearch.sheet import SheetEntry, write_contact_sheet
 
+    originals = ingested(settings)
+    thumbnails = settings.library_dir(result.library) / "thumbnails"
     entries = [
         SheetEntry(
-            original_of(hit.path),
+            originals.original(hit.payload),
             f"{hit.rank}.  {f'{hit.relevance:.0%}  ' if result.compared else ''}{hit.image_id}",
             next(iter(hit.payload.get("captions") or [""])),
+            thumbnails_dir=thumbnails,
+            sha256=str(hit.payload.get("sha256", "")),
         )
         for hit in result.hits
     ]

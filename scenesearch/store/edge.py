@@ -537,9 +537,7 @@ class EdgeStore:
         with self._shard(name) as opened:
             found = opened.shard.query(request)
         hits = _scored(found, opened.spec)
-        return [
-            (hit, _embedding(one.vector)) for hit, one in zip(hits, found, strict=True) if hit
-        ]
+        return [(hit, _embedding(one.vector)) for hit, one in zip(hits, found, strict=True) if hit]
 
     def _prepare_graph(self, name: str) -> None:
         """Let the shard's next optimization build a graph: opened anew, it takes the setting."""
@@ -713,9 +711,7 @@ def _with_words(vector: list[float], words: Words | None) -> "engine.Vector":
     return vector if words is None else {"": vector, WORDS: _sparse(words)}
 
 
-def _scored(
-    found: Sequence[engine.ScoredPoint], spec: CollectionSpec
-) -> list[ScoredPoint | None]:
+def _scored(found: Sequence[engine.ScoredPoint], spec: CollectionSpec) -> list[ScoredPoint | None]:
     """None in the place of a point that names no picture."""
     payloads = named((one.payload for one in found), spec)
     return [

@@ -769,9 +769,7 @@ def _with_words(vector: list[float], words: Words | None) -> Any:
     return vector if words is None else {"": vector, WORDS: _sparse(words)}
 
 
-def _scored(
-    found: Sequence[models.ScoredPoint], spec: CollectionSpec
-) -> list[ScoredPoint | None]:
+def _scored(found: Sequence[models.ScoredPoint], spec: CollectionSpec) -> list[ScoredPoint | None]:
     """None in the place of a point that names no picture."""
     payloads = named((one.payload for one in found), spec)
     return [

@@ -37,7 +37,7 @@ def checks_of(fields: tuple[PayloadField, ...]) -> Mapping[str, Check]:
     A collection of an early version may declare a manifest's column as what is built in by now:
     then its own type holds. What only files say is always as this version declares it.
     """
-    checks = {"own": _is_own}
+    checks: dict[str, Check] = {"own": _is_own}
     declared = by_name(fields)
     for field in (*BUILTIN_FIELDS, *UNSEARCHED_FIELDS):
         theirs = declared.pop(field.name, field)
@@ -59,9 +59,7 @@ def fitting(payload: Mapping[str, Any], checks: Mapping[str, Check]) -> Mapping[
     # Nearly always all of it fits, and this runs for each point that is read.
     if misfit(payload, checks) is None:
         return payload
-    return {
-        key: value for key, value in payload.items() if checks.get(key, _is_storable)(value)
-    }
+    return {key: value for key, value in payload.items() if checks.get(key, _is_storable)(value)}
 
 
 def is_image_id(value: Any) -> bool:
