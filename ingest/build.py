@@ -109,7 +109,8 @@ def build(
     It goes on with one that an earlier build left or made, unless that one is live or what a
     rollback leads to. `live_image_fingerprint` is the picture side of the live encoder, where
     the live collection is too old to know it. What `originals` does not hold is not opened. Ctrl-C
-    ends the run with `interrupted` set and everything written kept; so does a kill. Raises StoreError as the store does.
+    ends the run with `interrupted` set and everything written kept; so does a kill. Raises
+    StoreError as the store does.
     """
     live = store.resolve(library)
     spec = store.describe(live)

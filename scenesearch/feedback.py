@@ -95,10 +95,24 @@ class Feedback:
     def take_over(self, marks: Iterable[Mark]) -> int:
         """Keep marks of elsewhere where nothing is said yet of text and picture; how many."""
         before = self.count()
-        rows = [(_checked(m.text), m.image_id, int(m.right), m.marked) for m in marks]
+        rows = _rows(marks)
         with self._faults():
             self._table.executemany("INSERT OR IGNORE INTO marks VALUES (?, ?, ?, ?)", rows)
         return self.count() - before
+
+    def lacking(self, marks: Iterable[Mark]) -> list[Mark]:
+        """Those of these marks of whose text and picture nothing is said yet."""
+        said = {(mark.text, mark.image_id) for mark in self.all()}
+        return [mark for mark in marks if (_checked(mark.text), mark.image_id) not in said]
+
+    def take_back(self, marks: Iterable[Mark]) -> None:
+        """Forget these marks where they stand as they were taken over."""
+        rows = _rows(marks)
+        with self._faults():
+            self._table.executemany(
+                "DELETE FROM marks WHERE text = ? AND image_id = ? AND is_right = ? AND marked = ?",
+                rows,
+            )
 
     def forget(self, text: str, image_ids: Iterable[str] | None = None) -> int:
         """Take back what was said of these pictures, or of all, for the text; how many went."""
@@ -146,6 +160,10 @@ class Feedback:
             raise FeedbackError(
                 f"the feedback in {self._file} cannot be used: {error}{hint}"
             ) from None
+
+
+def _rows(marks: Iterable[Mark]) -> list[tuple[str, str, int, str]]:
+    return [(_checked(m.text), m.image_id, int(m.right), m.marked) for m in marks]
 
 
 def _checked(text: str) -> str:

@@ -141,6 +141,10 @@ class Ingested:
         """Whether the path is one that may be opened, there or not."""
         return not isinstance(self.at(path), Elsewhere)
 
+    def covers(self, root: str) -> bool:
+        """Whether a whole folder or address may be opened."""
+        return self.holds(f"{root.rstrip('/')}/x")
+
     def _in_folder(self, path: str, sha256: str) -> Original:
         # By the words first: a path elsewhere may hang, or tell its server that somebody asks.
         if not os.path.isabs(path) or not _begins(os.path.normpath(path), self._folders):  # noqa: PTH117

@@ -28,6 +28,7 @@ from scenesearch.settings import Settings
 from scenesearch.store.base import CollectionMissing, CollectionSpec, StoreError, VectorStore
 from scenesearch.store.filters import Range
 from scenesearch.store.open import open_store
+from scenesearch.store.restore import is_unfinished, take_back_unfinished
 from ui.jobs import Job, Jobs
 from ui.launch import page_settings
 
@@ -417,6 +418,9 @@ def _ingest(
     now = settings()
     own = now.library_dir(now.library)
     job.detail = "looking for pictures"
+    if is_unfinished(own):
+        with _working(job) as opened:
+            take_back_unfinished(opened, now.library, own)
     runs = find(Roots(own / SOURCES))
     with _working(job) as opened, closing(Rejects(own / FILE_NAME)) as table:
         loaded = _library_encoder(now, opened)

@@ -42,7 +42,8 @@ def save(
     """Write run, qrels and per-query table (of queries), `report.html` and `summary.json`.
 
     The report shows the pictures that `originals` holds. The folder is made when missing; files of
-    an earlier evaluation are replaced. The summary comes last: where it stands, the others are complete.
+    an earlier evaluation are replaced. The summary comes last: where it stands, the others are
+    complete.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SUMMARY).unlink(missing_ok=True)
