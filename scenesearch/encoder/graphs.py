@@ -3,6 +3,8 @@
 open_graph(folder / "image.onnx", threads=4).run("image_embeddings", {"pixel_values": pixels})
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -11,6 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from scenesearch.encoder.base import EncoderError
+from scenesearch.errors import first_line
 
 Device = Literal["cpu", "cuda"]
 
@@ -34,6 +37,19 @@ def open_graph(path: Path, *, threads: int, device: Device = "cpu") -> Graph:
     return _OnnxRuntime(path, threads, device)
 
 
+@contextmanager
+def _computing(path: Path) -> Iterator[None]:
+    """What a runtime raises of a graph that does not go with what encoder.json declares."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # the runtimes' own exceptions share no public base
+        raise EncoderError(
+            f"{path} cannot be computed as encoder.json declares it: {first_line(error)[:300]}"
+        ) from None
+
+
 class _OnnxRuntime:
     def __init__(self, path: Path, threads: int, device: Device) -> None:
         if _PROVIDERS[device] not in onnxruntime.get_available_providers():
@@ -55,11 +71,13 @@ class _OnnxRuntime:
         except Exception as error:  # onnxruntime's own exceptions share no public base
             reason = str(error).splitlines()[0]
             raise EncoderError(f"{path} is not a usable ONNX graph: {reason}") from None
+        self._path = path
         self.inputs = frozenset(value.name for value in self._session.get_inputs())
         self.outputs = frozenset(value.name for value in self._session.get_outputs())
 
     def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        (values,) = self._session.run([output], feed)
+        with _computing(self._path):
+            (values,) = self._session.run([output], feed)
         found: NDArray[np.float32] = values
         return found
 
@@ -79,10 +97,12 @@ class _OpenVino:
         except Exception as error:  # OpenVINO raises RuntimeError and bare ones of its own
             reason = str(error).strip().splitlines()[-1]
             raise EncoderError(f"{path} is not a usable OpenVINO graph: {reason}") from None
+        self._path = path
         self.inputs = frozenset(value.any_name for value in self._model.inputs)
         self.outputs = frozenset(value.any_name for value in self._model.outputs)
 
     def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         # A request of its own for each call: one request cannot be used by two threads.
-        found = self._model.create_infer_request().infer(feed)[output]
+        with _computing(self._path):
+            found = self._model.create_infer_request().infer(feed)[output]
         return np.array(found, np.float32)

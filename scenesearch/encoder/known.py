@@ -76,8 +76,14 @@ def _read(file: Path) -> dict[str, str]:
         known = json.loads(file.read_bytes())
     except FileNotFoundError:
         return {}
-    except ValueError:
+    except OSError as error:
+        raise EncoderError(f"{file} cannot be read: {error.strerror or error}") from None
+    except (ValueError, RecursionError):
         known = None
-    if not isinstance(known, dict):
-        raise EncoderError(f"{file} is damaged: expected a JSON object; delete it")
-    return {str(key): str(value) for key, value in known.items()}
+    if not isinstance(known, dict) or not all(
+        isinstance(folder, str) and "\0" not in folder for folder in known.values()
+    ):
+        raise EncoderError(
+            f"{file} is damaged: expected a JSON object of fingerprints and folders; move it away"
+        )
+    return known
