@@ -192,7 +192,7 @@ def test_fields_of_an_earlier_version_are_added_or_built_anew(store: EdgeStore) 
 
     def look(mend: bool = False) -> list[Finding]:
         return examine("pets", store=store, library_dir=Path("nowhere"), mend=mend,
-                       find_encoder=lambda spec: Path())  # fmt: skip
+                       find_encoder=lambda spec: Path(), originals=Ingested(()))  # fmt: skip
 
     assert told(look()) == [
         (
