@@ -210,9 +210,10 @@ def print_hits(result: "SearchResult", settings: "Settings") -> None:
     originals = ingested(settings)
     away = [hit.rank for hit in result.hits if not originals.holds(hit.path)]
     if away:
-        whose = "them" if len(away) == len(result.hits) else ", ".join(map(str, away[:20]))
+        ranks = ", ".join(map(str, away[:20])) + (" ..." if len(away) > 20 else "")
+        whose = "their originals" if len(away) == len(result.hits) else f"the originals of {ranks}"
         say(
-            f"the originals of {whose} are not here: they lie outside the folders and addresses "
+            f"{whose} are not here: they lie outside the folders and addresses "
             "that this installation has ingested from (docs/security.md)"
         )
     for name, counts in result.facets.items():
