@@ -22,7 +22,16 @@ def read_saved(file: Path) -> list[str]:
         return []
     if not isinstance(found, list):
         return []
-    return [text for text in found if isinstance(text, str) and 0 < len(text) <= LONGEST][:MOST]
+    return [text for text in found if _is_request(text)][:MOST]
+
+
+def _is_request(text: object) -> bool:
+    """A text of a possible length; half of a character cannot be shown or written."""
+    return (
+        isinstance(text, str)
+        and 0 < len(text) <= LONGEST
+        and not any("\ud800" <= letter <= "\udfff" for letter in text)
+    )
 
 
 def saved_json(texts: Sequence[str]) -> bytes:

@@ -122,7 +122,7 @@ class _File(_Declared):
     bytes: int = Field(gt=0, le=_MOST_FILE_BYTES)
 
 
-_Request = Annotated[str, Field(min_length=1, max_length=10_000)]
+_Request = Annotated[str, Field(pattern=r"\S", max_length=10_000)]
 
 
 class _Mark(_Declared):

@@ -74,6 +74,7 @@ def test_what_does_not_fit_its_field_is_not_handed_out(
     store: EdgeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge, "payload_of", lambda point: dict(point.payload))
+    monkeypatch.setattr(edge, "words_of", lambda payload: None)
     store.create_collection("pets", CollectionSpec("pets", "colour", "c", 4, BUILTIN_FIELDS))
     vector = np.array([1, 0, 0, 0], np.float32)
     rows = [
