@@ -5,6 +5,7 @@
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -128,7 +129,9 @@ def _read(archive: Archive, folder: Path | None) -> _Index:
         return _scan(archive, state)
     digest = hashlib.sha256(archive.url.encode()).hexdigest()
     file = folder / "archives" / f"{digest}.json.gz"
-    with suppress(OSError, ValueError, LookupError, TypeError, EOFError):
+    with suppress(
+        OSError, ValueError, LookupError, TypeError, EOFError, zlib.error, RecursionError
+    ):
         saved = json.loads(gzip.decompress(file.read_bytes()))
         if saved["state"] == _plain(state):
             return _restored(state, saved)

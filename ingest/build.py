@@ -25,7 +25,7 @@ from ingest.collections import new_spec
 from scenesearch.cancel import result_of
 from scenesearch.encoder.base import Encoder
 from scenesearch.images import ImageError, open_image, out_of_memory
-from scenesearch.originals import original_of
+from scenesearch.ingested import Ingested
 from scenesearch.store.base import CollectionSpec, Point, VectorStore
 from scenesearch.store.catalog import collections_of, next_name
 from scenesearch.store.fields import BUILTIN_FIELDS, BUILTIN_NAMES
@@ -99,6 +99,7 @@ def build(
     *,
     encoder: Encoder,
     store: VectorStore,
+    originals: Ingested,
     live_image_fingerprint: str = "",
     options: BuildOptions | None = None,
     on_progress: Callable[[BuildReport], None] | None = None,
@@ -108,8 +109,9 @@ def build(
 
     It goes on with one that an earlier build left or made, unless that one is live or what a
     rollback leads to. `live_image_fingerprint` is the picture side of the live encoder, where
-    the live collection is too old to know it. Ctrl-C ends the run with `interrupted` set and
-    everything written kept; so does a kill. Raises StoreError as the store does.
+    the live collection is too old to know it. What `originals` does not hold is not opened. Ctrl-C
+    ends the run with `interrupted` set and everything written kept; so does a kill. Raises
+    StoreError as the store does.
     """
     live = store.resolve(library)
     spec = store.describe(live)
@@ -122,7 +124,7 @@ def build(
         total=shared(lambda: store.count(live), on_wait=on_wait),
         copies=bool(image_fingerprint) and image_fingerprint == encoder.info.image_fingerprint,
     )
-    run = _Build(encoder, store, options or BuildOptions(), report, on_wait)
+    run = _Build(encoder, store, originals, options or BuildOptions(), report, on_wait)
     with store.working_on(collection):
         return _fill(run, report, store, on_progress)
 
@@ -180,12 +182,14 @@ class _Build:
         self,
         encoder: Encoder,
         store: VectorStore,
+        originals: Ingested,
         options: BuildOptions,
         report: BuildReport,
         on_wait: OnWait | None,
     ) -> None:
         self._encoder = encoder
         self._store = store
+        self._originals = originals
         self._options = options
         self._report = report
         self._on_wait = on_wait
@@ -309,7 +313,7 @@ class _Build:
         path = str(point.payload.get("path", ""))
         try:
             opened = open_image(
-                original_of(path),
+                self._originals.original(point.payload),
                 reduce_to=self._reduce_to,
                 max_megapixels=self._options.max_megapixels,
             )

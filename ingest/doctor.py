@@ -29,6 +29,7 @@ from scenesearch.images import (
     thumbnail_path,
     write_thumbnail,
 )
+from scenesearch.ingested import SOURCES, Ingested
 from scenesearch.originals import OriginalError, is_url, original_of
 from scenesearch.rejects import FILE_NAME, Rejects
 from scenesearch.store.base import CollectionSpec, IndexBusy, Point, VectorStore
@@ -125,6 +126,7 @@ def examine(
     store: VectorStore,
     library_dir: Path,
     find_encoder: Callable[[CollectionSpec], Path],
+    originals: Ingested,
     mend: bool = False,
     remote: bool = False,
     max_megapixels: float = 200,
@@ -133,7 +135,8 @@ def examine(
 ) -> list[Finding]:
     """Everything that is wrong with a library; with `mend`, what is safe to mend is mended.
 
-    Originals at addresses are asked for only with `remote`. Raises CollectionMissing for a
+    Originals at addresses are asked for only with `remote`, those that `originals` does not hold
+    never. Raises CollectionMissing for a
     library that has no collection.
     """
     held = collections_of(store, library)
@@ -141,7 +144,7 @@ def examine(
     live = next((one for one in held if one.role == "live"), None)
     if live is None:
         return findings
-    visit = _Visit(library, store, live, library_dir, mend, remote, max_megapixels)
+    visit = _Visit(library, store, live, library_dir, originals, mend, remote, max_megapixels)
     others = [one.name for one in held if one is not live]
 
     def compare() -> list[Finding]:
@@ -231,6 +234,7 @@ class _Visit:
         store: VectorStore,
         live: Held,
         library_dir: Path,
+        originals: Ingested,
         mend: bool,
         remote: bool,
         max_megapixels: float,
@@ -240,7 +244,8 @@ class _Visit:
         self._live = live
         self._thumbnails = library_dir / "thumbnails"
         self._rejects_file = library_dir / FILE_NAME
-        self._roots_file = library_dir / "sources.json"
+        self._roots_file = library_dir / SOURCES
+        self._originals = originals
         self._mend = mend
         self._remote = remote
         self._max_megapixels = max_megapixels
@@ -252,6 +257,7 @@ class _Visit:
     ) -> Iterator[Finding]:
         """Originals and thumbnails of every picture."""
         missing, changed, unreachable, remote = _Tally(), _Tally(), _Tally(), _Tally()
+        elsewhere = _Tally()
         without, mended = _Tally(), _Tally()
         total, seen = self._store.count(self._live.name), 0
         keys = ("path", "size_bytes", "modified", "etag", "sha256")
@@ -260,6 +266,9 @@ class _Visit:
                 path = str(point.payload.get("path", ""))
                 self._paths.add(path)
                 self._contents.add(str(point.payload.get("sha256", "")))
+                if not self._originals.holds(path):
+                    elsewhere.add(path)
+                    continue
                 if is_url(path) and not self._remote:
                     remote.add(path)
                     continue
@@ -286,6 +295,14 @@ class _Visit:
             "changed", changed, "originals that have changed since they were ingested", ingest
         )
         yield from self._told(
+            "elsewhere",
+            elsewhere,
+            "originals outside the folders and addresses that this installation has ingested "
+            "from, which are not opened",
+            f"scenesearch ingest FOLDER --library {self._library}, or SCENESEARCH_ORIGINALS",
+            level="advice",
+        )
+        yield from self._told(
             "unreachable", unreachable, "originals that cannot be reached now", "", level="advice"
         )
         doctor = f"scenesearch library doctor {self._library}"
@@ -310,9 +327,15 @@ class _Visit:
                 for point in page:
                     self._contents.add(str(point.payload.get("sha256", "")))
         orphans, mended = _Tally(), _Tally()
-        found = [p for p in self._thumbnails.glob("??/*.jpg") if p.stem not in self._contents]
+        # Not what somebody else put here, nor what a link leads to.
+        own = [p for p in self._thumbnails.glob("??/*.jpg") if _is_thumbnail(self._thumbnails, p)]
+        found = [p for p in own if p.stem not in self._contents and not p.parent.is_symlink()]
         # What a process that was killed had begun to write; one at work takes less than that.
-        begun = [p for p in self._thumbnails.glob("??/.tmp-*") if _age_s(p) > _BEGUN_S]
+        begun = [
+            p
+            for p in self._thumbnails.glob("??/.tmp-*")
+            if _age_s(p) > _BEGUN_S and not p.parent.is_symlink()
+        ]
         for path in sorted([*found, *begun]):
             if self._mend:
                 path.unlink(missing_ok=True)
@@ -400,7 +423,7 @@ class _Visit:
 
     def _original(self, point: Point, path: str) -> str:
         """'' for an original that is as it was, else 'missing', 'changed' or a reason."""
-        original = original_of(path)
+        original = self._originals.original(point.payload)
         try:
             now = file_payload(original, original.state())
         except OriginalError as error:
@@ -408,7 +431,11 @@ class _Visit:
         return "" if point.payload.items() >= now.items() else "changed"
 
     def _thumbnail(self, point: Point, path: str, without: _Tally, mended: _Tally) -> None:
-        thumbnail = thumbnail_path(self._thumbnails, str(point.payload.get("sha256", "")))
+        try:
+            thumbnail = thumbnail_path(self._thumbnails, str(point.payload.get("sha256", "")))
+        except ImageError as error:
+            without.add(f"{path}: {error}")
+            return
         if thumbnail.exists():
             return
         if not self._mend:
@@ -416,7 +443,7 @@ class _Visit:
             return
         try:
             opened = open_image(
-                original_of(path),
+                self._originals.original(point.payload),
                 reduce_to=2 * THUMBNAIL_SIDE,
                 max_megapixels=self._max_megapixels,
             )
@@ -458,6 +485,13 @@ def _age_s(path: Path) -> float:
         return time.time() - path.stat().st_mtime
     except OSError:  # it has its name by now
         return 0.0
+
+
+def _is_thumbnail(folder: Path, path: Path) -> bool:
+    try:
+        return thumbnail_path(folder, path.stem) == path
+    except ImageError:
+        return False
 
 
 def _number(text: str) -> int:

@@ -3,6 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -27,6 +28,8 @@ def listed_source(lines: IO[bytes], roots: Roots, *, separator: bytes = b"\n") -
     problems: list[Problem] = []
     count = 0
     common: str | None = None
+    linked: set[str] = set()
+    real_of = lru_cache(maxsize=4096)(os.path.realpath)
     for number, line in enumerate(watched(_split(lines, separator)), start=1):
         text = line if separator == b"\0" else line.removesuffix(b"\r")
         if not text:
@@ -41,6 +44,9 @@ def listed_source(lines: IO[bytes], roots: Roots, *, separator: bytes = b"\n") -
                 problems.append(Problem(f"line {number}: {shown(path)}", reason))
                 continue
             name = str(path)
+            real = real_of(str(path.parent))
+            if real != str(path.parent):
+                linked.add(real)
             if not roots.knows(path):
                 folder = str(path.parent)
                 common = folder if common is None else os.path.commonpath([common, folder])
@@ -51,6 +57,8 @@ def listed_source(lines: IO[bytes], roots: Roots, *, separator: bytes = b"\n") -
         raise SourceError(f"the list on standard input names no pictures{why}")
     if common is not None:
         roots.add(common)
+    for folder in sorted(linked):  # what a link of the list leads to is ingested from too
+        roots.add(folder)
 
     def records() -> Iterator[ImageRecord]:
         spool.seek(0)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ingest.journal import Journal
 from ingest.shards import WHOLE, Shard
+from scenesearch.ingested import Ingested
 from scenesearch.originals import LocalFile, OriginalError, original_of
 from scenesearch.rejects import Rejects
 from scenesearch.store.base import Point, VectorStore
@@ -44,11 +45,13 @@ def find_gone(
     gone: list[Point] = []
     empty: Counter[Path] = Counter()
     empty_ones = lru_cache(maxsize=4096)(is_empty)
+    # A path that begins as a root may lead out of it all the same.
+    inside = Ingested(root.removesuffix("!").rstrip("/\\") or os.sep for root in roots)
     for point in store.scroll(collection, payload=("path", "sha256")):
-        path = str(point.payload["path"])
+        path = str(point.payload.get("path", ""))
         if not path.startswith(tuple(roots)) or not shard.holds(point.image_id):
             continue
-        if not is_gone(path):
+        if not inside.holds(path) or not is_gone(path):
             continue
         left = None if seen_to_go else nearest_folder(path)
         if left is not None and empty_ones(left):
@@ -77,7 +80,7 @@ def remove(
         journal.loosen(str(point.payload.get("sha256", "")) for point in part)
         store.delete(collection, [point.image_id for point in part])
         if rejects is not None:
-            rejects.forget(str(point.payload["path"]) for point in part)
+            rejects.forget(str(point.payload.get("path", "")) for point in part)
     store.flush(collection)
 
 

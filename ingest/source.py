@@ -1,6 +1,5 @@
 """What a source of pictures is, and how its pictures are named."""
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -8,6 +7,7 @@ from pathlib import Path
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.images import atomic_writer
+from scenesearch.ingested import Root, RootsError, read_roots, roots_json
 from scenesearch.library import ImageRecord, MetadataType
 from scenesearch.originals import is_url
 from scenesearch.private import private_folder
@@ -49,21 +49,18 @@ class Roots:
     the known one's ids (ingesting photos/2020 after photos doubles nothing); another folder gets
     its own name as prefix (a/IMG_1.jpg and b/IMG_1.jpg stay two pictures). An address of a
     folder, s3://bucket/photos, is a root like any other.
+
+    A root that is only known from a backup (`scenesearch.ingested`) keeps deciding image ids; what
+    is added in it is from then on one that was ingested here.
     """
 
     def __init__(self, file: Path | None = None) -> None:
         """Reads the file if it exists; without one, nothing is remembered."""
         self._file = file
-        self._prefixes: dict[str, str] = {}
-        if file is not None and file.exists():
-            try:
-                saved = json.loads(file.read_text(encoding="utf-8"))
-                self._prefixes = {str(root): str(prefix) for root, prefix in saved.items()}
-            except (ValueError, AttributeError):
-                raise SourceError(
-                    f"{file} is damaged: expected a JSON object; copy it elsewhere, then delete it "
-                    "and ingest the library's folders again"
-                ) from None
+        try:
+            self._roots = {} if file is None else read_roots(file)
+        except RootsError as error:
+            raise SourceError(str(error)) from None
 
     @property
     def folder(self) -> Path | None:
@@ -73,27 +70,37 @@ class Roots:
     @property
     def known(self) -> tuple[str, ...]:
         """The folders and addresses themselves."""
-        return tuple(self._prefixes)
+        return tuple(self._roots)
 
     def add(self, folder: Path | str) -> None:
         """Make sure that pictures under this folder have image ids; remembers a new root."""
         root = str(folder).rstrip("/") if _is_address(folder) else str(Path(folder).resolve())
-        if self._root_of(root) is not None:
+        known = self._root_of(root)
+        if known is not None and not self._roots[known].restored:
             return
-        name = root.rpartition("/")[2] if _is_address(root) else Path(root).name
-        prefix, number = "", 1
-        while prefix in self._prefixes.values():
-            prefix = f"{name or 'root'}{'' if number == 1 else f'-{number}'}/"
-            number += 1
-        self._prefixes[root] = prefix
+        if known is not None:  # the same ids, and from now on opened
+            inside = self.image_id(root)
+            self._roots[root] = Root(f"{inside}/" if root != known else self._roots[known].prefix)
+        else:
+            self._roots[root] = Root(self._new_prefix(root))
         if self._file is not None:
             private_folder(self._file.parent)
             with atomic_writer(self._file, private=True) as file:
-                file.write(json.dumps(self._prefixes, indent=1).encode())
+                file.write(roots_json(self._roots))
+
+    def _new_prefix(self, root: str) -> str:
+        name = root.rpartition("/")[2] if _is_address(root) else Path(root).name
+        taken = {known.prefix for known in self._roots.values()}
+        prefix, number = "", 1
+        while prefix in taken:
+            prefix = f"{name or 'root'}{'' if number == 1 else f'-{number}'}/"
+            number += 1
+        return prefix
 
     def knows(self, path: Path | str) -> bool:
-        """Whether pictures at this path have image ids already."""
-        return self._root_of(str(path)) is not None
+        """Whether pictures at this path have image ids already, by what was ingested here."""
+        root = self._root_of(str(path))
+        return root is not None and not self._roots[root].restored
 
     def image_id(self, path: Path | str) -> str:
         """The picture's name in the library; `path` is absolute and lies under an added folder."""
@@ -102,21 +109,22 @@ class Roots:
         if root is None:
             raise SourceError(f"{path} is outside every folder of this library")
         inside = text[len(root) :].lstrip("/" if _is_address(path) else os.sep)
-        return self._prefixes[root] + (inside if _is_address(path) else inside.replace(os.sep, "/"))
+        prefix = self._roots[root].prefix
+        return prefix + (inside if _is_address(path) else inside.replace(os.sep, "/"))
 
     def _root_of(self, path: str) -> str | None:
         """The innermost known root that holds the path."""
-        if path in self._prefixes:
+        if path in self._roots:
             return path
         if is_url(path):
             while "://" in (path := path.rpartition("/")[0]):
-                if path in self._prefixes:
+                if path in self._roots:
                     return path
             return None
         # By strings, not by `Path.parents`: this is asked of every picture of every re-scan.
         parent = os.path.dirname(path)  # noqa: PTH120
         while parent != path:
-            if parent in self._prefixes:
+            if parent in self._roots:
                 return parent
             path, parent = parent, os.path.dirname(parent)  # noqa: PTH120
         return None

@@ -185,7 +185,9 @@ class _Keeper:
             ids = [watched.roots.image_id(path) for path in gone]
             found = watched.store.retrieve(watched.library, ids)
             points = [
-                point for point in found.values() if not os.path.lexists(point.payload["path"])
+                point
+                for point in found.values()
+                if not os.path.lexists(str(point.payload.get("path", "")))
             ]
             # Below a folder, or inside an archive, may have been any number of pictures.
             roots = [f"{folder}{os.sep}" for folder in folders]

@@ -96,7 +96,11 @@ class Writer:
                 payload=("sha256",),
                 with_vectors=True,
             )
-            found |= {t.payload["sha256"]: t.vector for t in twins if t.vector is not None}
+            found |= {
+                str(twin.payload.get("sha256", "")): twin.vector
+                for twin in twins
+                if twin.vector is not None
+            }
         self._recent |= found
         for oldest in list(islice(self._recent, max(0, len(self._recent) - _REMEMBERED))):
             del self._recent[oldest]

@@ -21,7 +21,7 @@ from scenesearch.database import Database
 from scenesearch.datasets.task import CROWD, MARKED, TRAIN_FOLDER, TRAIN_PAIRS
 from scenesearch.errors import SceneSearchError
 from scenesearch.formats import SUFFIXES
-from scenesearch.originals import OriginalError, original_of
+from scenesearch.originals import Original, OriginalError
 
 FILE_NAME = "feedback.sqlite"
 
@@ -87,9 +87,20 @@ class Feedback:
     def take_over(self, marks: Iterable[Mark]) -> int:
         """Keep marks of elsewhere where nothing is said yet of text and picture; how many."""
         before = self.count()
-        rows = [(_checked(m.text), m.image_id, int(m.right), m.marked) for m in marks]
-        self._write("INSERT OR IGNORE INTO marks VALUES (?, ?, ?, ?)", rows)
+        self._write("INSERT OR IGNORE INTO marks VALUES (?, ?, ?, ?)", _rows(marks))
         return self.count() - before
+
+    def lacking(self, marks: Iterable[Mark]) -> list[Mark]:
+        """Those of these marks of whose text and picture nothing is said yet."""
+        said = {(mark.text, mark.image_id) for mark in self.all()}
+        return [mark for mark in marks if (_checked(mark.text), mark.image_id) not in said]
+
+    def take_back(self, marks: Iterable[Mark]) -> None:
+        """Forget these marks where they stand as they were taken over."""
+        self._write(
+            "DELETE FROM marks WHERE text = ? AND image_id = ? AND is_right = ? AND marked = ?",
+            _rows(marks),
+        )
 
     def forget(self, text: str, image_ids: Iterable[str] | None = None) -> int:
         """Take back what was said of these pictures, or of all, for the text; how many went."""
@@ -165,6 +176,10 @@ def _unicode() -> Iterator[None]:
         raise FeedbackError("a text or an image id is not valid Unicode") from None
 
 
+def _rows(marks: Iterable[Mark]) -> list[tuple[str, str, int, str]]:
+    return [(_checked(m.text), m.image_id, int(m.right), m.marked) for m in marks]
+
+
 def _checked(text: str) -> str:
     text = " ".join(text.split())
     if not text:
@@ -174,15 +189,15 @@ def _checked(text: str) -> str:
 
 def export(
     marks: Iterable[Mark],
-    paths: Mapping[str, str],
+    originals: Mapping[str, Original],
     folder: Path,
     scene_of: Callable[[str], str | None],
 ) -> Exported:
     """Write the marks as a folder in the task's format, which must be new or empty; whatever
     happens meanwhile, it appears when it is whole.
 
-    `paths` are the pictures' originals by image id; those that are no longer in the library are
-    left out. `scene_of` gives the scene that a text describes (`scenesearch.query.scene_of`), or
+    `originals` are the pictures' by image id; those that are no longer in the library are left
+    out. `scene_of` gives the scene that a text describes (`scenesearch.query.scene_of`), or
     None. It becomes a caption of every picture that is right, for a query's id names the one
     picture it belongs to; so a text needs one that is right.
     """
@@ -192,7 +207,7 @@ def export(
     unfinished = folder.with_name(f".{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed
     try:
-        exported = _export(marks, paths, unfinished, scene_of)
+        exported = _export(marks, originals, unfinished, scene_of)
         if folder.exists():
             folder.rmdir()  # Windows replaces no folder, not even an empty one
         unfinished.replace(folder)
@@ -203,7 +218,7 @@ def export(
 
 def _export(
     marks: Iterable[Mark],
-    paths: Mapping[str, str],
+    originals: Mapping[str, Original],
     folder: Path,
     scene_of: Callable[[str], str | None],
 ) -> Exported:
@@ -224,9 +239,9 @@ def _export(
     for image_id in sorted({image_id for said in by_scene.values() for image_id in said}):
         name = f"{len(names):06}{_suffix(image_id)}"
         try:
-            if image_id not in paths:
+            if image_id not in originals:
                 raise OriginalError("no longer in the library")
-            (pictures / name).write_bytes(original_of(paths[image_id]).read())
+            (pictures / name).write_bytes(originals[image_id].read())
         except OriginalError as error:
             gone[image_id] = str(error)
         else:

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import io
 import math
+import re
 import struct
 import uuid
 import warnings
@@ -28,6 +29,7 @@ from scenesearch.private import open_private, private_folder
 from scenesearch.structure import StructureError, check_structure, weighed_megapixels
 
 THUMBNAIL_SIDE = 320
+_CONTENT = re.compile(r"[0-9a-f]{64}")
 
 Orientation = Literal["landscape", "portrait", "square"]
 
@@ -225,7 +227,13 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def thumbnail_path(thumbnails_dir: Path, sha256: str) -> Path:
-    """Where the thumbnail of a picture with this content lies, whether or not it is there."""
+    """Where the thumbnail of a picture with this content lies, whether or not it is there.
+
+    Raises ImageError for what is no content hash: it may come from a stranger, and files are read,
+    written and deleted under the name that this gives.
+    """
+    if not _CONTENT.fullmatch(sha256):
+        raise ImageError("it has no content hash, and so no thumbnail")
     return thumbnails_dir / sha256[:2] / f"{sha256}.jpg"
 
 

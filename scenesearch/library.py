@@ -1,6 +1,5 @@
 """What a library of pictures is made of: records, their names and their typed metadata."""
 
-import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Literal
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.originals import LocalFile, Original, OriginalError
+from scenesearch.settings import LIBRARY_NAME
 
 MetadataType = Literal["keyword", "integer", "float", "boolean", "datetime", "text", "geo"]
 
@@ -34,8 +34,6 @@ MAX_QUERY_CHARACTERS = 2_000
 
 # Namespace of all point ids; changing it orphans every point of every library.
 _POINT_NAMESPACE = uuid.UUID("6a4ec1a4-3c5e-5a0f-9c3e-6f2d8f0b7f11")
-
-_LIBRARY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 
 
 class LibraryNameError(SceneSearchError):
@@ -71,7 +69,7 @@ def point_id(library: str, image_id: str) -> str:
 
 def check_library_name(name: str) -> str:
     """Return the name, or raise LibraryNameError: it becomes folder and collection names."""
-    if not _LIBRARY_NAME.fullmatch(name):
+    if not LIBRARY_NAME.fullmatch(name):
         raise LibraryNameError(
             f"{name!r} cannot name a library: use 1-48 of a-z, 0-9, '-' and '_', "
             "beginning with a letter or digit"

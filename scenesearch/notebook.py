@@ -16,7 +16,7 @@ import base64
 import html
 import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -32,8 +32,9 @@ from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
 from scenesearch.errors import SceneSearchError
 from scenesearch.images import THUMBNAIL_SIDE, ImageError, open_image, thumbnail_path
+from scenesearch.ingested import Ingested, ingested
 from scenesearch.library import check_library_name
-from scenesearch.originals import LocalFile, OriginalError, original_of
+from scenesearch.originals import LocalFile, OriginalError
 from scenesearch.query import parse_facet, parse_order, parse_where
 from scenesearch.request import Like, QueryError, Request, Upload
 from scenesearch.searcher import MAX_UPLOAD_BYTES, Searcher
@@ -55,6 +56,7 @@ class Answer(SearchResult):
     """A search's result that is its hits: printed a line each, in Jupyter a grid of pictures."""
 
     thumbnails_dir: Path = Path()
+    originals: Ingested = field(default=Ingested(()), repr=False, compare=False)
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
@@ -72,10 +74,22 @@ class Answer(SearchResult):
             said = [f"Nothing in {self.library} matches “{self.query}”"]
             said += ["The nearest:"] if self.partial else []
         lines = "".join(f"<div>{html.escape(line)}</div>" for line in (*said, *self.notices))
-        cells = "".join(_cell(hit, self.thumbnails_dir) for hit in shown)
+        cells = "".join(self._cell(hit) for hit in shown)
         return (
             f'<div style="font-family:sans-serif">{lines}<div style="display:grid;gap:8px;'
             f'grid-template-columns:repeat(auto-fill,minmax(160px,1fr))">{cells}</div></div>'
+        )
+
+    def _cell(self, hit: Hit) -> str:
+        name = html.escape(hit.image_id, quote=True)
+        copies = f" · {len(hit.copies)} more like it" if hit.copies else ""
+        found = f"{hit.rank}. {hit.likeness}".rstrip() + copies
+        away = "" if self.originals.holds(hit.path) else " · its original is not here"
+        picture = _data_uri(hit, self.thumbnails_dir, self.originals)
+        return (
+            f'<figure style="margin:0"><img alt="{name}" src="{picture}" '
+            'style="width:100%"><figcaption style="overflow-wrap:anywhere">'
+            f"<b>{found}{away}</b><br>{name}</figcaption></figure>"
         )
 
 
@@ -139,9 +153,9 @@ class Library:
             wrong=_several(wrong),
             facets=tuple(parse_facet(name, self.fields) for name in _several(facets)),
         )
-        whole = {field.name: getattr(result, field.name) for field in fields(result)}
+        whole = {one.name: getattr(result, one.name) for one in fields(result)}
         thumbnails = self._settings.library_dir(self.name) / "thumbnails"
-        return Answer(**whole, thumbnails_dir=thumbnails)
+        return Answer(**whole, thumbnails_dir=thumbnails, originals=self.originals)
 
     def request(
         self,
@@ -196,10 +210,15 @@ class Library:
         if point is None:
             raise QueryError(f"library {self.name} has no picture {image_id}")
         try:
-            original = original_of(str(point.payload.get("path", "")))
+            original = self.originals.original(point.payload)
             return open_image(original, max_megapixels=self._settings.max_megapixels).image
         except (ImageError, OriginalError) as error:
             raise OriginalUnavailable(f"{image_id} cannot be opened: {error}") from None
+
+    @property
+    def originals(self) -> Ingested:
+        """What may be opened of the paths that hits name."""
+        return ingested(self._settings)
 
     @property
     def fields(self) -> tuple[PayloadField, ...]:
@@ -293,24 +312,13 @@ def _upload(image: QueryPicture) -> Upload:
         raise QueryError(f"{str(image)!r} is no name of a file") from None
 
 
-def _cell(hit: Hit, thumbnails_dir: Path) -> str:
-    name = html.escape(hit.image_id, quote=True)
-    copies = f" · {len(hit.copies)} more like it" if hit.copies else ""
-    found = f"{hit.rank}. {hit.likeness}".rstrip() + copies
-    return (
-        f'<figure style="margin:0"><img alt="{name}" src="{_data_uri(hit, thumbnails_dir)}" '
-        f'style="width:100%"><figcaption style="overflow-wrap:anywhere"><b>{found}</b><br>'
-        f"{name}</figcaption></figure>"
-    )
-
-
-def _data_uri(hit: Hit, thumbnails_dir: Path) -> str:
+def _data_uri(hit: Hit, thumbnails_dir: Path, originals: Ingested) -> str:
     """The thumbnail inside the page: a notebook may not fetch files, and is sent to others."""
     try:
         data = thumbnail_path(thumbnails_dir, str(hit.payload.get("sha256", ""))).read_bytes()
-    except OSError:
+    except (OSError, ImageError):
         try:
-            picture = open_image(original_of(hit.path), reduce_to=THUMBNAIL_SIDE).image
+            picture = open_image(originals.original(hit.payload), reduce_to=THUMBNAIL_SIDE).image
         except (ImageError, OriginalError):
             picture = Image.new("RGB", (4, 3), (196, 200, 206))
         picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))

@@ -34,6 +34,7 @@ _MAX_GLOBAL_HEADERS: Final = 200
 # 20 microseconds each.
 _MAX_MEMBERS: Final = 2_000_000
 _MEMBER_MARK: Final = "!"
+_NO_NAME: Final = "this is no name of a file"  # a zero byte in it
 _URL = re.compile(r"(s3|gs|gcs|https?)://[^/]")
 _TIMEOUT_S: Final = 60.0
 # Of a whole answer: a server that sends a byte a minute must not hold the run.
@@ -99,6 +100,8 @@ class LocalFile:
             status = self.path.stat()
         except OSError as error:
             raise _unreadable(error) from None
+        except ValueError:
+            raise OriginalError(_NO_NAME) from None
         if not stat.S_ISREG(status.st_mode):
             raise OriginalError("not a regular file")
         return OriginalState(status.st_size, _moment(status.st_mtime_ns))
@@ -122,6 +125,8 @@ class LocalFile:
                 after = os.fstat(file.fileno())
         except OSError as error:
             raise _unreadable(error) from None
+        except ValueError:
+            raise OriginalError(_NO_NAME) from None
         is_whole = len(data) == before.st_size == after.st_size
         if not is_whole or before.st_mtime_ns != after.st_mtime_ns:
             raise OriginalError("changed while it was read", transient=True)
@@ -232,9 +237,9 @@ def original_of(path: str) -> Original:
         return TarMember(RemoteFile(f"{archive}.tar"), member) if mark else RemoteFile(path)
     # A file's own name may hold the mark, so the file system decides where the archive ends.
     local = Path(path)
-    if _MEMBER_MARK in path and not local.is_file():
+    if _MEMBER_MARK in path and not os.path.isfile(path):  # noqa: PTH113 - never raises
         for mark_at in re.finditer(_MEMBER_MARK, path):
-            if Path(path[: mark_at.start()]).is_file():
+            if os.path.isfile(path[: mark_at.start()]):  # noqa: PTH113
                 return TarMember(LocalFile(Path(path[: mark_at.start()])), path[mark_at.end() :])
     return LocalFile(local)
 

@@ -191,6 +191,15 @@ def read_rejects(file: Path) -> list[Reject]:
         table.close()
 
 
+def _described(text: Any) -> dict[str, Any]:
+    """What a manifest said; nothing where the table holds something else."""
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _reject(row: Sequence[Any]) -> Reject:
     path, image_id, reason, kind, first_try, last_try, tries, size_bytes, modified, described = row
     return Reject(
@@ -200,7 +209,7 @@ def _reject(row: Sequence[Any]) -> Reject:
         image_id=image_id,
         size_bytes=size_bytes,
         modified=modified,
-        described=json.loads(described),
+        described=_described(described),
         first_try=first_try,
         last_try=last_try,
         tries=tries,

@@ -765,7 +765,7 @@ def _sort_key(point: Point | ScoredPoint, field: PayloadField, order: Order) -> 
     if field.type == "datetime" and value is not None:
         try:
             value = datetime.fromisoformat(str(value)).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError, OSError):
             value = None
     if value is None:
         return (1, 0, point.image_id)

@@ -5,6 +5,7 @@ needs as arguments. `.env.example` and docs/settings.md list each one.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +30,9 @@ CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 
 # Read by others than Settings: where the file lies; where tests find photographs.
 OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, f"{PREFIX}SHARED"})
+
+# It becomes folder and collection names.
+LIBRARY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 
 Source = Literal["environment", ".env", "file", "default"]
 
@@ -122,6 +126,11 @@ class Settings(BaseSettings):
         ge=16,
         description="Memory in which each process decodes pictures, MB; larger ones are rejected. "
         "Empty: what the process may use less 550, at most 850.",
+    )
+    originals: str = Field(
+        default="",
+        description="Folders and addresses whose pictures may be opened though nothing was "
+        "ingested from them here, with ',' between them; for libraries that other machines fill.",
     )
     page_read_only: bool = Field(
         default=False,
@@ -224,7 +233,12 @@ class Settings(BaseSettings):
         return self.data_dir / "encoders.json"
 
     def library_dir(self, library: str) -> Path:
-        """Where a library keeps what is not in its collection: thumbnails, rejects, sources."""
+        """Where a library keeps what is not in its collection: thumbnails, rejects, sources.
+
+        Raises SettingsError for a name that would lead elsewhere.
+        """
+        if not LIBRARY_NAME.fullmatch(library):
+            raise SettingsError(f"{library!r} cannot name a library")
         return self.data_dir / "libraries" / library
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from scenesearch.images import ImageError, atomic_writer, open_image
+from scenesearch.images import ImageError, atomic_writer, open_image, thumbnail_path
 from scenesearch.originals import Original
 
 _CELL = 320
@@ -18,11 +18,14 @@ _INK, _FAINT, _PAPER = (32, 32, 36), (110, 110, 118), (252, 252, 250)
 
 @dataclass(frozen=True)
 class SheetEntry:
-    """A picture and the two lines below it."""
+    """A picture and the two lines below it; where its original cannot be opened, the thumbnail of
+    its content is shown."""
 
     original: Path | Original
     title: str
     note: str
+    thumbnails_dir: Path | None = None
+    sha256: str = ""
 
 
 def write_contact_sheet(
@@ -47,7 +50,7 @@ def write_contact_sheet(
         left = _MARGIN + (position % columns) * (_CELL + _MARGIN)
         top = 64 + (position // columns) * (box[1] + _LABEL + _MARGIN)
         try:
-            picture = ImageOps.contain(open_image(entry.original, reduce_to=2 * _CELL).image, box)
+            picture = ImageOps.contain(_opened(entry), box)
         except ImageError:
             picture = Image.new("RGB", box, (225, 225, 225))
         sheet.paste(picture, (left + (box[0] - picture.width) // 2, top + box[1] - picture.height))
@@ -61,6 +64,15 @@ def write_contact_sheet(
             sheet.save(out, formats[file.suffix.lower()], quality=88)
     except OSError as error:
         raise ImageError(f"cannot write {file}: {error.strerror or error}") from None
+
+
+def _opened(entry: SheetEntry) -> Image.Image:
+    try:
+        return open_image(entry.original, reduce_to=2 * _CELL).image
+    except ImageError:
+        if entry.thumbnails_dir is None:
+            raise
+        return open_image(thumbnail_path(entry.thumbnails_dir, entry.sha256)).image
 
 
 def _fitting(

@@ -14,6 +14,7 @@ from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.logs import log_message
+from scenesearch.private import private_folder
 from scenesearch.settings import Settings
 
 _N, _R, _P = 2**14, 8, 1  # OWASP's least for scrypt that fits 16 MB
@@ -116,7 +117,7 @@ def signing_key(file: Path) -> bytes:
     key = secrets.token_bytes(_KEY_BYTES)
     temporary = file.with_name(f".{file.name}-{secrets.token_hex(8)}")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        private_folder(file.parent)
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as out:

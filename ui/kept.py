@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from scenesearch.images import atomic_writer
@@ -19,9 +20,27 @@ def read_saved(file: Path) -> list[str]:
     """The saved requests, the last one first; none where the file is missing or damaged."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
-    return [text for text in found if isinstance(text, str)] if isinstance(found, list) else []
+    if not isinstance(found, list):
+        return []
+    return [text for text in found if _is_request(text)][:MOST]
+
+
+def _is_request(text: object) -> bool:
+    """A text of a possible length; half of a character cannot be shown or written."""
+    return (
+        isinstance(text, str)
+        and 0 < len(text) <= MAX_CHARACTERS
+        and not any("\ud800" <= letter <= "\udfff" for letter in text)
+    )
+
+
+def saved_json(texts: Sequence[str]) -> bytes:
+    """The content of the file, the last request first; beyond the most that are kept, the oldest
+    are left out."""
+    kept = list(dict.fromkeys(text[:MAX_CHARACTERS] for text in texts))[:MOST]
+    return json.dumps(kept, ensure_ascii=False, indent=1).encode()
 
 
 def save_request(file: Path, text: str) -> None:
@@ -39,4 +58,4 @@ def forget_request(file: Path, text: str) -> None:
 def _write(file: Path, texts: list[str]) -> None:
     private_folder(file.parent)
     with atomic_writer(file, private=True) as out:
-        out.write(json.dumps(texts, ensure_ascii=False, indent=1).encode())
+        out.write(saved_json(texts))

@@ -13,7 +13,6 @@ from typing import Any
 import streamlit as st
 from PIL import Image, ImageDraw
 
-from scenesearch import originals
 from scenesearch.errors import SceneSearchError
 from scenesearch.images import (
     THUMBNAIL_SIDE,
@@ -23,6 +22,7 @@ from scenesearch.images import (
     write_thumbnail,
 )
 from scenesearch.originals import Original
+from ui import resources
 
 # Fills a large screen; sending a 50-megapixel original as it is would fill the page's memory.
 VIEW_SIDE = 1600
@@ -35,8 +35,11 @@ _MOST_THUMBNAIL_BYTES = 2**20
 
 
 def original_of(payload: Mapping[str, Any]) -> Original:
-    """Where the picture itself lies: a file, in an archive, at an address."""
-    return originals.original_of(str(payload.get("path", "")))
+    """Where the picture itself lies: a file, in an archive, at an address.
+
+    One outside what this installation has ingested from cannot be read.
+    """
+    return resources.originals().original(payload)
 
 
 def thumbnail(
@@ -117,13 +120,15 @@ def copy_without_metadata(original: Original, max_megapixels: float = 200) -> by
 @st.cache_data(max_entries=256, show_spinner=False)
 def _made_thumbnail(thumbnails_dir: Path, sha256: str, path: str, max_megapixels: float) -> bytes:
     opened = open_image(
-        originals.original_of(path), reduce_to=THUMBNAIL_SIDE, max_megapixels=max_megapixels
+        resources.originals().at(path, sha256),
+        reduce_to=THUMBNAIL_SIDE,
+        max_megapixels=max_megapixels,
     )
-    path = _own_path(thumbnails_dir, sha256)
+    own = _own_path(thumbnails_dir, sha256)
     # Of a file that has changed since it is not the thumbnail that is missing.
-    if path is not None and opened.sha256 == sha256:
+    if own is not None and opened.sha256 == sha256:
         with suppress(OSError):  # a page that may not write there makes it again the next time
-            write_thumbnail(opened.image, path)
+            write_thumbnail(opened.image, own)
     opened.image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BICUBIC)
     return _jpeg(opened.image)
 

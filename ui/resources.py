@@ -20,6 +20,7 @@ from scenesearch.encoder.known import find_by_fingerprint, remember_encoder
 from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
 from scenesearch.encoder.vectors import TextVectors
+from scenesearch.ingested import SOURCES, Ingested, ingested
 from scenesearch.metrics import TimedEncoder
 from scenesearch.private import private_folder
 from scenesearch.query import parse
@@ -31,6 +32,7 @@ from scenesearch.store.base import CollectionMissing, CollectionSpec, StoreError
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter, Range
 from scenesearch.store.open import open_store
+from scenesearch.store.restore import is_unfinished, take_back_unfinished
 from ui.jobs import Job, Jobs
 from ui.launch import page_settings
 
@@ -129,6 +131,11 @@ class _Lease:
 @st.cache_resource(show_spinner=False)
 def _lease() -> _Lease:
     return _Lease()
+
+
+def originals() -> Ingested:
+    """What may be opened of the paths that payloads name; it grows with each ingest."""
+    return ingested(settings())
 
 
 @contextmanager
@@ -396,6 +403,7 @@ def start_build(encoder_name: str) -> Job:
                 now.library,
                 encoder=loaded,
                 store=opened,
+                originals=originals(),
                 options=BuildOptions(
                     workers=_workers(now),
                     batch_size=now.batch_size or BuildOptions.batch_size,
@@ -450,7 +458,10 @@ def _ingest(
     own = now.library_dir(now.library)
     folder = NewFolder(own)
     job.detail = "looking for pictures"
-    runs = find(Roots(own / "sources.json"))
+    if is_unfinished(own):
+        with _working(job) as opened:
+            take_back_unfinished(opened, now.library, own)
+    runs = find(Roots(own / SOURCES))
     with _working(job) as opened, closing(Rejects(own / FILE_NAME)) as table:
         loaded = _library_encoder(now, opened)
         remember_encoder(now.known_encoders, loaded.info)

@@ -1,21 +1,29 @@
 """`scenesearch library backup | restore`: a library in one file."""
 
-import json
+import shlex
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from scenesearch.commands.collections import waiting
 from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
-from scenesearch.console import JsonOption, print_json, progress_bar, read_settings, say
+from scenesearch.console import (
+    JsonOption,
+    print_json,
+    printable,
+    progress_bar,
+    read_settings,
+    say,
+)
 
 if TYPE_CHECKING:
     from scenesearch.feedback import Mark
     from scenesearch.settings import Settings
     from scenesearch.store.backup import Beside, Contents
+    from scenesearch.store.restore import SideFiles
 
 
 def backup(
@@ -81,9 +89,13 @@ def restore(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring a library back from a backup; the whole file is checked before anything is written."""
+    """Bring a library back from a backup; the whole file is checked before anything is written.
+
+    Stopped at any moment it leaves nothing or everything; run it again. Originals are opened again
+    once their folders are ingested here.
+    """
     from scenesearch.store.backup import open_backup
-    from scenesearch.store.backup import restore as bring_back
+    from scenesearch.store.restore import restore as bring_back
 
     settings = read_settings()
     collection: str | None = None
@@ -92,6 +104,7 @@ def restore(
         name = chosen_library(library, named, contents.spec.library)
         task = progress.add_task("checking", total=contents.points)
         found.verify(lambda done, total: progress.update(task, completed=done, total=total))
+        beside = found.beside()
         if not check:
             task = progress.add_task("restoring", total=contents.points)
             with open_store(settings) as store:
@@ -99,14 +112,15 @@ def restore(
                     store,
                     found,
                     name,
+                    beside=_side_files(beside, settings.library_dir(name)),
                     replace_live=replace,
                     on_progress=lambda done, total: progress.update(
                         task, completed=done, total=total
                     ),
                 )
-            _take_over(found.beside(), settings.library_dir(name))
     if not check:
         _say_what_is_missing(settings, contents)
+        _say_what_to_ingest(settings, name, beside)
     if as_json:
         print_json(
             _shown(contents)
@@ -123,7 +137,8 @@ def restore(
 
 def _read_beside(own: Path) -> "Beside":
     from scenesearch.feedback import FILE_NAME, Feedback
-    from scenesearch.store.backup import BackupError, Beside
+    from scenesearch.ingested import SOURCES, read_roots
+    from scenesearch.store.backup import Beside
     from ui.kept import FILE_NAME as SAVED
     from ui.kept import read_saved
 
@@ -131,33 +146,40 @@ def _read_beside(own: Path) -> "Beside":
     if (own / FILE_NAME).is_file():
         with closing(Feedback(own / FILE_NAME)) as table:
             marks = table.all()
-    try:
-        sources = json.loads((own / "sources.json").read_bytes())
-    except FileNotFoundError:  # filled from archives or addresses
-        sources = {}
-    except ValueError as error:
-        raise BackupError(f"{own / 'sources.json'} is damaged: {error}") from None
-    return Beside(sources, tuple(marks), tuple(read_saved(own / SAVED)))
+    return Beside(read_roots(own / SOURCES), tuple(marks), tuple(read_saved(own / SAVED)))
 
 
-def _take_over(beside: "Beside", own: Path) -> None:
-    """What the library here has already stays as it is."""
-    from scenesearch.feedback import FILE_NAME, Feedback
-    from scenesearch.images import atomic_writer
-    from scenesearch.private import private_folder
-    from ui.kept import FILE_NAME as SAVED
-    from ui.kept import save_request
+def _side_files(beside: "Beside", own: Path) -> "SideFiles":
+    """What of the backup goes into the library's folder; its folders open nothing yet."""
+    from scenesearch.ingested import Root, roots_json
+    from scenesearch.store.restore import SideFiles
+    from ui.kept import saved_json
 
-    private_folder(own)
-    if beside.sources and not (own / "sources.json").exists():
-        with atomic_writer(own / "sources.json", private=True) as out:
-            out.write(json.dumps(beside.sources).encode())
-    if beside.marks:
-        with closing(Feedback(own / FILE_NAME)) as table:
-            table.take_over(beside.marks)
-    if not (own / SAVED).exists():
-        for text in reversed(beside.requests):
-            save_request(own / SAVED, text)
+    files: dict[Any, bytes] = {}
+    if beside.sources:
+        files["sources.json"] = roots_json(
+            {place: Root(root.prefix, restored=True) for place, root in beside.sources.items()}
+        )
+    if beside.requests:
+        files["saved-requests.json"] = saved_json(beside.requests)
+    return SideFiles(own, files, beside.marks)
+
+
+def _say_what_to_ingest(settings: "Settings", name: str, beside: "Beside") -> None:
+    """Folders that only the backup names."""
+    from scenesearch.ingested import ingested
+
+    known = ingested(settings)
+    places = [place for place in beside.sources if not known.covers(place)]
+    if places:
+        listed = " ".join(shlex.quote(place) for place in places[:3])
+        more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+        say(
+            printable(
+                "originals are opened once their folders are ingested here: "
+                f"`scenesearch ingest {listed} --library {name}`{more}"
+            )
+        )
 
 
 def _say_what_is_missing(settings: "Settings", contents: "Contents") -> None:

@@ -89,6 +89,7 @@ def build(
     from ingest.build import build as start
     from scenesearch.encoder.known import remember_encoder
     from scenesearch.encoder.onnx import usable_cores
+    from scenesearch.ingested import ingested
 
     settings = read_settings()
     name = chosen_library(library, named, settings.library)
@@ -101,6 +102,7 @@ def build(
             name,
             encoder=loaded,
             store=store,
+            originals=ingested(settings),
             live_image_fingerprint=live_image_fingerprint(settings, store, name),
             options=BuildOptions(
                 workers=workers or settings.threads or usable_cores(),

@@ -57,8 +57,8 @@ def demo(
         example = drawn.example_query
         result = Searcher(loaded, store, "demo").search(example, k=5)
     typer.echo(f'\nscenesearch search --library demo "{example}" -k 5')
-    print_hits(result)
-    write_sheet(sheet, result)
+    print_hits(result, settings)
+    write_sheet(sheet, result, settings)
     typer.echo(
         f"\nThese five pictures: {sheet}\n"
         f"Done in {time.perf_counter() - started:.0f} s.\n\n"

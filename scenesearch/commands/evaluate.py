@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from scenesearch.evaluation.details import Details
     from scenesearch.evaluation.evaluate import Evaluation
     from scenesearch.evaluation.outcome import Omission
+    from scenesearch.ingested import Ingested
     from scenesearch.settings import Settings
     from scenesearch.store.base import VectorStore
 
@@ -131,7 +132,7 @@ def evaluate(
         fail("evaluate needs the gallery: --images FOLDER or --library NAME, one of them")
     settings = read_settings()
     evaluation, details, agreement, notes = None, None, None, list[str]()
-    with _gallery(settings, encoder, images, library, notes) as (store, name, loaded):
+    with _gallery(settings, encoder, images, library, notes) as (store, name, loaded, originals):
         if queries is not None:
             filters = parse_where(where or [], store.describe(name).fields)
             conditions, notices = conditions_in(store, name, filters)
@@ -166,6 +167,7 @@ def evaluate(
             details=details,
             agreement=agreement,
             notes=notes,
+            originals=originals,
         )
     if not as_json:
         if evaluation is not None:
@@ -363,23 +365,27 @@ def _gallery(
     images: Path | None,
     library: str | None,
     notes: list[str],
-) -> Iterator[tuple["VectorStore", str, "Encoder"]]:
-    """The store, the collection to ask and its encoder: a library, or a folder for the moment."""
+) -> Iterator[tuple["VectorStore", str, "Encoder", "Ingested"]]:
+    """The store, the collection to ask, its encoder and what may be opened: of a library, or of a
+    folder for the moment."""
     from ingest.source import Roots
     from ingest.sources import find_sources
+    from scenesearch.ingested import Ingested, ingested
     from scenesearch.store.edge import EdgeStore
 
     if images is None:
         name = library_name(library or "")
         with open_store(settings, reading=True) as store:
-            yield store, name, library_encoder(settings, encoder, store, name, verify=True)
+            loaded = library_encoder(settings, encoder, store, name, verify=True)
+            yield store, name, loaded, ingested(settings)
         return
     loaded = load_encoder(settings, encoder, verify=True)
     with (
         tempfile.TemporaryDirectory(prefix="scenesearch-") as folder,
         closing(EdgeStore(Path(folder))) as store,
     ):
-        sources = find_sources([images], roots=Roots())
+        roots = Roots()
+        sources = find_sources([images], roots=roots)
         report = run_ingest(sources, "evaluation", loaded, store, settings, keep_thumbnails=False)
         if report.interrupted:
             interrupted()
@@ -389,7 +395,7 @@ def _gallery(
         notes += [
             f"not in the gallery: {reject.path}: {reject.reason}" for reject in report.rejects
         ]
-        yield store, "evaluation", loaded
+        yield store, "evaluation", loaded, Ingested(roots.known)
 
 
 def run_evaluation(

@@ -74,6 +74,7 @@ def export(
 ) -> None:
     """Write what has been said in the task's format, for `scenesearch train --data FOLDER`."""
     from scenesearch.feedback import export as write
+    from scenesearch.ingested import ingested
     from scenesearch.query import scene_of
 
     name, feedback = _opened(library)
@@ -81,11 +82,13 @@ def export(
         marks = table.all()
     if not marks:
         fail(f"nothing has been said of library {name} yet: see `scenesearch feedback right`")
-    with open_store(read_settings()) as store:
+    settings = read_settings()
+    with open_store(settings) as store:
         points = store.retrieve(name, sorted({mark.image_id for mark in marks}))
         fields = store.describe(name).fields
-    paths = {image_id: str(point.payload.get("path", "")) for image_id, point in points.items()}
-    written = write(marks, paths, folder, lambda text: scene_of(text, fields))
+    known = ingested(settings)
+    originals = {image_id: known.original(point.payload) for image_id, point in points.items()}
+    written = write(marks, originals, folder, lambda text: scene_of(text, fields))
     for image_id, reason in written.pictures_left_out.items():
         say(printable(f"left out {image_id}: {reason}"))
     for text, reason in written.texts_left_out.items():

@@ -104,6 +104,8 @@ def ingest(
     from ingest.shards import WHOLE, held_shard
     from ingest.source import Roots
     from ingest.sources import find_sources
+    from scenesearch.ingested import SOURCES
+    from scenesearch.store.restore import is_unfinished, take_back_unfinished
 
     settings = read_settings()
     name = library_name(library or settings.library)
@@ -122,7 +124,11 @@ def ingest(
         prune=prune,
         dry_run=dry_run,
     )
-    roots = Roots(settings.library_dir(name) / "sources.json")
+    own = settings.library_dir(name)
+    if is_unfinished(own):
+        with open_store(settings, patient=True) as store:
+            take_back_unfinished(store, name, own)
+    roots = Roots(own / SOURCES)
     if watch and (manifest is not None or dry_run):
         fail("--watch goes with folders alone, not with --manifest or --dry-run")
     if watch and engine != "local":

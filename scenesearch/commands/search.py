@@ -210,11 +210,11 @@ def search(
     for notice in result.notices:
         say(notice)
     if sheet is not None and result.hits:
-        write_sheet(sheet, result)
+        write_sheet(sheet, result, settings)
     if as_json:
         print_json(result.to_json() | ({"why": reasons.to_json()} if reasons else {}))
     else:
-        print_hits(result)
+        print_hits(result, settings)
         if reasons is not None:
             print_reasons(reasons)
     sys.exit(FOUND if result.hits else NOTHING)
@@ -254,7 +254,9 @@ def _reasons(
     return replace(reasons, relevance=hit.relevance or 0.0)
 
 
-def print_hits(result: "SearchResult") -> None:
+def print_hits(result: "SearchResult", settings: "Settings") -> None:
+    from scenesearch.ingested import ingested
+
     if not result.hits:
         nearest = result.nearest
         hint = (
@@ -273,6 +275,15 @@ def print_hits(result: "SearchResult") -> None:
         typer.echo(
             f"{hit.rank:>3}  {found}{printable(hit.path)}  "
             f"{printable(captions[0])}{copies}".rstrip()
+        )
+    originals = ingested(settings)
+    away = [hit.rank for hit in result.hits if not originals.holds(hit.path)]
+    if away:
+        ranks = ", ".join(map(str, away[:20])) + (" ..." if len(away) > 20 else "")
+        whose = "their originals" if len(away) == len(result.hits) else f"the originals of {ranks}"
+        say(
+            f"{whose} are not here: they lie outside the folders and addresses "
+            "that this installation has ingested from (docs/security.md)"
         )
     for name, counts in result.facets.items():
         listed = ", ".join(f"{printable(str(value))} {count}" for value, count in counts)
@@ -298,15 +309,19 @@ def print_reasons(reasons: "Why") -> None:
             typer.echo("  " + "".join(_SHADES[shade] * 2 for shade in shades))
 
 
-def write_sheet(file: Path, result: "SearchResult") -> None:
-    from scenesearch.originals import original_of
+def write_sheet(file: Path, result: "SearchResult", settings: "Settings") -> None:
+    from scenesearch.ingested import ingested
     from scenesearch.sheet import SheetEntry, write_contact_sheet
 
+    originals = ingested(settings)
+    thumbnails = settings.library_dir(result.library) / "thumbnails"
     entries = [
         SheetEntry(
-            original_of(hit.path),
+            originals.original(hit.payload),
             "  ".join(filter(None, (f"{hit.rank}.", hit.likeness, hit.image_id))),
             next(iter(hit.payload.get("captions") or [""])),
+            thumbnails_dir=thumbnails,
+            sha256=str(hit.payload.get("sha256", "")),
         )
         for hit in result.hits
     ]

@@ -12,6 +12,7 @@ elsewhere may call their output otherwise, which encoder.json then says, and may
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -30,30 +31,37 @@ from scenesearch.errors import first_line, obstacle
 SIDES = ("image", "text")
 PARTS = ("image.onnx", "text.onnx", "tokenizer.json")  # as this project writes them
 
-_Side = Annotated[int, Field(ge=1, le=4096)]
-_Deviation = Annotated[float, Field(gt=0)]
+# A batch of 8 of the largest pictures takes 400 MB.
+_Side = Annotated[int, Field(ge=1, le=2048)]
+# Of pixels between 0 and 1, or of 0 to 255 where a graph takes those.
+_Mean = Annotated[float, Field(ge=-1e4, le=1e4)]
+_Deviation = Annotated[float, Field(ge=1e-4, le=1e4)]
+_Name = Annotated[str, Field(min_length=1, max_length=256)]
+
+_MOST_BYTES = 32 * 2**20  # of encoder.json: calibrations of large vectors take one
+_MOST_DEPTH = 16
 
 
 class _Declared(BaseModel):
     # A folder may come from a stranger: unknown keys are ignored, known ones must fit.
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
 
 class _Image(_Declared):
     size: tuple[_Side, _Side]
     resize: Resize
     interpolation: Interpolation = "bicubic"
-    mean: tuple[float, float, float]
+    mean: tuple[_Mean, _Mean, _Mean]
     std: tuple[_Deviation, _Deviation, _Deviation]
-    output: str = "image_embeddings"
+    output: _Name = "image_embeddings"
 
 
 class _Text(_Declared):
     context_length: int = Field(ge=2, le=8192)
-    prefix: str = ""
-    pad_token_id: int = Field(0, ge=0)
+    prefix: str = Field("", max_length=1000)
+    pad_token_id: int = Field(0, ge=0, lt=2**31)  # and one of the tokenizer's
     padding: Padding = "longest"
-    output: str = "text_embeddings"
+    output: _Name = "text_embeddings"
 
 
 class _File(_Declared):
@@ -82,7 +90,12 @@ def read_encoder_info(folder: Path) -> EncoderInfo:
     if not folder.is_dir():
         raise EncoderError(f"encoder folder {folder} does not exist")
     try:
-        manifest = _Manifest.model_validate_json(manifest_path.read_bytes())
+        if manifest_path.stat().st_size > _MOST_BYTES:
+            raise EncoderError(f"{manifest_path} is larger than any encoder's")
+        data = manifest_path.read_bytes()
+        if not _is_sound(json.loads(data), _MOST_DEPTH):
+            raise ValueError("a number that is not finite, or nested too deeply")
+        manifest = _Manifest.model_validate_json(data)
     except FileNotFoundError:
         raise EncoderError(f"{folder} is not an encoder folder: it has no encoder.json") from None
     except OSError as error:
@@ -91,6 +104,8 @@ def read_encoder_info(folder: Path) -> EncoderInfo:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise EncoderError(f"{manifest_path}: {where}: {first['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise EncoderError(f"{manifest_path} is no manifest: {first_line(error)}") from None
     parts = _parts(manifest)
     for part in parts:
         path, declared = folder / part, manifest.files.get(part)
@@ -128,6 +143,14 @@ def read_encoder_info(folder: Path) -> EncoderInfo:
         calibration=manifest.calibration,
         scores=manifest.scores,
     )
+
+
+def _is_sound(value: Any, depth: int) -> bool:
+    """Whether every number is finite, also in what others read: calibration and scores."""
+    if isinstance(value, dict | list):
+        parts = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_sound(part, depth - 1) for part in parts)
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def verify_encoder(folder: Path) -> None:

@@ -3,6 +3,8 @@
 open_graph(folder / "image.onnx", threads=4).run("image_embeddings", {"pixel_values": pixels})
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from scenesearch.encoder.base import EncoderError
 from scenesearch.encoder.folder import unreadable
-from scenesearch.errors import MEMORY, obstacle
+from scenesearch.errors import MEMORY, first_line, obstacle
 
 Device = Literal["cpu", "cuda"]
 
@@ -34,6 +36,21 @@ def open_graph(path: Path, *, threads: int, device: Device = "cpu") -> Graph:
     if path.suffix == ".xml":
         return _OpenVino(path, threads)
     return _OnnxRuntime(path, threads, device)
+
+
+@contextmanager
+def _computing(path: Path) -> Iterator[None]:
+    """What a runtime raises of a graph that does not go with what encoder.json declares."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # the runtimes' own exceptions share no public base
+        if obstacle(error) == MEMORY:
+            raise MemoryError(first_line(error)) from None
+        raise EncoderError(
+            f"{path} cannot be computed as encoder.json declares it: {first_line(error)[:300]}"
+        ) from None
 
 
 class _OnnxRuntime:
@@ -59,6 +76,7 @@ class _OnnxRuntime:
                 raise unreadable(path, error) from None
             reason = str(error).splitlines()[0]
             raise EncoderError(f"{path} is not a usable ONNX graph: {reason}") from None
+        self._path = path
         self.inputs = frozenset(value.name for value in self._session.get_inputs())
         self.outputs = frozenset(value.name for value in self._session.get_outputs())
         self._shrinking = onnxruntime.RunOptions()
@@ -70,12 +88,8 @@ class _OnnxRuntime:
         rows = max(len(values) for values in feed.values())
         options = self._shrinking if rows < self._rows else None
         self._rows = rows
-        try:
+        with _computing(self._path):
             (values,) = self._session.run([output], feed, options)
-        except Exception as error:  # onnxruntime's own exceptions share no public base
-            if obstacle(error) == MEMORY:
-                raise MemoryError(f"a batch of {rows} does not fit") from None
-            raise
         found: NDArray[np.float32] = values
         return found
 
@@ -97,10 +111,12 @@ class _OpenVino:
                 raise unreadable(path, error) from None
             reason = str(error).strip().splitlines()[-1]
             raise EncoderError(f"{path} is not a usable OpenVINO graph: {reason}") from None
+        self._path = path
         self.inputs = frozenset(value.any_name for value in self._model.inputs)
         self.outputs = frozenset(value.any_name for value in self._model.outputs)
 
     def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         # A request of its own for each call: one request cannot be used by two threads.
-        found = self._model.create_infer_request().infer(feed)[output]
+        with _computing(self._path):
+            found = self._model.create_infer_request().infer(feed)[output]
         return np.array(found, np.float32)

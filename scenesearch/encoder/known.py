@@ -84,10 +84,13 @@ def _read(file: Path) -> dict[str, str]:
         return {}
     except OSError as error:
         raise unreadable(file, error) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         known = None
-    if not isinstance(known, dict):
+    if not isinstance(known, dict) or not all(
+        isinstance(folder, str) and "\0" not in folder for folder in known.values()
+    ):
         raise EncoderError(
-            f"{file} is damaged: expected a JSON object; copy it elsewhere, then delete it"
+            f"{file} is damaged: expected a JSON object of fingerprints and folders; copy it "
+            "elsewhere, then delete it"
         )
-    return {str(key): str(value) for key, value in known.items()}
+    return known

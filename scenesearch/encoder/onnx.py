@@ -3,7 +3,8 @@
 import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tokenizers import Encoding, Tokenizer
 from scenesearch.encoder.base import EncoderError, EncoderInfo
 from scenesearch.encoder.folder import read_encoder_info, unreadable
 from scenesearch.encoder.graphs import Device, Graph, open_graph
-from scenesearch.errors import obstacle
+from scenesearch.errors import first_line, obstacle
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n+")
 _MOST_TOKENS_A_CHARACTER = 4  # byte-level vocabularies; UTF-8 has at most four bytes
@@ -114,12 +115,12 @@ class OnnxEncoder:
         if len(texts) == 0:
             return np.empty((0, self._info.dimension), np.float32)
         prefix = self._info.text_prefix
-        encodings = self._tokenizer.encode_batch([prefix + text for text in texts])
+        encodings = self._tokenized([prefix + text for text in texts])
         embeddings = self._encode(encodings)
         for row, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
             if encoding.overflowing:
                 parts = [prefix + part for part in self._parts(text)]
-                pooled = self._encode(self._tokenizer.encode_batch(parts)).mean(axis=0)
+                pooled = self._encode(self._tokenized(parts)).mean(axis=0)
                 embeddings[row] = self._normalised(pooled[None, :])[0]
         return embeddings
 
@@ -127,6 +128,8 @@ class OnnxEncoder:
         """The sentences of the text; those too long for the context between words."""
         # The prefix is counted with its special tokens, and words once more with theirs.
         limit = self._info.context_length - self._tokens(self._info.text_prefix)
+        if limit < 1:
+            raise EncoderError(f"the prefix of encoder {self._info.name} leaves no room for texts")
         parts: list[str] = []
         for sentence in filter(str.strip, _SENTENCE_END.split(text)):
             if self._tokens(sentence) <= limit:
@@ -165,6 +168,10 @@ class OnnxEncoder:
     def _tokens(self, text: str) -> int:
         return len(self._counter.encode(text).ids)
 
+    def _tokenized(self, texts: Sequence[str]) -> list[Encoding]:
+        with _tokenizing(self._folder):
+            return self._tokenizer.encode_batch(list(texts))
+
     def _encode(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
         ids = np.array([encoding.ids for encoding in encodings], np.int64)  # (n, tokens)
         mask = np.array([encoding.attention_mask for encoding in encodings], np.int64)
@@ -182,6 +189,8 @@ class OnnxEncoder:
                 f"encoder {self._info.name} declares {self._info.dimension} dimensions, "
                 f"its graph gives {embeddings.shape[1:]}"
             )
+        if embeddings.dtype.kind != "f" or not np.isfinite(embeddings).all():
+            raise EncoderError(f"the graph of encoder {self._info.name} gives no finite numbers")
         norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
         unit: NDArray[np.float32] = (embeddings / np.maximum(norms, 1e-12)).astype(np.float32)
         return unit
@@ -219,23 +228,34 @@ class OnnxEncoder:
 
     @cached_property
     def _tokenizer(self) -> Tokenizer:
-        path = self._folder / "tokenizer.json"
-        try:
-            tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exception
-            if obstacle(error):
-                raise unreadable(path, error) from None
-            raise EncoderError(f"{path} is not a usable tokenizer: {error}") from None
-        tokenizer.enable_truncation(self._info.context_length)
-        # To the longest of the batch: the same vectors as to the context length, where a mask hides
-        # the padding, at a third of the time.
-        whole = self._info.padding == "context_length"
-        tokenizer.enable_padding(
-            length=self._info.context_length if whole else None,
-            pad_id=self._info.pad_token_id,
-            pad_token=tokenizer.id_to_token(self._info.pad_token_id) or "[PAD]",
-        )
+        with _tokenizing(self._folder):
+            tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+            tokenizer.enable_truncation(self._info.context_length)
+            # To the longest of the batch: the same vectors as to the context length, where a mask
+            # hides the padding, at a third of the time.
+            whole = self._info.padding == "context_length"
+            tokenizer.enable_padding(
+                length=self._info.context_length if whole else None,
+                pad_id=self._info.pad_token_id,
+                pad_token=tokenizer.id_to_token(self._info.pad_token_id) or "[PAD]",
+            )
         return tokenizer
+
+
+@contextmanager
+def _tokenizing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except EncoderError:
+        raise
+    except BaseException as error:
+        # Tokenizers raises bare Exception, and what fails inside it arrives as PanicException.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        path = folder / "tokenizer.json"
+        if obstacle(error):
+            raise unreadable(path, error) from None
+        raise EncoderError(f"{path} is not a usable tokenizer: {first_line(error)}") from None
 
 
 def _middle(image: Image.Image, shape: float) -> Image.Image:

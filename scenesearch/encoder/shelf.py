@@ -34,7 +34,10 @@ class Shelved:
             name: found
             for name, found in (self.info.scores if self.info else {}).items()
             if isinstance(found, dict)
-            and {"recall@1", "recall@5", "recall@10", "gallery"} <= set(found)
+            and all(
+                isinstance(found.get(key), int | float)
+                for key in ("recall@1", "recall@5", "recall@10", "gallery")
+            )
         }
         if not measured:
             return "not measured"

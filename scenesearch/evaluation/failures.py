@@ -22,7 +22,7 @@ _CHUNK = 256
 class Place:
     """A picture in an answer; `rank` is None for one that was asked for and not found.
 
-    `alike` marks one that is not asked for but much like one that is.
+    `alike` marks one that is not asked for but much like one that is; `sha256` is its content.
     """
 
     image_id: str
@@ -30,6 +30,7 @@ class Place:
     rank: int | None
     score: float | None
     alike: bool = False
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,8 @@ def find_failures(evaluation: Evaluation, store: VectorStore) -> Failures:
         point, hits = points.get(image_id), run[query_id]
         path = str(point.payload.get("path", "")) if point else ""
         rank = ranking(hits).index(image_id) + 1 if image_id in hits else None
-        return Place(image_id, path, rank, hits.get(image_id), like)
+        content = str(point.payload.get("sha256", "")) if point else ""
+        return Place(image_id, path, rank, hits.get(image_id), like, content)
 
     return Failures(
         worst=tuple(

@@ -3,14 +3,14 @@
 import base64
 import importlib.resources
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from scenesearch.evaluation import plots
 from scenesearch.evaluation.agreement import Agreement
@@ -20,7 +20,8 @@ from scenesearch.evaluation.figures import figure_rows, shown
 from scenesearch.evaluation.metrics import place
 from scenesearch.evaluation.slices import Slice
 from scenesearch.images import ImageError, open_image
-from scenesearch.originals import OriginalError, original_of
+from scenesearch.ingested import Ingested
+from scenesearch.originals import OriginalError
 
 CURVE = 100  # cutoffs of the recall curve
 MOST_OMISSIONS = 50
@@ -52,9 +53,9 @@ def render_report(
     details: Details | None,
     agreement: Agreement | None,
     notes: Sequence[str] = (),
-    read_picture: Callable[[str], Image.Image] | None = None,
+    originals: Ingested | None = None,
 ) -> str:
-    """The page. `read_picture` opens what a payload's `path` names, or raises ImageError.
+    """The page, with the pictures that `originals` holds; where there are none, without.
 
     `notes` are sentences on what was left out. Words of files are escaped by the template.
     """
@@ -82,7 +83,7 @@ def render_report(
         values["back_rows"] = figure_rows(back.metrics, back.ci95, evaluation.query_count)
         values["field_plot"] = _slice_plot(evaluation, details.field_slices)
         values["latency_plot"] = plots.latency_plot(details.latency)
-        values["thumbnail"] = _Thumbnails(read_picture or _open).of
+        values["thumbnail"] = _Thumbnails(originals or Ingested(())).of
     if agreement is not None:
         values["agreement_rows"] = agreement_rows(agreement)
         values["reliability_plot"] = plots.reliability_diagram(
@@ -160,15 +161,15 @@ def _slice_plot(evaluation: Evaluation, parts: Sequence[Slice]) -> str:
 class _Thumbnails:
     """Pictures as data URIs, each made once; an empty string where there is none to see."""
 
-    read: Callable[[str], Image.Image]
+    originals: Ingested
 
     def __post_init__(self) -> None:
         self._made: dict[str, str] = {}
 
-    def of(self, path: str) -> str:
+    def of(self, path: str, sha256: str) -> str:
         if path not in self._made:
             try:
-                picture = self.read(path)
+                picture = open_image(self.originals.at(path, sha256), reduce_to=2 * _SIDE).image
             except (ImageError, OriginalError):
                 self._made[path] = ""
             else:
@@ -178,7 +179,3 @@ class _Thumbnails:
                 encoded = base64.b64encode(file.getvalue()).decode("ascii")
                 self._made[path] = f"data:image/jpeg;base64,{encoded}"
         return self._made[path]
-
-
-def _open(path: str) -> Image.Image:
-    return open_image(original_of(path), reduce_to=2 * _SIDE).image

@@ -9,6 +9,7 @@ from scenesearch.evaluation.agreement import Agreement
 from scenesearch.evaluation.details import Details
 from scenesearch.evaluation.outcome import Evaluation
 from scenesearch.evaluation.report import render_report, write_report
+from scenesearch.ingested import Ingested
 
 SUMMARY, REPORT = "summary.json", "report.html"
 
@@ -36,11 +37,13 @@ def save(
     details: Details | None,
     agreement: Agreement | None,
     notes: Sequence[str] = (),
+    originals: Ingested | None = None,
 ) -> None:
     """Write run, qrels and per-query table (of queries), `report.html` and `summary.json`.
 
-    The folder is made when missing; files of an earlier evaluation are replaced. The summary
-    comes last: where it stands, the others are complete.
+    The report shows the pictures that `originals` holds. The folder is made when missing; files of
+    an earlier evaluation are replaced. The summary comes last: where it stands, the others are
+    complete.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / SUMMARY).unlink(missing_ok=True)
@@ -52,6 +55,7 @@ def save(
         details=details,
         agreement=agreement,
         notes=notes,
+        originals=originals,
     )
     write_report(folder / REPORT, page)
     text = json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)

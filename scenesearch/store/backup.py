@@ -6,25 +6,29 @@ The file is a plain zip, so that anything can look into it:
                               part its size and SHA-256
     points/000000.jsonl       payloads, an object a line, of up to 2,000 pictures
     vectors/000000.npy        their vectors in the same order, float32 (n, dimension)
-    library/sources.json      the folders the library was filled from: they decide image ids
+    library/sources.json      the folders the library was filled from: they decide image ids, and
+                              open nothing before they are ingested where it is restored
     library/feedback.json     which hits were said to be right or wrong
     library/requests.json     what visitors of the page saved
 
 The zip's comment is the SHA-256 of scenesearch-backup.json: a byte changed anywhere is noticed.
 Pictures and encoders are not in it, pickles never. A file may come from a stranger: it is read
-in bounded pieces, nothing is unpacked to a disk, and it is checked from end to end before the
-first point is written.
+in bounded pieces, nothing is unpacked to a disk, and every value of it is checked by the
+declaration of its field before the first point is written (`scenesearch.store.restore`).
 """
 
 import hashlib
 import io
 import json
 import os
+import re
+import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -36,12 +40,25 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from scenesearch.errors import SceneSearchError
 from scenesearch.feedback import Mark
 from scenesearch.images import atomic_writer
+from scenesearch.ingested import Root, roots_of
 from scenesearch.library import MetadataType
-from scenesearch.store import catalog
-from scenesearch.store.base import CollectionSpec, Point, StoreError, VectorStore
-from scenesearch.store.fields import PayloadField, Widget
+from scenesearch.store.base import (
+    MOST_DIMENSIONS,
+    CollectionSpec,
+    Point,
+    StoreError,
+    VectorStore,
+)
+from scenesearch.store.fields import (
+    BUILTIN_FIELDS,
+    LONGEST_NAME,
+    PayloadField,
+    Widget,
+    by_name,
+)
 from scenesearch.store.pages import PAGE, OnWait, pages
 from scenesearch.store.payload import check_image_id, key_path
+from scenesearch.store.values import checks_of, misfit
 
 FORMAT = "scenesearch-backup"
 VERSION = 2  # 1 had no feedback and no requests; it is read all the same
@@ -50,11 +67,31 @@ _MANIFEST = "scenesearch-backup.json"
 _SOURCES = "library/sources.json"
 _FEEDBACK = "library/feedback.json"
 _REQUESTS = "library/requests.json"
-_MOST_MANIFEST_BYTES = 256 * 2**20  # 100 million points need 25 MB
+_MOST_MANIFEST_BYTES = 32 * 2**20  # 100 million points need 25 MB
 _MOST_PART_BYTES = 256 * 2**20
 _MOST_FILE_BYTES = 64 * 2**20
-_MOST_DEPTH = 8  # of lists and objects in a payload
+_MOST_LINE_BYTES = 8 * 2**20  # of one payload
 _UNIT = 1e-3  # how far a vector's length may be from 1
+
+# What `zipfile` and its codecs raise of a damaged or forged file.
+_ZIP_FAULTS = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    IndexError,
+)
+# How numpy writes the header of an array in C order; any other is not ours.
+_ARRAY_HEADER = re.compile(
+    rb"\{'descr': '([<>|=]?[A-Za-z]\d{0,3})', 'fortran_order': (True|False), "
+    rb"'shape': \(((?:\d{1,19}, ?)*(?:\d{1,19})?)\),? *\} *\n"
+)
 
 Progress = Callable[[int, int], None]
 
@@ -85,12 +122,12 @@ class _File(_Declared):
     bytes: int = Field(gt=0, le=_MOST_FILE_BYTES)
 
 
-_Request = Annotated[str, Field(min_length=1, max_length=10_000)]
+_Request = Annotated[str, Field(pattern=r"\S", max_length=10_000)]
 
 
 class _Mark(_Declared):
     text: _Request
-    image_id: str = Field(min_length=1, max_length=4096)
+    image_id: str = Field(min_length=1, max_length=LONGEST_NAME)
     mark: Literal["right", "wrong"]
     marked: str = Field(max_length=64)
 
@@ -109,7 +146,7 @@ class _Spec(_Declared):
     library: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,47}$")
     encoder: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     fingerprint: str = Field(min_length=1, max_length=128)
-    dimension: int = Field(ge=1, le=65536)
+    dimension: int = Field(ge=1, le=MOST_DIMENSIONS)
     fields: Annotated[tuple[_DeclaredField, ...], Field(max_length=1000)]
     image_fingerprint: str = Field("", max_length=128)
     created: str = Field("", max_length=64)
@@ -140,10 +177,10 @@ class Contents:
 
 @dataclass(frozen=True)
 class Beside:
-    """What a library has beside its collection: folder -> prefix of its image ids, what was said
-    of hits, and saved requests."""
+    """What a library has beside its collection: the folders it was filled from, what was said of
+    hits, and saved requests."""
 
-    sources: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, Root] = field(default_factory=dict)
     marks: tuple[Mark, ...] = ()
     requests: tuple[str, ...] = ()
 
@@ -187,7 +224,7 @@ def write_backup(
                     on_progress(written, max(total, written))
             beside = beside or Beside()
             kept = {
-                _SOURCES: dict(beside.sources),
+                _SOURCES: {place: root.prefix for place, root in beside.sources.items()},
                 _FEEDBACK: [mark.to_json() for mark in beside.marks],
                 _REQUESTS: list(beside.requests),
             }
@@ -240,16 +277,43 @@ class Backup:
     def verify(self, on_progress: Progress | None = None) -> None:
         """Read and check every part."""
         done = 0
-        for declared in self.contents.spec.fields:
-            with self._refusing(f"the field {declared.name!r}"):
-                key_path(declared.name)
+        self._check_fields()
+        ids = _Ids()
         for points in self.chunks():
             done += len(points)
+            ids.add(point.image_id for point in points)
             if on_progress is not None:
                 on_progress(done, self.contents.points)
         if done != self.contents.points:
             self._refuse(f"it says {self.contents.points} pictures and holds {done}")
+        if suspects := ids.doubled():
+            self._check_ids(suspects)
         self.beside()
+
+    def _check_fields(self) -> None:
+        declared = self.contents.spec.fields
+        builtin = by_name(BUILTIN_FIELDS)
+        if len(by_name(declared)) != len(declared):
+            self._refuse("it declares a field twice")
+        for field_ in declared:
+            with self._refusing(f"the field {field_.name!r}"):
+                key_path(field_.name)
+            ours = builtin.get(field_.name)
+            if ours is not None and ours.of_the_file and ours.type != field_.type:
+                self._refuse(f"the field {field_.name!r} is {ours.type}, not {field_.type}")
+            if not field_.is_consistent:
+                self._refuse(f"the field {field_.name!r} is not what a {field_.type} field can be")
+
+    def _check_ids(self, suspects: set[int]) -> None:
+        """Refuse an image id that comes twice; of two that only hash alike there is one each."""
+        seen: set[str] = set()
+        for points in self.chunks():
+            for point in points:
+                if _id_hash(point.image_id) not in suspects:
+                    continue
+                if point.image_id in seen:
+                    self._refuse(f"it names the picture {point.image_id[:200]!r} twice")
+                seen.add(point.image_id)
 
     def chunks(self) -> Iterator[list[Point]]:
         """The points, in pieces of at most 2,000."""
@@ -263,14 +327,15 @@ class Backup:
 
     def beside(self) -> Beside:
         """What the library had beside its collection."""
-        sources: dict[str, str] = {}
+        sources: dict[str, Root] = {}
         marks: list[_Mark] = []
         requests: list[str] = []
         for part in self._manifest.files:
             data = self._part(part.name, part.bytes, part.sha256)
             try:
                 if part.name == _SOURCES:
-                    sources = TypeAdapter(dict[str, str]).validate_json(data)
+                    named = TypeAdapter(dict[str, str]).validate_json(data)
+                    sources = roots_of({place: {"prefix": named[place]} for place in named})
                 elif part.name == _FEEDBACK:
                     marks = TypeAdapter(list[_Mark]).validate_json(data)
                 else:
@@ -278,7 +343,9 @@ class Backup:
             except ValidationError as error:
                 first = error.errors()[0]
                 where = ".".join(map(str, first["loc"]))
-                self._refuse(f"{part.name}{f', {where}' if where else ''}: {first['msg']}")
+                self._refuse(f"{part.name}{f', {where[:200]}' if where else ''}: {first['msg']}")
+            except ValueError as error:
+                self._refuse(f"{part.name}: {error}")
         return Beside(
             sources,
             tuple(Mark(m.text, m.image_id, m.mark == "right", m.marked) for m in marks),
@@ -314,38 +381,40 @@ class Backup:
         if len(lines) != chunk.points:
             self._refuse(f"{part.name} has {len(lines)} lines, not {chunk.points}")
         found: list[dict[str, Any]] = []
+        checks = checks_of(self.contents.spec.fields)
         for number, line in enumerate(lines, 1):
+            if len(line) > _MOST_LINE_BYTES:
+                self._refuse(f"{part.name}, line {number} is too long")
             try:
                 payload = json.loads(line, parse_constant=_no_constant)
                 if b"\\u" in line:  # half of a pair can be written so, and cannot be stored
                     json.dumps(payload, ensure_ascii=False).encode()
             except (ValueError, RecursionError) as error:
                 self._refuse(f"{part.name}, line {number}: {error}")
-            if not _storable(payload, _MOST_DEPTH):
-                self._refuse(
-                    f"{part.name}, line {number}: nested too deeply, a huge number or a zero byte"
-                )
             if not isinstance(payload, dict) or not isinstance(payload.get("image_id"), str):
                 self._refuse(f"{part.name}, line {number}: no object with an image_id")
             with self._refusing(f"{part.name}, line {number}"):
                 check_image_id(payload["image_id"])
+            if (key := misfit(payload, checks)) is not None:
+                self._refuse(f"{part.name}, line {number}: {key[:200]!r} is no value of that field")
             found.append(payload)
         return found
 
     def _vectors(self, chunk: _Chunk) -> NDArray[np.float32]:
         part = chunk.vectors
-        data = io.BytesIO(self._part(part.name, part.bytes, part.sha256))
+        data = self._part(part.name, part.bytes, part.sha256)
         shape = (chunk.points, self.contents.spec.dimension)
-        try:
-            version = np.lib.format.read_magic(data)
-            if version != (1, 0):
-                raise ValueError(f"version {version}")
-            declared, fortran, kind = np.lib.format.read_array_header_1_0(data)
-        except ValueError as error:
-            self._refuse(f"{part.name} is no array: {' '.join(str(error).split())[:100]}")
-        if (declared, fortran, kind) != (shape, False, np.dtype("<f4")):
-            self._refuse(f"{part.name} holds {kind} {declared}, not float32 {shape}")
-        rest = data.read()
+        begins = len(np.lib.format.MAGIC_PREFIX) + 4
+        length = int.from_bytes(data[begins - 2 : begins], "little")
+        # Read here and not by numpy, which parses the header as Python.
+        header = _ARRAY_HEADER.fullmatch(data, begins, begins + length)
+        if data[: begins - 2] != np.lib.format.magic(1, 0) or header is None:
+            self._refuse(f"{part.name} is no array that a backup holds")
+        declared = tuple(int(side) for side in header[3].split(b",") if side.strip())
+        kind = header[1].decode()
+        if (declared, header[2], kind) != (shape, b"False", "<f4"):
+            self._refuse(f"{part.name} holds {_kind(kind)} {declared}, not float32 {shape}")
+        rest = data[begins + length :]
         if len(rest) != 4 * shape[0] * shape[1]:
             self._refuse(f"{part.name} is not as long as it says")
         vectors = np.frombuffer(rest, "<f4").reshape(shape).astype(np.float32, copy=False)
@@ -364,15 +433,18 @@ class Backup:
     def _read(self, name: str, size: int) -> bytes:
         """The part, which has exactly that size; never more of it in memory."""
         try:
-            with self._archive.open(name) as part:
-                data = part.read(size)
-                more = part.read(1)
+            info = self._archive.getinfo(name)
         except KeyError:
             self._refuse(f"{name} is missing")
-        except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
+        # Other codecs have other errors and other bombs, and no backup is written with them.
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            self._refuse(f"{name} is compressed in another way than a backup is")
+        try:
+            with self._archive.open(info) as part:
+                data = part.read(size)
+                more = part.read(1)
+        except _ZIP_FAULTS:
             self._refuse(f"{name} cannot be read")
-        except (NotImplementedError, RuntimeError) as error:  # encrypted, another compression
-            self._refuse(f"{name}: {error}")
         if more or len(data) != size:
             self._refuse(f"{name} is not as long as it says")
         return data
@@ -399,62 +471,37 @@ def open_backup(file: Path) -> Iterator[Backup]:
         is_zip = start.read(4) == b"PK\x03\x04"
         try:
             archive = zipfile.ZipFile(start)
-        except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError):
+        except _ZIP_FAULTS:
             why = "is cut short or damaged" if is_zip else "is no scenesearch backup"
             raise BackupError(f"{file} {why}: it is not a whole zip file") from None
         with archive:
             yield Backup(file, archive)
 
 
-def restore(
-    store: VectorStore,
-    backup: Backup,
-    library: str,
-    *,
-    replace_live: bool = False,
-    on_progress: Progress | None = None,
-) -> str:
-    """Write a verified backup into a new collection, which becomes the library's; its name.
+class _Ids:
+    """Whether an image id comes twice; eight bytes of memory for each."""
 
-    A library of that name is refused, or with `replace_live` keeps its collection for a
-    rollback. Whatever goes wrong, a reader never sees the half of it, and the half is deleted;
-    what a killed run left is deleted by the next one of a library that has nothing else.
-    """
-    taken = library in store.aliases()
-    if taken and not replace_live:
-        raise BackupError(
-            f"library {library} is there already: --library NAME restores under another name, "
-            "--replace makes the backup its live collection and keeps the present one for a "
-            "rollback"
-        )
-    if not taken:
-        for held in catalog.read_catalog(store).libraries.get(library, ()):
-            if held.role == "building":
-                store.delete_collection(held.name)
-    spec = replace(backup.contents.spec, library=library, state="building", previous="")
-    name = catalog.next_name(store, library, spec.encoder)
-    store.create_collection(name, spec)
+    def __init__(self) -> None:
+        self._hashes = array("Q")
+
+    def add(self, image_ids: Iterable[str]) -> None:
+        self._hashes.extend(map(_id_hash, image_ids))
+
+    def doubled(self) -> set[int]:
+        """The hashes that came more than once."""
+        ordered = np.sort(np.frombuffer(self._hashes, np.uint64))
+        return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+
+
+def _id_hash(image_id: str) -> int:
+    return int.from_bytes(hashlib.blake2b(image_id.encode(), digest_size=8).digest(), "little")
+
+
+def _kind(descr: str) -> str:
     try:
-        written = 0
-        for points in backup.chunks():
-            store.upsert(name, points)
-            written += len(points)
-            if on_progress is not None:
-                on_progress(written, backup.contents.points)
-        store.flush(name)
-        if (found := store.count(name)) != written:
-            raise BackupError(
-                f"{backup.contents.file} names {written - found} pictures twice: nothing is "
-                "restored"
-            )
-        store.optimize(name)
-        store.record(name, state="ready")
-    except BaseException:
-        with suppress(StoreError):
-            store.delete_collection(name)
-        raise
-    catalog.promote(store, library, name)
-    return name
+        return np.dtype(descr).name
+    except (TypeError, ValueError):
+        return descr
 
 
 def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> dict[str, Any]:
@@ -475,16 +522,6 @@ def _array(page: list[Point]) -> bytes:
     vectors = np.stack([point.vector for point in page if point.vector is not None])
     np.lib.format.write_array(out, vectors.astype("<f4"), version=(1, 0), allow_pickle=False)
     return out.getvalue()
-
-
-def _storable(value: Any, depth: int) -> bool:
-    """Whether the engines take it: integers of 64 bits, text, not nested for ever."""
-    if isinstance(value, dict | list):
-        parts = value.values() if isinstance(value, dict) else value
-        return depth > 0 and all(_storable(part, depth - 1) for part in parts)
-    if isinstance(value, str):
-        return "\0" not in value  # no path can be opened with it
-    return not isinstance(value, int) or -(2**63) <= value < 2**63
 
 
 def _no_constant(name: str) -> NoReturn:

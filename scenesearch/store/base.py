@@ -8,12 +8,13 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesearch.errors import SceneSearchError, did_you_mean
+from scenesearch.errors import SceneSearchError, did_you_mean, first_line
+from scenesearch.library import LibraryNameError, check_library_name
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 from scenesearch.store.words import Fusion
@@ -71,6 +72,8 @@ class EncoderMismatch(StoreError):  # noqa: N818
 
 State = Literal["ready", "building"]
 
+MOST_DIMENSIONS = 65536
+
 
 # How payloads and vectors are laid out. It grows when a version could not read, or would
 # misread, what this one writes; tests/data keeps a library of each.
@@ -114,13 +117,28 @@ class CollectionSpec:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "CollectionSpec":
-        """What was recorded; raises StoreError for what a newer version made."""
-        layout = int(value.get("layout", 1))
-        if layout > LAYOUT:
-            raise StoreError(
-                f"library {value['library']} was made by a newer scenesearch (layout {layout}, "
-                f"this one knows {LAYOUT}): upgrade scenesearch, or build the library again"
-            )
+        """What was recorded; raises StoreError for what a newer version made, ValueError for what
+        is no specification: a store may hold what others wrote, and its names become folders."""
+        try:
+            layout = int(value.get("layout", 1))
+            if layout > LAYOUT:
+                raise StoreError(
+                    f"library {value['library']} was made by a newer scenesearch (layout {layout}, "
+                    f"this one knows {LAYOUT}): upgrade scenesearch, or build the library again"
+                )
+            spec = cls._read(value)
+            check_library_name(spec.library)
+        except (AttributeError, KeyError, TypeError, OverflowError, LibraryNameError) as error:
+            raise ValueError(f"no specification: {first_line(error)}") from None
+        texts = (spec.encoder, spec.fingerprint, spec.image_fingerprint, spec.created)
+        if not all(isinstance(text, str) for text in (*texts, spec.previous)):
+            raise ValueError("no specification: a name is no text")
+        if spec.state not in get_args(State) or not 0 < spec.dimension <= MOST_DIMENSIONS:
+            raise ValueError("no specification: an impossible state or dimension")
+        return spec
+
+    @classmethod
+    def _read(cls, value: Mapping[str, Any]) -> "CollectionSpec":
         return cls(
             library=value["library"],
             encoder=value["encoder"],

@@ -97,6 +97,7 @@ from scenesearch.store.payload import (
     check_diversity,
     check_words,
     key_path,
+    named,
     payload_keys,
     payload_of,
     point_ids,
@@ -312,7 +313,7 @@ class EdgeStore:
         with self._shard(name) as opened:
             ids: list[engine.PointId] = [*point_ids(image_ids, opened.spec)]
             records = opened.shard.retrieve(ids, True, _wanted(with_vectors)) if ids else []
-        return {point.image_id: point for point in map(_point, records)}
+        return {point.image_id: point for point in _points(records, opened.spec)}
 
     def scroll(
         self,
@@ -341,7 +342,8 @@ class EdgeStore:
                     with_vector=_wanted(with_vectors),
                 )
                 records, offset = opened.shard.scroll(request)
-            yield from (point for point in map(_point, records) if point.image_id != after)
+            points = _points(records, opened.spec)
+            yield from (point for point in points if point.image_id != after)
             if offset is None:
                 return
 
@@ -370,7 +372,7 @@ class EdgeStore:
                     params=_EXACT if exact else _SEARCH,
                     with_payload=keys,
                 )
-                return _scored(opened.shard.query(request))
+                return [hit for hit in _scored(opened.shard.query(request), opened.spec) if hit]
 
             return ranking.page(fetch, k=k, offset=offset)
 
@@ -637,9 +639,8 @@ class EdgeStore:
         )
         with self._shard(name) as opened:
             found = opened.shard.query(request)
-        return [
-            (hit, _embedding(one.vector)) for hit, one in zip(_scored(found), found, strict=True)
-        ]
+        hits = _scored(found, opened.spec)
+        return [(hit, _embedding(one.vector)) for hit, one in zip(hits, found, strict=True) if hit]
 
     def _prepare_graph(self, opened: _Open) -> None:
         """Let the shard's next optimization build a graph: opened anew, it takes the setting."""
@@ -890,10 +891,13 @@ def _config(spec: CollectionSpec, edges: int = 0) -> engine.EdgeConfig:
     )
 
 
-def _point(record: engine.Record) -> Point:
-    payload = record.payload or {}
-    vector = None if record.vector is None else _embedding(record.vector)
-    return Point(payload["image_id"], vector, payload)
+def _points(records: Sequence[engine.Record], spec: CollectionSpec) -> list[Point]:
+    payloads = named((record.payload for record in records), spec)
+    return [
+        Point(own[0], None if record.vector is None else _embedding(record.vector), own[1])
+        for record, own in zip(records, payloads, strict=True)
+        if own is not None
+    ]
 
 
 def _wanted(with_vectors: bool) -> bool | list[str]:
@@ -920,9 +924,10 @@ def _with_words(vector: list[float], words: Words | None) -> "engine.Vector":
     return vector if words is None else {"": vector, WORDS: _sparse(words)}
 
 
-def _scored(found: Sequence[engine.ScoredPoint]) -> list[ScoredPoint]:
-    payloads = [one.payload or {} for one in found]
+def _scored(found: Sequence[engine.ScoredPoint], spec: CollectionSpec) -> list[ScoredPoint | None]:
+    """None in the place of a point that names no picture."""
+    payloads = named((one.payload for one in found), spec)
     return [
-        ScoredPoint(payload["image_id"], one.score, payload)
-        for one, payload in zip(found, payloads, strict=True)
+        None if own is None else ScoredPoint(own[0], one.score, own[1])
+        for one, own in zip(found, payloads, strict=True)
     ]

@@ -64,7 +64,7 @@ class EdgeFiles:
             return CollectionSpec.from_json(json.loads(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             raise self.missing(collection) from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, RecursionError) as error:
             if obstacle(error):
                 raise
             raise StoreError(

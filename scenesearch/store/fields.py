@@ -1,7 +1,9 @@
-"""Payload fields, each declared once: index, filter, page widget and help come from here."""
+"""Payload fields, each declared once: index, filter, page widget, help and the check of a
+stranger's values come from here."""
 
+import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from scenesearch.library import MetadataType
@@ -29,10 +31,44 @@ _DEFAULT_WIDGET: dict[MetadataType, Widget] = {
 }
 
 
+# What a page may offer for a type.
+_WIDGETS: dict[MetadataType, tuple[Widget, ...]] = {
+    "keyword": ("choice", "text"),
+    "boolean": ("choice",),
+    "integer": ("choice", "number_range"),
+    "float": ("number_range",),
+    "datetime": ("date_range",),
+    "text": ("text",),
+    "geo": (),
+}
+
+# Longer names of files and longer texts come from nobody honest, in characters.
+LONGEST_NAME = 65_536
+LONGEST_TEXT = 1_000_000
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a value has to be beside its type: a whole match of `form` (a regular expression), of
+    at most `longest` characters; a number between `least` and `most`."""
+
+    form: str = ""
+    longest: int = LONGEST_TEXT
+    least: float = -math.inf
+    most: float = math.inf
+
+
+# What a picture's file alone says: always one value of the declared type.
+CONTENT_HASH = r"[0-9a-f]{64}"
+_PIXELS = Limits(least=0, most=2**31)
+
+
 @dataclass(frozen=True)
 class PayloadField:
     """One searchable key of a point's payload.
 
+    `of_the_file` says that only the file fills it, and no manifest. `limits` are those of its
+    values. Neither is recorded in a collection: for built-in fields this version's hold.
     `multiple` says that a point holds a list of values, any of which may match. `widget` is the
     filter the page offers; 'none' keeps a field searchable but out of the page. Of a
     `hierarchical` field a point holds a path and its ancestors, so that 'folder=2020' finds
@@ -46,6 +82,15 @@ class PayloadField:
     multiple: bool = False
     hierarchical: bool = False
     widget: Widget = "none"
+    of_the_file: bool = field(default=False, compare=False, repr=False)
+    limits: Limits = field(default=Limits(), compare=False, repr=False)
+
+    @property
+    def is_consistent(self) -> bool:
+        """Whether widget and shape go with the type; a declaration of strangers may claim any."""
+        shaped = not (self.multiple or self.hierarchical) or self.type in ("keyword", "text")
+        widgets: tuple[Widget, ...] = ("none", *_WIDGETS[self.type])
+        return shaped and self.widget in widgets and (self.multiple or not self.hierarchical)
 
     @property
     def operators(self) -> tuple[str, ...]:
@@ -62,17 +107,36 @@ class PayloadField:
         return _NOUNS.get(self.name) or f"a {self.label.lower()}"
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {one.name: getattr(self, one.name) for one in fields(self) if one.compare}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "PayloadField":
-        known = {field.name for field in fields(cls)}  # a later version may have written more
-        return cls(**{key: part for key, part in value.items() if key in known})
+        # A later version may have written more.
+        known = {one.name for one in fields(cls) if one.compare}
+        read = cls(**{key: part for key, part in value.items() if key in known})
+        texts = (read.name, read.label, read.help)
+        if read.type not in _OPERATORS or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"field {read.name!r} is of no type that there is")
+        return read
 
 
 BUILTIN_FIELDS: tuple[PayloadField, ...] = (
-    PayloadField("image_id", "keyword", "Image", "name of the picture inside the library"),
-    PayloadField("sha256", "keyword", "Content", "SHA-256 of the file"),
+    PayloadField(
+        "image_id",
+        "keyword",
+        "Image",
+        "name of the picture inside the library",
+        of_the_file=True,
+        limits=Limits(longest=LONGEST_NAME),
+    ),
+    PayloadField(
+        "sha256",
+        "keyword",
+        "Content",
+        "SHA-256 of the file",
+        of_the_file=True,
+        limits=Limits(form=CONTENT_HASH),
+    ),
     PayloadField(
         "folder",
         "keyword",
@@ -81,9 +145,13 @@ BUILTIN_FIELDS: tuple[PayloadField, ...] = (
         multiple=True,
         hierarchical=True,
         widget="choice",
+        of_the_file=True,
+        limits=Limits(longest=LONGEST_NAME),
     ),
     PayloadField("taken", "datetime", "Taken", "when the picture was taken", widget="date_range"),
-    PayloadField("modified", "datetime", "Modified", "when the file was last changed"),
+    PayloadField(
+        "modified", "datetime", "Modified", "when the file was last changed", of_the_file=True
+    ),
     PayloadField("camera", "keyword", "Camera", "make and model", widget="choice"),
     PayloadField("lens", "keyword", "Lens", "model of the lens"),
     PayloadField("exposure_s", "float", "Exposure", "shutter time in seconds"),
@@ -92,12 +160,36 @@ BUILTIN_FIELDS: tuple[PayloadField, ...] = (
     PayloadField("focal_length_mm", "float", "Focal length", "of the lens itself, in millimetres"),
     PayloadField("location", "geo", "Place", "where the picture was taken"),
     PayloadField(
-        "orientation", "keyword", "Shape", "landscape, portrait or square", widget="choice"
+        "orientation",
+        "keyword",
+        "Shape",
+        "landscape, portrait or square",
+        widget="choice",
+        of_the_file=True,
+        limits=Limits(form="landscape|portrait|square"),
     ),
-    PayloadField("width", "integer", "Width", "pixels, as displayed"),
-    PayloadField("height", "integer", "Height", "pixels, as displayed"),
-    PayloadField("size_bytes", "integer", "File size", "bytes"),
-    PayloadField("phash", "keyword", "Look", "perceptual hash, to find near-duplicates"),
+    PayloadField(
+        "width", "integer", "Width", "pixels, as displayed", of_the_file=True, limits=_PIXELS
+    ),
+    PayloadField(
+        "height", "integer", "Height", "pixels, as displayed", of_the_file=True, limits=_PIXELS
+    ),
+    PayloadField(
+        "size_bytes",
+        "integer",
+        "File size",
+        "bytes",
+        of_the_file=True,
+        limits=Limits(least=0, most=2**53),
+    ),
+    PayloadField(
+        "phash",
+        "keyword",
+        "Look",
+        "perceptual hash, to find near-duplicates",
+        of_the_file=True,
+        limits=Limits(form=r"[0-9a-f]{16}"),
+    ),
     PayloadField("title", "text", "Title", "words of its title"),
     PayloadField("rating", "float", "Rating", "stars, 1-5; -1 is rejected"),
     PayloadField("captions", "text", "Captions", "words of its descriptions", multiple=True),
@@ -119,6 +211,20 @@ _NOUNS = {
 }
 
 BUILTIN_NAMES = frozenset(field.name for field in BUILTIN_FIELDS)
+
+# Kept beside them and not searched; so is `own`, what of the rest the file itself says.
+UNSEARCHED_FIELDS: tuple[PayloadField, ...] = (
+    PayloadField(
+        "path",
+        "keyword",
+        "Path",
+        "where the original lies",
+        of_the_file=True,
+        limits=Limits(longest=2 * LONGEST_NAME),
+    ),
+    PayloadField("etag", "keyword", "Version", "of an archive or a server", of_the_file=True),
+    PayloadField("sidecar", "keyword", "Sidecar", "version of the XMP file", of_the_file=True),
+)
 
 
 def custom_fields(types: Mapping[str, MetadataType]) -> tuple[PayloadField, ...]:

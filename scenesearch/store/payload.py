@@ -1,4 +1,5 @@
-"""From our points to what an engine stores: plain JSON values, unit vectors, safe key paths."""
+"""From our points to what an engine stores: plain JSON values, unit vectors, safe key paths; and
+back, without what does not fit its declaration."""
 
 import math
 import re
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from scenesearch.library import GeoPoint, point_id
 from scenesearch.store.base import CollectionSpec, EncoderMismatch, Point, StoreError
+from scenesearch.store.values import checks_of, fitting, is_image_id
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 _UNSPEAKABLE = re.compile(r'["\\\x00-\x1f]')
@@ -47,6 +49,22 @@ def check_image_id(image_id: str) -> str:
     if not image_id:
         raise StoreError("an image id is empty")
     return image_id
+
+
+def named(
+    payloads: Iterable[Mapping[str, Any] | None], spec: CollectionSpec
+) -> list[tuple[str, Mapping[str, Any]] | None]:
+    """Of each stored payload its image id and what of it fits the declared fields.
+
+    None for one that names no picture: it is nobody's, and is passed over.
+    """
+    checks = checks_of(spec.fields)
+    return [
+        (payload["image_id"], fitting(payload, checks))
+        if payload is not None and is_image_id(payload.get("image_id"))
+        else None
+        for payload in payloads
+    ]
 
 
 def payload_of(point: Point) -> dict[str, Any]:

@@ -47,6 +47,7 @@ from scenesearch.store.payload import (
     check_diversity,
     check_words,
     key_path,
+    named,
     payload_keys,
     payload_of,
     point_ids,
@@ -300,8 +301,7 @@ class ServerStore:
         found: dict[str, Point] = {}
         for start in range(0, len(ids), 1000):
             part = ids[start : start + 1000]
-            for record in self._retrieve(name, part, with_vectors):
-                point = _point(record)
+            for point in _points(self._retrieve(name, part, with_vectors), self._spec(name)):
                 found[point.image_id] = point
         return found
 
@@ -327,7 +327,8 @@ class ServerStore:
             records, offset = self._scroll(
                 collection, filter_, keys, with_vectors, batch_size, offset
             )
-            yield from (point for point in map(_point, records) if point.image_id != after)
+            points = _points(records, self._spec(collection))
+            yield from (point for point in points if point.image_id != after)
             if offset is None:
                 return
 
@@ -359,7 +360,7 @@ class ServerStore:
                 ),
                 name,
             )
-            return [_scored(hit) for hit in answer.points]
+            return [hit for hit in _scored(answer.points, self._spec(name)) if hit]
 
         return ranking.page(fetch, k=k, offset=offset)
 
@@ -629,7 +630,12 @@ class ServerStore:
             ),
             name,
         )
-        return [(_scored(hit), _embedding(hit.vector)) for hit in answer.points]
+        hits = _scored(answer.points, self._spec(name))
+        return [
+            (hit, _embedding(one.vector))
+            for hit, one in zip(hits, answer.points, strict=True)
+            if hit
+        ]
 
     def _scroll(
         self,
@@ -677,7 +683,10 @@ class ServerStore:
             raise CollectionUnfinished(name, recorded.get("library", ""))
         if recorded is None:
             raise StoreError(f"collection {name} at {self._url} was not made by scenesearch")
-        spec = CollectionSpec.from_json(recorded)
+        try:
+            spec = CollectionSpec.from_json(recorded)
+        except ValueError as error:
+            raise StoreError(f"collection {name} at {self._url}: {error}") from None
         self._specs[name] = (spec, time.monotonic())
         return spec
 
@@ -782,10 +791,13 @@ def _unfinished(recorded: Any) -> bool:
     return isinstance(recorded, dict) and _UNFINISHED in recorded
 
 
-def _point(record: models.Record) -> Point:
-    payload = record.payload or {}
-    vector = None if record.vector is None else _embedding(record.vector)
-    return Point(payload["image_id"], vector, payload)
+def _points(records: Sequence[models.Record], spec: CollectionSpec) -> list[Point]:
+    payloads = named((record.payload for record in records), spec)
+    return [
+        Point(own[0], None if record.vector is None else _embedding(record.vector), own[1])
+        for record, own in zip(records, payloads, strict=True)
+        if own is not None
+    ]
 
 
 def _wanted(with_vectors: bool) -> bool | list[str]:
@@ -805,6 +817,10 @@ def _with_words(vector: list[float], words: Words | None) -> Any:
     return vector if words is None else {"": vector, WORDS: _sparse(words)}
 
 
-def _scored(hit: models.ScoredPoint) -> ScoredPoint:
-    payload = hit.payload or {}
-    return ScoredPoint(payload["image_id"], hit.score, payload)
+def _scored(found: Sequence[models.ScoredPoint], spec: CollectionSpec) -> list[ScoredPoint | None]:
+    """None in the place of a point that names no picture."""
+    payloads = named((one.payload for one in found), spec)
+    return [
+        None if own is None else ScoredPoint(own[0], one.score, own[1])
+        for one, own in zip(found, payloads, strict=True)
+    ]

@@ -12,21 +12,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
-from scenesearch.feedback import Mark
+from scenesearch.feedback import FILE_NAME, Feedback, Mark
+from scenesearch.ingested import Root
 from scenesearch.library import GeoPoint
-from scenesearch.store.backup import Backup, BackupError, Beside, open_backup, restore, write_backup
+from scenesearch.store.backup import Backup, BackupError, Beside, open_backup, write_backup
 from scenesearch.store.base import CollectionSpec, Point, StoreUnavailable, VectorStore
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
 from scenesearch.store.filters import Near, OneOf
+from scenesearch.store.restore import SideFiles, restore
 from tests.integration.test_store_contract import HOMES, opened
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning")
 
 FIELDS = (*BUILTIN_FIELDS, PayloadField("photo date.v2", "keyword", "Theirs"))
 BESIDE = Beside(
-    {"/pictures": ""},
+    {"/pictures": Root("")},
     (Mark("a boat", "trip/boat.jpg", right=True, marked="2026-11-25T06:00:00Z"),),
     ("a boat tag:sea", "cats"),
 )
@@ -119,7 +122,9 @@ def test_a_backup_keeps_folders_feedback_and_saved_requests(good: Path, tmp_path
     with closing(EdgeStore(tmp_path / "origin")) as store:
         write_backup(store, "pets", tmp_path / "with.zip", beside=BESIDE)
     with open_backup(tmp_path / "with.zip") as backup:
-        assert backup.beside() == BESIDE
+        found = backup.beside()
+        assert found.sources == {"/pictures": Root("", restored=True)}
+        assert (found.marks, found.requests) == (BESIDE.marks, BESIDE.requests)
     with open_backup(good) as backup:
         assert backup.beside() == Beside()
 
@@ -253,6 +258,11 @@ def lines(manifest: dict[str, Any], parts: dict[str, bytes], *rows: bytes) -> No
     del manifest["chunks"][0]["payloads"]["bytes"]
 
 
+def row(manifest: dict[str, Any], parts: dict[str, bytes], **values: Any) -> None:
+    last = json.dumps({"image_id": "c.jpg"} | values).encode()
+    lines(manifest, parts, ROW, b'{"image_id": "b.jpg"}', last)
+
+
 def array(manifest: dict[str, Any], parts: dict[str, bytes], value: np.ndarray) -> None:
     out = io.BytesIO()
     np.save(out, value, allow_pickle=True)
@@ -294,10 +304,20 @@ ROW = b'{"image_id": "a.jpg"}'
         (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "x": ' + b"[" * 10**5),
          "line 3: "),
         (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "x": [[[[[[[[[]]]]]]]]]}'),
-         "nested too deeply"),
+         "'x' is no value of that field"),
         (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "x": 9223372036854775808}'),
-         "a huge number"),
-        (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "path": "\\u0000"}'), "zero byte"),
+         "'x' is no value of that field"),
+        (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "path": "\\u0000"}'),
+         "'path' is no value of that field"),
+        (lambda m, p: row(m, p, sha256="../../x"), "line 3: 'sha256' is no value"),
+        (lambda m, p: row(m, p, width="3"), "line 3: 'width' is no value"),
+        (lambda m, p: row(m, p, path=["/x"]), "line 3: 'path' is no value"),
+        (lambda m, p: row(m, p, location={"lat": 91, "lon": 0}), "line 3: 'location' is no value"),
+        (lambda m, p: row(m, p, own={"fields": 3}), "line 3: 'own' is no value"),
+        (lambda m, p: lines(m, p, ROW, b'{"image_id": "b"}', ROW), "'a.jpg' twice"),
+        (lambda m, p: m["spec"]["fields"].append(m["spec"]["fields"][0]), "declares a field twice"),
+        (lambda m, p: m["spec"]["fields"][1].update(type="integer"), "is keyword, not int"),
+        (lambda m, p: m["spec"]["fields"][0].update(widget="date_range"), "not what a keyword"),
         (lambda m, p: array(m, p, UNIT[:2]), r"holds float32 \(2, 4\), not float32 \(3, 4\)"),
         (lambda m, p: array(m, p, UNIT.astype(np.float64)), "holds float64"),
         (lambda m, p: array(m, p, np.array([{}, {}, {}], object)), "holds object"),
@@ -307,6 +327,8 @@ ROW = b'{"image_id": "a.jpg"}'
          or m["chunks"][0]["vectors"].pop("bytes"), "is no array"),
         (lambda m, p: beside(m, p, "../up.json", []), "files.0.name"),
         (lambda m, p: beside(m, p, "library/sources.json", {"/": 1}), r"sources\.json, /: Input"),
+        (lambda m, p: beside(m, p, "library/sources.json", {"x": ""}), "neither an absolute path"),
+        (lambda m, p: beside(m, p, "library/sources.json", {"/": "../"}), "no prefix of image ids"),
         (lambda m, p: beside(m, p, "library/feedback.json", [{"text": "a", "image_id": "b",
          "mark": "maybe", "marked": ""}]), r"feedback\.json, 0\.mark: Input should be"),
         (lambda m, p: beside(m, p, "library/requests.json", ["a" * 20_000]), "at most 10000"),
@@ -323,9 +345,47 @@ def test_a_forged_file_is_refused_before_anything_is_written(
 def test_a_picture_named_twice_is_refused_and_nothing_stays(good: Path, tmp_path: Path) -> None:
     twice = forged(good, lambda m, p: lines(m, p, ROW, ROW, ROW))
     with closing(EdgeStore(tmp_path / "other")) as store:
-        with pytest.raises(BackupError, match="names 2 pictures twice"):
+        with pytest.raises(BackupError, match=r"names the picture 'a\.jpg' twice"):
             brought_back(twice, store, "pets")
         assert store.collections() == []
+
+
+def test_what_a_restore_puts_beside_is_taken_back_when_it_fails(
+    good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    beside = SideFiles(own, {"sources.json": b"{}"}, BESIDE.marks)
+    with closing(EdgeStore(tmp_path / "other")) as store, open_backup(good) as backup:
+
+        def away(*_: object) -> None:
+            assert (own / "sources.json").exists()  # in place before the alias moves
+            raise StoreUnavailable("the disk is full")
+
+        monkeypatch.setattr(store, "set_alias", away)
+        with pytest.raises(StoreUnavailable):
+            restore(store, backup, "pets", beside=beside)
+        assert store.collections() == []
+        assert not (own / "sources.json").exists()
+        assert not (own / "restoring.json").exists()
+        with closing(Feedback(own / FILE_NAME)) as table:
+            assert table.all() == []
+        monkeypatch.undo()
+        assert restore(store, backup, "pets", beside=beside) == "pets-colour-1"
+        with closing(Feedback(own / FILE_NAME)) as table:
+            assert tuple(table.all()) == BESIDE.marks
+        assert (own / "sources.json").read_bytes() == b"{}"
+
+
+def test_a_second_restore_of_a_library_waits_for_no_other(good: Path, tmp_path: Path) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    with (
+        FileLock(own / "restoring.lock"),
+        closing(EdgeStore(tmp_path / "other")) as store,
+        open_backup(good) as backup,
+        pytest.raises(BackupError, match="being restored by another process"),
+    ):
+        restore(store, backup, "pets", beside=SideFiles(own))
 
 
 def _never() -> Any:

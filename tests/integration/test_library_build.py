@@ -3,6 +3,7 @@
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from ingest.build import BuildOptions, BuildReport, build
 from ingest.pipeline import ingest
 from ingest.source import Roots
 from ingest.sources import find_sources
+from scenesearch.ingested import Ingested
 from scenesearch.searcher import Searcher
 from scenesearch.store import catalog
 from scenesearch.store.base import CollectionMissing, EncoderMismatch, StoreError, VectorStore
@@ -28,6 +30,8 @@ from tests.conftest import ColourEncoder
 from tests.integration.test_store_contract import HOMES, opened
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning")
+
+HERE = Ingested([tempfile.gettempdir()])
 
 
 class WarmEncoder(ColourEncoder):
@@ -77,7 +81,7 @@ def test_a_build_encodes_every_original_and_carries_every_payload_over(
     store: VectorStore, library: str
 ) -> None:
     encoder = WarmEncoder()
-    report = build(library, encoder=encoder, store=store)
+    report = build(library, encoder=encoder, store=store, originals=HERE)
     assert (report.collection, report.live) == (f"{library}-warm-1", f"{library}-colour-1")
     assert (report.encoded, report.copied, report.unusable) == (6, 0, {})
     assert everything(store, report.collection) == everything(store, report.live)
@@ -91,7 +95,7 @@ def test_a_build_encodes_every_original_and_carries_every_payload_over(
 
 def test_another_text_side_encodes_no_picture(store: VectorStore, library: str) -> None:
     retrained = colour_encoder("7e87", "colour-2")
-    report = build(library, encoder=retrained, store=store)
+    report = build(library, encoder=retrained, store=store, originals=HERE)
     assert (retrained.encoded, report.encoded, report.copied) == (0, 0, 6)
     for image_id, point in store.retrieve(library, ["red.jpg"], with_vectors=True).items():
         copied = store.retrieve(report.collection, [image_id], with_vectors=True)[image_id]
@@ -104,7 +108,7 @@ def test_missing_and_changed_originals_are_reported_and_left_out(
 ) -> None:
     (photos / "red.jpg").unlink()
     Image.new("RGB", (48, 64), (1, 2, 3)).save(photos / "green.jpg")
-    report = build(library, encoder=WarmEncoder(), store=store)
+    report = build(library, encoder=WarmEncoder(), store=store, originals=HERE)
     assert {name: one.reason for name, one in report.unusable.items()} == {
         "red.jpg": "no such file",
         "green.jpg": "changed since it was ingested",
@@ -122,6 +126,7 @@ def test_a_build_that_was_stopped_goes_on_where_it_was(store: VectorStore, libra
         library,
         encoder=WarmEncoder(),
         store=store,
+        originals=HERE,
         options=BuildOptions(workers=1, batch_size=1),
         on_progress=stop_after_two,
     )
@@ -130,7 +135,7 @@ def test_a_build_that_was_stopped_goes_on_where_it_was(store: VectorStore, libra
     with pytest.raises(StoreError, match="not complete"):
         catalog.promote(store, library, first.collection)
     encoder = WarmEncoder()
-    second = build(library, encoder=encoder, store=store)
+    second = build(library, encoder=encoder, store=store, originals=HERE)
     assert second.collection == first.collection
     assert second.kept == first.encoded
     assert second.encoded == encoder.encoded == 6 - first.encoded
@@ -147,7 +152,9 @@ def test_a_build_follows_what_is_ingested_and_removed_meanwhile(
             ingest(sources, library=library, encoder=colour_encoder(), store=store)
             store.delete(library, ["red.jpg"])
 
-    report = build(library, encoder=WarmEncoder(), store=store, on_progress=meanwhile)
+    report = build(
+        library, encoder=WarmEncoder(), store=store, originals=HERE, on_progress=meanwhile
+    )
     ids = everything(store, report.collection).keys()
     assert ids == everything(store, library).keys()
     assert "new.jpg" in ids and "red.jpg" not in ids
@@ -157,7 +164,7 @@ def test_promote_moves_readers_and_rollback_moves_them_back(
     store: VectorStore, library: str
 ) -> None:
     old = store.resolve(library)
-    new = build(library, encoder=WarmEncoder(), store=store).collection
+    new = build(library, encoder=WarmEncoder(), store=store, originals=HERE).collection
     assert catalog.promote(store, library, new) == old
     assert store.resolve(library) == new
     assert Searcher(WarmEncoder(), store, library).search("red", k=1).hits[0].image_id == "red.jpg"
@@ -176,7 +183,7 @@ def test_a_resident_searcher_never_mixes_two_encoders(
 ) -> None:
     monkeypatch.setattr("scenesearch.searcher._SETTLED_S", 1000.0)
     searcher = Searcher(colour_encoder(), store, library)
-    new = build(library, encoder=WarmEncoder(), store=store).collection
+    new = build(library, encoder=WarmEncoder(), store=store, originals=HERE).collection
     before = searcher.search("red", k=6, exact=True)
     catalog.promote(store, library, new)
     # For a moment the one it knows is asked, with its own encoder: never the new one's vectors.
@@ -192,7 +199,7 @@ def test_a_resident_searcher_never_mixes_two_encoders(
 
 
 def test_no_read_fails_while_the_alias_moves(store: VectorStore, library: str) -> None:
-    new = build(library, encoder=WarmEncoder(), store=store).collection
+    new = build(library, encoder=WarmEncoder(), store=store, originals=HERE).collection
     old, vector = store.resolve(library), colour_encoder().encode_texts(["red"])[0]
     failures: list[Exception] = []
     answered, done = [0], Event()
@@ -226,9 +233,9 @@ def test_without_a_promote_there_is_nothing_to_go_back_to(store: VectorStore, li
 
 def test_a_build_does_not_touch_what_a_rollback_leads_to(store: VectorStore, library: str) -> None:
     old = store.resolve(library)
-    new = build(library, encoder=WarmEncoder(), store=store).collection
+    new = build(library, encoder=WarmEncoder(), store=store, originals=HERE).collection
     catalog.promote(store, library, new)
-    again = build(library, encoder=colour_encoder(), store=store)
+    again = build(library, encoder=colour_encoder(), store=store, originals=HERE)
     assert again.collection == f"{library}-colour-2"
     assert store.describe(old).state == "ready"
 
@@ -240,7 +247,7 @@ def test_a_collection_of_another_library_is_not_promoted(store: VectorStore, lib
 
 def test_a_library_that_is_not_there_is_said(store: VectorStore) -> None:
     with pytest.raises(CollectionMissing, match="no library 'nosuch'"):
-        build("nosuch", encoder=WarmEncoder(), store=store)
+        build("nosuch", encoder=WarmEncoder(), store=store, originals=HERE)
 
 
 def test_pages_hold_every_point_once(
@@ -259,7 +266,7 @@ import ingest.build
 from ingest.build import BuildOptions, build
 ingest.build._UPSERT = 1
 from scenesearch.store.edge import EdgeStore
-from tests.integration.test_library_build import WarmEncoder
+from tests.integration.test_library_build import HERE, WarmEncoder
 
 class SlowEncoder(WarmEncoder):
     def encode_pixels(self, pixels):
@@ -269,7 +276,7 @@ class SlowEncoder(WarmEncoder):
 def told(report):
     print(report.encoded, flush=True)
 
-build("pets", encoder=SlowEncoder(), store=EdgeStore(Path(sys.argv[1])),
+build("pets", encoder=SlowEncoder(), store=EdgeStore(Path(sys.argv[1])), originals=HERE,
       options=BuildOptions(workers=1, batch_size=1), on_progress=told)
 """
 
@@ -302,7 +309,7 @@ def test_the_live_collection_answers_during_a_build_which_outlives_a_kill(
     with closing(EdgeStore(tmp_path / "edge")) as store:
         assert store.describe("pets").encoder == "colour"
         encoder = WarmEncoder()
-        report = build("pets", encoder=encoder, store=store)
+        report = build("pets", encoder=encoder, store=store, originals=HERE)
         assert (report.kept + encoder.encoded, store.count(report.collection)) == (6, 6)
         assert report.kept >= 1
         catalog.promote(store, "pets", report.collection)

@@ -248,6 +248,20 @@ def test_a_backup_is_restored_under_another_name_and_searched(
     assert "is cut short or damaged" in run("library", "restore", "photos.zip").sentence
 
 
+def test_originals_of_a_restored_library_are_opened_once_their_folder_is_ingested(
+    run: CommandLine, library: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run("library", "backup", "--out", "photos.zip")
+    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path / "other"))
+    restored = run("library", "restore", "photos.zip")
+    assert f"`scenesearch ingest {library} --library photos`" in restored.err
+    assert "their originals are not here" in run("search", "red", "--sheet", "sheet.jpg").err
+    assert "words alone, red.png cannot be opened" in run("search", "red", "--why", 1).err
+    assert "8 skipped" in run("ingest", library).out
+    found = run("search", "red", "--why", 1)
+    assert "not here" not in found.err and "words alone" not in found.err
+
+
 def test_a_restore_says_which_encoder_is_missing(
     run: CommandLine, library: Path, tmp_path: Path
 ) -> None:

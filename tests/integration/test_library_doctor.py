@@ -17,6 +17,7 @@ from ingest.source import Roots
 from ingest.sources import find_sources
 from scenesearch.encoder.base import EncoderError
 from scenesearch.images import thumbnail_path
+from scenesearch.ingested import Ingested
 from scenesearch.rejects import FILE_NAME, Rejects
 from scenesearch.store.base import CollectionSpec
 from scenesearch.store.edge import EdgeStore
@@ -47,7 +48,12 @@ class World:
         self, *, mend: bool = False, find: Callable[[CollectionSpec], Path] = lambda spec: Path()
     ) -> list[Finding]:
         return examine(
-            "pets", store=self.store, library_dir=self.folder, find_encoder=find, mend=mend
+            "pets",
+            store=self.store,
+            library_dir=self.folder,
+            find_encoder=find,
+            originals=Ingested([str(self.photos)]),
+            mend=mend,
         )
 
     def thumbnail(self, image_id: str) -> Path:
@@ -227,7 +233,7 @@ def test_fields_of_an_earlier_version_are_added_or_built_anew(store: EdgeStore) 
 
     def look(mend: bool = False) -> list[Finding]:
         return examine("pets", store=store, library_dir=Path("nowhere"), mend=mend,
-                       find_encoder=lambda spec: Path())  # fmt: skip
+                       find_encoder=lambda spec: Path(), originals=Ingested(()))  # fmt: skip
 
     assert told(look()) == [
         (

@@ -9,6 +9,7 @@ from PIL import Image
 
 from scenesearch.datasets.task import CROWD, MARKED, TRAIN_PAIRS, read_crowd, read_task_folder
 from scenesearch.feedback import Feedback, FeedbackError, Mark, export
+from scenesearch.originals import LocalFile
 from scenesearch.query import scene_of
 from scenesearch.store.fields import BUILTIN_FIELDS
 
@@ -77,8 +78,8 @@ def test_marks_become_judgments_that_training_reads(tmp_path: Path) -> None:
         file = tmp_path / "photos" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), "red").save(file)
-        paths[name] = str(file)
-    paths["lost.png"] = str(tmp_path / "photos" / "lost.png")
+        paths[name] = LocalFile(file)
+    paths["lost.png"] = LocalFile(tmp_path / "photos" / "lost.png")
     marks = [
         Mark("a boat, red", "hill.png", False, ""),
         Mark("a boat, red", "sea/boat.png", True, ""),
@@ -138,16 +139,16 @@ def test_an_export_that_is_cut_short_leaves_nothing_in_the_way_of_the_next(
 
 
 @pytest.fixture
-def three(tmp_path: Path) -> dict[str, str]:
+def three(tmp_path: Path) -> dict[str, LocalFile]:
     """Originals of a.png, b.png and c.png by their ids."""
-    paths = {name: str(tmp_path / name) for name in ("a.png", "b.png", "c.png")}
-    for number, file in enumerate(paths.values()):
-        Image.new("RGB", (8, 8), (number, 0, 0)).save(file)
-    return paths
+    originals = {name: LocalFile(tmp_path / name) for name in ("a.png", "b.png", "c.png")}
+    for number, original in enumerate(originals.values()):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(original.path)
+    return originals
 
 
 def test_a_text_is_a_caption_of_every_picture_it_is_right_for(
-    three: dict[str, str], tmp_path: Path
+    three: dict[str, LocalFile], tmp_path: Path
 ) -> None:
     said = (("a.png", True), ("b.png", True), ("c.png", False))
     marks = [Mark("a boat", image_id, right, "") for image_id, right in said]
@@ -169,7 +170,7 @@ def test_a_text_is_a_caption_of_every_picture_it_is_right_for(
 
 
 def test_filters_are_no_part_of_a_caption_and_the_last_word_on_a_scene_counts(
-    three: dict[str, str], tmp_path: Path
+    three: dict[str, LocalFile], tmp_path: Path
 ) -> None:
     marks = [
         Mark("a dog^2 tag:sea taken:2019", "a.png", True, "2026-01-01"),
@@ -183,7 +184,7 @@ def test_filters_are_no_part_of_a_caption_and_the_last_word_on_a_scene_counts(
 
 @pytest.mark.parametrize("text", ["dog - people", "dog + snow", "dog like:b", "tag:sea", "-dog"])
 def test_what_is_more_than_a_scene_in_words_is_no_caption(
-    text: str, three: dict[str, str], tmp_path: Path
+    text: str, three: dict[str, LocalFile], tmp_path: Path
 ) -> None:
     written = export([Mark(text, "a.png", True, "")], three, tmp_path / "out", scene)
     assert written.pairs == 0

@@ -320,3 +320,10 @@ def test_a_raw_file_without_the_extra_says_what_it_needs(
         ImageError, match=r"needs the extra 'raw': pip install 'scenesearch\[raw\]'"
     ):
         open_image(write_dng(tmp_path / "a.dng"))
+
+
+@pytest.mark.parametrize("name", ["", "../../x", "/etc/passwd", "ab" * 31 + "/.", "AB" * 32,
+                                  "ab" * 32 + "\n", "ab" * 33])  # fmt: skip
+def test_a_thumbnail_lies_under_a_content_hash_and_nothing_else(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ImageError, match="no content hash"):
+        thumbnail_path(tmp_path, name)

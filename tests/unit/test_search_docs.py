@@ -1,5 +1,6 @@
 """Every example of docs/search.md, run over eight pictures whose vectors are their captions'."""
 
+import hashlib
 import re
 import shlex
 from collections.abc import Iterator, Sequence
@@ -12,10 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
+from ingest.source import Roots
 from scenesearch import notebook
 from scenesearch.cli import app
 from scenesearch.encoder.base import EncoderInfo
 from scenesearch.errors import SceneSearchError
+from scenesearch.ingested import SOURCES
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
@@ -128,9 +131,15 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (vector,) = encoder.encode_texts(payload["captions"])
         parts = image_id.split("/")[:-1]
         folders = ["/".join(parts[: n + 1]) for n in range(len(parts))]
-        known = {"path": str(path), "sha256": image_id, "folder": folders, **payload}
+        known = {
+            "path": str(path),
+            "sha256": hashlib.sha256(image_id.encode()).hexdigest(),
+            "folder": folders,
+            **payload,
+        }
         points.append(Point(image_id, vector, known))
     Image.new("RGB", (8, 8), (3, 0, 0)).save(folder / "query.png")
+    Roots(folder / "data" / "libraries" / "photos" / SOURCES).add(folder)
     store = EdgeStore(folder / "data" / "edge")
     info = encoder.info
     spec = CollectionSpec("photos", info.name, info.fingerprint, info.dimension, FIELDS)

@@ -436,10 +436,10 @@ TELLING = "f0f0f0f00f0f0f0f"
 
 
 def test_copies_become_one_hit_with_their_names(photos: Photos) -> None:
-    photos.add("original.jpg", (220, 30, 30), {"sha256": "a", "phash": TELLING})
-    photos.add("same-bytes.jpg", (220, 30, 30), {"sha256": "a", "phash": TELLING})
-    photos.add("smaller.jpg", (219, 31, 30), {"sha256": "b", "phash": "f0f0f0f00f0f0f0e"})
-    photos.add("other.jpg", (218, 32, 30), {"sha256": "c", "phash": "0f0f0f0ff0f0f0f0"})
+    photos.add("original.jpg", (220, 30, 30), {"sha256": "aa" * 32, "phash": TELLING})
+    photos.add("same-bytes.jpg", (220, 30, 30), {"sha256": "aa" * 32, "phash": TELLING})
+    photos.add("smaller.jpg", (219, 31, 30), {"sha256": "bb" * 32, "phash": "f0f0f0f00f0f0f0e"})
+    photos.add("other.jpg", (218, 32, 30), {"sha256": "cc" * 32, "phash": "0f0f0f0ff0f0f0f0"})
     hits = photos.searcher.search("red", collapse=True).hits
     assert [(hit.image_id, hit.copies) for hit in hits] == [
         ("original.jpg", ("same-bytes.jpg", "smaller.jpg")),
@@ -459,7 +459,7 @@ def test_pictures_without_a_look_and_unlike_ones_are_no_copies(photos: Photos) -
 
 def test_a_page_is_filled_however_many_copies_there_are(photos: Photos) -> None:
     for number in range(60):
-        photos.add(f"copy-{number:02}.jpg", (220, 30, 30), {"sha256": "a"})
+        photos.add(f"copy-{number:02}.jpg", (220, 30, 30), {"sha256": "aa" * 32})
     names = reds(photos, 3, first=1)
     first = photos.searcher.search("red", k=2, collapse=True)
     assert [(hit.image_id, len(hit.copies)) for hit in first.hits] == [
@@ -514,10 +514,10 @@ def test_words_count_by_themselves_where_nearly_every_picture_has_a_caption(
 
 
 def test_copies_of_what_was_called_wrong_are_left_out_with_it(photos: Photos) -> None:
-    photos.add("original.jpg", (220, 30, 30), {"sha256": "a", "phash": TELLING})
-    photos.add("same-bytes.jpg", (220, 30, 30), {"sha256": "a", "phash": TELLING})
-    photos.add("smaller.jpg", (219, 31, 30), {"sha256": "b", "phash": "f0f0f0f00f0f0f0e"})
-    photos.add("other.jpg", (218, 32, 30), {"sha256": "c", "phash": "0f0f0f0ff0f0f0f0"})
+    photos.add("original.jpg", (220, 30, 30), {"sha256": "aa" * 32, "phash": TELLING})
+    photos.add("same-bytes.jpg", (220, 30, 30), {"sha256": "aa" * 32, "phash": TELLING})
+    photos.add("smaller.jpg", (219, 31, 30), {"sha256": "bb" * 32, "phash": "f0f0f0f00f0f0f0e"})
+    photos.add("other.jpg", (218, 32, 30), {"sha256": "cc" * 32, "phash": "0f0f0f0ff0f0f0f0"})
     wrong = ("original.jpg",)
     assert photos.ids("red", collapse=True, wrong=wrong) == ["other.jpg"]
     assert len(photos.ids("red", collapse=False, wrong=wrong)) == 3

@@ -16,8 +16,9 @@ from PIL import Image
 from scenesearch import layout
 from scenesearch.errors import SceneSearchError
 from scenesearch.events import LOGGER
+from scenesearch.ingested import Ingested
 from scenesearch.settings import Settings
-from ui import uploads
+from ui import resources, uploads
 from ui.access import hash_password, password_fits
 from ui.jobs import Job, Jobs
 from ui.kept import MOST, forget_request, read_saved, save_request
@@ -119,16 +120,21 @@ def picked(path: Path, **payload: object) -> Picked:
     return Picked(path.name, {"path": str(path), **payload})
 
 
-def test_a_zip_holds_the_originals_and_says_what_is_missing(tmp_path: Path) -> None:
+def test_a_zip_holds_the_originals_and_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "originals", lambda: Ingested([str(tmp_path)]))
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.png").write_bytes(folder.encode())
     chosen = [picked(tmp_path / part) for part in ("a/x.png", "b/x.png", "gone.png")]
+    chosen.append(picked(Path("/elsewhere/y.png")))
     with zipfile.ZipFile(io.BytesIO(originals_zip(chosen, Settings()))) as archive:
         held = {name: archive.read(name) for name in archive.namelist()}
     assert held["x.png"] == b"a"
     assert held["x-2.png"] == b"b"
     assert b"gone.png: no such file" in held["left out.txt"]
+    assert b"/elsewhere/y.png: the original is not here" in held["left out.txt"]
 
 
 def test_no_cell_of_a_table_becomes_a_formula(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from scenesearch.images import thumbnail_path, write_thumbnail
+from scenesearch.ingested import Ingested
 from scenesearch.originals import LocalFile
 from scenesearch.settings import Settings
 from tests.conftest import ColourEncoder
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
 from tests.unit.test_ui_states import texts
 from tests.unit.ui_world import Shot, build_library, open_page, reds
-from ui import launch, pictures
+from ui import launch, pictures, resources
 from ui.components import label, title_of
 
 MARKUP = (
@@ -71,7 +72,10 @@ def test_a_cached_thumbnail_is_sent_as_it_is(tmp_path: Path) -> None:
     )
 
 
-def test_a_missing_thumbnail_is_made_from_the_original(tmp_path: Path) -> None:
+def test_a_missing_thumbnail_is_made_from_the_original(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "originals", lambda: Ingested([str(tmp_path)]))
     original = tmp_path / "a.png"
     Image.new("RGB", (800, 400), (0, 0, 255)).save(original)
     made = opened(pictures.thumbnail(tmp_path, SHA, LocalFile(original)))
@@ -196,7 +200,10 @@ def test_one_damaged_thumbnail_leaves_the_others_of_its_view(
     assert len([button for button in page.button if str(button.key).startswith("open-")]) == 3
 
 
-def test_an_original_in_an_archive_is_shown(tmp_path: Path) -> None:
+def test_an_original_in_an_archive_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "originals", lambda: Ingested([str(tmp_path)]))
     Image.new("RGB", (800, 400), (0, 0, 255)).save(tmp_path / "a.png")
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         archive.add(tmp_path / "a.png", "in/a.png")

@@ -11,6 +11,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from ingest.build import build
+from scenesearch.ingested import Ingested
 from scenesearch.store.catalog import promote
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.edge_lock import HolderLock
@@ -213,7 +214,9 @@ def test_a_promoted_collection_is_answered_by_its_own_encoder(
         lambda settings, fingerprint, name: promoted if name == "newer" else colour_encoder,
     )
     opened = resources.store()
-    new = build(LIBRARY, encoder=promoted, store=opened).collection
+    new = build(
+        LIBRARY, encoder=promoted, store=opened, originals=Ingested([str(tmp_path)])
+    ).collection
     promote(opened, LIBRARY, new)
     page = ask(page, "a red thing")
     assert not page.exception

@@ -11,8 +11,10 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import ui
+from ingest.source import Roots
 from scenesearch.encoder.base import Encoder
 from scenesearch.images import open_image
+from scenesearch.ingested import SOURCES
 from scenesearch.library import MetadataType
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
@@ -80,6 +82,7 @@ def build_library(
         }
         (vector,) = encoder.encode_images([opened.image])
         points.append(Point(shot.name, vector, payload))
+    Roots(data_dir / "libraries" / LIBRARY / SOURCES).add(folder)
     with closing(EdgeStore(data_dir / "edge")) as store:
         store.create_collection(f"{LIBRARY}-{encoder.info.name}-1", spec)
         store.set_alias(LIBRARY, f"{LIBRARY}-{encoder.info.name}-1")

@@ -168,6 +168,7 @@ def _measure_one(
         details=details,
         agreement=None,
         notes=said,
+        originals=resources.originals(),
     )
 
 

@@ -1,0 +1,167 @@
+"""Whether what a payload holds is what its fields declare.
+
+A payload comes from whoever could write the store or a backup. A restore refuses a value that
+does not fit; what is read from a store is handed on without it, so that nothing above the store
+meets a number where it expects a text, or a path where it expects a content hash.
+"""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from scenesearch.library import MetadataType
+from scenesearch.store.fields import (
+    BUILTIN_FIELDS,
+    LONGEST_NAME,
+    LONGEST_TEXT,
+    UNSEARCHED_FIELDS,
+    Limits,
+    PayloadField,
+    by_name,
+)
+
+Check = Callable[[Any], bool]
+
+_MOST_VALUES = 10_000  # of a field that may hold several
+_MOST_DEPTH = 8  # of lists and objects under keys that nobody declares
+_INTEGERS = range(-(2**63), 2**63)
+
+
+@lru_cache(maxsize=32)
+def checks_of(fields: tuple[PayloadField, ...]) -> Mapping[str, Check]:
+    """By field, whether a value is one of it.
+
+    A collection of an early version may declare a manifest's column as what is built in by now:
+    then its own type holds. What only files say is always as this version declares it.
+    """
+    checks: dict[str, Check] = {"own": _is_own}
+    declared = by_name(fields)
+    for field in (*BUILTIN_FIELDS, *UNSEARCHED_FIELDS):
+        theirs = declared.pop(field.name, field)
+        own = field if field.of_the_file or theirs.type == field.type else theirs
+        checks[field.name] = _check(own)
+    return checks | {field.name: _check(field) for field in declared.values()}
+
+
+def misfit(payload: Mapping[str, Any], checks: Mapping[str, Check]) -> str | None:
+    """The first key whose value does not fit; None where all do."""
+    for key, value in payload.items():
+        if not checks.get(key, _is_storable)(value):
+            return key
+    return None
+
+
+def fitting(payload: Mapping[str, Any], checks: Mapping[str, Check]) -> Mapping[str, Any]:
+    """The payload without what does not fit."""
+    # Nearly always all of it fits, and this runs for each point that is read.
+    if misfit(payload, checks) is None:
+        return payload
+    return {key: value for key, value in payload.items() if checks.get(key, _is_storable)(value)}
+
+
+def is_image_id(value: Any) -> bool:
+    """Whether it can name a picture."""
+    return type(value) is str and 0 < len(value) <= LONGEST_NAME and "\0" not in value
+
+
+def _check(field: PayloadField) -> Check:
+    if field.name == "image_id":
+        return is_image_id
+    single = _CHECKS[field.type](field.limits)
+    if field.type not in ("keyword", "text"):
+        return single
+
+    def several(value: Any) -> bool:
+        return type(value) is list and len(value) <= _MOST_VALUES and all(map(single, value))
+
+    if field.multiple and not field.hierarchical:
+        return several
+    if field.of_the_file and not field.hierarchical:
+        return single
+    # A manifest may name several; a path may stand without its ancestors.
+    return lambda value: single(value) or several(value)
+
+
+def _text(limits: Limits) -> Check:
+    if limits.form:
+        matches = re.compile(limits.form).fullmatch
+        return lambda value: type(value) is str and matches(value) is not None
+    longest = limits.longest
+    # A zero byte: no path can be opened with it.
+    return lambda value: type(value) is str and len(value) <= longest and "\0" not in value
+
+
+def _integer(limits: Limits) -> Check:
+    least, most = max(limits.least, _INTEGERS[0]), min(limits.most, _INTEGERS[-1])
+    return lambda value: type(value) is int and least <= value <= most
+
+
+def _number(limits: Limits) -> Check:
+    return lambda value: _is_finite(value) and limits.least <= value <= limits.most
+
+
+def _is_finite(value: Any) -> bool:
+    if type(value) is int:
+        return value in _INTEGERS
+    return type(value) is float and math.isfinite(value)
+
+
+def _is_moment(value: Any) -> bool:
+    if type(value) is not str or len(value) > 64:
+        return False
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_place(value: Any) -> bool:
+    return (
+        type(value) is dict
+        and value.keys() == {"lat", "lon"}
+        and all(map(_is_finite, value.values()))
+        and abs(value["lat"]) <= 90
+        and abs(value["lon"]) <= 180
+    )
+
+
+def _is_own(value: Any) -> bool:
+    """Which of the values the file itself says: names of fields, captions, tags."""
+    return (
+        type(value) is dict
+        and "fields" in value
+        and value.keys() <= {"fields", "captions", "tags"}
+        and all(
+            type(texts) is list
+            and len(texts) <= _MOST_VALUES
+            and all(type(text) is str and len(text) <= LONGEST_TEXT for text in texts)
+            for texts in value.values()
+        )
+    )
+
+
+def _is_storable(value: Any, depth: int = _MOST_DEPTH) -> bool:
+    """Whether the engines take it: numbers of 64 bits, text, not nested for ever."""
+    if isinstance(value, dict | list):
+        if isinstance(value, dict) and not all("\0" not in key for key in value):
+            return False
+        parts = value.values() if isinstance(value, dict) else value
+        return depth > 0 and all(_is_storable(part, depth - 1) for part in parts)
+    if isinstance(value, str):
+        return len(value) <= LONGEST_TEXT and "\0" not in value
+    return value is None or isinstance(value, bool) or _is_finite(value)
+
+
+_CHECKS: Mapping[MetadataType, Callable[[Limits], Check]] = {
+    "keyword": _text,
+    "text": _text,
+    "integer": _integer,
+    "float": _number,
+    "boolean": lambda limits: lambda value: type(value) is bool,
+    "datetime": lambda limits: _is_moment,
+    "geo": lambda limits: _is_place,
+}
