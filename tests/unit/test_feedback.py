@@ -121,19 +121,19 @@ def test_an_export_that_is_cut_short_leaves_nothing_in_the_way_of_the_next(
 ) -> None:
     file, out = tmp_path / "a.png", tmp_path / "out"
     Image.new("RGB", (8, 8)).save(file)
-    marks, paths = [Mark("a boat", "a.png", True, "")], {"a.png": str(file)}
+    marks, originals = [Mark("a boat", "a.png", True, "")], {"a.png": LocalFile(file)}
 
     def crash(*_: object) -> str:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("scenesearch.feedback.json.dumps", crash)
     with pytest.raises(KeyboardInterrupt):
-        export(marks, paths, out, scene)
+        export(marks, originals, out, scene)
     monkeypatch.undo()
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     (tmp_path / ".out.unfinished").mkdir()  # a killed one tidies nothing up
     (tmp_path / ".out.unfinished" / "half.jpg").write_text("")
-    assert export(marks, paths, out, scene).pairs == 1
+    assert export(marks, originals, out, scene).pairs == 1
     assert not (tmp_path / ".out.unfinished").exists()
     assert not list(out.rglob("half.jpg"))
 

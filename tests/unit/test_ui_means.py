@@ -145,7 +145,10 @@ def test_no_cell_of_a_table_becomes_a_formula(tmp_path: Path) -> None:
     assert rows[0]["camera"] == "'-1"
 
 
-def test_a_page_for_reading_gives_away_neither_paths_nor_places(tmp_path: Path) -> None:
+def test_a_page_for_reading_gives_away_neither_paths_nor_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "originals", lambda: Ingested([str(tmp_path)]))
     exif = Image.Exif()
     exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 51.0, 0.0), 3: "E", 4: (2.0, 21.0, 0.0)})
     original = tmp_path / "x.jpg"

@@ -139,7 +139,10 @@ KINDS = (
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_whatever_lies_where_a_thumbnail_belongs_it_is_made_anew(kind: str, tmp_path: Path) -> None:
+def test_whatever_lies_where_a_thumbnail_belongs_it_is_made_anew(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "originals", lambda: Ingested([str(tmp_path)]))
     if kind == "unreadable" and os.geteuid() == 0:
         pytest.skip("root reads everything")
     original = tmp_path / "a.png"
