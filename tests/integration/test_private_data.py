@@ -8,11 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from scenesearch.commands.backup import _take_over
 from scenesearch.encoder.registry import shelving
 from scenesearch.feedback import Feedback
 from scenesearch.private import private_file, private_folder
-from scenesearch.store.backup import Beside
 from tests.cli import CommandLine
 from tests.tiny_encoder import write_tiny_encoder
 from ui.kept import save_request
@@ -85,9 +83,9 @@ def test_a_backup_is_for_its_owner_alone_and_an_export_has_the_rights_of_the_uma
     assert command("library", "rejects", "--export", export).status == 0
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert stat.S_IMODE(export.stat().st_mode) == 0o666 & ~umask
-    own = tmp_path / "restored" / "photos"
-    _take_over(Beside({"/photos": ""}, (), ("red",)), own)
-    assert open_to_others(own.parent) == []
+    assert command("library", "restore", backup, "--library", "restored").status == 0
+    assert (tmp_path / "made" / "data" / "libraries" / "restored" / "sources.json").exists()
+    assert open_to_others(tmp_path / "made" / "data" / "libraries" / "restored") == []
 
 
 def test_folders_that_are_there_keep_their_rights(umask: int, tmp_path: Path) -> None:
