@@ -217,14 +217,14 @@ def test_an_upsert_outlives_a_short_failure_and_arrives_once_in_batches(
 
 
 def test_high_dimensions_travel_in_smaller_batches(loopback: Loopback, store: ServerStore) -> None:
-    wide = CollectionSpec("photos", "tiny", "ab", 100_000, ())
+    wide = CollectionSpec("photos", "tiny", "ab", 60_000, ())
     described = json.loads(json.dumps(DESCRIBED[2]))
     described["result"]["config"]["metadata"]["scenesearch"] = wide.to_json()
     loopback.answer = lambda method, path: (200, {}, described) if method == "GET" else UPSERTED
-    vector = np.ones(100_000, np.float32)
-    store.upsert("photos-tiny-1", [Point(f"{n}.jpg", vector, {}) for n in range(6)])
+    vector = np.ones(60_000, np.float32)
+    store.upsert("photos-tiny-1", [Point(f"{n}.jpg", vector, {}) for n in range(8)])
     puts = [len(body["points"]) for method, _, _, body in loopback.requests if method == "PUT"]
-    assert puts == [4, 2]
+    assert puts == [6, 2]
 
 
 def test_a_collection_is_indexed_before_it_is_ready(loopback: Loopback, store: ServerStore) -> None:
@@ -383,6 +383,31 @@ def test_a_cluster_that_changes_is_waited_for(loopback: Loopback, words: str) ->
     loopback.script(refusal(500, words), LISTED)
     with closing(ServerStore(loopback.url, grpc_port=None, timeout_s=2)) as store:
         assert store.collections() == ["photos-tiny-1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("Forbidden: Global manage access is required", "this API key may only read"),
+        ("Forbidden: Write access to collection photos is required", "this API key may only read"),
+        ("Forbidden: Global access is required", "this API key is for some collections alone"),
+        ("Forbidden: Manage access for this operation is required", "for some collections alone"),
+        ("Forbidden: Access to collection photos is required", "for some collections alone"),
+        ("Invalid API key or JWT", "refused the API key"),
+    ],
+)
+def test_what_a_key_lacks_is_said(
+    loopback: Loopback, grpc_loopback: QdrantLoopback, words: str, said: str
+) -> None:
+    with closing(ServerStore(loopback.url, grpc_port=None, timeout_s=2)) as store:
+        loopback.script(refusal(403, words))
+        with pytest.raises(StoreUnavailable, match=said):
+            store.collections()
+    with closing(grpc_store(grpc_loopback)) as store:
+        store.collections()
+        grpc_loopback.failures = [(grpc.StatusCode.PERMISSION_DENIED, words)]
+        with pytest.raises(StoreUnavailable, match=said):
+            store.collections()
 
 
 def test_a_failure_of_the_server_itself_is_not_waited_for(loopback: Loopback) -> None:
