@@ -43,6 +43,17 @@ _BLOCK = 32
 # Of a core, the encoder's and the decoder's part: both fit on each, and neither waits for room.
 _ENCODING, _DECODING = 0.75, 0.25
 
+_UNLESS_SET = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to anybody
+    "RAY_raylet_start_wait_time_s": "180",  # its 30 are too few on a busy machine
+}
+
+# Ray says no more than that it could not connect.
+_MAY_ASK = (
+    "where its head asks for a token (from Ray 2.59 on it may), set RAY_AUTH_MODE=token here, and "
+    "RAY_AUTH_TOKEN to what `ray get-auth-token` prints there"
+)
+
 _Batch = dict[str, np.ndarray[Any, Any]]
 
 
@@ -206,18 +217,23 @@ class RayEngine:
         ray = _ray()
         if ray.is_initialized():
             return False
-        # Nothing is sent to anybody, and a started cluster listens for nobody.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        here: dict[str, Any] = {} if "RAY_ADDRESS" in os.environ else {"include_dashboard": False}
-        if here and self._workers:
-            here["num_cpus"] = self._workers
+        for name, value in _UNLESS_SET.items():
+            os.environ.setdefault(name, value)
+        here: dict[str, Any] = {}
+        if not os.environ.get("RAY_ADDRESS"):
+            # Else it joins whatever cluster was started on this machine last.
+            here = {"address": "local", "include_dashboard": False}
+            if self._workers:
+                here["num_cpus"] = self._workers
         before = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(log_to_driver=False, logging_level="error", **here)
         except Exception as error:  # of no common base: time-outs, sockets, its own, a gRPC's
-            where = os.environ.get("RAY_ADDRESS", "on this machine")
+            if here:
+                raise RayError(f"Ray could not be started: {first_line(error)}") from error
             raise RayError(
-                f"Ray could not be started or joined ({where}): {first_line(error)}"
+                f"Ray could not be joined at {os.environ['RAY_ADDRESS']}: {first_line(error)}; "
+                f"{_MAY_ASK}"
             ) from error
         finally:
             # It takes SIGTERM for itself, and would end the run with nothing kept or said.

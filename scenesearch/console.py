@@ -12,6 +12,8 @@ import typer
 from scenesearch import logs, memory, stopping
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from scenesearch.settings import Settings
 
 FOUND, NOTHING, FAILED = 0, 1, 2
@@ -46,7 +48,10 @@ def read_settings() -> "Settings":
 
 @contextmanager
 def progress_bar() -> Iterator[Any]:
-    """A bar with rate and time left on stderr; plain lines where stderr is no terminal."""
+    """A bar with rate and time left on stderr; plain lines where stderr is no terminal.
+
+    Of a command that fails only what had begun to move is left above its sentence.
+    """
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -73,7 +78,22 @@ def progress_bar() -> Iterator[Any]:
         console=Console(stderr=True),
         disable=logs.for_machines(),
     ) as progress:
-        yield progress
+        try:
+            yield progress
+        except BaseException:
+            _drop_unmoved(progress)
+            raise
+
+
+def _drop_unmoved(progress: "Progress") -> None:
+    for task in progress.tasks:
+        if not task.completed:
+            progress.remove_task(task.id)
+    if not progress.tasks:
+        # Not even the empty line that rich puts below its bars.
+        progress.live.transient = True
+        progress.live.stop()
+        progress.disable = True
 
 
 def print_json(document: Any) -> None:

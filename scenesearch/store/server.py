@@ -569,10 +569,10 @@ class ServerStore:
         Two empty servers look alike at first contact; this tells them apart before a picture is
         written.
         """
-        node = self._nodes.current
         deadline = time.monotonic() + _MADE_EVERYWHERE_S
-        while not self._read(lambda: node.confirm(name)):
+        while not self._read(lambda: self._nodes.current.confirm(name)):
             if time.monotonic() > deadline:
+                node = self._nodes.current
                 self._write(lambda: self._client.delete_collection(name), name)
                 raise node.elsewhere()
             pause(0.1)
@@ -775,6 +775,11 @@ class ServerStore:
                 return StoreUnavailable(
                     f"Qdrant at {self._url}: this API key may only read; "
                     "SCENESEARCH_QDRANT_API_KEY is the setting of the one that writes"
+                )
+            case "limited":
+                return StoreUnavailable(
+                    f"Qdrant at {self._url}: this API key is for some collections alone "
+                    f"({fault.text}); SCENESEARCH_QDRANT_API_KEY takes one for all of them"
                 )
             case "missing" if collection is not None:
                 return self._missing(collection)

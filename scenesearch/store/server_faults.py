@@ -10,7 +10,7 @@ import httpx
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
-Kind = Literal["passing", "down", "key", "read only", "missing", "refused"]
+Kind = Literal["passing", "down", "key", "read only", "limited", "missing", "refused"]
 
 _NO_QDRANT = "what answers there is no Qdrant server"
 _PASSING_STATUS = frozenset({408, 429, 502, 503, 504})
@@ -51,8 +51,9 @@ class Fault:
     """A failed request, understood.
 
     'passing' may succeed when repeated; 'down' is a server's own failure or no Qdrant at all;
-    'key' a refused API key, 'read only' one that may not write; 'missing' an unknown collection;
-    'refused' a request it will not do. With `lost`, another node of a cluster may answer.
+    'key' a refused API key, 'read only' one that may not write, 'limited' one for some collections
+    alone; 'missing' an unknown collection; 'refused' a request it will not do. With `lost`, another
+    node of a cluster may answer.
     """
 
     kind: Kind
@@ -127,9 +128,12 @@ def _from_code(code: str, text: str) -> Fault:
 
 
 def _key(text: str) -> Fault:
-    # A key that only reads is told what it lacks: 'Global manage access is required'.
-    lacking = re.search(r"(manage|write|read-write) access is required", text, re.I)
-    return Fault("read only" if lacking else "key", text or "no reason was given")
+    # A key that is known is told what it lacks, over gRPC and REST in the same words.
+    if re.search(r"global manage .*access is required|write access to collection", text, re.I):
+        return Fault("read only", text)
+    if re.search(r"access (to collection .*|for this operation )?is required", text, re.I):
+        return Fault("limited", text)
+    return Fault("key", text or "no reason was given")
 
 
 def _unreached(text: str) -> Fault:

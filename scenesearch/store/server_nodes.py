@@ -17,6 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as wire
 
+from scenesearch.cancel import pause
 from scenesearch.store.base import StoreError
 
 # The first version that matches prefixes and lets nothing pass where no alternative is given.
@@ -29,6 +30,11 @@ _GRPC_PORT = 6334
 # a machine that is gone answers nothing at all, and a request would wait for its whole time limit.
 _KNOCK_AFTER_S = 1.0
 _KNOCK_S = 0.5
+
+# Two lists of collections differ while another process makes or deletes one: so often, and after
+# such a pause, they are compared again before the ports are taken for two servers'.
+_LOOKS = 3
+_LOOK_AGAIN_S = 0.2
 
 
 class Node:
@@ -98,19 +104,26 @@ class Node:
         if self._grpc_port is None:
             self._check_version(self.client.info().version)
             return
-        rest = self.client.http.collections_api
-        # At once: together they take as long as the slowest.
-        with ThreadPoolExecutor(3) as pool:
-            over_rest = pool.submit(rest.get_collections)
-            over_grpc = pool.submit(self.client.get_collections)
-            version = pool.submit(self.client.info)
-            self._check_version(version.result().version)
-            result = over_rest.result().result
-        names = sorted(one.name for one in result.collections) if result else []
-        if names != sorted(one.name for one in over_grpc.result().collections):
-            raise self.elsewhere()
-        if names and not self._same_peers(names[0]):
-            raise self.elsewhere()
+        with ThreadPoolExecutor(1) as pool:  # at once: together they take as long as the slowest
+            same = pool.submit(self._one_server)
+            self._check_version(self.client.info().version)
+        if same.result():
+            return
+        for _ in range(_LOOKS):
+            pause(_LOOK_AGAIN_S)
+            if self._one_server():
+                return
+        raise self.elsewhere()
+
+    def _one_server(self) -> bool:
+        """Whether both ports list the same collections and the same peers hold them."""
+        with ThreadPoolExecutor(1) as pool:
+            rest = pool.submit(self.client.http.collections_api.get_collections)
+            over_grpc = {one.name for one in self.client.get_collections().collections}
+        result = rest.result().result
+        over_rest = {one.name for one in result.collections} if result else set()
+        both = over_rest & over_grpc
+        return self._same_peers(min(both)) if both else over_rest == over_grpc
 
     def _same_peers(self, collection: str) -> bool:
         """Whether both ports name the same peers as holders of the collection.
@@ -178,13 +191,15 @@ def open_nodes(
 
 
 def _open(url: str, api_key: str | None, grpc_port: int | str | None, timeout_s: float) -> Node:
+    url = url if "//" in url else f"http://{url}"
     shown = _without_secrets(url)
     with warnings.catch_warnings():
         # A key over plain HTTP is fine to the same machine, and the operator's choice else.
         warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
         try:
-            address = urlsplit(url if "//" in url else f"//{url}")
+            address = urlsplit(url)
             port = address.port or _REST_PORT
+            (address.hostname or "").encode("idna")  # as a connection would: no label empty or long
             if grpc_port == "auto":
                 grpc_port = _GRPC_PORT if port == _REST_PORT else None
             client = QdrantClient(

@@ -162,7 +162,7 @@ class QdrantLoopback:
         return waiting.pop(0) if waiting else None
 
 
-_FORBIDDEN = "Forbidden: Write access is required"
+_FORBIDDEN = "Forbidden: Global manage access is required"
 _WRITES = frozenset({"Create", "Update", "Delete", "UpdateAliases", "Upsert", "CreateFieldIndex"})
 
 _CODES: dict[Trouble | None, tuple[grpc.StatusCode, str]] = {

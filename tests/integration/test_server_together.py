@@ -212,6 +212,7 @@ def test_the_read_only_key_searches_and_backs_up_but_writes_nothing(
         ran = run(*command)
         assert ran.status == 2, command
         assert "this API key may only read; SCENESEARCH_QDRANT_API_KEY is" in ran.sentence
+        assert " 0/" not in ran.err  # no bar that never moved
         assert READER not in ran.err
     with closing(served.store(WRITER)) as store:
         assert len(store.collections()) == 1

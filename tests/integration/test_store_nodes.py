@@ -121,6 +121,40 @@ def test_of_two_empty_servers_neither_keeps_a_collection(servers: list[QdrantLoo
             assert store.collections() == []
 
 
+def test_a_collection_made_at_first_contact_makes_no_second_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One port is asked before another worker makes a collection, the other after."""
+    server = QdrantLoopback()
+    with (
+        closing(server),
+        closing(opened(server, None)) as maker,
+        closing(opened(server, server.port)) as store,
+    ):
+        rest = store._nodes.current.client.http.collections_api
+        list_now = rest.get_collections
+        before = [list_now()]
+        maker.create_collection("photos-tiny-1", SPEC)
+        monkeypatch.setattr(rest, "get_collections", lambda: before.pop() if before else list_now())
+        assert store.describe("photos-tiny-1") == SPEC
+        assert not before
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://ada:secret@[::1]:6333/prefix?key=secret", "http://[::1]:6333/prefix"),
+        ("qdrant:6333", "http://qdrant:6333"),
+        ("ada:secret@qdrant:6333", "http://qdrant:6333"),
+        ("https://qdrant.example.org", "https://qdrant.example.org"),
+    ],
+)
+def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    nodes = open_nodes(url, None, None, 5)
+    assert nodes.shown == shown
+    nodes.close()
+
+
 def test_what_a_cluster_says_while_it_makes_a_collection_is_waited_for() -> None:
     server = QdrantLoopback()
     with closing(server):
@@ -236,7 +270,7 @@ def test_a_machine_that_answers_nothing_at_all_is_passed_over(cluster: Cluster) 
             one.close()
 
 
-@pytest.mark.parametrize("url", ["", " , ", "http://a:6333,ftp://b"])
+@pytest.mark.parametrize("url", ["", " , ", "http://a:6333,ftp://b", "http://a,http://b..c:6333"])
 def test_a_list_with_no_address_in_it_is_refused(url: str) -> None:
     with pytest.raises(StoreError, match="address"):
         ServerStore(url)

@@ -385,6 +385,31 @@ def test_a_cluster_that_changes_is_waited_for(loopback: Loopback, words: str) ->
         assert store.collections() == ["photos-tiny-1"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("Forbidden: Global manage access is required", "this API key may only read"),
+        ("Forbidden: Write access to collection photos is required", "this API key may only read"),
+        ("Forbidden: Global access is required", "this API key is for some collections alone"),
+        ("Forbidden: Manage access for this operation is required", "for some collections alone"),
+        ("Forbidden: Access to collection photos is required", "for some collections alone"),
+        ("Invalid API key or JWT", "refused the API key"),
+    ],
+)
+def test_what_a_key_lacks_is_said(
+    loopback: Loopback, grpc_loopback: QdrantLoopback, words: str, said: str
+) -> None:
+    with closing(ServerStore(loopback.url, grpc_port=None, timeout_s=2)) as store:
+        loopback.script(refusal(403, words))
+        with pytest.raises(StoreUnavailable, match=said):
+            store.collections()
+    with closing(grpc_store(grpc_loopback)) as store:
+        store.collections()
+        grpc_loopback.failures = [(grpc.StatusCode.PERMISSION_DENIED, words)]
+        with pytest.raises(StoreUnavailable, match=said):
+            store.collections()
+
+
 def test_a_failure_of_the_server_itself_is_not_waited_for(loopback: Loopback) -> None:
     loopback.script(refusal(500, "Service internal error: task 17 panicked"))
     with (
