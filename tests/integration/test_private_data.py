@@ -8,13 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from scenesearch.commands.backup import _take_over
 from scenesearch.encoder.registry import shelving
 from scenesearch.feedback import Feedback
 from scenesearch.private import private_file, private_folder
-from scenesearch.store.backup import Beside
 from tests.cli import CommandLine
-from tests.tiny_encoder import write_tiny_encoder
+from tests.tiny_encoder import declare, write_tiny_encoder
 from ui.kept import save_request
 from ui.uploads import keep_manifest
 
@@ -56,6 +54,17 @@ def test_folders_are_0700_and_files_0600_whatever_writes_them(
     data = tmp_path / "made" / "data"
     (photos / "broken.jpg").write_text("no picture")
     assert command("ingest", photos).status == 0
+    backup, queries = tmp_path / "photos.zip", tmp_path / "queries.csv"
+    assert command("library", "backup", "--out", backup).status == 0
+    assert command("library", "restore", backup, "--library", "copy").status == 0
+    queries.write_text("query_text,images\nred,red.jpg\n")
+    other = write_tiny_encoder(tmp_path / "other")
+    declare(other, name="other", image={"size": [4, 4], "resize": "squash", "mean": [0, 0, 0.5],
+                                        "std": [1, 1, 1]})  # fmt: skip
+    assert command("library", "build", "photos", "--encoder", other).status == 0
+    assert command("library", "promote", "photos", "--queries", queries).status in (0, 1)
+    assert any((data / "libraries" / "photos" / "evaluations").rglob("summary.json"))
+    assert command("demo", "--size", 20).status == 0
     own = data / "libraries" / "photos"
     with closing(Feedback(own / "feedback.sqlite")) as feedback:
         feedback.mark("red", ["red.jpg"], right=True)
@@ -85,9 +94,6 @@ def test_a_backup_is_for_its_owner_alone_and_an_export_has_the_rights_of_the_uma
     assert command("library", "rejects", "--export", export).status == 0
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert stat.S_IMODE(export.stat().st_mode) == 0o666 & ~umask
-    own = tmp_path / "restored" / "photos"
-    _take_over(Beside({"/photos": ""}, (), ("red",)), own)
-    assert open_to_others(own.parent) == []
 
 
 def test_folders_that_are_there_keep_their_rights(umask: int, tmp_path: Path) -> None:
