@@ -8,10 +8,8 @@ stopped, leaves it to the next one.
 
 import json
 import secrets
-import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -20,13 +18,12 @@ from typing import Any
 import numpy as np
 
 from ingest.shards import WHOLE, Shard
+from scenesearch.database import Database
 from scenesearch.errors import SceneSearchError
-from scenesearch.private import private_file, private_folder
 from scenesearch.store.base import Point
 
 # Contents that are looked up together.
 PART = 500
-_BUSY_S = 30.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS arrived (
@@ -89,19 +86,11 @@ class Journal:
     """The tables, made when missing; without a file they are this process's alone."""
 
     def __init__(self, file: Path | None = None) -> None:
-        self._file = file
-        with self._faults():
-            if file is not None:
-                private_folder(file.parent)
-                private_file(file)
-            self._table = sqlite3.connect(
-                file or ":memory:", timeout=_BUSY_S, isolation_level=None, check_same_thread=False
-            )
-            # A row costs no sync: it must outlive the process, not the power.
-            self._table.execute("PRAGMA journal_mode = WAL")
-            self._table.execute("PRAGMA synchronous = OFF")
-            self._table.executescript(_SCHEMA)
-            self._has_displaced = self._any("displaced")
+        # A row costs no sync: it must outlive the process, not the power.
+        self._table = Database(
+            file, _SCHEMA, what="notes of what is to be tidied up", error=JournalError, synced=False
+        )
+        self._has_displaced = self._any("displaced")
 
     @property
     def step(self) -> Step:
@@ -114,12 +103,12 @@ class Journal:
         return int(self._rows("SELECT token FROM step")[0][0])
 
     def reached(self, step: Step) -> None:
-        with self._at_once():
+        with self._table.at_once() as connection:
             if self._rows("SELECT number FROM step"):
-                self._table.execute("UPDATE step SET number = ?", (int(step),))
+                connection.execute("UPDATE step SET number = ?", (int(step),))
             else:
                 token = 1 + secrets.randbelow(2**31 - 1)
-                self._table.execute("INSERT INTO step VALUES (?, ?)", (int(step), token))
+                connection.execute("INSERT INTO step VALUES (?, ?)", (int(step), token))
 
     def note(
         self,
@@ -141,9 +130,9 @@ class Journal:
             for point, said in displaced
         ]
         if came or left:
-            with self._at_once():
-                self._table.executemany("INSERT OR REPLACE INTO arrived VALUES (?, ?, ?)", came)
-                self._table.executemany(
+            with self._table.at_once() as connection:
+                connection.executemany("INSERT OR REPLACE INTO arrived VALUES (?, ?, ?)", came)
+                connection.executemany(
                     "INSERT OR REPLACE INTO displaced VALUES (?, ?, ?, ?, ?)", left
                 )
             self._has_displaced = self._has_displaced or bool(left)
@@ -195,8 +184,8 @@ class Journal:
 
     def rename(self, renames: Iterable[Rename]) -> None:
         rows = [(r.old, r.new, json.dumps(dict(r.payload)), int(r.is_stale)) for r in renames]
-        with self._at_once():
-            self._table.executemany("INSERT OR REPLACE INTO renamed VALUES (?, ?, ?, ?)", rows)
+        with self._table.at_once() as connection:
+            connection.executemany("INSERT OR REPLACE INTO renamed VALUES (?, ?, ?, ?)", rows)
 
     def renames(self) -> Iterator[list[Rename]]:
         """Every rename, those to one new name together, many at a time."""
@@ -223,9 +212,9 @@ class Journal:
 
     def loosen(self, hashes: Iterable[str]) -> None:
         """Keep contents whose thumbnails may be needed no longer."""
-        with self._at_once():
+        with self._table.at_once() as connection:
             rows = [(sha256,) for sha256 in hashes]
-            self._table.executemany("INSERT OR IGNORE INTO loose VALUES (?)", rows)
+            connection.executemany("INSERT OR IGNORE INTO loose VALUES (?)", rows)
 
     def loose(self, after: str = "") -> list[str]:
         """So many of those contents as are looked up together, in order."""
@@ -236,15 +225,15 @@ class Journal:
 
     def tied(self, hashes: Sequence[str]) -> None:
         """Forget contents whose thumbnails have been looked after."""
-        with self._at_once():
-            self._table.executemany("DELETE FROM loose WHERE sha256 = ?", [(h,) for h in hashes])
+        with self._table.at_once() as connection:
+            connection.executemany("DELETE FROM loose WHERE sha256 = ?", [(h,) for h in hashes])
 
     def settled(self) -> None:
         """Forget the run's moves; contents that were replaced may have left a thumbnail."""
-        with self._at_once():
-            self._table.execute("INSERT OR IGNORE INTO loose SELECT DISTINCT sha256 FROM displaced")
+        with self._table.at_once() as connection:
+            connection.execute("INSERT OR IGNORE INTO loose SELECT DISTINCT sha256 FROM displaced")
             for table in ("arrived", "displaced", "renamed", "step"):
-                self._table.execute(f"DELETE FROM {table}")  # noqa: S608
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608
         self._has_displaced = False
 
     def close(self) -> None:
@@ -262,27 +251,4 @@ class Journal:
         return rows
 
     def _rows(self, select: str, values: Sequence[Any] = ()) -> list[Any]:
-        with self._faults():
-            return self._table.execute(select, values).fetchall()
-
-    @contextmanager
-    def _at_once(self) -> Iterator[None]:
-        with self._faults():
-            self._table.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._table.execute("ROLLBACK")
-                raise
-            self._table.execute("COMMIT")
-
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.DatabaseError, OSError) as error:
-            # It holds nothing that the pictures and the library do not: only what is half done.
-            hint = "" if isinstance(error, sqlite3.OperationalError | OSError) else "; delete it"
-            raise JournalError(
-                f"{self._file or 'the journal'} cannot be used: {error}{hint}"
-            ) from None
+        return list(self._table.select(select, values))

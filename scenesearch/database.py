@@ -26,37 +26,38 @@ _PROBE_BYTES = 2**18
 class Database:
     """The tables of one file, made when missing; usable from several threads one after the other.
 
+    Without a file they are in memory. The statements of `schema` have ';' between them.
     `what` it holds and `error` are for its sentences. With `synced=False` a row costs no sync: what
     was last written may be lost with the power, never with the process.
     """
 
     def __init__(
         self,
-        file: Path,
+        file: Path | None,
         schema: str,
         *,
         what: str,
         error: type[SceneSearchError],
         synced: bool = True,
     ) -> None:
-        self._file = file
+        self._file = file or Path(":memory:")
         self._what = what
         self._error = error
         self._in_the_way: str | None = None
         with self.faults():
             try:
-                private_folder(file.parent)
-                self._connection = _connect(file)
+                self._connection = _in_memory() if file is None else _connect(file)
                 if not synced:
                     self._connection.execute("PRAGMA synchronous = NORMAL")
                 _patiently(self._connection, "PRAGMA journal_mode = WAL")  # readers never wait
-                _patiently(self._connection, schema)
+                for statement in schema.split(";"):
+                    _patiently(self._connection, statement)
             except (OSError, sqlite3.OperationalError) as error:
-                if (found := _in_the_way(file, error)) not in UNWRITABLE:
+                if file is None or (found := _in_the_way(file, error)) not in UNWRITABLE:
                     raise
                 self._in_the_way = found
                 self._connection = _in_memory(file)
-                self._connection.execute(schema)
+                self._connection.executescript(schema)
 
     def select(self, query: str, values: Sequence[Any] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows, one after the other."""
@@ -108,6 +109,7 @@ class Database:
 
 
 def _connect(file: Path) -> sqlite3.Connection:
+    private_folder(file.parent)
     return sqlite3.connect(
         private_file(file), timeout=_BUSY_S, isolation_level=None, check_same_thread=False
     )
@@ -127,12 +129,12 @@ def _patiently(connection: sqlite3.Connection, statement: str) -> None:
             return
 
 
-def _in_memory(file: Path) -> sqlite3.Connection:
-    """What the file holds, or nothing where it is not there, in memory."""
+def _in_memory(file: Path | None = None) -> sqlite3.Connection:
+    """What the file holds, or nothing where there is none, in memory."""
     memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    log = _log_of(file)
-    if not file.exists():
+    if file is None or not file.exists():
         return memory
+    log = _log_of(file)
     if not log.exists() or log.stat().st_size == 0:
         with closing(sqlite3.connect(f"{file.absolute().as_uri()}?immutable=1", uri=True)) as there:
             there.backup(memory)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from scenesearch.feedback import FILE_NAME, Feedback, Mark
 from scenesearch.images import atomic_writer
-from scenesearch.private import private_folder
+from scenesearch.private import FILE_MODE, private_folder
 from scenesearch.store import catalog
 from scenesearch.store.backup import Backup, BackupError, Progress
 from scenesearch.store.base import StoreError, VectorStore
@@ -198,7 +198,7 @@ def _was_live(store: VectorStore, library: str, collection: str) -> bool:
 @contextmanager
 def _alone(library: str, folder: Path) -> Iterator[None]:
     private_folder(folder)
-    lock = FileLock(folder / _LOCK)
+    lock = FileLock(folder / _LOCK, mode=FILE_MODE)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -29,7 +29,7 @@ from typer.testing import CliRunner
 from scenesearch.cli import app
 from scenesearch.rejects import FILE_NAME, read_rejects
 from scenesearch.store.edge import EdgeStore
-from scenesearch.store.edge_build import _copy_sparse
+from scenesearch.store.edge_build import copy_sparse
 from tests.tiny_encoder import declare, write_tiny_encoder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -108,12 +108,12 @@ class World:
     def keep(self, name: str) -> Path:
         """The data folder as it is now, to begin from."""
         kept = self.folder / name
-        shutil.copytree(self.data, kept, copy_function=_copy_sparse)
+        shutil.copytree(self.data, kept, copy_function=copy_sparse)
         return kept
 
     def begin_from(self, kept: Path) -> None:
         shutil.rmtree(self.data, ignore_errors=True)
-        shutil.copytree(kept, self.data, copy_function=_copy_sparse)
+        shutil.copytree(kept, self.data, copy_function=copy_sparse)
 
     def ids(self, collection: str = "photos") -> set[str]:
         store = EdgeStore(self.data / "edge")

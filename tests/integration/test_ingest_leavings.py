@@ -18,6 +18,7 @@ from ingest.doctor import examine, is_well
 from ingest.folder import NewFolder
 from ingest.journal import Journal
 from scenesearch.images import thumbnail_path
+from scenesearch.ingested import Ingested
 from scenesearch.store.base import Point
 from scenesearch.store.catalog import promote
 from scenesearch.store.edge import EdgeStore
@@ -45,7 +46,11 @@ def test_an_edited_picture_takes_its_old_thumbnail_along_and_doctor_is_content(
     world.run()
     assert world.thumbnails() == 6
     findings = examine(
-        "photos", store=world.store, library_dir=world.own, find_encoder=lambda spec: Path()
+        "photos",
+        store=world.store,
+        library_dir=world.own,
+        find_encoder=lambda spec: Path(),
+        originals=Ingested([str(world.photos)]),
     )
     assert is_well(findings), findings
 
@@ -65,7 +70,13 @@ def test_a_thumbnail_stays_while_another_picture_shows_it(world: World) -> None:
 def test_a_thumbnail_stays_while_a_rollback_leads_to_it(world: World, how: str) -> None:
     red = thumbnail_of(world, "red.jpg")
     second = ColourEncoder("second", "5ec0nd")
-    new = build("photos", encoder=second, store=world.store, options=BuildOptions()).collection
+    new = build(
+        "photos",
+        encoder=second,
+        store=world.store,
+        originals=Ingested([str(world.photos)]),
+        options=BuildOptions(),
+    ).collection
     promote(world.store, "photos", new)
     world.encoder = second
     if how == "prune":
@@ -168,6 +179,7 @@ def test_what_a_killed_process_had_begun_to_write_is_mended_by_doctor(world: Wor
             store=world.store,
             library_dir=world.own,
             find_encoder=lambda spec: Path(),
+            originals=Ingested([str(world.photos)]),
             mend=True,
         )
     assert found == []

@@ -208,6 +208,7 @@ def test_thumbnails_of_an_ingest_that_is_at_work_are_waited_for(
             store=world.store,
             library_dir=world.folder,
             find_encoder=lambda spec: Path(),
+            originals=Ingested(()),
             mend=True,
             on_wait=lambda busy: told.set(),
         )

@@ -25,7 +25,7 @@ def cable(monkeypatch: pytest.MonkeyPatch) -> Iterator[TcpProxy]:
     """The way to a server that the page's settings name."""
     double = QdrantLoopback(api_key=WRITER, read_only_api_key=READER)
     cable = TcpProxy(double.port)
-    monkeypatch.setenv("SCENESEARCH_QDRANT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("SCENESEARCH_QDRANT_URL", f"http://127.0.0.1:{double.rest_port}")
     monkeypatch.setenv("SCENESEARCH_QDRANT_GRPC_PORT", str(cable.port))
     monkeypatch.setenv("SCENESEARCH_QDRANT_API_KEY", WRITER)
     monkeypatch.setenv("SCENESEARCH_QDRANT_TIMEOUT_S", "5")

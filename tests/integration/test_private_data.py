@@ -94,6 +94,9 @@ def test_a_backup_is_for_its_owner_alone_and_an_export_has_the_rights_of_the_uma
     assert command("library", "rejects", "--export", export).status == 0
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     assert stat.S_IMODE(export.stat().st_mode) == 0o666 & ~umask
+    assert command("library", "restore", backup, "--library", "restored").status == 0
+    assert (tmp_path / "made" / "data" / "libraries" / "restored" / "sources.json").exists()
+    assert open_to_others(tmp_path / "made" / "data" / "libraries" / "restored") == []
 
 
 def test_folders_that_are_there_keep_their_rights(umask: int, tmp_path: Path) -> None:

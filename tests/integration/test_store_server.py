@@ -217,14 +217,14 @@ def test_an_upsert_outlives_a_short_failure_and_arrives_once_in_batches(
 
 
 def test_high_dimensions_travel_in_smaller_batches(loopback: Loopback, store: ServerStore) -> None:
-    wide = CollectionSpec("photos", "tiny", "ab", 100_000, ())
+    wide = CollectionSpec("photos", "tiny", "ab", 60_000, ())
     described = json.loads(json.dumps(DESCRIBED[2]))
     described["result"]["config"]["metadata"]["scenesearch"] = wide.to_json()
     loopback.answer = lambda method, path: (200, {}, described) if method == "GET" else UPSERTED
-    vector = np.ones(100_000, np.float32)
-    store.upsert("photos-tiny-1", [Point(f"{n}.jpg", vector, {}) for n in range(6)])
+    vector = np.ones(60_000, np.float32)
+    store.upsert("photos-tiny-1", [Point(f"{n}.jpg", vector, {}) for n in range(8)])
     puts = [len(body["points"]) for method, _, _, body in loopback.requests if method == "PUT"]
-    assert puts == [4, 2]
+    assert puts == [6, 2]
 
 
 def test_a_collection_is_indexed_before_it_is_ready(loopback: Loopback, store: ServerStore) -> None:
