@@ -302,7 +302,7 @@ class Backup:
             if ours is not None and ours.is_fixed and ours.type != field_.type:
                 self._refuse(f"the field {field_.name!r} is {ours.type}, not {field_.type}")
             if not field_.is_consistent:
-                self._refuse(f"the field {field_.name!r} is what no field of {field_.type} can be")
+                self._refuse(f"the field {field_.name!r} is what no {field_.type} field can be")
 
     def _check_ids(self, suspects: set[int]) -> None:
         """Refuse an image id that comes twice; of two that only hash alike there is one each."""
