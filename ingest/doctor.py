@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ingest.points import file_payload
-from ingest.source import Roots, SourceError
 from ingest.walk import ARCHIVE_SUFFIX, walk
 from scenesearch.encoder.base import EncoderError
 from scenesearch.images import (
@@ -29,7 +28,7 @@ from scenesearch.images import (
     thumbnail_path,
     write_thumbnail,
 )
-from scenesearch.ingested import SOURCES, Ingested
+from scenesearch.ingested import SOURCES, Ingested, RootsError, read_roots
 from scenesearch.originals import OriginalError, is_url, original_of
 from scenesearch.rejects import FILE_NAME, Rejects
 from scenesearch.store.base import CollectionSpec, IndexBusy, Point, VectorStore
@@ -388,8 +387,8 @@ class _Visit:
     def folders(self) -> Iterator[Finding]:
         """Folders that are not there, and pictures below them that nobody has ingested."""
         try:
-            roots = Roots(self._roots_file).known
-        except SourceError as error:
+            roots = self._roots()
+        except RootsError as error:
             yield Finding("folders", str(error))
             return
         rejected = _Keys()
@@ -459,10 +458,15 @@ class _Visit:
     def _filled_from(self) -> str:
         """The folders of the library, where they can be named in a command."""
         try:
-            roots = Roots(self._roots_file).known
-        except SourceError:
+            roots = self._roots()
+        except RootsError:
             return "FOLDER"
         return " ".join(map(shlex.quote, roots)) if 0 < len(roots) <= 3 else "FOLDER"
+
+    def _roots(self) -> list[str]:
+        """Those that were ingested here: a backup may name any folder of this machine."""
+        roots = read_roots(self._roots_file)
+        return [place for place, root in roots.items() if not root.restored]
 
     def _is_gone(self, path: str) -> bool:
         if is_url(path):

@@ -22,7 +22,7 @@ from ingest.journal import PART, Displaced, Journal, Rename, Step
 from ingest.points import descriptions_of, redescribed
 from ingest.prune import is_empty, is_gone, nearest_folder
 from scenesearch.originals import is_url
-from scenesearch.rejects import Reject, Rejects
+from scenesearch.rejects import Rejects
 from scenesearch.store.base import Point, VectorStore
 from scenesearch.store.filters import OneOf
 
@@ -44,7 +44,7 @@ class Places:
         self._is_empty = lru_cache(maxsize=4096)(is_empty)
         self._names = lru_cache(maxsize=64)(_names)
 
-    def is_left(self, path: str, came: Sequence[_Payload], was: _Payload) -> bool:
+    def is_left(self, path: str, came: "Came", was: _Payload) -> bool:
         """Whether what lay at the path lies there no longer, and is one of those that `came`.
 
         In a folder that was left empty only where one of them has the very size and time that it
@@ -58,21 +58,19 @@ class Places:
         if not root or self._is_empty(Path(root)):
             return False
         if not is_gone(path):
-            return any(self._is_renamed(path, str(one.get("path", ""))) for one in came)
+            return any(self._is_renamed(path, new) for new in came.written_like(path))
         folder = nearest_folder(path)
         if folder is None or not self._is_empty(folder):
             return True
-        return any(is_same_file(one, was) for one in came)
+        return came.has_file(was)
 
     def _is_renamed(self, old: str, new: str) -> bool:
         """Whether both are one file, whose name has changed in nothing but upper and lower case.
 
         Some disks find it under either; the folder says how it is written.
         """
-        if old == new or is_url(new) or _folded(old) != _folded(new):
-            return False
         try:
-            if not Path(old).samefile(new):
+            if old == new or not Path(old).samefile(new):
                 return False
             folder, *names = _common(Path(old), Path(new))
             return any(
@@ -83,10 +81,31 @@ class Places:
             return False
 
 
-def is_same_file(one: _Payload, other: _Payload) -> bool:
-    """Whether both payloads are of files of one size and time, as a file keeps them when moved."""
-    keys = ("size_bytes", "modified")
-    return "modified" in one and all(one.get(key) == other.get(key) for key in keys)
+class Came:
+    """Payloads of pictures of one content that came. There may be thousands of copies: each
+    question costs the same, however many they are."""
+
+    def __init__(self, payloads: Iterable[_Payload]) -> None:
+        self._files: set[tuple[Any, Any]] = set()
+        self._paths: dict[str, list[str]] = defaultdict(list)
+        for one in payloads:
+            path = str(one.get("path", ""))
+            if "modified" in one:
+                self._files.add(_file_of(one))
+            if not is_url(path):
+                self._paths[_folded(path)].append(path)
+
+    def has_file(self, was: _Payload) -> bool:
+        """Whether one has the size and the time of that file, as a file keeps them when moved."""
+        return _file_of(was) in self._files
+
+    def written_like(self, path: str) -> Sequence[str]:
+        """Their local paths that differ from this one in nothing but upper and lower case."""
+        return self._paths.get(_folded(path), ())
+
+
+def _file_of(payload: _Payload) -> tuple[Any, Any]:
+    return payload.get("size_bytes"), payload.get("modified")
 
 
 def settle(
@@ -138,7 +157,7 @@ def hand_over(
         copies: dict[str, str] = {}
         for copy in store.scroll(collection, where=(OneOf("sha256", hashes),), payload=("sha256",)):
             if copy.image_id not in leaving:
-                copies.setdefault(str(copy.payload["sha256"]), copy.image_id)
+                copies.setdefault(str(copy.payload.get("sha256", "")), copy.image_id)
         whole = store.retrieve(
             collection, [p.image_id for p in part if p.payload.get("sha256") in copies]
         )
@@ -153,25 +172,13 @@ def hand_over(
 
 def forget_moved(rejects: Rejects, places: Places) -> None:
     """Take out rejects whose file was moved, and is a reject under its new name."""
-    alike = rejects.alike()
-    files: dict[tuple[object, object], list[_Payload]] = defaultdict(list)
-    for row in alike:
-        files[row.size_bytes, row.modified].append(_file(row))
-    rejects.forget(
-        [
-            row.path
-            for row in alike
-            if places.is_left(
-                row.path,
-                [one for one in files[row.size_bytes, row.modified] if one["path"] != row.path],
-                _file(row),
-            )
-        ]
-    )
-
-
-def _file(row: Reject) -> _Payload:
-    return {"path": row.path, "size_bytes": row.size_bytes, "modified": row.modified}
+    alike: dict[tuple[object, object], list[_Payload]] = defaultdict(list)
+    for row in rejects.alike():
+        file = {"path": row.path, "size_bytes": row.size_bytes, "modified": row.modified}
+        alike[_file_of(file)].append(file)
+    for files in alike.values():
+        came = Came(files)
+        rejects.forget([one["path"] for one in files if places.is_left(one["path"], came, one)])
 
 
 def _carry(
@@ -204,7 +211,7 @@ def _pairs(
     hashes = tuple(by_content)
     held: dict[str, list[Point]] = defaultdict(list)
     for point in store.scroll(collection, where=(OneOf("sha256", hashes),)):
-        held[str(point.payload["sha256"])].append(point)
+        held[str(point.payload.get("sha256", ""))].append(point)
     displaced: dict[str, list[Displaced]] = defaultdict(list)
     for one in journal.displaced(hashes=hashes):
         displaced[str(one.payload["sha256"])].append(one)
@@ -219,12 +226,12 @@ def _pairs(
         }
         if not came:
             continue
-        payloads, holding = list(came.values()), {point.image_id for point in held[sha256]}
+        files, holding = Came(came.values()), {point.image_id for point in held[sha256]}
         stale = {
             point.image_id: point.payload
             for point in held[sha256]
             if point.image_id not in came
-            and places.is_left(str(point.payload.get("path", "")), payloads, point.payload)
+            and places.is_left(str(point.payload.get("path", "")), files, point.payload)
         }
         # A file that was edited while a copy of it was made has moved nowhere: what has, keeps its
         # time, or has left its name to a content that the library knew.
@@ -232,10 +239,7 @@ def _pairs(
             one.image_id: one.payload
             for one in displaced[sha256]
             if one.image_id not in holding
-            and (
-                one.image_id in known_again
-                or any(is_same_file(payload, one.payload) for payload in payloads)
-            )
+            and (one.image_id in known_again or files.has_file(one.payload))
         }
         for old, new in _matched([*stale, *shoved], list(came), len(stale)):
             yield Rename(old, new, {**stale, **shoved}[old], is_stale=old in stale)

@@ -21,7 +21,7 @@ from ingest.journal import Journal, Step, journal_file
 from ingest.local import LocalEngine
 from ingest.moves import Follow, Places, forget_moved, hand_over, settle
 from ingest.prepare import Preparation
-from ingest.prune import find_gone, forget_gone, remove
+from ingest.prune import find_gone, forget_gone, place_of, remove
 from ingest.ray_engine import RayEngine
 from ingest.report import IngestReport
 from ingest.shards import WHOLE, Shard
@@ -241,12 +241,7 @@ def _ingest(
 def _known_roots(library_dir: Path | None, sources: Sequence[Source]) -> list[str]:
     """Folders and addresses that the library was filled from, without a slash at their end."""
     remembered = Roots(library_dir / "sources.json").known if library_dir else ()
-    # An archive's own begins its members' paths: what counts is the folder that it lies in.
-    given = (
-        str(Path(source.root).parent) if source.root.endswith("!") else source.root.rstrip("/\\")
-        for source in sources
-        if source.root
-    )
+    given = (place_of(source.root) for source in sources if source.root)
     return list(dict.fromkeys([*remembered, *given]))
 
 

@@ -46,7 +46,7 @@ def find_gone(
     empty: Counter[Path] = Counter()
     empty_ones = lru_cache(maxsize=4096)(is_empty)
     # A path that begins as a root may lead out of it all the same.
-    inside = Ingested(root.removesuffix("!").rstrip("/\\") or os.sep for root in roots)
+    inside = Ingested(map(place_of, roots))
     for point in store.scroll(collection, payload=("path", "sha256")):
         path = str(point.payload.get("path", ""))
         if not path.startswith(tuple(roots)) or not shard.holds(point.image_id):
@@ -95,6 +95,14 @@ def forget_gone(rejects: Rejects, roots: Sequence[str]) -> None:
             and is_gone(reject.path)
         ]
     )
+
+
+def place_of(root: str) -> str:
+    """The folder or address that a source's root means; an archive's own, which begins its members'
+    paths and ends in '!', means the one that the archive lies in."""
+    if root.endswith("!"):
+        root = root[: max(map(root.rfind, ("/", os.sep)))]
+    return root.rstrip("/\\") or os.sep
 
 
 def is_gone(path: str) -> bool:

@@ -60,4 +60,5 @@ def loosen_all(
 def _used(store: VectorStore, collection: str, hashes: set[str]) -> set[str]:
     where = (OneOf("sha256", tuple(hashes)),)
     points = store.scroll(collection, where=where, payload=("sha256",)) if hashes else ()
-    return {str(point.payload["sha256"]) for point in points}
+    # The engine finds a hash in a list too, which is handed out as none.
+    return {str(point.payload.get("sha256", "")) for point in points} & hashes

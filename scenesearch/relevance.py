@@ -30,6 +30,9 @@ from scenesearch.vocabulary import COMMON, Vocabulary
 
 METHOD = "logistic"
 
+# Those that are fitted are below a hundred.
+_LARGEST = 1e6
+
 
 class CalibrationError(EncoderError):
     """The encoder's calibration cannot be read."""
@@ -318,4 +321,5 @@ def read_picture_calibration(declared: Mapping[str, Any]) -> Calibration:
 
 
 def _finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Whether it is a number, and none so large that what is computed with it is none any more."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST

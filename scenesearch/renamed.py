@@ -36,7 +36,7 @@ def follow(
     file = library_dir / SAVED_REQUESTS
     try:
         saved = json.loads(file.read_bytes())
-    except (OSError, ValueError):  # there is none, or it is damaged and read as none
+    except (OSError, ValueError, RecursionError):  # none, or damaged and read as none
         return
     if not isinstance(saved, list):
         return

@@ -22,7 +22,7 @@ from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved
 from scenesearch.encoder.vectors import TextVectors
 from scenesearch.ingested import SOURCES, Ingested, ingested
 from scenesearch.metrics import TimedEncoder
-from scenesearch.private import private_folder
+from scenesearch.private import make_private, private_folder
 from scenesearch.query import parse
 from scenesearch.rejects import FILE_NAME, Reject, Rejects
 from scenesearch.request import Request
@@ -384,6 +384,7 @@ def start_sample() -> Job:
         folder = private_folder(settings().data_dir / "demo-pictures")
         job.detail = "drawing the pictures"
         write_library(folder, size=SAMPLE_SIZE, progress=lambda done: job.tick(done, SAMPLE_SIZE))
+        make_private(folder)
         return _ingest(job, lambda roots: [find_sources([folder], roots=roots)])
 
     return _start("Loading the sample library", work)

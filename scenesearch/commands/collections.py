@@ -311,7 +311,7 @@ def _evaluated(
     from scenesearch.evaluation.compare import ComparisonError, read_saved
     from scenesearch.evaluation.promotion import saved_evaluation, saved_evaluations
     from scenesearch.evaluation.saving import document_of, save
-    from scenesearch.private import private_folder
+    from scenesearch.private import make_private, private_folder
 
     own = settings.library_dir(held.spec.library)
     folder = saved_evaluations(own) / held.name
@@ -335,6 +335,7 @@ def _evaluated(
             agreement=None,
             notes=notes,
         )
+        make_private(folder)
         return read_saved(folder)
     try:
         return saved_evaluation(store, own, held.name, on_wait=waiting)

@@ -33,7 +33,7 @@ def demo(
     from ingest.source import Roots
     from ingest.sources import find_sources
     from scenesearch.datasets.drawn import write_library
-    from scenesearch.private import private_folder
+    from scenesearch.private import make_private, private_folder
     from scenesearch.searcher import Searcher
 
     settings = read_settings()
@@ -44,6 +44,7 @@ def demo(
         drawn = write_library(
             folder, size=size, progress=lambda done: progress.update(task, completed=done)
         )
+    make_private(folder)
     loaded = load_encoder(settings, None)
     roots = Roots(settings.library_dir("demo") / "sources.json")
     with open_store(settings) as store:

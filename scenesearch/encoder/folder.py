@@ -90,6 +90,8 @@ def read_encoder_info(folder: Path) -> EncoderInfo:
     if not folder.is_dir():
         raise EncoderError(f"encoder folder {folder} does not exist")
     try:
+        if not manifest_path.is_file():  # a FIFO would wait for its writer
+            raise FileNotFoundError
         if manifest_path.stat().st_size > _MOST_BYTES:
             raise EncoderError(f"{manifest_path} is larger than any encoder's")
         data = manifest_path.read_bytes()

@@ -299,10 +299,10 @@ class Backup:
             with self._refusing(f"the field {field_.name!r}"):
                 key_path(field_.name)
             ours = builtin.get(field_.name)
-            if ours is not None and ours.of_the_file and ours.type != field_.type:
+            if ours is not None and ours.is_fixed and ours.type != field_.type:
                 self._refuse(f"the field {field_.name!r} is {ours.type}, not {field_.type}")
             if not field_.is_consistent:
-                self._refuse(f"the field {field_.name!r} is not what a {field_.type} field can be")
+                self._refuse(f"the field {field_.name!r} is what no {field_.type} field can be")
 
     def _check_ids(self, suspects: set[int]) -> None:
         """Refuse an image id that comes twice; of two that only hash alike there is one each."""

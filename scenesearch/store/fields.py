@@ -93,6 +93,12 @@ class PayloadField:
         return shaped and self.widget in widgets and (self.multiple or not self.hierarchical)
 
     @property
+    def is_fixed(self) -> bool:
+        """Whether a collection can hold a built-in field of this name in no other type: what only
+        files fill, and lists that there were from the beginning."""
+        return self.of_the_file or self.multiple
+
+    @property
     def operators(self) -> tuple[str, ...]:
         """What can be asked of the field: '=', '!=', 'in', 'range', 'prefix', 'near'."""
         return _OPERATORS[self.type]

@@ -35,13 +35,13 @@ def checks_of(fields: tuple[PayloadField, ...]) -> Mapping[str, Check]:
     """By field, whether a value is one of it.
 
     A collection of an early version may declare a manifest's column as what is built in by now:
-    then its own type holds. What only files say is always as this version declares it.
+    then its own type holds, but for those that are fixed.
     """
     checks: dict[str, Check] = {"own": _is_own}
     declared = by_name(fields)
     for field in (*BUILTIN_FIELDS, *UNSEARCHED_FIELDS):
         theirs = declared.pop(field.name, field)
-        own = field if field.of_the_file or theirs.type == field.type else theirs
+        own = field if field.is_fixed or theirs.type == field.type else theirs
         checks[field.name] = _check(own)
     return checks | {field.name: _check(field) for field in declared.values()}
 

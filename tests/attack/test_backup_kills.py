@@ -39,7 +39,7 @@ from ui.kept import read_saved, save_request
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PICTURES = 40
-STEPS, MOMENTS = 14, 6
+STEPS, LAST, MOMENTS = 6, 5, 3
 WRITES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "sqlite3.connect"}
 
 
@@ -150,7 +150,7 @@ def trials(argv: list[str], fresh: Fresh, of: Path | None) -> Iterator[Path]:
     lasted_s = time.monotonic() - began
     steps = int(Path(f"{data_dir}.steps").read_text())
     chosen = sorted({round(1 + n * (steps - 1) / (STEPS - 1)) for n in range(STEPS)}
-                    | set(range(max(1, steps - 8), steps + 1)))  # fmt: skip
+                    | set(range(max(1, steps - LAST), steps + 1)))  # fmt: skip
     chance = random.Random(1)
     print(f"\n{' '.join(argv[:2])}: {steps} steps, killed at {len(chosen)} and {MOMENTS} moments")
     for kill_at in chosen:

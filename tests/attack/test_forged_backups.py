@@ -30,7 +30,7 @@ from tests.tiny_encoder import write_tiny_encoder
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 FORGED = 500
-USED = 14  # so many of those that were restored are used with every command
+USED = 6  # so many of those that were restored are used with every command
 MANIFEST = "scenesearch-backup.json"
 
 HOSTILE: tuple[Any, ...] = (

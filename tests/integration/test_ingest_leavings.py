@@ -148,6 +148,25 @@ def test_a_hostile_content_deletes_nothing_outside_the_thumbnails(
     assert world.thumbnails() == 6
 
 
+def test_a_content_that_the_engine_finds_in_a_hostile_list_stops_nothing(world: World) -> None:
+    """A move, an edited picture and one that is pruned while a copy stays look for their hash."""
+    shutil.copyfile(world.photos / "green.jpg", world.photos / "copy.jpg")
+    world.run()
+    found = world.store.retrieve("photos", ["red.jpg", "blue.jpg", "green.jpg"], with_vectors=True)
+    hostile = [
+        Point(f"hostile-{name}", p.vector, dict(p.payload) | {"sha256": [p.payload["sha256"]]})
+        for name, p in found.items()
+    ]
+    world.store.upsert("photos", hostile)
+    (world.photos / "red.jpg").rename(world.photos / "crimson.jpg")
+    edit(world.photos / "blue.jpg")
+    (world.photos / "green.jpg").unlink()
+    report = world.run(prune=True)
+    assert report.moved == 1
+    assert "green.jpg" in report.removals and "copy.jpg" in world.ids()
+    assert world.thumbnails() == 6
+
+
 def test_what_a_killed_process_had_begun_to_write_is_mended_by_doctor(world: World) -> None:
     left = thumbnail_of(world, "red.jpg").with_name(".tmp-0123")
     left.touch()

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ingest import moves
 from ingest.journal import Journal, journal_file
-from ingest.moves import Places
+from ingest.moves import Came, Places
 from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
 from ingest.shards import Shard
@@ -372,6 +373,27 @@ def test_many_copies_of_one_picture_are_not_read_for_each_batch(
     assert read < 5 * 60
 
 
+def test_copies_in_their_thousands_are_compared_by_looking_up_not_with_each_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(40):
+        os.link(world.photos / "red.jpg", world.photos / f"copy{number}.jpg")
+    world.run()
+    compared = 0
+    folded = moves._folded
+
+    def counting(path: str) -> str:
+        nonlocal compared
+        compared += 1
+        return folded(path)
+
+    monkeypatch.setattr(moves, "_folded", counting)
+    for number in range(40):
+        os.link(world.photos / "red.jpg", world.photos / f"more{number}.jpg")
+    assert counts(world.run()) == (40, 0, 0, 0)
+    assert compared <= 2 * 81
+
+
 class Killed(BaseException):
     """As sure an end as a kill, at a place that is chosen."""
 
@@ -515,7 +537,7 @@ def test_a_name_that_changed_in_case_alone_is_a_move_where_the_disk_finds_both(
     (folder / "a.jpg").write_bytes(b"picture")
     old, new = str(folder / "A.JPG"), str(folder / "a.jpg")
     places = Places([str(tmp_path / "photos")])
-    came = [{"path": new, "size_bytes": 7, "modified": "now"}]
+    came = Came([{"path": new, "size_bytes": 7, "modified": "now"}])
     os.link(new, old)
     assert not places.is_left(old, came, {})  # both names are listed: two names of a file
     iterdir = Path.iterdir
@@ -525,7 +547,9 @@ def test_a_name_that_changed_in_case_alone_is_a_move_where_the_disk_finds_both(
 
     monkeypatch.setattr(Path, "iterdir", listing)
     assert Places([str(tmp_path / "photos")]).is_left(old, came, {})
-    assert not Places([str(tmp_path / "photos")]).is_left(old, [{"path": str(folder / "b")}], {})
+    assert not Places([str(tmp_path / "photos")]).is_left(
+        old, Came([{"path": str(folder / "b")}]), {}
+    )
 
 
 @pytest.mark.parametrize("sizes", [(1, 3), (3, 1)])
@@ -573,7 +597,7 @@ def test_an_address_is_asked_only_below_those_that_the_run_was_given(
 
     monkeypatch.setattr("ingest.moves.is_gone", gone)
     places = Places(["s3://bucket/a", "s3://bucket/b"], asked=["s3://bucket/a/"])
-    assert places.is_left("s3://bucket/a/1.jpg", [], {})
-    assert not places.is_left("s3://bucket/b/1.jpg", [], {})
-    assert not Places(["s3://bucket/a"]).is_left("s3://bucket/a/1.jpg", [], {})
+    assert places.is_left("s3://bucket/a/1.jpg", Came([]), {})
+    assert not places.is_left("s3://bucket/b/1.jpg", Came([]), {})
+    assert not Places(["s3://bucket/a"]).is_left("s3://bucket/a/1.jpg", Came([]), {})
     assert asked == ["s3://bucket/a/1.jpg"]

@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -200,6 +201,21 @@ def test_prune_stays_within_the_folders_given(
     assert run([photos], store, roots=roots, prune=True).removals == ["red.jpg"]
     assert "photos-2/0.png" in ids(store)
     assert run([other], store, roots=roots, prune=True).removals == ["photos-2/0.png"]
+
+
+def test_pictures_that_an_archive_holds_no_longer_are_pruned(
+    photos: Path, store: EdgeStore
+) -> None:
+    shard, other = photos.parent / "shard.tar", photos.parent / "shard.tar.old.tar"
+    for archive, names in ((shard, ("red", "blue")), (other, ("green",))):
+        with tarfile.open(archive, "w") as packed:
+            for name in names:
+                packed.add(photos / f"{name}.jpg", f"{name}.jpg")
+    run([shard, other], store)
+    with tarfile.open(shard, "w") as packed:
+        packed.add(photos / "red.jpg", "red.jpg")
+    assert run([shard], store, prune=True).removals == ["shard.tar/blue.jpg"]
+    assert ids(store) == ["shard.tar.old.tar/green.jpg", "shard.tar/red.jpg"]
 
 
 def test_folder_left_empty_may_be_an_unmounted_disk_and_keeps_its_pictures(

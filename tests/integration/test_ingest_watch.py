@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -177,6 +178,16 @@ def test_folders_come_and_go_with_all_that_is_in_them(
     watcher.until(lambda: len(watcher.ids()) == 6)
     (photos / "trip").rename(tmp_path / "elsewhere")
     watcher.until(lambda: watcher.ids() == ["blue.jpg", "green.jpg", "red.jpg"])
+
+
+def test_an_archive_that_goes_takes_its_pictures_along(watcher: Watcher, photos: Path) -> None:
+    with tarfile.open(photos / "shard.tar", "w") as archive:
+        Image.new("RGB", (30, 20), COLOURS["yellow"]).save(photos.parent / "y.jpg")
+        archive.add(photos.parent / "y.jpg", "y.jpg")
+    watcher.until(lambda: "shard.tar/y.jpg" in watcher.ids())
+    (photos / "shard.tar").unlink()
+    watcher.until(lambda: "shard.tar/y.jpg" not in watcher.ids())
+    assert len(watcher.ids()) == 6
 
 
 def test_half_written_picture_is_left_alone_until_it_is_whole(

@@ -17,7 +17,7 @@ from ingest.source import Roots
 from ingest.sources import find_sources
 from scenesearch.encoder.base import EncoderError
 from scenesearch.images import thumbnail_path
-from scenesearch.ingested import Ingested
+from scenesearch.ingested import Ingested, Root, read_roots, roots_json
 from scenesearch.rejects import FILE_NAME, Rejects
 from scenesearch.store.base import CollectionSpec
 from scenesearch.store.edge import EdgeStore
@@ -160,6 +160,17 @@ def test_a_folder_that_is_not_there_is_named(world: World, tmp_path: Path) -> No
         ("wrong", "missing", "originals that are not where they were: 6"),
         ("wrong", "folders", f"{world.photos}, which the library was filled from, is not there"),
     ]
+
+
+def test_a_folder_that_only_a_backup_names_is_neither_missed_nor_walked(
+    world: World, tmp_path: Path
+) -> None:
+    Image.new("RGB", (50, 50), "pink").save(tmp_path / "secret.jpg")
+    roots = read_roots(world.folder / "sources.json")
+    for place in (tmp_path, tmp_path / "away"):
+        roots[str(place)] = Root("", restored=True)
+    (world.folder / "sources.json").write_bytes(roots_json(roots))
+    assert world.examine() == []
 
 
 def test_a_build_that_was_stopped_is_told_with_both_ways_on(world: World) -> None:

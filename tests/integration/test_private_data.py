@@ -12,7 +12,7 @@ from scenesearch.encoder.registry import shelving
 from scenesearch.feedback import Feedback
 from scenesearch.private import private_file, private_folder
 from tests.cli import CommandLine
-from tests.tiny_encoder import write_tiny_encoder
+from tests.tiny_encoder import declare, write_tiny_encoder
 from ui.kept import save_request
 from ui.uploads import keep_manifest
 
@@ -71,6 +71,25 @@ def test_folders_are_0700_and_files_0600_whatever_writes_them(
     assert shards
     assert all(without_way_in(shard, data) for shard in shards)
     assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("umask", [0o000], indirect=True)
+def test_what_is_measured_and_drawn_is_for_its_owner_alone(
+    umask: int, photos: Path, tmp_path: Path, command: CommandLine
+) -> None:
+    data = tmp_path / "made" / "data"
+    assert command("ingest", photos).status == 0
+    queries = tmp_path / "queries.csv"
+    queries.write_text("query_text,images\nred,red.jpg\n")
+    other = write_tiny_encoder(tmp_path / "other")
+    declare(other, name="other", image={"size": [4, 4], "resize": "squash", "mean": [0, 0, 0.5],
+                                        "std": [1, 1, 1]})  # fmt: skip
+    assert command("library", "build", "photos", "--encoder", other).status == 0
+    assert command("library", "promote", "photos", "--queries", queries).status in (0, 1)
+    assert any((data / "libraries" / "photos" / "evaluations").rglob("summary.json"))
+    assert command("demo", "--size", 20).status == 0
+    assert [line for line in open_to_others(data) if "/shard/" not in line] == []
 
 
 def test_a_backup_is_for_its_owner_alone_and_an_export_has_the_rights_of_the_umask(

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,12 @@ def test_what_is_no_manifest_is_one_sentence(tmp_path: Path, text: str) -> None:
     with pytest.raises(EncoderError) as refused:
         read_encoder_info(folder)
     assert "\n" not in str(refused.value)
+
+
+def test_a_fifo_in_the_place_of_the_manifest_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "encoder.json")
+    with pytest.raises(EncoderError, match=r"has no encoder\.json"):
+        read_encoder_info(tmp_path)
 
 
 def test_a_forged_manifest_is_refused_in_one_sentence_or_serves(tmp_path: Path) -> None:

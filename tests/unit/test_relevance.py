@@ -84,6 +84,8 @@ def test_an_encoder_without_calibration_gets_the_documented_guess():
         ({"intercept": None}, "a finite number 'intercept'"),
         ({"cosine": math.nan}, "a finite number 'cosine'"),
         ({"cosine": True}, "a finite number 'cosine'"),
+        ({"cosine": 10**400}, "a finite number 'cosine'"),
+        ({"intercept": 1e308}, "a finite number 'intercept'"),
         ({"cosine": -1.0}, "'cosine' above 0"),
         ({"query_mean": "much"}, "a finite number 'query_mean'"),
         ({"mean_picture": [0.5]}, "2 finite numbers 'mean_picture'"),

@@ -59,14 +59,15 @@ def test_what_a_field_cannot_be_does_not_fit(name: str, value: Any) -> None:
     assert misfit(SOUND | {name: value}, checks_of((*BUILTIN_FIELDS, *OWN))) == name
 
 
-def test_a_collection_cannot_declare_what_only_files_say_otherwise() -> None:
+def test_a_collection_cannot_declare_otherwise_what_files_alone_say_and_what_are_lists() -> None:
     theirs = tuple(
         PayloadField(field.name, "integer", field.label)
         for field in BUILTIN_FIELDS
-        if field.name in ("sha256", "camera")
+        if field.name in ("sha256", "camera", "captions", "tags")
     )
     checks = checks_of(theirs)
-    assert misfit({"sha256": 5}, checks) == "sha256"
+    for name in ("sha256", "captions", "tags"):
+        assert misfit({name: 5}, checks) == name
     assert misfit({"camera": 5}, checks) is None  # a column of before there was that field
 
 

@@ -17,7 +17,7 @@ from scenesearch.evaluation.evaluate import evaluate
 from scenesearch.evaluation.figures import LABELS, shown
 from scenesearch.evaluation.promotion import saved_evaluations
 from scenesearch.evaluation.saving import REPORT, SUMMARY, document_of, save
-from scenesearch.private import private_folder
+from scenesearch.private import make_private, private_folder
 from scenesearch.store.base import VectorStore
 from scenesearch.store.catalog import Held, collections_of
 from ui import pictures, resources
@@ -160,8 +160,9 @@ def _measure_one(
     job.tick(before + len(queries), total, f"looking closer at {name}")
     details = look_closer(found, store=store, load_encoder=load)
     said = [*notes, *(one.sentence() for one in found.omissions)]
+    folder = private_folder(_folder() / name)
     save(
-        private_folder(_folder() / name),
+        folder,
         document_of(found, details, None) | {"notes": said},
         title=f"{spec.encoder} on {name}",
         evaluation=found,
@@ -170,6 +171,7 @@ def _measure_one(
         notes=said,
         originals=resources.originals(),
     )
+    make_private(folder)
 
 
 # --- reports ---------------------------------------------------------------------------------
