@@ -39,10 +39,25 @@ def with_scans(count: int, side: int | None = None) -> bytes:
     return jpeg[:-2] + scan * count + b"\xff\xd9"
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
 def with_chunks(kind: bytes, count: int, body: bytes = b"") -> bytes:
     png = saved("PNG")
-    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    return png[:33] + chunk * count + png[33:]
+    return png[:33] + chunk(kind, body) * count + png[33:]
+
+
+def animated_png(parts: int) -> bytes:
+    """Two frames, the second in so many parts, as programs write a long animation."""
+    png = saved("PNG")
+    first, second = (
+        chunk(b"fcTL", struct.pack(">5IHHBB", number, 60, 40, 0, 0, 1, 10, 0, 0))
+        for number in (0, 1)
+    )
+    start = chunk(b"acTL", struct.pack(">II", 2, 0)) + first
+    frame = second + chunk(b"fdAT", struct.pack(">I", 2)) * parts
+    return png[:33] + start + png[33:-12] + frame + png[-12:]
 
 
 def gif_with(extra: bytes) -> bytes:
@@ -102,6 +117,7 @@ def test_a_file_of_too_many_parts_is_rejected_with_the_reason(data: bytes, reaso
         with_scans(80),
         saved("PNG"),
         with_chunks(b"tEXt", 2000, b"key\0value"),
+        animated_png(20_000),
         saved("GIF"),
         gif_with(b"\x21\xfe\x01x\0" * 1000),
         saved("TIFF"),
