@@ -11,6 +11,7 @@ import zlib
 import pytest
 from PIL import Image
 
+from scenesearch.decoding import prepare_reduced
 from scenesearch.images import ImageError, decode_image
 from scenesearch.structure import StructureError, check_structure, tag_values, weighed_megapixels
 
@@ -167,3 +168,15 @@ def test_a_picture_in_a_slow_format_counts_for_more() -> None:
 def test_structure_errors_are_one_sentence_without_the_path() -> None:
     with pytest.raises(StructureError, match=r"^more than 100 scans over its pixels$"):
         check_structure(with_scans(200))
+
+
+def test_a_jpeg_2000_without_loss_counts_as_what_is_decoded_of_it() -> None:
+    """A scan of 8 megapixels, as archives keep it, was rejected: 17 MB, counted in full."""
+    buffer = io.BytesIO()
+    Image.effect_noise((1800, 1350), 60).convert("RGB").save(buffer, "JPEG2000")
+    data = buffer.getvalue()
+    with Image.open(io.BytesIO(data)) as image:
+        full, _ = weighed_megapixels(image, data, 2.43)
+        prepare_reduced(image, data, 448)
+        weighed, _ = weighed_megapixels(image, data, 2.43)
+    assert weighed < full / 2
