@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from ingest.shards import WHOLE, Shard
-from scenesearch.errors import SceneSearchError
+from scenesearch.database import in_the_way
+from scenesearch.errors import SceneSearchError, obstacle
 from scenesearch.private import private_file, private_folder
 from scenesearch.store.base import Point
 
@@ -271,18 +272,20 @@ class Journal:
             self._table.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._table.execute("COMMIT")
             except BaseException:
-                self._table.execute("ROLLBACK")
+                if self._table.in_transaction:  # a full disk may have ended it already
+                    self._table.execute("ROLLBACK")
                 raise
-            self._table.execute("COMMIT")
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
         try:
             yield
         except (sqlite3.DatabaseError, OSError) as error:
+            why = in_the_way(self._file, error) if self._file else obstacle(error)
             # It holds nothing that the pictures and the library do not: only what is half done.
             hint = "" if isinstance(error, sqlite3.OperationalError | OSError) else "; delete it"
             raise JournalError(
-                f"{self._file or 'the journal'} cannot be used: {error}{hint}"
+                f"{self._file or 'the journal'} cannot be used: {why or f'{error}{hint}'}"
             ) from None

@@ -52,7 +52,7 @@ class Database:
                 _patiently(self._connection, "PRAGMA journal_mode = WAL")  # readers never wait
                 _patiently(self._connection, schema)
             except (OSError, sqlite3.OperationalError) as error:
-                if (found := _in_the_way(file, error)) not in UNWRITABLE:
+                if (found := in_the_way(file, error)) not in UNWRITABLE:
                     raise
                 self._in_the_way = found
                 self._connection = _in_memory(file)
@@ -94,7 +94,7 @@ class Database:
         except UnicodeEncodeError:
             raise
         except (OSError, MemoryError, sqlite3.Error, ValueError) as error:
-            if found := _in_the_way(self._file, error):
+            if found := in_the_way(self._file, error):
                 raise self._refused("cannot be used", found) from None
             if isinstance(error, sqlite3.OperationalError):
                 raise self._refused("cannot be used", str(error)) from None
@@ -146,7 +146,7 @@ def _in_memory(file: Path) -> sqlite3.Connection:
     return memory
 
 
-def _in_the_way(file: Path, error: BaseException) -> str | None:
+def in_the_way(file: Path, error: BaseException) -> str | None:
     """As `obstacle`; where SQLite does not say why it could not open or write, the system does."""
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR):
