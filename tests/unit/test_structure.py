@@ -180,3 +180,10 @@ def test_a_jpeg_2000_without_loss_counts_as_what_is_decoded_of_it() -> None:
         prepare_reduced(image, data, 160)
         weighed, _ = weighed_megapixels(image, data, 0.49)
     assert weighed < full / 2
+
+
+def test_grey_of_sixteen_bits_in_a_pnm_is_no_slower_than_others() -> None:
+    pixels = bytes(2 * 1200 * 1000)
+    assert decode_image(b"P5\n1200 1000\n65535\n" + pixels).width == 1200
+    with pytest.raises(ImageError, match="whose largest value is not 255"):
+        decode_image(b"P5\n1200 1000\n4095\n" + pixels)
