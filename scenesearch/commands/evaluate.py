@@ -172,8 +172,8 @@ def evaluate(
                 originals=originals,
             )
         except OSError as error:  # a full disk does not say which file
-            where = error.filename or out
-            fail(f"{where} cannot be written: {obstacle(error) or error.strerror}")
+            place = error.filename or out
+            fail(f"{place} cannot be written: {obstacle(error) or error.strerror}")
     if not as_json:
         if evaluation is not None:
             print_evaluation(evaluation, by_slice=by_slice)
