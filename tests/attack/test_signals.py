@@ -70,8 +70,8 @@ def test_a_signal_while_starting_is_one_sentence(number: signal.Signals, tmp_pat
         time.sleep(chance.uniform(0, 0.5))
         _, err = end(child, number, group=turn % 2 == 0)
         print(f"{number.name}: {child.returncode} {err.strip()}")
-        if child.returncode == 2:  # it was over before
-            assert "no collection" in err
+        if child.returncode in (2, -number):  # it was over before, or at its very end
+            assert "no library" in err
             continue
         assert child.returncode == _STATUS[number], err
         assert err.strip() == "scenesearch: interrupted"
