@@ -1,5 +1,6 @@
 """How many pictures are encoded together: as asked, or found out with the first ones."""
 
+import threading
 from statistics import median
 
 # Fours and eights are tried in any case; the first run of an encoder's graph counts for nothing.
@@ -31,6 +32,7 @@ class BatchSize:
         self._seconds: dict[int, list[float]] = {size: [] for size in _SIZES}
         self._chosen: int | None = given
         self._warm = False
+        self._guard = threading.Lock()  # the workers tell at the same time what theirs took
 
     @property
     def current(self) -> int:
@@ -51,14 +53,15 @@ class BatchSize:
 
     def took(self, pictures: int, seconds: float) -> None:
         """So long it took; batches that twins have made smaller say nothing."""
-        if self._chosen is not None or pictures not in self._seconds:
-            return
-        if not self._warm:
-            self._warm = True
-            return
-        self._seconds[pictures].append(seconds / pictures)
-        if not self._planned and all(self._seconds[size] for size in self._tried):
-            self._decide()
+        with self._guard:
+            if self._chosen is not None or pictures not in self._seconds:
+                return
+            if not self._warm:
+                self._warm = True
+                return
+            self._seconds[pictures].append(seconds / pictures)
+            if not self._planned and all(self._seconds[size] for size in self._tried):
+                self._decide()
 
     def _decide(self) -> None:
         """Keep a size, or try the next one."""

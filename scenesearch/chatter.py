@@ -28,12 +28,16 @@ _LAST_WORDS_S = 1.0
 # How long Python has to end the process itself.
 _PYTHONS_TURN_S = 1.0
 
+# Told among the numbers of signals: the last one was the first one again.
+_AGAIN = b"\0"
+
 _begun = False
+_telling = -1
 
 
 def begin() -> None:
     """To be called once, before there are threads; does nothing where there is no `fork`."""
-    global _begun
+    global _begun, _telling
     if _begun or not hasattr(os, "fork"):
         return
     try:
@@ -59,7 +63,7 @@ def begin() -> None:
     sys.stderr = os.fdopen(  # for as long as the process lives
         ours, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors
     )
-    _begun = True
+    _begun, _telling = True, telling
     atexit.register(_end, child)
 
 
@@ -68,6 +72,13 @@ def as_json(wanted: bool) -> None:
     if _begun:
         with suppress(OSError):
             os.write(2, (_AS_JSON if wanted else _AS_TEXT) + b"\n")
+
+
+def same_signal() -> None:
+    """The last signal was no second one: a server raises the one that ended it once more."""
+    if _begun:
+        with suppress(OSError):
+            os.write(_telling, _AGAIN)
 
 
 def _end(child: int) -> None:
@@ -102,15 +113,25 @@ def _read(reading: int, target: int, told: int, parent: int) -> None:
 
 def _listen(told: int, parent: int) -> None:
     """Kill the parent some time after a second signal; each arrives here as a byte, at once."""
+    import select
+
     first: float | None = None
-    while os.read(told, 64):
-        now = time.monotonic()
-        if first is None:
-            first = now
-        elif now - first > AS_ONE_S:
-            time.sleep(_PYTHONS_TURN_S)
+    ends: float | None = None
+    while True:
+        left_s = None if ends is None else max(0.0, ends - time.monotonic())
+        if not select.select([told], [], [], left_s)[0]:
             if os.getppid() == parent:
                 os.kill(parent, signal.SIGKILL)
+            return
+        if not (numbers := os.read(told, 64)):
+            return
+        now = time.monotonic()
+        if _AGAIN in numbers:
+            ends = None
+        elif first is None:
+            first = now
+        elif ends is None and now - first > AS_ONE_S:
+            ends = now + _PYTHONS_TURN_S
 
 
 def _sentence(line: str) -> str:

@@ -36,8 +36,8 @@ def prepare_reduced(image: Image.Image, data: bytes, reduce_to: int | None) -> i
     if image.format in ("JPEG", "MPO"):
         image.draft("RGB", (reduce_to, reduce_to))
         size = image.size
-    elif image.format == "JPEG2000" and math.prod(size) > LARGE_PIXELS:
-        power = min(_codestream(data).levels, _spare(size, 2 * reduce_to).bit_length() - 1)
+    elif image.format == "JPEG2000":
+        power = min(_codestream(data).levels, _spare(size, reduce_to).bit_length() - 1)
         size = (-(-size[0] >> power), -(-size[1] >> power))
         # Pillow's own `image.reduce` rounds, where the format rounds up: every second width failed.
         tile = image.tile[0]  # type: ignore[attr-defined]

@@ -1,9 +1,7 @@
 """Opens pictures from strangers: checked, upright, RGB, with what the file says of itself."""
 
-import errno
 import hashlib
 import io
-import math
 import re
 import struct
 import uuid
@@ -21,10 +19,10 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from scenesearch import memory, raw
 from scenesearch.colour import to_srgb
 from scenesearch.decoding import decoding_bytes, prepare_reduced
-from scenesearch.errors import SceneSearchError, first_line
+from scenesearch.errors import MEMORY, SceneSearchError, first_line, obstacle
 from scenesearch.formats import FORMATS
 from scenesearch.metadata import PictureMetadata, read_metadata, read_raw_metadata
-from scenesearch.originals import LocalFile, Original, OriginalError, TarMember
+from scenesearch.originals import LocalFile, Original, OriginalError, RemoteFile
 from scenesearch.private import open_private, private_folder
 from scenesearch.structure import StructureError, check_structure, weighed_megapixels
 
@@ -76,8 +74,9 @@ def open_image(
     """
     file = LocalFile(original) if isinstance(original, Path) else original
     try:
-        # An address says how large its picture is when that is read.
-        size_bytes = file.state().size_bytes if isinstance(file, LocalFile | TarMember) else 0
+        # An address that was not listed says how large its picture is when that is read.
+        asks = isinstance(file, RemoteFile) and file.listed is None
+        size_bytes = 0 if asks else file.state().size_bytes
         with memory.budget().reading(size_bytes), _out_of_memory_is_told():
             return decode_image(file.read(), reduce_to=reduce_to, max_megapixels=max_megapixels)
     except OriginalError as error:
@@ -117,10 +116,8 @@ def _out_of_memory_is_told() -> Iterator[None]:
     """Memory that this moment lacks says nothing of the picture: a reject that is tried again."""
     try:
         yield
-    except MemoryError:
-        raise out_of_memory() from None
-    except OSError as error:  # as Pillow's decoders say it
-        if "out of memory" in str(error) or error.errno == errno.ENOMEM:
+    except Exception as error:  # decoders say it in exceptions of many kinds
+        if obstacle(error) == MEMORY:
             raise out_of_memory() from None
         raise
 
@@ -192,7 +189,7 @@ def _developed(data: bytes, reduce_to: int | None, max_megapixels: float) -> _De
         reduce = prepare_reduced(camera_raw.image, data, reduce_to)
         return to_srgb(camera_raw.image, reduce), size, metadata
     check_structure(camera_raw.preview)
-    image, _, of_preview = _decoded(camera_raw.preview, reduce_to, math.inf)
+    image, _, of_preview = _decoded(camera_raw.preview, reduce_to, max_megapixels)
     if camera_raw.turn is not None and not _says_how_to_turn(camera_raw.preview):
         # Some cameras turn the preview themselves; upside down, its shape cannot tell.
         half_turn = camera_raw.turn == Image.Transpose.ROTATE_180

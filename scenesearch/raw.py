@@ -85,6 +85,8 @@ def develop(data: bytes, *, at_least: int, max_megapixels: float) -> Developed:
             with memory.budget().reserved(width * height * of_pixel):
                 pixels = opened.postprocess(use_camera_wb=True, half_size=True, output_bps=8)
                 return Developed(*shown, image=Image.fromarray(pixels, "RGB"))
+    except rawpy.LibRawUnsufficientMemoryError as error:
+        raise MemoryError(_said(error)) from None
     except rawpy.LibRawError as error:
         raise RawError(f"damaged: {_said(error)}") from None
 

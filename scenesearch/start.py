@@ -21,7 +21,9 @@ def main(app: "typer.Typer | None" = None) -> "NoReturn":
 
             chatter.begin()
             run(app)
-        except KeyboardInterrupt as error:
+        except SystemExit:
+            raise
+        except BaseException as error:  # struck while Python compiles, it becomes a SyntaxError
             _ended_by(error)
     except SystemExit as ended:
         stopping.be_done()

@@ -17,7 +17,7 @@ from scenesearch.errors import SceneSearchError
 
 # Markers of a JPEG, extensions of a GIF before the first picture; chunks of a PNG beside its IDAT.
 _MAX_PARTS: Final = 5_000
-# Of PNG's IDAT, 8 KiB each as libpng writes them: 1.6 GB.
+# Of PNG's pixels, 8 KiB each as libpng writes them: 1.6 GB.
 _MAX_CHUNKS: Final = 200_000
 _MAX_JUNK: Final = 64 * 1024  # bytes between a JPEG's markers or a GIF's blocks
 _MAX_TABLE_BYTES: Final = 64 * 1024  # a JPEG has 2 KiB
@@ -195,7 +195,7 @@ def _check_png(data: bytes) -> None:
     while position + 8 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, position)
         chunks += 1
-        others += kind != b"IDAT"
+        others += kind not in (b"IDAT", b"fdAT")
         if others > _MAX_PARTS:
             raise StructureError(f"more than {_MAX_PARTS:,} chunks beside its pixels")
         if chunks > _MAX_CHUNKS:
@@ -255,9 +255,12 @@ def _check_pnm(data: bytes) -> None:
     kind, width, height, largest = header.groups()
     if kind in b"123" and (len(data) > _MAX_DIGITS_BYTES or data.count(b"#") > _MAX_COMMENTS):
         raise StructureError("a PNM in digits of more than 4 MiB or 1,000 comments")
-    is_scaled = kind in b"56" and largest != b"255"
+    as_it_is = (b"255", b"65535") if kind == b"5" else (b"255",)
+    is_scaled = kind in b"56" and largest not in as_it_is
     if is_scaled and int(width) * int(height) > _MAX_SCALED_PIXELS:
-        raise StructureError("a PNM of more than 1 megapixel whose largest value is not 255")
+        raise StructureError(
+            "a PNM of more than 1 megapixel whose largest value is not 255 (nor, in grey, 65535)"
+        )
 
 
 # --- TIFF and EXIF -------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from scenesearch import logs, memory, metrics, stopping
+from scenesearch import chatter, logs, memory, metrics, stopping
 from scenesearch.errors import SceneSearchError
 from scenesearch.events import LOGGER
 from scenesearch.settings import Settings
@@ -110,6 +110,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 def _end(number: int, frame: FrameType | None) -> None:
     stopping.note(number)
+    chatter.same_signal()
     raise KeyboardInterrupt
 
 

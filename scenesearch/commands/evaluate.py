@@ -34,6 +34,7 @@ from scenesearch.console import (
     read_settings,
     say,
 )
+from scenesearch.errors import obstacle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,16 +160,20 @@ def evaluate(
     say_some(notes)
     if out is not None:
         gallery = f"library {library}" if library else str(images)
-        save(
-            out,
-            document,
-            title=f"{loaded.info.name} on {gallery}",
-            evaluation=evaluation,
-            details=details,
-            agreement=agreement,
-            notes=notes,
-            originals=originals,
-        )
+        try:
+            save(
+                out,
+                document,
+                title=f"{loaded.info.name} on {gallery}",
+                evaluation=evaluation,
+                details=details,
+                agreement=agreement,
+                notes=notes,
+                originals=originals,
+            )
+        except OSError as error:  # a full disk does not say which file
+            place = error.filename or out
+            fail(f"{place} cannot be written: {obstacle(error) or error.strerror}")
     if not as_json:
         if evaluation is not None:
             print_evaluation(evaluation, by_slice=by_slice)

@@ -174,23 +174,44 @@ def _parquet_rows(path: Path, problems: list[RowProblem]) -> Iterator[tuple[int,
 
 def _readable(path: Path, schema: Any, problems: list[RowProblem]) -> tuple[str, ...]:
     """Names of the columns with values of a kind that a picture can be told."""
-    import pyarrow.types as types
-
     names = []
     for column in schema:
         if column.name == "__index_level_0__":
             continue
-        inner = column.type.value_type if types.is_list(column.type) else column.type
-        inner = getattr(inner, "value_type", inner) if types.is_dictionary(inner) else inner
-        is_bytes = types.is_binary(inner) or types.is_large_binary(inner)
-        is_nested = types.is_nested(inner) and not types.is_struct(column.type)
-        if is_bytes or is_nested or types.is_fixed_size_binary(inner):
-            what = "bytes" if is_bytes or not is_nested else "lists within lists"
+        if what := _told_by_none(column.type):
             reason = f"the column {shorten(column.name)} holds {what} and is left out"
             problems.append(RowProblem(path, 1, reason))
         else:
             names.append(column.name)
     return tuple(names)
+
+
+def _told_by_none(kind: Any) -> str:
+    """What values of this type are, where no picture can be told by them; else ''."""
+    import pyarrow.types as types
+
+    is_list = _is_list(kind)
+    inner = kind.value_type if is_list else kind
+    inner = inner.value_type if types.is_dictionary(inner) else inner
+    is_struct = types.is_struct(inner) and not is_list
+    parts = [inner.field(number).type for number in range(inner.num_fields)] if is_struct else []
+    if any(
+        types.is_binary(part) or types.is_large_binary(part) or types.is_fixed_size_binary(part)
+        for part in (inner, *parts)
+    ):
+        return "bytes"
+    if types.is_nested(inner) and not is_struct:
+        return "lists within lists"
+    if is_list and not (types.is_string(inner) or types.is_large_string(inner)):
+        # An embedding, mostly; of a list that is empty everywhere nothing is lost.
+        return "" if types.is_null(inner) else "lists of no texts"
+    return ""
+
+
+def _is_list(kind: Any) -> bool:
+    import pyarrow.types as types
+
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
 def _check_cells(path: Path, name: str, column: Any) -> None:
@@ -203,7 +224,7 @@ def _check_cells(path: Path, name: str, column: Any) -> None:
     if types.is_string(column.type) or types.is_large_string(column.type):
         if (pc.max(pc.binary_length(column)).as_py() or 0) > MAX_LINE_CHARS:
             raise DatasetError(f"{path}: a value of the column {shorten(name)} is over 1 MiB")
-    elif types.is_list(column.type):
+    elif _is_list(column.type):
         if (pc.max(pc.list_value_length(column)).as_py() or 0) > _MAX_LIST:
             raise DatasetError(
                 f"{path}: a list of the column {shorten(name)} has more than {_MAX_LIST:,} values"

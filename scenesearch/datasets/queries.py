@@ -63,7 +63,7 @@ def read_queries(path: Path) -> QueryFile:
     id are numbered q1, q2 ... Raises DatasetError when the file is no query file.
     """
     if _holds_captions(path):
-        captions = read_captions(path)
+        captions = read_captions(path, most_chars=MAX_QUERY_CHARACTERS)
         return QueryFile(
             tuple(Query(row.query_id, row.text, (row.image,)) for row in captions.rows),
             captions.problems,

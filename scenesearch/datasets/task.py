@@ -33,7 +33,12 @@ from scenesearch.datasets.tables import (
     shorten,
 )
 from scenesearch.formats import SUFFIXES
-from scenesearch.library import MAX_QUERY_CHARACTERS, ImageRecord, MetadataType
+from scenesearch.library import (
+    MAX_CAPTION_CHARS,
+    MAX_QUERY_CHARACTERS,
+    ImageRecord,
+    MetadataType,
+)
 from scenesearch.originals import LocalFile
 
 TRAIN_PAIRS = "train_dataset.csv"
@@ -215,15 +220,15 @@ def read_test_images(path: Path, *, images: Collection[str] | None = None) -> Ta
     return _read(path, ",", ("image",), parse, lambda image: (image,))
 
 
-def read_captions(path: Path) -> Table[Caption]:
-    """The rows of `captions.tsv`."""
+def read_captions(path: Path, *, most_chars: int = MAX_CAPTION_CHARS) -> Table[Caption]:
+    """The rows of `captions.tsv`; a caption of more characters is left out."""
 
     def parse(row: Row) -> Caption:
         if len(row.cells) < 2:
             raise _RowError("expected a caption id, a tab and a caption")
         query_id, text = row.cells[0], " ".join(row.cells[1:]).strip()
         _check_query_id(query_id)
-        _check_text(text, "caption")
+        _check_text(text, "caption", most_chars)
         return Caption(query_id, text)
 
     return _read(path, "\t", 2, parse, lambda caption: (caption.query_id,))
@@ -410,13 +415,11 @@ def _check_query_id(query_id: str) -> None:
         raise _RowError(f"{shorten(query_id)} is not a query id, expected <image>#<n>")
 
 
-def _check_text(text: str, what: str) -> None:
+def _check_text(text: str, what: str, most: int = MAX_QUERY_CHARACTERS) -> None:
     if not text:
         raise _RowError(f"the {what} has no text")
-    if len(text) > MAX_QUERY_CHARACTERS:
-        raise _RowError(
-            f"the {what} has {len(text):,} characters, at most {MAX_QUERY_CHARACTERS:,} are read"
-        )
+    if len(text) > most:
+        raise _RowError(f"the {what} has {len(text):,} characters, at most {most:,} are read")
 
 
 def _check_judged(

@@ -387,12 +387,26 @@ def test_a_list_without_end_in_a_parquet_is_refused(folder: Path) -> None:
 
 
 def test_columns_of_a_parquet_that_nothing_can_be_told_by_are_left_out(folder: Path) -> None:
-    file = parquet(folder, image=["a.jpg"], caption=["A dog"], bytes=[b"x"], deep=[[[1]]])
+    import pyarrow as pa
+
+    file = parquet(
+        folder,
+        image=["a.jpg"],
+        caption=["A dog"],
+        bytes=[b"x"],
+        deep=[[[1]]],
+        embedding=[[0.5] * 1536],
+        struct=[{"bytes": b"x", "path": "y"}],
+        tags=pa.array([["dog", "snow"]], pa.large_list(pa.large_string())),
+    )
     manifest = read_manifest(file, folder)
     assert manifest.records[0].captions == ("A dog",)
+    assert manifest.records[0].tags == ("dog", "snow")
     assert [reason for _, reason in reasons(manifest)] == [
         "the column 'bytes' holds bytes and is left out",
         "the column 'deep' holds lists within lists and is left out",
+        "the column 'embedding' holds lists of no texts and is left out",
+        "the column 'struct' holds bytes and is left out",
     ]
 
 

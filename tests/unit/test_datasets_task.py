@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from scenesearch.datasets.queries import read_queries
 from scenesearch.datasets.tables import DatasetError
 from scenesearch.datasets.task import (
     Caption,
@@ -353,10 +354,18 @@ def test_the_real_folder_is_recognised_and_read(shared_data: Path) -> None:
 def test_texts_of_more_characters_than_a_request_has_are_left_out(tmp_path: Path) -> None:
     long = "dog " * 501
     reason = "has 2,003 characters, at most 2,000 are read"
-    captions = read_captions(write(tmp_path / "c.tsv", f"a.jpg#1\t{long}\na.jpg#2\tA dog\n"))
-    assert [row.text for row in captions.rows] == ["A dog"]
-    assert reasons(captions) == [(1, f"the caption {reason}")]
     pairs = f"{TRAIN_HEADER}a.jpg,b.jpg#1,{long}\na.jpg,b.jpg#2,A dog\n"
     assert reasons(read_train_pairs(write(tmp_path / "t.csv", pairs))) == [
         (2, f"the query {reason}")
     ]
+
+
+def test_a_long_caption_is_one_as_in_a_manifest_and_no_query(tmp_path: Path) -> None:
+    lines = (f"a.jpg#{n}\t{'x' * length}\n" for n, length in ((1, 5000), (2, 5001), (3, 2000)))
+    file = write(tmp_path / "c.tsv", "".join(lines))
+    captions = read_captions(file)
+    assert [len(row.text) for row in captions.rows] == [5000, 2000]
+    assert reasons(captions) == [(2, "the caption has 5,001 characters, at most 5,000 are read")]
+    queries = read_queries(file)
+    assert [len(query.text) for query in queries.queries] == [2000]
+    assert [problem.line for problem in queries.problems] == [1, 2]

@@ -322,6 +322,31 @@ def test_a_raw_file_without_the_extra_says_what_it_needs(
         open_image(write_dng(tmp_path / "a.dng"))
 
 
+def test_the_preview_of_a_raw_file_has_the_limits_of_any_picture(tmp_path: Path) -> None:
+    pytest.importorskip("rawpy", reason="needs the extra 'raw'")
+    path = write_dng(tmp_path / "a.dng")
+    start = path.read_bytes().index(b"\xff\xd8")
+    data = bytearray(path.read_bytes())
+    frame = data.index(b"\xff\xc0", start)
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 60_000, 60_000)
+    with pytest.raises(ImageError, match="3600 megapixels, the limit is 200"):
+        decode_image(bytes(data))
+
+
+def test_a_raw_file_for_which_memory_runs_out_is_not_called_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rawpy = pytest.importorskip("rawpy", reason="needs the extra 'raw'")
+
+    def short(file: object) -> None:
+        raise rawpy.LibRawUnsufficientMemoryError(b"Insufficient memory")
+
+    monkeypatch.setattr(rawpy, "imread", short)
+    with pytest.raises(ImageError, match="not enough memory") as told:
+        open_image(write_dng(tmp_path / "a.dng"))
+    assert told.value.transient
+
+
 @pytest.mark.parametrize("name", ["", "../../x", "/etc/passwd", "ab" * 31 + "/.", "AB" * 32,
                                   "ab" * 32 + "\n", "ab" * 33])  # fmt: skip
 def test_a_thumbnail_lies_under_a_content_hash_and_nothing_else(tmp_path: Path, name: str) -> None:

@@ -1,7 +1,11 @@
 """How many pictures are encoded together."""
 
+import threading
+from statistics import median
+
 import pytest
 
+from ingest import batches
 from ingest.batches import BatchSize
 
 
@@ -57,3 +61,23 @@ def test_a_size_is_tried_only_where_the_last_doubling_saved_much() -> None:
     assert (sizes.current, sizes.largest) == (4, 4)
     gpu = {4: 1.0, 8: 0.55, 16: 0.32, 32: 0.31}
     assert found_out(gpu).current == 16
+
+
+def test_two_workers_that_tell_at_once_decide_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = BatchSize()
+    others: list[threading.Thread] = []
+
+    def while_another_tells(values: list[float]) -> float:
+        if not others:
+            others.append(threading.Thread(target=sizes.took, args=(8, 8.0)))
+            others[0].start()
+            others[0].join(0.2)
+        return median(values)
+
+    monkeypatch.setattr(batches, "median", while_another_tells)
+    for _ in range(8):
+        size = sizes.current
+        sizes.begun()
+        sizes.took(size, size * {4: 2.0, 8: 1.0}[size])
+    others[0].join()
+    assert sizes._tried == [4, 8, 16]

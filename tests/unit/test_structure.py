@@ -11,6 +11,7 @@ import zlib
 import pytest
 from PIL import Image
 
+from scenesearch.decoding import prepare_reduced
 from scenesearch.images import ImageError, decode_image
 from scenesearch.structure import StructureError, check_structure, tag_values, weighed_megapixels
 
@@ -39,10 +40,25 @@ def with_scans(count: int, side: int | None = None) -> bytes:
     return jpeg[:-2] + scan * count + b"\xff\xd9"
 
 
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
 def with_chunks(kind: bytes, count: int, body: bytes = b"") -> bytes:
     png = saved("PNG")
-    chunk = struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    return png[:33] + chunk * count + png[33:]
+    return png[:33] + chunk(kind, body) * count + png[33:]
+
+
+def animated_png(parts: int) -> bytes:
+    """Two frames, the second in so many parts, as programs write a long animation."""
+    png = saved("PNG")
+    first, second = (
+        chunk(b"fcTL", struct.pack(">5IHHBB", number, 60, 40, 0, 0, 1, 10, 0, 0))
+        for number in (0, 1)
+    )
+    start = chunk(b"acTL", struct.pack(">II", 2, 0)) + first
+    frame = second + chunk(b"fdAT", struct.pack(">I", 2)) * parts
+    return png[:33] + start + png[33:-12] + frame + png[-12:]
 
 
 def gif_with(extra: bytes) -> bytes:
@@ -102,6 +118,7 @@ def test_a_file_of_too_many_parts_is_rejected_with_the_reason(data: bytes, reaso
         with_scans(80),
         saved("PNG"),
         with_chunks(b"tEXt", 2000, b"key\0value"),
+        animated_png(20_000),
         saved("GIF"),
         gif_with(b"\x21\xfe\x01x\0" * 1000),
         saved("TIFF"),
@@ -151,3 +168,22 @@ def test_a_picture_in_a_slow_format_counts_for_more() -> None:
 def test_structure_errors_are_one_sentence_without_the_path() -> None:
     with pytest.raises(StructureError, match=r"^more than 100 scans over its pixels$"):
         check_structure(with_scans(200))
+
+
+def test_a_jpeg_2000_without_loss_counts_as_what_is_decoded_of_it() -> None:
+    """A scan of 8 megapixels, as archives keep it, was rejected: 17 MB, counted in full."""
+    buffer = io.BytesIO()
+    Image.effect_noise((700, 700), 60).save(buffer, "JPEG2000")
+    data = buffer.getvalue()
+    with Image.open(io.BytesIO(data)) as image:
+        full, _ = weighed_megapixels(image, data, 0.49)
+        prepare_reduced(image, data, 160)
+        weighed, _ = weighed_megapixels(image, data, 0.49)
+    assert weighed < full / 2
+
+
+def test_grey_of_sixteen_bits_in_a_pnm_is_no_slower_than_others() -> None:
+    pixels = bytes(2 * 1200 * 1000)
+    assert decode_image(b"P5\n1200 1000\n65535\n" + pixels).width == 1200
+    with pytest.raises(ImageError, match="whose largest value is not 255"):
+        decode_image(b"P5\n1200 1000\n4095\n" + pixels)
