@@ -289,7 +289,12 @@ def print_hits(result: "SearchResult", settings: "Settings") -> None:
         listed = ", ".join(f"{printable(str(value))} {count}" for value, count in counts)
         typer.echo(f"{name}: {listed or 'no values'}")
     if result.excluded:
-        say(f"{result.excluded} pictures are left out because they show what is subtracted")
+        told = (
+            "picture is left out because it shows"
+            if result.excluded == 1
+            else ("pictures are left out because they show")
+        )
+        say(f"{result.excluded:,} {told} what is subtracted")
 
 
 def print_reasons(reasons: "Why") -> None:

@@ -48,7 +48,7 @@ def test_filters_alone_are_listed_without_relevance() -> None:
 def test_notices_and_what_was_left_out_are_told_beside_the_answer() -> None:
     result = search("dog - people note: x")
     assert "note: was read as words" in result.stderr
-    assert "1 pictures are left out because they show what is subtracted" in result.stderr
+    assert "1 picture is left out because it shows what is subtracted" in result.stderr
     assert "note:" not in result.stdout
 
 
