@@ -88,11 +88,15 @@ class SearchResult:
         """The best hit below the relevance asked for, when there is none above it."""
         return self.partial[0] if self.partial else None
 
+    @property
+    def counted(self) -> str:
+        """'1 picture', '12 pictures': how many hits there are."""
+        return f"{len(self.hits)} picture{'' if len(self.hits) == 1 else 's'}"
+
     def __repr__(self) -> str:
         """A line that counts, one a hit up to ten, and the notices."""
-        count = f"{len(self.hits)} picture{'' if len(self.hits) == 1 else 's'}"
         more = ", more on the next page" if self.next is not None else ""
-        lines = [f"{count} of library {self.library} for {self.query!r}{more}"]
+        lines = [f"{self.counted} of library {self.library} for {self.query!r}{more}"]
         lines += [hit._line() for hit in self.hits[:_PRINTED]]
         if len(self.hits) > _PRINTED:
             lines.append(f"  … and {len(self.hits) - _PRINTED} more")

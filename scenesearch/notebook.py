@@ -69,7 +69,7 @@ class Answer(SearchResult):
 
     def _repr_html_(self) -> str:
         shown = self.hits or self.partial
-        said = [f"{len(self.hits)} pictures for “{self.query}”"]
+        said = [f"{self.counted} for “{self.query}”"]
         if not self.hits:
             said = [f"Nothing in {self.library} matches “{self.query}”"]
             said += ["The nearest:"] if self.partial else []

@@ -57,6 +57,7 @@ from scenesearch.store.filters import (
 __all__ = [
     "Lookup",
     "QueryError",
+    "as_value",
     "condition_of",
     "conditions_of",
     "folded",
@@ -232,7 +233,7 @@ def resolve(
         meant.update(dict.fromkeys(found))
         if not found:
             near = _nearest(_text(pattern), values) if len(notices) < _MOST_SUGGESTIONS else ""
-            hint = f"; did you mean {lookup.field}:{_written(near)}?" if near else ""
+            hint = f"; did you mean {lookup.field}:{as_value(near)}?" if near else ""
             which = lookup.written if len(lookup.patterns) == 1 else f"{lookup.field}:{pattern}"
             notices.append(f"{which}: no picture has such a value{hint}")
     if len(meant) > 1:
@@ -382,7 +383,9 @@ def _where(text: str, fields: Sequence[PayloadField], today: date) -> Iterator[F
 
 
 def _begins_filter(match: re.Match[str], known: Mapping[str, PayloadField]) -> bool:
-    name = _unquoted(match["name"] or "")
+    if match["name"] is None:  # quotes within a value
+        return False
+    name = _unquoted(match["name"])
     if _field_named(name, known):
         return True
     # '10:30' and 'boat in harbour' go on a value; a name that is none is a mistake to be told.
@@ -552,10 +555,10 @@ def _canonical(value: str) -> str:
         if text.strip() and (kind == "text" or kind not in (part for part, _ in parts[-1:])):
             parts.append((kind, text))
     marks = {"star": "*", "dots": ".."}
-    return "".join(marks.get(kind) or _written(text) for kind, text in parts)
+    return "".join(marks.get(kind) or as_value(text) for kind, text in parts)
 
 
-def _written(text: str) -> str:
+def as_value(text: str) -> str:
     """The text as a value, quoted where it would be read as something else."""
     text = text.strip()
     if _PLAIN_VALUE.fullmatch(text):

@@ -57,8 +57,11 @@ MOST_REASONS = 5
 
 _LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
 
-# Columns of a manifest that tell a place though they are plain numbers.
-_COORDINATES = {"lat", "latitude", "lon", "lng", "long", "longitude", "altitude", "gps"}
+# Columns of a manifest that tell a place in numbers or by its name.
+_PLACES = {"lat", "latitude", "lon", "lng", "long", "longitude", "altitude", "gps"} | {
+    *("place", "city", "town", "village", "country", "region", "province", "county"),
+    *("address", "street", "postcode", "zip"),
+}
 
 
 @st.cache_resource(show_spinner=False)
@@ -187,7 +190,7 @@ def shows_places(settings: Settings) -> bool:
 
 def _tells_place(field: PayloadField) -> bool:
     name = field.name.casefold()
-    return field.type == "geo" or name in _COORDINATES or name.startswith(("gps_", "gps "))
+    return field.type == "geo" or name in _PLACES or name.startswith(("gps_", "gps "))
 
 
 @contextmanager

@@ -62,7 +62,8 @@ def chosen_library(argument: str | None, option: str | None, default: str) -> st
     """The library that is named as an argument or by --library, else the default."""
     if argument is not None and option is not None and argument != option:
         fail(f"two libraries are named, {argument} and {option}: name one")
-    return library_name(argument or option or default)
+    named = argument if argument is not None else option
+    return library_name(default if named is None else named)
 
 
 def check_known(settings: "Settings", name: str) -> None:

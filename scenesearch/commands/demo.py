@@ -2,7 +2,7 @@
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -18,9 +18,6 @@ from scenesearch.console import (
     progress_bar,
     read_settings,
 )
-
-if TYPE_CHECKING:
-    pass
 
 
 def demo(

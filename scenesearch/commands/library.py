@@ -18,7 +18,7 @@ from scenesearch.console import (
 )
 
 library_app = typer.Typer(
-    help="What a library holds and how it is kept. Each command takes its name.",
+    help="What a library holds and how it is kept. Each command but plan takes its name.",
     no_args_is_help=True,
 )
 

@@ -47,6 +47,7 @@ class SearchCommand(TyperCommand):
 def check_words(words: Sequence[str], options: Mapping[str, Any]) -> None:
     """Raise QueryError for a word of the request that would be read as an option, or as several."""
     request: list[str] = []
+    given: list[str] = []
     mistaken: str | None = None
     rest = list(words)
     while rest:
@@ -58,9 +59,12 @@ def check_words(words: Sequence[str], options: Mapping[str, Any]) -> None:
             request.append(word)
         elif word in options or word.startswith("--"):
             option = options.get(word)
+            given.append(word)
             if rest and option is not None and not option.is_flag:
-                rest.pop(0)
-        elif not _has_value(word, options):
+                given.append(rest.pop(0))
+        elif _has_value(word, options):
+            given.append(word)
+        else:
             mistaken = mistaken or word
             request.append(word)
     if mistaken is not None:
@@ -68,10 +72,11 @@ def check_words(words: Sequence[str], options: Mapping[str, Any]) -> None:
 
         written = " ".join(request)
         quotes = "" if written.startswith("-") else f"{_in_quotes(written)} in quotes, or "
-        given = options.get(mistaken[:2])
-        valued = given is not None and not given.is_flag
+        meant = options.get(mistaken[:2])
+        valued = meant is not None and not meant.is_flag
         option = f", or {mistaken[:2]} {mistaken[2:]}" if valued else ""
-        after = f"scenesearch search -- {shlex.join(request)}"
+        # Behind '--' an option would be words too.
+        after = shlex.join(["scenesearch", "search", *given, "--", *request])
         raise QueryError(f"{mistaken} is no option: write {quotes}{after}{option}")
 
 
@@ -289,7 +294,12 @@ def print_hits(result: "SearchResult", settings: "Settings") -> None:
         listed = ", ".join(f"{printable(str(value))} {count}" for value, count in counts)
         typer.echo(f"{name}: {listed or 'no values'}")
     if result.excluded:
-        say(f"{result.excluded} pictures are left out because they show what is subtracted")
+        told = (
+            "picture is left out because it shows"
+            if result.excluded == 1
+            else ("pictures are left out because they show")
+        )
+        say(f"{result.excluded:,} {told} what is subtracted")
 
 
 def print_reasons(reasons: "Why") -> None:

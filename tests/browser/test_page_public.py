@@ -83,6 +83,12 @@ def public(
         yield started, data_dir, places
 
 
+def settled(page: Page) -> None:
+    """A run that is under way takes away the file that its predecessor's button names."""
+    app = page.get_by_test_id("stApp")
+    expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=20_000)
+
+
 def test_nothing_that_a_browser_is_sent_names_a_path_and_places_only_where_they_are_wanted(
     public: tuple[ServedPage, Path, bool], chromium: Browser
 ) -> None:
@@ -101,6 +107,7 @@ def test_nothing_that_a_browser_is_sent_names_a_path_and_places_only_where_they_
         gone = dialog.get_by_text("The original cannot be shown")
         expect(button.or_(gone)).to_be_visible(timeout=20_000)
         if button.count():
+            settled(page)
             with page.expect_download() as download:
                 button.click()
             downloads.append(download.value.path().read_bytes())
@@ -109,6 +116,7 @@ def test_nothing_that_a_browser_is_sent_names_a_path_and_places_only_where_they_
     for number, tick in enumerate(page.locator('[class*="st-key-tick-"]').all(), start=1):
         tick.click()
         expect(page.get_by_text(f"{number} selected")).to_be_visible(timeout=20_000)
+    settled(page)
     with page.expect_download() as download:
         page.get_by_role("button", name="Table (CSV)").click()
     downloads.append(download.value.path().read_bytes())

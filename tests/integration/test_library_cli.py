@@ -307,6 +307,8 @@ def test_a_library_is_named_before_or_after_its_option(
         2,
         "two libraries are named, photos and copy: name one",
     )
+    # As an empty variable of a script gives it: not the default, which 'prune --yes' would change.
+    assert "cannot name a library" in run("library", "prune", "", "--yes").sentence
 
 
 def test_an_unknown_library_or_collection_is_told_the_nearest(

@@ -329,6 +329,13 @@ def test_filters_of_where_are_joined_by_and_or_a_blank() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["s", "S", "in", "and"])
+def test_quotes_within_a_value_begin_no_filter_of_a_column_with_a_short_name(name: str) -> None:
+    fields = (*FIELDS, PayloadField(name, "keyword", name))
+    for text in ('camera:"canon eos"', 'camera=nikon," width:>5 "'):
+        assert parse_where([text], fields) == parse_where([text], FIELDS)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

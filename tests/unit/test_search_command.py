@@ -48,7 +48,7 @@ def test_filters_alone_are_listed_without_relevance() -> None:
 def test_notices_and_what_was_left_out_are_told_beside_the_answer() -> None:
     result = search("dog - people note: x")
     assert "note: was read as words" in result.stderr
-    assert "1 pictures are left out because they show what is subtracted" in result.stderr
+    assert "1 picture is left out because it shows what is subtracted" in result.stderr
     assert "note:" not in result.stdout
 
 
@@ -196,6 +196,8 @@ def test_words_without_quotes_are_one_request() -> None:
         (["dog", "-people"], 'write "dog -people" in quotes, or scenesearch search -- dog -people'),
         (["-people"], "write scenesearch search -- -people"),
         (["dog", "-k", "3", "-people", "here"], '"dog -people here" in quotes'),
+        (["dog", "-k3", "-people", "--all"], "or scenesearch search -k3 --all -- dog -people"),
+        (["dog", "-people", "-l", "my photos"], "search -l 'my photos' -- dog -people"),
         (["dog", "--where", "-camera:nikon", "-people"], '"dog -people" in quotes'),
         (["at", "-5", "degrees"], '"at -5 degrees" in quotes'),
         (["dog", "-horse"], '"dog -horse" in quotes'),

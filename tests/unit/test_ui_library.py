@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from scenesearch.library import MetadataType
 from tests.conftest import ColourEncoder
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
 from tests.unit.test_ui_states import texts
@@ -254,16 +255,19 @@ def test_a_page_for_reading_neither_adds_nor_builds(
 def test_a_page_for_reading_tells_where_pictures_were_taken_only_if_told_to(
     places: bool, tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    payload = {"location": {"lat": 48.25, "lon": 2.5}, "latitude": 48.25}
+    payload = {"location": {"lat": 48.25, "lon": 2.5}, "latitude": 48.25, "City": "Nemours"}
     shots = [Shot("here.png", (225, 30, 30), payload=payload)]
-    build_library(tmp_path, colour_encoder, shots, custom={"latitude": "float"})
+    custom: dict[str, MetadataType] = {"latitude": "float", "City": "keyword"}
+    build_library(tmp_path, colour_encoder, shots, custom=custom)
     monkeypatch.setenv("SCENESEARCH_PAGE_READ_ONLY", "true")
     monkeypatch.setenv("SCENESEARCH_PAGE_PLACES", str(places).lower())
     page = open_page()
     names = [str(widget.key) for widget in page.number_input]
     assert ("where-latitude-from" in names) is places
+    assert ("where-City" in [str(widget.key) for widget in page.multiselect]) is places
     page = page.button(key="open-1").click().run()
     assert any("48.25" in text for text in texts(page)) is places
+    assert any("Nemours" in text for text in texts(page)) is places
     assert not [code for code in page.code if str(tmp_path) in str(code.value)]
     page.text_input(key="q").input("near:48.25,2.5,1km")
     page = next(b for b in page.button if b.label == "Search").click().run()

@@ -129,6 +129,8 @@ def test_a_filter_that_no_picture_passes_is_named(
     build_library(tmp_path, colour_encoder, [Shot("blue.png", BLUE)])
     page = ask(open_page(), "blue taken:2019")
     assert "taken:2019: no picture of this library has a date" in texts(page)
+    assert "They stand in the box: change them there, or take them out." in texts(page)
+    assert not [button for button in page.button if button.key == "clear-all"]  # of nothing
 
 
 def test_nothing_that_matches_is_said_and_the_nearest_is_folded_away(

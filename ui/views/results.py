@@ -165,7 +165,7 @@ def show_library(opened: Opened, where: Filter) -> None:
     if count == 0:
         for number, reason in enumerate(opened.searcher.passed_by_none(where)):
             small(reason, key=f"notice-{number}")
-        _nothing_fits()
+        _nothing_fits(beside=True)
         return
     # A page goes on behind the last picture of the one before: the way to page 400 is not walked.
     if page == 0:
@@ -280,7 +280,7 @@ def _cards(opened: Opened, by_number: Mapping[int, _Picture]) -> Iterator[Card]:
 
 def _nothing(opened: Opened, question: Question, nearest: Sequence[Hit], *, searched: int) -> None:
     if searched == 0:
-        _nothing_fits()
+        _nothing_fits(beside=bool(question.request.where))
         return
     st.subheader(":material/search_off: Nothing in this library matches", anchor=False)
     st.text(
@@ -292,6 +292,10 @@ def _nothing(opened: Opened, question: Question, nearest: Sequence[Hit], *, sear
             _show(opened, [_of_hit(hit) for hit in nearest], first=1, request=question.request)
 
 
-def _nothing_fits() -> None:
+def _nothing_fits(*, beside: bool) -> None:
+    """`beside` the answer, or in the box, stand the filters."""
     st.subheader(":material/filter_alt_off: No picture fits these filters", anchor=False)
+    if not beside:
+        st.text("They stand in the box: change them there, or take them out.")
+        return
     st.button("Clear the filters", on_click=clear_filters, key="clear-all")

@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.query import QueryError
+from scenesearch.query import QueryError, as_value
 from scenesearch.relevance import STRONG
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
@@ -186,10 +186,7 @@ def _filters(opened: Opened) -> list[str]:
 
 def _first_value(library: str, field: PayloadField) -> list[str]:
     values = [v for v in resources.choices(library, field.name) if v != "."]
-    if not values:
-        return []
-    text = str(values[0])
-    return [f'{field.name}:"{text}"' if " " in text or '"' in text else f"{field.name}:{text}"]
+    return [f"{field.name}:{as_value(str(values[0]))}"] if values else []
 
 
 def _remember(text: str) -> None:
