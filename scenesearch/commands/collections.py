@@ -326,6 +326,8 @@ def _evaluated(
             where=where,
         )
         say_some(notes)
+        # The page shows them to the public too: where the file lies is nobody's business there.
+        notes = [note.replace(str(queries), queries.name) for note in notes]
         save(
             private_folder(folder),
             document_of(evaluation, None, None) | {"notes": notes},

@@ -126,6 +126,22 @@ def test_a_better_told_encoder_goes_live_and_back(
     assert run("library", "promote", "-c", "photos-retold-1").status == 0
 
 
+def test_what_is_kept_of_an_evaluation_does_not_tell_where_the_queries_lie(
+    run: CommandLine, library: Path, tmp_path: Path
+) -> None:
+    queries = tmp_path / "of the operator" / "queries.csv"
+    queries.parent.mkdir()
+    text = Path("queries.csv").read_text().splitlines()
+    queries.write_text("\n".join([*text, f"{text[1].partition(',')[0]}x,,nothing.png"]) + "\n")
+    run("library", "build", "--encoder", retold_encoder(tmp_path / "retold"))
+    assert run("library", "promote", "--queries", queries).status == 0
+    kept = list((tmp_path / "data" / "libraries" / "photos").rglob("summary.json"))
+    assert kept
+    for file in kept:
+        assert "of the operator" not in file.read_text()
+        assert "of the operator" not in file.with_name("report.html").read_text()
+
+
 def test_a_worse_encoder_is_not_promoted_but_by_force(
     run: CommandLine, library: Path, tmp_path: Path
 ) -> None:
