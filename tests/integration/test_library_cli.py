@@ -132,12 +132,14 @@ def test_what_is_kept_of_an_evaluation_does_not_tell_where_the_queries_lie(
     queries = tmp_path / "of the operator" / "queries.csv"
     queries.parent.mkdir()
     text = Path("queries.csv").read_text().splitlines()
-    queries.write_text("\n".join([*text, f"{text[1].partition(',')[0]}x,,nothing.png"]) + "\n")
+    told = [f"{text[0]},mood", *(f"{line},glad" for line in text[1:])]  # a column that is not read
+    queries.write_text("\n".join(told) + "\n")
     run("library", "build", "--encoder", retold_encoder(tmp_path / "retold"))
     assert run("library", "promote", "--queries", queries).status == 0
     kept = list((tmp_path / "data" / "libraries" / "photos").rglob("summary.json"))
     assert kept
     for file in kept:
+        assert "queries.csv: nothing is read from the columns mood" in file.read_text()
         assert "of the operator" not in file.read_text()
         assert "of the operator" not in file.with_name("report.html").read_text()
 
