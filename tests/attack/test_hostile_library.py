@@ -243,7 +243,7 @@ def test_the_page_shows_nothing_of_outside(tmp_path: Path, outside: Path, addres
             original.read()
         made = pictures.thumbnail(tmp_path, "cd" * 32, original)
         assert made == pictures.placeholder()
-    assert NOT_HERE.encode() in originals_zip(chosen)
+    assert NOT_HERE.encode() in originals_zip(chosen, resources.settings())
     assert isinstance(resources.originals().holds(str(tmp_path / "pictures" / "red.png")), bool)
     assert resources.originals().holds(str(tmp_path / "pictures" / "red.png"))
     assert state_of(outside) == before
