@@ -501,7 +501,9 @@ def at_work(kind: Callable[[], Files], folder: Path, told: "multiprocessing.Pipe
 def timed(kind: Callable[[], Files], folder: Path) -> list[tuple[float, str]]:
     """Each file with its seconds; a process that had to be ended has its last file at `inf`."""
     hear, told = multiprocessing.Pipe(duplex=False)
-    process = multiprocessing.get_context("fork").Process(target=at_work, args=(kind, folder, told))
+    process = multiprocessing.get_context("spawn").Process(
+        target=at_work, args=(kind, folder, told)
+    )
     process.start()
     told.close()
     found: list[tuple[float, str]] = []
