@@ -96,11 +96,13 @@ from scenesearch.store.payload import (
     check_dimension,
     check_diversity,
     check_words,
+    embedding_of,
     key_path,
-    named,
     payload_keys,
     payload_of,
     point_ids,
+    points_of,
+    scored_of,
     vectors_of,
 )
 from scenesearch.store.words import POOL, RRF_K, WORDS, Fusion, Words, words_asked, words_of
@@ -313,7 +315,7 @@ class EdgeStore:
         with self._shard(name) as opened:
             ids: list[engine.PointId] = [*point_ids(image_ids, opened.spec)]
             records = opened.shard.retrieve(ids, True, _wanted(with_vectors)) if ids else []
-        return {point.image_id: point for point in _points(records, opened.spec)}
+        return {point.image_id: point for point in points_of(records, opened.spec)}
 
     def scroll(
         self,
@@ -342,7 +344,7 @@ class EdgeStore:
                     with_vector=_wanted(with_vectors),
                 )
                 records, offset = opened.shard.scroll(request)
-            points = _points(records, opened.spec)
+            points = points_of(records, opened.spec)
             yield from (point for point in points if point.image_id != after)
             if offset is None:
                 return
@@ -372,7 +374,7 @@ class EdgeStore:
                     params=_EXACT if exact else _SEARCH,
                     with_payload=keys,
                 )
-                return [hit for hit in _scored(opened.shard.query(request), opened.spec) if hit]
+                return [hit for hit in scored_of(opened.shard.query(request), opened.spec) if hit]
 
             return ranking.page(fetch, k=k, offset=offset)
 
@@ -639,8 +641,10 @@ class EdgeStore:
         )
         with self._shard(name) as opened:
             found = opened.shard.query(request)
-        hits = _scored(found, opened.spec)
-        return [(hit, _embedding(one.vector)) for hit, one in zip(hits, found, strict=True) if hit]
+        hits = scored_of(found, opened.spec)
+        return [
+            (hit, embedding_of(one.vector)) for hit, one in zip(hits, found, strict=True) if hit
+        ]
 
     def _prepare_graph(self, opened: _Open) -> None:
         """Let the shard's next optimization build a graph: opened anew, it takes the setting."""
@@ -891,22 +895,9 @@ def _config(spec: CollectionSpec, edges: int = 0) -> engine.EdgeConfig:
     )
 
 
-def _points(records: Sequence[engine.Record], spec: CollectionSpec) -> list[Point]:
-    payloads = named((record.payload for record in records), spec)
-    return [
-        Point(own[0], None if record.vector is None else _embedding(record.vector), own[1])
-        for record, own in zip(records, payloads, strict=True)
-        if own is not None
-    ]
-
-
 def _wanted(with_vectors: bool) -> bool | list[str]:
     """The picture's own vector, which has no name, and never its words."""
     return [""] if with_vectors else False
-
-
-def _embedding(vector: "engine.Vector | None") -> NDArray[np.float32]:
-    return np.asarray(vector, dtype=np.float32)
 
 
 def _sparse(words: Words) -> engine.SparseVector:
@@ -922,12 +913,3 @@ def _fusion(fusion: Fusion) -> engine.Fusion:
 
 def _with_words(vector: list[float], words: Words | None) -> "engine.Vector":
     return vector if words is None else {"": vector, WORDS: _sparse(words)}
-
-
-def _scored(found: Sequence[engine.ScoredPoint], spec: CollectionSpec) -> list[ScoredPoint | None]:
-    """None in the place of a point that names no picture."""
-    payloads = named((one.payload for one in found), spec)
-    return [
-        None if own is None else ScoredPoint(own[0], one.score, own[1])
-        for one, own in zip(found, payloads, strict=True)
-    ]

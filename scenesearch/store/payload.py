@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenesearch.library import GeoPoint, point_id
-from scenesearch.store.base import CollectionSpec, EncoderMismatch, Point, StoreError
+from scenesearch.store.base import CollectionSpec, EncoderMismatch, Point, ScoredPoint, StoreError
 from scenesearch.store.values import checks_of, fitting, is_image_id
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -142,3 +142,28 @@ def _plain(value: Any, image_id: str, key: str) -> Any:
 def payload_keys(payload: Sequence[str] | None) -> bool | list[str]:
     """What to fetch of a payload; without its image id a point would have no name."""
     return True if payload is None else [key_path(key) for key in {"image_id", *payload}]
+
+
+def points_of(records: Iterable[Any], spec: CollectionSpec) -> list[Point]:
+    """The points of an engine's or a server's records; those that name no picture are left out."""
+    records = list(records)
+    payloads = named((record.payload for record in records), spec)
+    return [
+        Point(own[0], None if record.vector is None else embedding_of(record.vector), own[1])
+        for record, own in zip(records, payloads, strict=True)
+        if own is not None
+    ]
+
+
+def scored_of(found: Sequence[Any], spec: CollectionSpec) -> list[ScoredPoint | None]:
+    """The same of what a search found; None in the place of a point that names no picture."""
+    payloads = named((one.payload for one in found), spec)
+    return [
+        None if own is None else ScoredPoint(own[0], one.score, own[1])
+        for one, own in zip(found, payloads, strict=True)
+    ]
+
+
+def embedding_of(vector: Any) -> NDArray[np.float32]:
+    """A vector as an engine or a server gives it, `(dim,)`."""
+    return np.asarray(vector, dtype=np.float32)

@@ -46,11 +46,13 @@ from scenesearch.store.payload import (
     check_dimension,
     check_diversity,
     check_words,
+    embedding_of,
     key_path,
-    named,
     payload_keys,
     payload_of,
     point_ids,
+    points_of,
+    scored_of,
     vectors_of,
 )
 from scenesearch.store.server_faults import Fault, understand
@@ -301,7 +303,7 @@ class ServerStore:
         found: dict[str, Point] = {}
         for start in range(0, len(ids), 1000):
             part = ids[start : start + 1000]
-            for point in _points(self._retrieve(name, part, with_vectors), self._spec(name)):
+            for point in points_of(self._retrieve(name, part, with_vectors), self._spec(name)):
                 found[point.image_id] = point
         return found
 
@@ -327,7 +329,7 @@ class ServerStore:
             records, offset = self._scroll(
                 collection, filter_, keys, with_vectors, batch_size, offset
             )
-            points = _points(records, self._spec(collection))
+            points = points_of(records, self._spec(collection))
             yield from (point for point in points if point.image_id != after)
             if offset is None:
                 return
@@ -360,7 +362,7 @@ class ServerStore:
                 ),
                 name,
             )
-            return [hit for hit in _scored(answer.points, self._spec(name)) if hit]
+            return [hit for hit in scored_of(answer.points, self._spec(name)) if hit]
 
         return ranking.page(fetch, k=k, offset=offset)
 
@@ -630,9 +632,9 @@ class ServerStore:
             ),
             name,
         )
-        hits = _scored(answer.points, self._spec(name))
+        hits = scored_of(answer.points, self._spec(name))
         return [
-            (hit, _embedding(one.vector))
+            (hit, embedding_of(one.vector))
             for hit, one in zip(hits, answer.points, strict=True)
             if hit
         ]
@@ -796,22 +798,9 @@ def _unfinished(recorded: Any) -> bool:
     return isinstance(recorded, dict) and _UNFINISHED in recorded
 
 
-def _points(records: Sequence[models.Record], spec: CollectionSpec) -> list[Point]:
-    payloads = named((record.payload for record in records), spec)
-    return [
-        Point(own[0], None if record.vector is None else _embedding(record.vector), own[1])
-        for record, own in zip(records, payloads, strict=True)
-        if own is not None
-    ]
-
-
 def _wanted(with_vectors: bool) -> bool | list[str]:
     """The picture's own vector, which has no name, and never its words."""
     return [""] if with_vectors else False
-
-
-def _embedding(vector: Any) -> NDArray[np.float32]:
-    return np.asarray(vector, dtype=np.float32)
 
 
 def _sparse(words: Words) -> models.SparseVector:
@@ -820,12 +809,3 @@ def _sparse(words: Words) -> models.SparseVector:
 
 def _with_words(vector: list[float], words: Words | None) -> Any:
     return vector if words is None else {"": vector, WORDS: _sparse(words)}
-
-
-def _scored(found: Sequence[models.ScoredPoint], spec: CollectionSpec) -> list[ScoredPoint | None]:
-    """None in the place of a point that names no picture."""
-    payloads = named((one.payload for one in found), spec)
-    return [
-        None if own is None else ScoredPoint(own[0], one.score, own[1])
-        for one, own in zip(found, payloads, strict=True)
-    ]
