@@ -130,7 +130,7 @@ pass "no key: refused; read-only key: reads and does not write"
 
 draw() {
   docker run --rm --user "$(id -u)" --entrypoint python -v "$work/photos:/photos" scenesearch-ingest -c \
-    "from pathlib import Path; from scenesearch.datasets.drawn import write_library; write_library(Path('/photos'), size=$1)"
+    "from pathlib import Path; from scenesearch.sample.library import write_library; write_library(Path('/photos'), size=$1)"
 }
 
 if [ "${#files[@]}" -gt 0 ]; then

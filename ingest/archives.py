@@ -14,9 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ingest.source import Problem, Roots, Source, SourceError
-from scenesearch.cancel import watched
 from scenesearch.datasets.columns import RESERVED, Description, Descriptions, LooseText, field_name
-from scenesearch.formats import (
+from scenesearch.pictures.formats import (
     HEAD_BYTES,
     RAW_SUFFIXES,
     SUFFIXES,
@@ -24,9 +23,8 @@ from scenesearch.formats import (
     suffix_of,
     without_rendered,
 )
-from scenesearch.images import atomic_writer
-from scenesearch.library import ImageRecord
-from scenesearch.originals import (
+from scenesearch.pictures.opening import atomic_writer
+from scenesearch.pictures.originals import (
     LocalFile,
     OriginalError,
     OriginalState,
@@ -37,7 +35,9 @@ from scenesearch.originals import (
     remote_faults,
     tar_members,
 )
-from scenesearch.private import private_folder
+from scenesearch.pictures.records import ImageRecord
+from scenesearch.runtime.cancel import watched
+from scenesearch.runtime.private_files import private_folder
 
 Archive = LocalFile | RemoteFile
 

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.collections import new_spec
-from scenesearch.cancel import result_of
 from scenesearch.encoder.base import Encoder
-from scenesearch.images import ImageError, open_image, out_of_memory
-from scenesearch.ingested import Ingested
+from scenesearch.home.ingested import Ingested
+from scenesearch.pictures.opening import ImageError, open_image, out_of_memory
+from scenesearch.runtime.cancel import result_of
 from scenesearch.store.base import CollectionSpec, Point, VectorStore
 from scenesearch.store.catalog import collections_of, next_name
 from scenesearch.store.fields import BUILTIN_FIELDS, BUILTIN_NAMES

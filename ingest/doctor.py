@@ -21,16 +21,16 @@ from typing import Any, Literal
 from ingest.points import file_payload
 from ingest.walk import ARCHIVE_SUFFIX, walk
 from scenesearch.encoder.base import EncoderError
-from scenesearch.images import (
+from scenesearch.home.ingested import SOURCES, Ingested, RootsError, read_roots
+from scenesearch.home.rejects import FILE_NAME, Rejects
+from scenesearch.pictures.opening import (
     THUMBNAIL_SIDE,
     ImageError,
     open_image,
     thumbnail_path,
     write_thumbnail,
 )
-from scenesearch.ingested import SOURCES, Ingested, RootsError, read_roots
-from scenesearch.originals import OriginalError, is_url, original_of
-from scenesearch.rejects import FILE_NAME, Rejects
+from scenesearch.pictures.originals import OriginalError, is_url, original_of
 from scenesearch.store.base import CollectionSpec, IndexBusy, Point, VectorStore
 from scenesearch.store.catalog import Held, collections_of
 from scenesearch.store.fields import BUILTIN_FIELDS, by_name

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from ingest.shards import WHOLE, Shard
-from scenesearch.database import Database
 from scenesearch.errors import SceneSearchError
+from scenesearch.home.database import Database
 from scenesearch.store.base import Point
 
 # Contents that are looked up together.

@@ -10,9 +10,9 @@ from typing import IO
 from ingest.remote import image_id
 from ingest.source import Problem, Roots, Source, SourceError
 from ingest.walk import is_unicode, shown
-from scenesearch.cancel import watched
-from scenesearch.library import ImageRecord
-from scenesearch.originals import LocalFile, RemoteFile, is_url
+from scenesearch.pictures.originals import LocalFile, RemoteFile, is_url
+from scenesearch.pictures.records import ImageRecord
+from scenesearch.runtime.cancel import watched
 
 # No file system has longer paths; a longer line is no list of files.
 _MAX_PATH_BYTES = 64 * 1024

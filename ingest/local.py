@@ -15,10 +15,10 @@ from itertools import islice
 from ingest.batches import BatchSize
 from ingest.prepare import Candidate, Changed, Preparation, Prepared, Unchanged, embeddings
 from ingest.writer import Vector, Writer
-from scenesearch.cancel import result_of
 from scenesearch.encoder.base import Encoder
-from scenesearch.library import ImageRecord
-from scenesearch.rejects import Reject
+from scenesearch.home.rejects import Reject
+from scenesearch.pictures.records import ImageRecord
+from scenesearch.runtime.cancel import result_of
 from scenesearch.store.base import StoreError
 
 # Records looked up together, and checked by one task: a task costs more than a check.

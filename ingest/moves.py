@@ -21,8 +21,8 @@ from typing import Any
 from ingest.journal import PART, Displaced, Journal, Rename, Step
 from ingest.points import descriptions_of, redescribed
 from ingest.prune import is_empty, is_gone, nearest_folder
-from scenesearch.originals import is_url
-from scenesearch.rejects import Rejects
+from scenesearch.home.rejects import Rejects
+from scenesearch.pictures.originals import is_url
 from scenesearch.store.base import Point, VectorStore
 from scenesearch.store.filters import OneOf
 

@@ -29,9 +29,9 @@ from ingest.source import Roots, Source
 from ingest.thumbnails import sweep
 from ingest.writer import Writer
 from scenesearch.encoder.base import Encoder
-from scenesearch.library import check_library_name
-from scenesearch.rejects import Rejects
-from scenesearch.renamed import follow
+from scenesearch.home.rejects import Rejects
+from scenesearch.home.renamed import follow
+from scenesearch.pictures.records import check_library_name
 from scenesearch.store.base import (
     CollectionMissing,
     NoRoom,

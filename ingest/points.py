@@ -6,10 +6,10 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from scenesearch.duplicates import perceptual_hash
-from scenesearch.images import OpenedImage
-from scenesearch.library import GeoPoint, ImageRecord, Value
-from scenesearch.originals import Original, OriginalState
+from scenesearch.pictures.duplicates import perceptual_hash
+from scenesearch.pictures.opening import OpenedImage
+from scenesearch.pictures.originals import Original, OriginalState
+from scenesearch.pictures.records import GeoPoint, ImageRecord, Value
 
 # Keys that only file and picture fill. `own` says what else came from the file itself.
 _OF_THE_FILE = {

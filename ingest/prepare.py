@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from ingest.points import described_payload, descriptions_of, file_payload, picture_payload
 from ingest.sidecar import sidecar_of, with_sidecar
 from scenesearch.encoder.base import Encoder
-from scenesearch.images import (
+from scenesearch.home.rejects import Reject
+from scenesearch.pictures.opening import (
     ImageError,
     OpenedImage,
     open_image,
@@ -24,10 +25,9 @@ from scenesearch.images import (
     thumbnail_path,
     write_thumbnail,
 )
-from scenesearch.library import ImageRecord
-from scenesearch.originals import OriginalError
-from scenesearch.patience import Patience, patiently
-from scenesearch.rejects import Reject
+from scenesearch.pictures.originals import OriginalError
+from scenesearch.pictures.records import ImageRecord
+from scenesearch.runtime.retry import Patience, patiently
 
 # A lost connection, a file still being written: for a moment, because a worker waits meanwhile.
 _READS = Patience(deadline_s=30, tries=4, first_pause_s=0.5)

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from ingest.journal import Journal
 from ingest.shards import WHOLE, Shard
-from scenesearch.ingested import Ingested
-from scenesearch.originals import LocalFile, OriginalError, original_of
-from scenesearch.rejects import Rejects
+from scenesearch.home.ingested import Ingested
+from scenesearch.home.rejects import Rejects
+from scenesearch.pictures.originals import LocalFile, OriginalError, original_of
 from scenesearch.store.base import Point, VectorStore
 
 _DELETE = 1000

@@ -26,12 +26,12 @@ import numpy as np
 from ingest.local import checked
 from ingest.prepare import Changed, Preparation, Prepared, Unchanged, embeddings
 from ingest.writer import Vector, Writer
-from scenesearch import memory
 from scenesearch.encoder.base import Encoder, EncoderError
 from scenesearch.encoder.folder import read_encoder_info
 from scenesearch.errors import SceneSearchError, first_line
-from scenesearch.library import ImageRecord
-from scenesearch.rejects import Reject
+from scenesearch.home.rejects import Reject
+from scenesearch.pictures.records import ImageRecord
+from scenesearch.runtime import memory
 from scenesearch.store.base import StoreError
 
 # Changed pictures in one pipeline: its actors are started anew for each.

@@ -9,8 +9,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 from ingest.archives import archive_source, refuse_compressed
 from ingest.source import Problem, Roots, Source, SourceError
 from ingest.walk import ARCHIVE_SUFFIX
-from scenesearch.cancel import look_up, watched
-from scenesearch.formats import (
+from scenesearch.pictures.formats import (
     HEAD_BYTES,
     RAW_SUFFIXES,
     SUFFIXES,
@@ -18,8 +17,7 @@ from scenesearch.formats import (
     suffix_of,
     without_rendered,
 )
-from scenesearch.library import ImageRecord
-from scenesearch.originals import (
+from scenesearch.pictures.originals import (
     OriginalError,
     OriginalState,
     RemoteFile,
@@ -27,6 +25,8 @@ from scenesearch.originals import (
     remote_faults,
     remote_state,
 )
+from scenesearch.pictures.records import ImageRecord
+from scenesearch.runtime.cancel import look_up, watched
 
 # A server may link in circles, each turn a longer address.
 _MAX_DEPTH = 32

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from scenesearch.rejects import Reject
+from scenesearch.home.rejects import Reject
 
 # So many rejects are named in a report; all of them are in the library's table.
 _NAMED = 10_000

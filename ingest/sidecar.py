@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scenesearch.images import OpenedImage
-from scenesearch.metadata import MAX_XMP_BYTES, beside, read_sidecar
-from scenesearch.originals import LocalFile, Original, OriginalError
+from scenesearch.pictures.metadata import MAX_XMP_BYTES, beside, read_sidecar
+from scenesearch.pictures.opening import OpenedImage
+from scenesearch.pictures.originals import LocalFile, Original, OriginalError
 
 _SUFFIXES = (".xmp", ".XMP")
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.images import atomic_writer
-from scenesearch.ingested import Root, RootsError, read_roots, roots_json
-from scenesearch.library import ImageRecord, MetadataType
-from scenesearch.originals import is_url
-from scenesearch.private import private_folder
+from scenesearch.home.ingested import Root, RootsError, read_roots, roots_json
+from scenesearch.pictures.opening import atomic_writer
+from scenesearch.pictures.originals import is_url
+from scenesearch.pictures.records import ImageRecord, MetadataType
+from scenesearch.runtime.private_files import private_folder
 
 
 class SourceError(SceneSearchError):
@@ -50,8 +50,8 @@ class Roots:
     its own name as prefix (a/IMG_1.jpg and b/IMG_1.jpg stay two pictures). An address of a
     folder, s3://bucket/photos, is a root like any other.
 
-    A root that is only known from a backup (`scenesearch.ingested`) keeps deciding image ids; what
-    is added in it is from then on one that was ingested here.
+    A root that is only known from a backup (`scenesearch.home.ingested`) keeps deciding image ids;
+    what is added in it is from then on one that was ingested here.
     """
 
     def __init__(self, file: Path | None = None) -> None:

@@ -17,10 +17,10 @@ from ingest.source import Problem, Roots, Source, SourceError
 from ingest.walk import ARCHIVE_SUFFIX, is_unicode, shown, walk
 from scenesearch.datasets.manifest import MANIFEST_SUFFIXES, read_manifest
 from scenesearch.datasets.task import is_task_folder, read_task_folder
-from scenesearch.formats import suffix_of
-from scenesearch.library import ImageRecord
-from scenesearch.originals import LocalFile, is_url, original_of
-from scenesearch.rejects import Reject
+from scenesearch.home.rejects import Reject
+from scenesearch.pictures.formats import suffix_of
+from scenesearch.pictures.originals import LocalFile, is_url, original_of
+from scenesearch.pictures.records import ImageRecord
 
 # In the place of a path: the paths come on standard input, one a line.
 LISTED = "-"

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ingest.source import Problem
-from scenesearch.cancel import watched
-from scenesearch.formats import (
+from scenesearch.pictures.formats import (
     HEAD_BYTES,
     RAW_SUFFIXES,
     SUFFIXES,
@@ -15,6 +14,7 @@ from scenesearch.formats import (
     suffix_of,
     without_rendered,
 )
+from scenesearch.runtime.cancel import watched
 
 ARCHIVE_SUFFIX = ".tar"
 

@@ -27,10 +27,10 @@ from ingest.sources import find_sources
 from ingest.thumbnails import sweep
 from ingest.walk import ARCHIVE_SUFFIX, is_hidden, is_unicode, is_wanted, walk
 from scenesearch.encoder.base import Encoder
-from scenesearch.formats import RAW_SUFFIXES, suffix_of, without_rendered
-from scenesearch.library import ImageRecord
-from scenesearch.originals import LocalFile
-from scenesearch.rejects import Rejects
+from scenesearch.home.rejects import Rejects
+from scenesearch.pictures.formats import RAW_SUFFIXES, suffix_of, without_rendered
+from scenesearch.pictures.originals import LocalFile
+from scenesearch.pictures.records import ImageRecord
 from scenesearch.store.base import CollectionMissing, IndexBusy, StoreUnavailable, VectorStore
 from scenesearch.store.pages import shared
 

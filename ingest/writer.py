@@ -11,8 +11,8 @@ from ingest.journal import Journal
 from ingest.prepare import Candidate, Prepared, Unchanged
 from ingest.report import IngestReport
 from ingest.source import Source
-from scenesearch.library import ImageRecord
-from scenesearch.rejects import Reject, Rejects
+from scenesearch.home.rejects import Reject, Rejects
+from scenesearch.pictures.records import ImageRecord
 from scenesearch.store.base import Point, StoreError, VectorStore
 from scenesearch.store.filters import OneOf
 

@@ -1,58 +1,109 @@
-"""The `scenesearch` command: results on stdout, progress and messages on stderr.
+"""Where the `scenesearch` command begins: light, so that Ctrl-C is heard from the first moment."""
 
-It begins in `scenesearch.start`. Its commands are in `scenesearch.commands`; applications and
-libraries are imported inside them, so that each starts fast.
-"""
+import os
+import sys
 
-import typer
+from scenesearch.runtime import signals
 
-from scenesearch.commands import collections
-from scenesearch.commands.backup import backup, restore
-from scenesearch.commands.config import config_app
-from scenesearch.commands.demo import demo
-from scenesearch.commands.doctor import doctor
-from scenesearch.commands.duplicates import library_duplicates
-from scenesearch.commands.evaluate import evaluate_app
-from scenesearch.commands.feedback import feedback_app
-from scenesearch.commands.ingest import ingest
-from scenesearch.commands.library import library_app
-from scenesearch.commands.models import models_app
-from scenesearch.commands.plan import plan
-from scenesearch.commands.rejects import library_rejects
-from scenesearch.commands.search import SearchCommand, search
-from scenesearch.commands.status import status
-from scenesearch.commands.train import train
-from scenesearch.commands.ui import ui
-from scenesearch.start import main
+TYPE_CHECKING = False  # importing typing takes a moment in which Ctrl-C is not heard yet
+if TYPE_CHECKING:
+    from typing import NoReturn
 
-app = typer.Typer(
-    help="Describe a scene in words, get the photographs that show it.\n\n"
-    "Begin with `scenesearch ingest FOLDER`, then `scenesearch search a dog in the snow`.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
 
-app.command()(ingest)
-app.command(cls=SearchCommand)(search)
-for command in (demo, train, ui, status):
-    app.command()(command)
-library_app.command("rejects")(library_rejects)
-library_app.command("duplicates")(library_duplicates)
-library_app.command("list")(collections.list_libraries)
-for verb in (collections.build, collections.promote, collections.rollback, collections.prune):
-    library_app.command()(verb)
-library_app.command()(backup)
-library_app.command()(restore)
-library_app.command()(plan)
-library_app.command()(doctor)
-app.add_typer(evaluate_app, name="evaluate")
-app.add_typer(feedback_app, name="feedback")
-app.add_typer(library_app, name="library")
-app.add_typer(models_app, name="models")
-app.add_typer(config_app, name="config")
+def main() -> "NoReturn":
+    """The whole life of the process: a user's mistake is one sentence on stderr and status 2."""
+    signals.listen()
+    try:
+        try:
+            from scenesearch.runtime import native_stderr
+
+            native_stderr.begin()
+            run()
+        except SystemExit:
+            raise
+        except BaseException as error:  # struck while Python compiles, it becomes a SyntaxError
+            _ended_by(error)
+    except SystemExit as ended:
+        signals.be_done()
+        _leave(ended)
+        raise
+
+
+def _leave(ended: SystemExit) -> None:
+    """End at once where threads are at work that Python would not wait for (the page's, a metrics
+    server's): in a library's own code they abort the process when Python ends under them."""
+    import atexit
+    import threading
+
+    if any(one.daemon for one in threading.enumerate()) and isinstance(ended.code, int):
+        atexit._run_exitfuncs()
+        _flush()
+        os._exit(ended.code)
+
+
+def run() -> "NoReturn":
+    """The command that `sys.argv` names, in a process that goes on when it is done."""
+    try:
+        try:
+            from scenesearch.commands.app import app
+
+            app()
+        except BaseException as error:
+            _ended_by(error)
+        sys.exit(0)
+    finally:
+        _flush()
+
+
+def _ended_by(error: BaseException) -> "NoReturn":
+    """Say why in one sentence, unless that was said, and exit; a bug keeps its traceback."""
+    # Whatever it became on its way through the libraries that it struck in.
+    if signals.tell() or isinstance(error, KeyboardInterrupt):
+        _fail("interrupted", signals.status())
+    from scenesearch.commands.console import FAILED, FOUND
+    from scenesearch.errors import SceneSearchError, obstacle
+
+    if isinstance(error, SystemExit):
+        raise error
+    if isinstance(error, SceneSearchError):
+        _fail(f"{error}{_hint(error)}", FAILED)
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output (head, less) has gone; there is nobody to tell.
+        sys.exit(FOUND)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{obstacle(error) or error.strerror or error}", FAILED)
+    if isinstance(error, MemoryError):
+        _fail(str(obstacle(error)), FAILED)
+    raise error
+
+
+def _fail(message: str, status: int) -> "NoReturn":
+    from scenesearch.commands.console import fail
+
+    try:
+        fail(message, status)
+    except OSError:  # the terminal is gone
+        sys.exit(status)
+
+
+def _flush() -> None:
+    """Now, where a reader that has gone can be passed over; Python would print a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _hint(error: Exception) -> str:
+    """What to do about it, where the error's own layer cannot know the command."""
+    from scenesearch.store.base import CollectionMissing
+
+    if isinstance(error, CollectionMissing) and not error.meant:
+        return "; `scenesearch ingest PATH --library NAME` makes a library"
+    return ""
 
 
 if __name__ == "__main__":
-    main(app)
+    main()

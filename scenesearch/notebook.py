@@ -24,25 +24,25 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from scenesearch import memory
-from scenesearch.answer import Hit, SearchResult
 from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.known import find_by_fingerprint
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
 from scenesearch.errors import SceneSearchError
-from scenesearch.images import THUMBNAIL_SIDE, ImageError, open_image, thumbnail_path
-from scenesearch.ingested import Ingested, ingested
-from scenesearch.library import check_library_name
-from scenesearch.originals import LocalFile, OriginalError
-from scenesearch.query import parse_facet, parse_order, parse_where
-from scenesearch.request import Like, QueryError, Request, Upload
-from scenesearch.searcher import MAX_UPLOAD_BYTES, Searcher
-from scenesearch.settings import Settings
+from scenesearch.home.ingested import Ingested, ingested
+from scenesearch.home.settings import Settings
+from scenesearch.pictures.opening import THUMBNAIL_SIDE, ImageError, open_image, thumbnail_path
+from scenesearch.pictures.originals import LocalFile, OriginalError
+from scenesearch.pictures.records import check_library_name
+from scenesearch.runtime import memory
+from scenesearch.search.answer import Hit, SearchResult
+from scenesearch.search.grammar import parse_facet, parse_order, parse_where
+from scenesearch.search.request import Like, QueryError, Request, Upload
+from scenesearch.search.searcher import MAX_UPLOAD_BYTES, Searcher
+from scenesearch.search.why import Why, why
 from scenesearch.store.base import VectorStore
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.open import open_store
-from scenesearch.why import Why, why
 
 QueryPicture = str | Path | bytes | Image.Image
 

@@ -28,7 +28,7 @@ from ingest.source import Roots
 from ingest.sources import find_sources
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
-from scenesearch.searcher import Searcher
+from scenesearch.search.searcher import Searcher
 from scenesearch.store.edge import EdgeStore
 
 SUITE = Path(__file__).parent / "data" / "absence.tsv"

@@ -34,12 +34,12 @@ from ingest.report import IngestReport
 from ingest.source import Roots
 from ingest.sources import find_sources
 from ingest.writer import Writer
-from scenesearch.datasets.drawn import write_library
 from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import find_encoder
 from scenesearch.encoder.speed import compare, of_encoder
-from scenesearch.library import ImageRecord
-from scenesearch.searcher import Searcher
+from scenesearch.pictures.records import ImageRecord
+from scenesearch.sample.library import write_library
+from scenesearch.search.searcher import Searcher
 from scenesearch.store import edge
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore

@@ -33,7 +33,7 @@ import numpy as np
 from ingest.collections import new_spec
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
-from scenesearch.searcher import Searcher
+from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import Point, VectorStore
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from scenesearch.start import run
+from scenesearch.cli import run
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,6 @@ from ingest.pipeline import ingest
 from ingest.source import Roots
 from ingest.sources import find_sources
 from scenesearch.datasets.task import MATCHING_GRADE, read_crowd, read_expert, texts_of
-from scenesearch.duplicates import distance, perceptual_hash
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
 from scenesearch.evaluation.calibration import (
@@ -31,9 +30,10 @@ from scenesearch.evaluation.calibration import (
     brier_score,
     expected_calibration_error,
 )
-from scenesearch.images import open_image
-from scenesearch.request import Phrase, Request, Words
-from scenesearch.searcher import SHOWS_FROM, Searcher
+from scenesearch.pictures.duplicates import distance, perceptual_hash
+from scenesearch.pictures.opening import open_image
+from scenesearch.search.request import Phrase, Request, Words
+from scenesearch.search.searcher import SHOWS_FROM, Searcher
 from scenesearch.store.base import RESCORED, CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS

@@ -20,10 +20,10 @@ from playwright.sync_api import Page, sync_playwright
 from ingest.pipeline import ingest
 from ingest.source import Roots
 from ingest.sources import find_sources
-from scenesearch.datasets.drawn import write_library
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
-from scenesearch.images import thumbnail_path
+from scenesearch.pictures.opening import thumbnail_path
+from scenesearch.sample.library import write_library
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
 from tests.browser.conftest import launch_chromium, serving

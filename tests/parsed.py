@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from scenesearch.cli import app
+from scenesearch.commands.app import app
 
 
 class UnparsedError(AssertionError):

@@ -2,10 +2,10 @@
 
     calibrate_encoder(Path("encoder"), Path("data/practicum"), log=print)
 
-The sigmoid of `scenesearch.relevance` is fitted by logistic regression in which every vote counts
-once. The figures stored beside it are cross-fitted: each judged pair is scored by a fit (and a mean
-picture) that saw neither its picture nor any query written for the picture its query is of. Data
-without judgments is calibrated on captions, see `caption_votes`.
+The sigmoid of `scenesearch.search.relevance` is fitted by logistic regression in which every vote
+counts once. The figures stored beside it are cross-fitted: each judged pair is scored by a fit (and
+a mean picture) that saw neither its picture nor any query written for the picture its query is of.
+Data without judgments is calibrated on captions, see `caption_votes`.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from scenesearch.evaluation.calibration import (
     fold_of,
     reliability_bins,
 )
-from scenesearch.images import ImageError, open_image
-from scenesearch.relevance import (
+from scenesearch.pictures.opening import ImageError, open_image
+from scenesearch.search.relevance import (
     METHOD,
     Calibration,
     Known,
     described_by,
     known_to_json,
 )
-from scenesearch.vocabulary import Vocabulary, counted
+from scenesearch.search.vocabulary import Vocabulary, counted
 from training.export import write_manifest
 from training.recipe import TrainingError
 

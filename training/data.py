@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 from tokenizers import Tokenizer
 
-from scenesearch.datasets.drawn import DEFAULT_SEED, scenes
+from scenesearch.sample.library import DEFAULT_SEED, scenes
 
 MEAN = (0.5, 0.5, 0.5)  # both image bases were trained on pixels from -1 to 1
 STD = (0.5, 0.5, 0.5)

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scenesearch.datasets.drawn import DEFAULT_SEED, write_library
 from scenesearch.datasets.manifest import MANIFEST_SUFFIXES, METADATA_NAME, read_manifest
 from scenesearch.datasets.task import (
     CAPTIONS,
@@ -34,7 +33,8 @@ from scenesearch.datasets.task import (
     read_test_queries,
     texts_of,
 )
-from scenesearch.library import ImageRecord
+from scenesearch.pictures.records import ImageRecord
+from scenesearch.sample.library import DEFAULT_SEED, write_library
 from training.data import split_by_image
 from training.judgments import Judgment, combine
 from training.recipe import Recipe, TrainingError

@@ -13,7 +13,7 @@ import numpy as np
 
 from scenesearch.encoder.base import Encoder
 from scenesearch.errors import SceneSearchError
-from scenesearch.images import ImageError, open_image
+from scenesearch.pictures.opening import ImageError, open_image
 
 RECALL_LOSS = 0.5  # points of Recall@10 that smaller weights may cost
 FEWEST = 50  # pictures: among ten, every picture is among the first ten

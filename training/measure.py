@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from scenesearch.datasets.drawn import DEFAULT_SEED, scenes
 from scenesearch.datasets.queries import Query, read_queries
 from scenesearch.datasets.task import read_captions as read_caption_rows
 from scenesearch.datasets.task import read_crowd, read_expert, texts_of
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.evaluation.agreement import measure_agreement
 from scenesearch.evaluation.evaluate import evaluate
+from scenesearch.sample.library import DEFAULT_SEED, scenes
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from training.calibrate import calibrate_encoder

@@ -18,7 +18,7 @@ from typing import Any
 
 from scenesearch.encoder.folder import read_encoder_info
 from scenesearch.encoder.onnx import OnnxEncoder
-from scenesearch.images import open_image
+from scenesearch.pictures.opening import open_image
 from training.export import signature, write_manifest
 from training.gate import FEWEST, ExportError, Validation, check_recall
 

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from scenesearch.images import ImageError, open_image
+from scenesearch.pictures.opening import ImageError, open_image
 from training.data import View
 from training.recipe import TrainingError
 

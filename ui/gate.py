@@ -26,7 +26,7 @@ from streamlit.web.server.starlette.starlette_app_utils import decode_signed_val
 from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_NAME
 from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 
-from scenesearch.settings import Settings
+from scenesearch.home.settings import Settings
 from ui.access import Sessions, password_fits
 from ui.access import sessions as sessions_of
 from ui.guesses import Guesses

@@ -3,7 +3,7 @@
 The work runs in a thread of the page's process, so that it goes on while pages are turned, closed
 and opened again. It calls `Job.tick` often: there it waits while paused, and ends when cancelled,
 by the KeyboardInterrupt that ends an ingest or a build with everything written kept. What does not
-tick, as reading a manifest, looks up (`scenesearch.cancel`) and ends in the same way.
+tick, as reading a manifest, looks up (`scenesearch.runtime.cancel`) and ends in the same way.
 """
 
 import threading
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from scenesearch.cancel import watched_by
 from scenesearch.errors import SceneSearchError
-from scenesearch.events import LOGGER
+from scenesearch.runtime.cancel import watched_by
+from scenesearch.runtime.events import LOGGER
 
 State = Literal["running", "paused", "stopping", "done", "cancelled", "failed"]
 

@@ -5,10 +5,10 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from scenesearch.images import atomic_writer
-from scenesearch.private import private_folder
-from scenesearch.renamed import SAVED_REQUESTS
-from scenesearch.request import MAX_CHARACTERS
+from scenesearch.home.renamed import SAVED_REQUESTS
+from scenesearch.pictures.opening import atomic_writer
+from scenesearch.runtime.private_files import private_folder
+from scenesearch.search.request import MAX_CHARACTERS
 
 FILE_NAME = SAVED_REQUESTS
 MOST = 50

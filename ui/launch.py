@@ -12,10 +12,11 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from scenesearch import chatter, logs, memory, metrics, stopping
 from scenesearch.errors import SceneSearchError
-from scenesearch.events import LOGGER
-from scenesearch.settings import Settings
+from scenesearch.home import logs, prometheus
+from scenesearch.home.settings import Settings
+from scenesearch.runtime import memory, native_stderr, signals
+from scenesearch.runtime.events import LOGGER
 
 # How long the pictures that a background ingest has in hand may take at the end.
 _LAST_PICTURES_S = 10.0
@@ -61,7 +62,9 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     options = _server_options(address, port, _started_with)
     logs.configure(_started_with, service=True)
     memory.limit_to(_started_with.memory_mb)
-    close = metrics.serve(_started_with.metrics_address) if _started_with.metrics_address else None
+    close = (
+        prometheus.serve(_started_with.metrics_address) if _started_with.metrics_address else None
+    )
     host = f"[{address}]" if ":" in address else address
     told = f"Search page: http://{host}:{port} (Ctrl-C ends it)"
     if logs.for_machines():
@@ -82,7 +85,7 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     finally:
         if close is not None:
             close()
-    return stopping.status()
+    return signals.status()
 
 
 def _end_work() -> None:
@@ -99,18 +102,18 @@ def _end_work() -> None:
 def _ended_by_signals() -> Iterator[None]:
     """The server closes at SIGINT and SIGTERM and raises them again afterwards; SIGHUP, which it
     does not know, is passed on to it as SIGTERM."""
-    stopping.listen(lambda: signal.raise_signal(signal.SIGTERM))
+    signals.listen(lambda: signal.raise_signal(signal.SIGTERM))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     try:
         yield
     finally:
-        stopping.listen()
+        signals.listen()
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    stopping.note(number)
-    chatter.same_signal()
+    signals.note(number)
+    native_stderr.same_signal()
     raise KeyboardInterrupt
 
 

@@ -14,14 +14,14 @@ import streamlit as st
 from PIL import Image, ImageDraw
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.images import (
+from scenesearch.pictures.opening import (
     THUMBNAIL_SIDE,
     ImageError,
     open_image,
     thumbnail_path,
     write_thumbnail,
 )
-from scenesearch.originals import Original
+from scenesearch.pictures.originals import Original
 from ui import resources
 
 # Fills a large screen; sending a 50-megapixel original as it is would fill the page's memory.

@@ -14,25 +14,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import streamlit as st
 
-from scenesearch.duplicates import Group, Look, find_groups, look_of
 from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.known import find_by_fingerprint, remember_encoder
 from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
 from scenesearch.encoder.vectors import TextVectors
-from scenesearch.ingested import SOURCES, Ingested, ingested
-from scenesearch.metrics import TimedEncoder
-from scenesearch.private import make_private, private_folder
-from scenesearch.query import parse
-from scenesearch.rejects import FILE_NAME, Reject, Rejects
-from scenesearch.request import Request
-from scenesearch.searcher import Searcher
-from scenesearch.settings import Settings
+from scenesearch.home.ingested import SOURCES, Ingested, ingested
+from scenesearch.home.prometheus import TimedEncoder
+from scenesearch.home.rejects import FILE_NAME, Reject, Rejects
+from scenesearch.home.restore import is_unfinished, take_back_unfinished
+from scenesearch.home.settings import Settings
+from scenesearch.pictures.duplicates import Group, Look, find_groups, look_of
+from scenesearch.runtime.private_files import make_private, private_folder
+from scenesearch.search.grammar import parse
+from scenesearch.search.request import Request
+from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import CollectionMissing, CollectionSpec, StoreError, VectorStore
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter, Range
 from scenesearch.store.open import open_store
-from scenesearch.store.restore import is_unfinished, take_back_unfinished
 from ui.jobs import Job, Jobs
 from ui.launch import page_settings
 
@@ -382,7 +382,7 @@ def start_sample() -> Job:
 
     def work(job: Job) -> "IngestReport":
         from ingest.sources import find_sources
-        from scenesearch.datasets.drawn import write_library
+        from scenesearch.sample.library import write_library
 
         folder = private_folder(settings().data_dir / "demo-pictures")
         job.detail = "drawing the pictures"

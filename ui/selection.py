@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.settings import Settings
+from scenesearch.home.settings import Settings
 from ui import resources
 from ui.components import Card, small, title_of
 from ui.pictures import copy_without_metadata, original_of

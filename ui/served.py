@@ -6,7 +6,7 @@ from starlette.types import Receive, Scope, Send
 from streamlit import config
 from streamlit.web.server.starlette import App
 
-from scenesearch.settings import Settings
+from scenesearch.home.settings import Settings
 from ui.access import sessions
 from ui.gate import Gate
 

@@ -10,7 +10,7 @@ import typer
 
 from scenesearch.commands.collections import waiting
 from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
-from scenesearch.console import (
+from scenesearch.commands.console import (
     JsonOption,
     print_json,
     printable,
@@ -20,10 +20,10 @@ from scenesearch.console import (
 )
 
 if TYPE_CHECKING:
-    from scenesearch.feedback import Mark
-    from scenesearch.settings import Settings
-    from scenesearch.store.backup import Beside, Contents
-    from scenesearch.store.restore import SideFiles
+    from scenesearch.home.backup import Beside, Contents
+    from scenesearch.home.feedback import Mark
+    from scenesearch.home.restore import SideFiles
+    from scenesearch.home.settings import Settings
 
 
 def backup(
@@ -39,7 +39,7 @@ def backup(
 
     `library restore` brings it back, here or on another machine, embedded or into a server.
     """
-    from scenesearch.store.backup import write_backup
+    from scenesearch.home.backup import write_backup
 
     settings = read_settings()
     name = chosen_library(library, named, settings.library)
@@ -94,8 +94,8 @@ def restore(
     Stopped at any moment it leaves nothing or everything; run it again. Originals are opened again
     once their folders are ingested here.
     """
-    from scenesearch.store.backup import open_backup
-    from scenesearch.store.restore import restore as bring_back
+    from scenesearch.home.backup import open_backup
+    from scenesearch.home.restore import restore as bring_back
 
     settings = read_settings()
     collection: str | None = None
@@ -136,9 +136,9 @@ def restore(
 
 
 def _read_beside(own: Path) -> "Beside":
-    from scenesearch.feedback import FILE_NAME, Feedback
-    from scenesearch.ingested import SOURCES, read_roots
-    from scenesearch.store.backup import Beside
+    from scenesearch.home.backup import Beside
+    from scenesearch.home.feedback import FILE_NAME, Feedback
+    from scenesearch.home.ingested import SOURCES, read_roots
     from ui.kept import FILE_NAME as SAVED
     from ui.kept import read_saved
 
@@ -151,8 +151,8 @@ def _read_beside(own: Path) -> "Beside":
 
 def _side_files(beside: "Beside", own: Path) -> "SideFiles":
     """What of the backup goes into the library's folder; its folders open nothing yet."""
-    from scenesearch.ingested import Root, roots_json
-    from scenesearch.store.restore import SideFiles
+    from scenesearch.home.ingested import Root, roots_json
+    from scenesearch.home.restore import SideFiles
     from ui.kept import saved_json
 
     files: dict[Any, bytes] = {}
@@ -167,7 +167,7 @@ def _side_files(beside: "Beside", own: Path) -> "SideFiles":
 
 def _say_what_to_ingest(settings: "Settings", name: str, beside: "Beside") -> None:
     """Folders that only the backup names."""
-    from scenesearch.ingested import ingested
+    from scenesearch.home.ingested import ingested
 
     known = ingested(settings)
     places = [place for place in beside.sources if not known.covers(place)]

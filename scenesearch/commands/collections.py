@@ -16,14 +16,7 @@ from scenesearch.commands.common import (
     library_encoder,
     open_store,
 )
-from scenesearch.commands.evaluate import (
-    check_requirements,
-    print_comparison,
-    read_queries,
-    run_evaluation,
-    say_some,
-)
-from scenesearch.console import (
+from scenesearch.commands.console import (
     NOTHING,
     JsonOption,
     fail,
@@ -34,12 +27,19 @@ from scenesearch.console import (
     read_settings,
     say,
 )
+from scenesearch.commands.evaluate import (
+    check_requirements,
+    print_comparison,
+    read_queries,
+    run_evaluation,
+    say_some,
+)
 from scenesearch.errors import did_you_mean
 
 if TYPE_CHECKING:
     from ingest.build import BuildReport
     from scenesearch.evaluation.compare import Comparison, SavedRun
-    from scenesearch.settings import Settings
+    from scenesearch.home.settings import Settings
     from scenesearch.store.base import IndexBusy, VectorStore
     from scenesearch.store.catalog import Held
     from scenesearch.store.filters import Filter
@@ -89,7 +89,7 @@ def build(
     from ingest.build import build as start
     from scenesearch.encoder.known import remember_encoder
     from scenesearch.encoder.onnx import usable_cores
-    from scenesearch.ingested import ingested
+    from scenesearch.home.ingested import ingested
 
     settings = read_settings()
     name = chosen_library(library, named, settings.library)
@@ -311,7 +311,7 @@ def _evaluated(
     from scenesearch.evaluation.compare import ComparisonError, read_saved
     from scenesearch.evaluation.promotion import saved_evaluation, saved_evaluations
     from scenesearch.evaluation.saving import document_of, save
-    from scenesearch.private import make_private, private_folder
+    from scenesearch.runtime.private_files import make_private, private_folder
 
     own = settings.library_dir(held.spec.library)
     folder = saved_evaluations(own) / held.name

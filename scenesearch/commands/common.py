@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scenesearch.console import fail, say
+from scenesearch.commands.console import fail, say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ingest.report import IngestReport
     from scenesearch.encoder.base import Encoder
-    from scenesearch.settings import Settings
+    from scenesearch.home.settings import Settings
     from scenesearch.store.base import VectorStore
 
 LibraryOption = Annotated[
@@ -53,7 +53,7 @@ WhereOption = Annotated[
 
 
 def library_name(name: str) -> str:
-    from scenesearch.library import check_library_name
+    from scenesearch.pictures.records import check_library_name
 
     return check_library_name(name)
 
@@ -109,7 +109,7 @@ def metering(settings: "Settings") -> Iterator["Meter"]:
     if settings.metrics_address is None:
         yield Meter()
         return
-    from scenesearch.metrics import REJECTS, IngestMeter, TimedEncoder, serve
+    from scenesearch.home.prometheus import REJECTS, IngestMeter, TimedEncoder, serve
 
     close = serve(settings.metrics_address)
     try:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.console import JsonOption, print_json, printable, read_settings
+from scenesearch.commands.console import JsonOption, print_json, printable, read_settings
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -17,7 +17,7 @@ MASK = "********"
 @config_app.command("show")
 def show(as_json: JsonOption = False) -> None:
     """Each setting's value and where it comes from; keys are never shown."""
-    from scenesearch.settings import config_file, sources
+    from scenesearch.home.settings import config_file, sources
 
     settings = read_settings()
     values = {name: _shown(getattr(settings, name)) for name in type(settings).model_fields}
@@ -40,7 +40,7 @@ def describe(
     ] = False,
 ) -> None:
     """Each setting there is, its default and what it is for."""
-    from scenesearch.settings import Settings
+    from scenesearch.home.settings import Settings
 
     if markdown:
         typer.echo("\n".join(markdown_table()))
@@ -51,7 +51,7 @@ def describe(
 
 def markdown_table() -> list[str]:
     """The lines of the table of settings in the documentation."""
-    from scenesearch.settings import Settings
+    from scenesearch.home.settings import Settings
 
     rows = ["| variable | default | what it is for |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():

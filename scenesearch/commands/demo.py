@@ -10,14 +10,14 @@ from scenesearch.commands.common import (
     load_encoder,
     open_store,
 )
-from scenesearch.commands.evaluate import print_evaluation, read_queries, run_evaluation
-from scenesearch.commands.ingest import print_ingest_report, run_ingest
-from scenesearch.commands.search import print_hits, write_sheet
-from scenesearch.console import (
+from scenesearch.commands.console import (
     interrupted,
     progress_bar,
     read_settings,
 )
+from scenesearch.commands.evaluate import print_evaluation, read_queries, run_evaluation
+from scenesearch.commands.ingest import print_ingest_report, run_ingest
+from scenesearch.commands.search import print_hits, write_sheet
 
 
 def demo(
@@ -29,9 +29,9 @@ def demo(
     """Draw a sample library, index it, search it and measure it: everything works, offline."""
     from ingest.source import Roots
     from ingest.sources import find_sources
-    from scenesearch.datasets.drawn import write_library
-    from scenesearch.private import make_private, private_folder
-    from scenesearch.searcher import Searcher
+    from scenesearch.runtime.private_files import make_private, private_folder
+    from scenesearch.sample.library import write_library
+    from scenesearch.search.searcher import Searcher
 
     settings = read_settings()
     started = time.perf_counter()

@@ -8,7 +8,7 @@ import typer
 
 from scenesearch.commands.collections import waiting
 from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
-from scenesearch.console import (
+from scenesearch.commands.console import (
     FOUND,
     NOTHING,
     JsonOption,
@@ -47,7 +47,7 @@ def doctor(
     """
     from ingest.doctor import examine, examine_store, is_well
     from scenesearch.encoder.known import find_by_fingerprint
-    from scenesearch.ingested import ingested
+    from scenesearch.home.ingested import ingested
     from scenesearch.store.catalog import read_catalog
 
     settings = read_settings()

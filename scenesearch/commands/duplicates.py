@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
-from scenesearch.console import JsonOption, print_json, printable, read_settings, say
+from scenesearch.commands.console import JsonOption, print_json, printable, read_settings, say
 
 
 def library_duplicates(
@@ -26,7 +26,7 @@ def library_duplicates(
 
     Groups are listed largest first; nothing is removed.
     """
-    from scenesearch.duplicates import find_groups, look_of
+    from scenesearch.pictures.duplicates import find_groups, look_of
 
     settings = read_settings()
     name = chosen_library(library, named, settings.library)

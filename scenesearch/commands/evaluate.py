@@ -22,8 +22,7 @@ from scenesearch.commands.common import (
     load_encoder,
     open_store,
 )
-from scenesearch.commands.ingest import run_ingest
-from scenesearch.console import (
+from scenesearch.commands.console import (
     NOTHING,
     JsonOption,
     fail,
@@ -34,6 +33,7 @@ from scenesearch.console import (
     read_settings,
     say,
 )
+from scenesearch.commands.ingest import run_ingest
 from scenesearch.errors import obstacle
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
     from scenesearch.evaluation.details import Details
     from scenesearch.evaluation.evaluate import Evaluation
     from scenesearch.evaluation.outcome import Omission
-    from scenesearch.ingested import Ingested
-    from scenesearch.settings import Settings
+    from scenesearch.home.ingested import Ingested
+    from scenesearch.home.settings import Settings
     from scenesearch.store.base import VectorStore
 
 evaluate_app = typer.Typer(invoke_without_command=True, no_args_is_help=True)
@@ -121,8 +121,8 @@ def evaluate(
         return
     from scenesearch.evaluation.details import look_closer
     from scenesearch.evaluation.saving import REPORT, document_of, save
-    from scenesearch.query import parse_where
-    from scenesearch.searcher import conditions_in
+    from scenesearch.search.grammar import parse_where
+    from scenesearch.search.searcher import conditions_in
 
     judged = [file for file in (expert, crowd) if file is not None]
     if queries is None and not judged:
@@ -375,7 +375,7 @@ def _gallery(
     folder for the moment."""
     from ingest.source import Roots
     from ingest.sources import find_sources
-    from scenesearch.ingested import Ingested, ingested
+    from scenesearch.home.ingested import Ingested, ingested
     from scenesearch.store.edge import EdgeStore
 
     if images is None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scenesearch.commands.common import LibraryOption, check_known, library_name, open_store
-from scenesearch.console import JsonOption, fail, print_json, printable, read_settings, say
+from scenesearch.commands.console import JsonOption, fail, print_json, printable, read_settings, say
 
 if TYPE_CHECKING:
-    from scenesearch.feedback import Feedback
+    from scenesearch.home.feedback import Feedback
     from scenesearch.store.base import VectorStore
 
 feedback_app = typer.Typer(
@@ -73,9 +73,9 @@ def export(
     library: LibraryOption = None,
 ) -> None:
     """Write what has been said in the task's format, for `scenesearch train --data FOLDER`."""
-    from scenesearch.feedback import export as write
-    from scenesearch.ingested import ingested
-    from scenesearch.query import scene_of
+    from scenesearch.home.feedback import export as write
+    from scenesearch.home.ingested import ingested
+    from scenesearch.search.grammar import scene_of
 
     name, feedback = _opened(library)
     with feedback as table:
@@ -121,7 +121,7 @@ def _image_id(store: "VectorStore", library: str, given: str) -> str:
 
 @contextmanager
 def _closing(file: Path) -> Iterator["Feedback"]:
-    from scenesearch.feedback import Feedback
+    from scenesearch.home.feedback import Feedback
 
     feedback = Feedback(file)
     try:
@@ -132,7 +132,7 @@ def _closing(file: Path) -> Iterator["Feedback"]:
 
 def _opened(library: str | None) -> "tuple[str, AbstractContextManager[Feedback]]":
     """The library's name and its feedback, opened by `with`."""
-    from scenesearch.feedback import FILE_NAME
+    from scenesearch.home.feedback import FILE_NAME
 
     settings = read_settings()
     name = library_name(library or settings.library)

@@ -17,7 +17,7 @@ from scenesearch.commands.common import (
     metering,
     open_store,
 )
-from scenesearch.console import (
+from scenesearch.commands.console import (
     NOTHING,
     JsonOption,
     fail,
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from ingest.shards import Shard
     from ingest.source import Source
     from scenesearch.encoder.base import Encoder
-    from scenesearch.rejects import Rejects
-    from scenesearch.settings import Settings
+    from scenesearch.home.rejects import Rejects
+    from scenesearch.home.settings import Settings
     from scenesearch.store.base import VectorStore
 
 
@@ -104,8 +104,8 @@ def ingest(
     from ingest.shards import WHOLE, held_shard
     from ingest.source import Roots
     from ingest.sources import find_sources
-    from scenesearch.ingested import SOURCES
-    from scenesearch.store.restore import is_unfinished, take_back_unfinished
+    from scenesearch.home.ingested import SOURCES
+    from scenesearch.home.restore import is_unfinished, take_back_unfinished
 
     settings = read_settings()
     name = library_name(library or settings.library)
@@ -224,7 +224,7 @@ def run_ingest(
 
 def tell(report: "IngestReport", rejects: "Rejects | None", meter: Meter | None = None) -> None:
     """Log a run that has ended, and count it."""
-    from scenesearch.events import ingested
+    from scenesearch.runtime.events import ingested
 
     ingested(
         {
@@ -259,7 +259,7 @@ def its_turn(settings: "Settings", library: str, shard: "Shard") -> "Iterator[No
     if settings.qdrant_url is None:
         yield
         return
-    from scenesearch.private import private_folder
+    from scenesearch.runtime.private_files import private_folder
     from scenesearch.store.edge_lock import Held, HolderLock, command_words
 
     part = "" if shard.of == 1 else f"-{shard.number}-of-{shard.of}"
@@ -285,7 +285,7 @@ def remember(settings: "Settings", encoder: "Encoder") -> None:
 
 @contextmanager
 def rejects_of(library_dir: Path | None) -> "Iterator[Rejects | None]":
-    from scenesearch.rejects import FILE_NAME, Rejects
+    from scenesearch.home.rejects import FILE_NAME, Rejects
 
     if library_dir is None:
         yield None

@@ -10,7 +10,7 @@ from scenesearch.commands.common import (
     chosen_library,
     open_store,
 )
-from scenesearch.console import (
+from scenesearch.commands.console import (
     JsonOption,
     print_json,
     printable,
@@ -30,7 +30,7 @@ def library_status(
     as_json: JsonOption = False,
 ) -> None:
     """What a library holds: pictures, encoder, fields, rejects."""
-    from scenesearch.rejects import FILE_NAME, read_rejects
+    from scenesearch.home.rejects import FILE_NAME, read_rejects
 
     settings = read_settings()
     name = chosen_library(library, named, settings.library)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.console import (
+from scenesearch.commands.console import (
     JsonOption,
     fail,
     print_json,

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scenesearch.console import JsonOption, fail, print_json, read_settings, say
+from scenesearch.commands.console import JsonOption, fail, print_json, read_settings, say
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scenesearch import capacity
-    from scenesearch.settings import Settings
+    from scenesearch.commands import capacity
+    from scenesearch.home.settings import Settings
 
 _CORES = re.compile(r"\s*(\d+)\s*cores?\s*")
 _ACCELERATOR = re.compile(r"\s*([^=]+?)\s*=\s*([0-9.]+)\s*")
@@ -56,7 +56,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Say what so many pictures cost: hours of encoding, memory and disk, shards and replicas."""
-    from scenesearch import capacity
+    from scenesearch.commands import capacity
 
     settings = read_settings()
     name = encoder or settings.encoder
@@ -84,7 +84,7 @@ def plan(
 
 def _described(settings: "Settings", name: str, measure: bool) -> "tuple[int, capacity.Known]":
     """The encoder's dimension and speed: known, or timed here where nobody has stated it."""
-    from scenesearch.capacity import KNOWN, Known
+    from scenesearch.commands.capacity import KNOWN, Known
     from scenesearch.encoder.base import EncoderError
     from scenesearch.encoder.folder import read_encoder_info
     from scenesearch.encoder.registry import find_encoder
@@ -113,7 +113,7 @@ def _timed(folder: "Path") -> float:
 
 
 def _device(text: str, known: "capacity.Known") -> "capacity.Device":
-    from scenesearch.capacity import Device
+    from scenesearch.commands.capacity import Device
 
     if found := _CORES.fullmatch(text):
         if not 0 < int(found[1]) <= 1_000_000:
@@ -130,13 +130,13 @@ def _device(text: str, known: "capacity.Known") -> "capacity.Device":
 
 
 def _cores(count: int, known: "capacity.Known") -> "capacity.Device":
-    from scenesearch.capacity import Device
+    from scenesearch.commands.capacity import Device
 
     return Device(f"{count} core{'' if count == 1 else 's'}", count, known.per_core, known.source)
 
 
 def _print_plan(name: str, plan: "capacity.Plan") -> None:
-    from scenesearch.capacity import GRAPH_M
+    from scenesearch.commands.capacity import GRAPH_M
 
     typer.echo(f"{plan.images:,} pictures, encoder {name}, {plan.dimension} dimensions\n")
     typer.echo(f"Encoding, pictures of {plan.megapixels:g} megapixels, decoding included:")

@@ -17,8 +17,7 @@ from scenesearch.commands.common import (
     library_encoder,
     open_store,
 )
-from scenesearch.commands.ingest import ingest_options, print_ingest_report, run_ingest
-from scenesearch.console import (
+from scenesearch.commands.console import (
     JsonOption,
     fail,
     interrupted,
@@ -27,11 +26,12 @@ from scenesearch.console import (
     read_settings,
     say,
 )
+from scenesearch.commands.ingest import ingest_options, print_ingest_report, run_ingest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from scenesearch.rejects import Reject
+    from scenesearch.home.rejects import Reject
 
 Kind = Literal["permanent", "transient"]
 
@@ -59,7 +59,7 @@ def library_rejects(
 
     A row goes when its picture is written.
     """
-    from scenesearch.rejects import FILE_NAME, read_rejects
+    from scenesearch.home.rejects import FILE_NAME, read_rejects
 
     settings = read_settings()
     name = chosen_library(library, named, settings.library)
@@ -117,7 +117,7 @@ def _retry(
 
 
 def _export(rejects: "Sequence[Reject]", file: Path) -> None:
-    from scenesearch.images import atomic_writer
+    from scenesearch.pictures.opening import atomic_writer
 
     rows = [reject.to_json() for reject in rejects]
     match file.suffix.lower():

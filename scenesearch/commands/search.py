@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from scenesearch.commands.common import EncoderOption, LibraryOption, WhereOption, library_name
-from scenesearch.console import (
+from scenesearch.commands.console import (
     FOUND,
     NOTHING,
     JsonOption,
@@ -24,11 +24,11 @@ from scenesearch.console import (
 )
 
 if TYPE_CHECKING:
-    from scenesearch.answer import SearchResult
+    from scenesearch.home.settings import Settings
     from scenesearch.notebook import Library
-    from scenesearch.request import Request
-    from scenesearch.settings import Settings
-    from scenesearch.why import Why
+    from scenesearch.search.answer import SearchResult
+    from scenesearch.search.request import Request
+    from scenesearch.search.why import Why
 
 _BAR = 24
 _SHADES = " ░▒▓█"
@@ -68,7 +68,7 @@ def check_words(words: Sequence[str], options: Mapping[str, Any]) -> None:
             mistaken = mistaken or word
             request.append(word)
     if mistaken is not None:
-        from scenesearch.request import QueryError
+        from scenesearch.search.request import QueryError
 
         written = " ".join(request)
         quotes = "" if written.startswith("-") else f"{_in_quotes(written)} in quotes, or "
@@ -185,7 +185,7 @@ def search(
 ) -> None:
     """Find the pictures that show the scene. Exits 0 when found, 1 when nothing matches."""
     from scenesearch.notebook import open_library
-    from scenesearch.query import parse_facet
+    from scenesearch.search.grammar import parse_facet
 
     text = " ".join(words or ())
     settings = read_settings()
@@ -227,7 +227,7 @@ def search(
 
 def _told(settings: "Settings", library: str, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The pictures called right, and those called wrong, for the text."""
-    from scenesearch.feedback import FILE_NAME, Feedback
+    from scenesearch.home.feedback import FILE_NAME, Feedback
 
     with closing(Feedback(settings.library_dir(library) / FILE_NAME)) as table:
         return table.of(text)
@@ -239,7 +239,7 @@ def _reasons(
     from dataclasses import replace
 
     from scenesearch.notebook import OriginalUnavailable
-    from scenesearch.why import overlay
+    from scenesearch.search.why import overlay
 
     hit = next((hit for hit in result.hits if hit.rank == rank), None)
     if hit is None:
@@ -260,7 +260,7 @@ def _reasons(
 
 
 def print_hits(result: "SearchResult", settings: "Settings") -> None:
-    from scenesearch.ingested import ingested
+    from scenesearch.home.ingested import ingested
 
     if not result.hits:
         nearest = result.nearest
@@ -320,8 +320,8 @@ def print_reasons(reasons: "Why") -> None:
 
 
 def write_sheet(file: Path, result: "SearchResult", settings: "Settings") -> None:
-    from scenesearch.ingested import ingested
-    from scenesearch.sheet import SheetEntry, write_contact_sheet
+    from scenesearch.home.ingested import ingested
+    from scenesearch.pictures.contact_sheet import SheetEntry, write_contact_sheet
 
     originals = ingested(settings)
     thumbnails = settings.library_dir(result.library) / "thumbnails"

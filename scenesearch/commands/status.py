@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
-from scenesearch.console import FAILED, FOUND, NOTHING, JsonOption, print_json, read_settings
+from scenesearch.commands.console import (
+    FAILED,
+    FOUND,
+    NOTHING,
+    JsonOption,
+    print_json,
+    read_settings,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scenesearch.settings import Settings
+    from scenesearch.home.settings import Settings
     from scenesearch.store.base import VectorStore
 
 _PARTS = ("scenesearch", "qdrant-client", "qdrant-edge-py", "onnxruntime", "streamlit", "torch")
@@ -98,7 +105,7 @@ def _examine_library(
 
 def _rejects(settings: "Settings", library: str, report: dict[str, Any]) -> int | None:
     """How many; None where their table cannot be used, which keeps nobody from searching."""
-    from scenesearch.rejects import FILE_NAME, RejectsError, read_rejects
+    from scenesearch.home.rejects import FILE_NAME, RejectsError, read_rejects
 
     try:
         return len(read_rejects(settings.library_dir(library) / FILE_NAME))

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from scenesearch.console import (
+from scenesearch.commands.console import (
     JsonOption,
     fail,
     print_json,

@@ -8,7 +8,7 @@ import typer
 from scenesearch.commands.common import (
     LibraryOption,
 )
-from scenesearch.console import (
+from scenesearch.commands.console import (
     fail,
     read_settings,
 )

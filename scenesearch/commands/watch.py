@@ -4,10 +4,11 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenesearch import logs, stopping
 from scenesearch.commands.common import Meter
+from scenesearch.commands.console import fail, progress_bar, say
 from scenesearch.commands.ingest import its_turn, rejects_of, remember, shown_by, tell
-from scenesearch.console import fail, progress_bar, say
+from scenesearch.home import logs
+from scenesearch.runtime import signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from ingest.report import IngestReport
     from ingest.source import Roots
     from scenesearch.encoder.base import Encoder
-    from scenesearch.settings import Settings
+    from scenesearch.home.settings import Settings
     from scenesearch.store.base import VectorStore
 
 
@@ -41,7 +42,7 @@ def run_watch(
     remember(settings, encoder)
     logs.configure(settings, service=True)
     own, stop = settings.library_dir(library), threading.Event()
-    stopping.listen(stop.set)  # asked twice: at once
+    signals.listen(stop.set)  # asked twice: at once
     with its_turn(settings, library, options.shard), rejects_of(own) as rejects:
         watched = Watched(
             folders=folders,
@@ -70,6 +71,6 @@ def run_watch(
                 f"{report.written} written, {report.removed} removed, {report.moved} moved, "
                 f"{report.rejected} rejected"
             )
-    stopping.tell()  # to be stopped is how it ends
+    signals.tell()  # to be stopped is how it ends
     total.interrupted = False
     return total

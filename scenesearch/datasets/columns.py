@@ -14,9 +14,8 @@ from decimal import Decimal
 from math import isfinite, isnan
 from typing import Any, Final
 
-from scenesearch.cancel import watched
 from scenesearch.datasets.tables import MAX_COLUMNS, DatasetError, shorten
-from scenesearch.library import (
+from scenesearch.pictures.records import (
     MAX_CAPTION_CHARS,
     MAX_CAPTIONS,
     MAX_TAG_CHARS,
@@ -25,6 +24,7 @@ from scenesearch.library import (
     MetadataType,
     Value,
 )
+from scenesearch.runtime.cancel import watched
 
 _CAPTION_COLUMN = re.compile(r"captions?|caption_?\d+")
 RESERVED: Final = frozenset(

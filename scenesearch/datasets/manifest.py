@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from scenesearch.cancel import look_up
 from scenesearch.datasets.columns import RESERVED, Descriptions, LooseText, field_name
 from scenesearch.datasets.tables import (
     MAX_COLUMNS,
@@ -33,8 +32,9 @@ from scenesearch.datasets.tables import (
     split_cells,
     too_many_rows,
 )
-from scenesearch.library import ImageRecord, MetadataType
-from scenesearch.originals import LocalFile
+from scenesearch.pictures.originals import LocalFile
+from scenesearch.pictures.records import ImageRecord, MetadataType
+from scenesearch.runtime.cancel import look_up
 
 METADATA_NAME: Final = "metadata.csv"
 MANIFEST_SUFFIXES: Final = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})

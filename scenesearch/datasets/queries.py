@@ -21,8 +21,8 @@ from scenesearch.datasets.tables import (
     split_cells,
 )
 from scenesearch.datasets.task import is_query_id, read_captions
-from scenesearch.formats import SUFFIXES
-from scenesearch.library import MAX_QUERY_CHARACTERS
+from scenesearch.pictures.formats import SUFFIXES
+from scenesearch.pictures.records import MAX_QUERY_CHARACTERS
 
 _ID, _TEXT, _IMAGES = ("query_id",), ("query_text", "query", "text"), ("images", "image")
 _GRADE = ("grade", "relevance")

@@ -12,8 +12,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final, Generic, TextIO, TypeVar
 
-from scenesearch.cancel import look_up
 from scenesearch.errors import SceneSearchError
+from scenesearch.runtime.cancel import look_up
 
 # A million pictures with five captions each, a row for each caption.
 MAX_ROWS: Final = 5_000_000

@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from scenesearch.cancel import watched
 from scenesearch.datasets.manifest import METADATA_NAME, read_manifest
 from scenesearch.datasets.tables import (
     DatasetError,
@@ -32,14 +31,15 @@ from scenesearch.datasets.tables import (
     open_text,
     shorten,
 )
-from scenesearch.formats import SUFFIXES
-from scenesearch.library import (
+from scenesearch.pictures.formats import SUFFIXES
+from scenesearch.pictures.originals import LocalFile
+from scenesearch.pictures.records import (
     MAX_CAPTION_CHARS,
     MAX_QUERY_CHARACTERS,
     ImageRecord,
     MetadataType,
 )
-from scenesearch.originals import LocalFile
+from scenesearch.runtime.cancel import watched
 
 TRAIN_PAIRS = "train_dataset.csv"
 EXPERT = "ExpertAnnotations.tsv"

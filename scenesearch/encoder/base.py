@@ -32,7 +32,7 @@ class EncoderInfo:
     `fingerprint` changes whenever a vector could: a collection made under another one must not
     be searched with this encoder. `image_fingerprint` changes whenever a picture's vector could:
     encoders that share it differ in their text side alone. `calibration` is what
-    `scenesearch.relevance` reads.
+    `scenesearch.search.relevance` reads.
     """
 
     name: str

@@ -12,8 +12,8 @@ from pathlib import Path
 from scenesearch.encoder.base import EncoderError, EncoderInfo, EncoderUnreadable
 from scenesearch.encoder.folder import read_encoder_info, unreadable
 from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
-from scenesearch.images import atomic_writer
-from scenesearch.private import private_folder
+from scenesearch.pictures.opening import atomic_writer
+from scenesearch.runtime.private_files import private_folder
 
 
 def remember_encoder(file: Path, info: EncoderInfo) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scenesearch.encoder.base import EncoderError
 from scenesearch.errors import did_you_mean
-from scenesearch.private import make_private, private_folder
+from scenesearch.runtime.private_files import make_private, private_folder
 
 _BUNDLED = Path(__file__).parent.parent / "models"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesearch.cancel import watched
 from scenesearch.datasets.task import MATCHING_GRADE, CrowdJudgment, ExpertJudgment, image_of
 from scenesearch.encoder.base import Encoder
 from scenesearch.evaluation.calibration import (
@@ -26,7 +25,8 @@ from scenesearch.evaluation.calibration import (
 )
 from scenesearch.evaluation.evaluate import TEXT_BATCH_SIZE, EvaluationError, ids_by_ending
 from scenesearch.evaluation.human_agreement import kendall_tau
-from scenesearch.searcher import Searcher
+from scenesearch.runtime.cancel import watched
+from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import VectorStore
 
 RESAMPLES = 200  # each works through all pairs again

@@ -8,8 +8,8 @@ all its queries along.
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesearch.cancel import watched
 from scenesearch.evaluation.metrics import Scores
+from scenesearch.runtime.cancel import watched
 
 # Resamples worked on at once: bounds memory at 5,000 queries to some 10 MB.
 _BLOCK = 100

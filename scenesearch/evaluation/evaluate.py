@@ -16,7 +16,6 @@ from contextlib import contextmanager
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesearch.cancel import watched
 from scenesearch.datasets.queries import Query
 from scenesearch.encoder.base import Encoder
 from scenesearch.errors import SceneSearchError
@@ -24,8 +23,9 @@ from scenesearch.evaluation.bootstrap import bootstrap_ci95
 from scenesearch.evaluation.gallery import MAX_PICTURES, Gallery
 from scenesearch.evaluation.metrics import RankedRun, score_queries
 from scenesearch.evaluation.outcome import Evaluation, Omission, Reason
-from scenesearch.request import Phrase, Request, Words
-from scenesearch.searcher import Searcher
+from scenesearch.runtime.cancel import watched
+from scenesearch.search.request import Phrase, Request, Words
+from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import VectorStore
 from scenesearch.store.filters import Filter
 

@@ -10,9 +10,9 @@ from collections import defaultdict
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesearch.cancel import watched
 from scenesearch.evaluation.metrics import Placement, Scores, score_placements
 from scenesearch.evaluation.outcome import Evaluation
+from scenesearch.runtime.cancel import watched
 from scenesearch.store.base import VectorStore
 
 _BLOCK = 512  # pictures at once: 10 MB of cosines with 5,000 texts

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from scenesearch.cancel import watched
 from scenesearch.evaluation.metrics import ranking
 from scenesearch.evaluation.outcome import Evaluation
+from scenesearch.runtime.cancel import watched
 from scenesearch.store.base import VectorStore
 
 CUTOFFS = (1, 10, 100)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from scenesearch.encoder.base import Encoder
-from scenesearch.request import Phrase, Request, Words
-from scenesearch.searcher import Searcher
+from scenesearch.search.request import Phrase, Request, Words
+from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import VectorStore
 from scenesearch.store.filters import Filter
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesearch.cancel import watched
+from scenesearch.runtime.cancel import watched
 
 # query_id -> image_id -> grade; and query_id -> image_id -> score
 Qrels = Mapping[str, Mapping[str, int]]

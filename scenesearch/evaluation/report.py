@@ -19,9 +19,9 @@ from scenesearch.evaluation.evaluate import Evaluation
 from scenesearch.evaluation.figures import figure_rows, shown
 from scenesearch.evaluation.metrics import place
 from scenesearch.evaluation.slices import Slice
-from scenesearch.images import ImageError, open_image
-from scenesearch.ingested import Ingested
-from scenesearch.originals import OriginalError
+from scenesearch.home.ingested import Ingested
+from scenesearch.pictures.opening import ImageError, open_image
+from scenesearch.pictures.originals import OriginalError
 
 CURVE = 100  # cutoffs of the recall curve
 MOST_OMISSIONS = 50

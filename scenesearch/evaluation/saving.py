@@ -9,7 +9,7 @@ from scenesearch.evaluation.agreement import Agreement
 from scenesearch.evaluation.details import Details
 from scenesearch.evaluation.outcome import Evaluation
 from scenesearch.evaluation.report import render_report, write_report
-from scenesearch.ingested import Ingested
+from scenesearch.home.ingested import Ingested
 
 SUMMARY, REPORT = "summary.json", "report.html"
 

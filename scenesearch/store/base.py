@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenesearch.errors import SceneSearchError, did_you_mean, first_line
-from scenesearch.library import LibraryNameError, check_library_name
+from scenesearch.pictures.records import LibraryNameError, check_library_name
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 from scenesearch.store.words import Fusion

@@ -67,8 +67,8 @@ import numpy as np
 import qdrant_edge as engine
 from numpy.typing import NDArray
 
-from scenesearch.cancel import look_up
 from scenesearch.errors import FULL, UNWRITABLE, obstacle
+from scenesearch.runtime.cancel import look_up
 from scenesearch.store import edge_room, ranking
 from scenesearch.store.base import (
     RESCORED,

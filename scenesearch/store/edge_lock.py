@@ -23,8 +23,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from scenesearch.cancel import look_up
-from scenesearch.private import FILE_MODE, open_private, private_folder
+from scenesearch.runtime.cancel import look_up
+from scenesearch.runtime.private_files import FILE_MODE, open_private, private_folder
 
 # So often the first in the queue looks whether it is its turn, those behind it more rarely.
 _LOOK_S = 0.02

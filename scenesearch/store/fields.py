@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from scenesearch.library import MetadataType
+from scenesearch.pictures.records import MetadataType
 
 Widget = Literal["choice", "date_range", "number_range", "text", "none"]
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from scenesearch.library import GeoPoint
+from scenesearch.pictures.records import GeoPoint
 
 
 @dataclass(frozen=True)

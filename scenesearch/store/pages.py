@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from scenesearch.cancel import pause
+from scenesearch.runtime.cancel import pause
 from scenesearch.store.base import IndexBusy, Point, VectorStore
 
 PAGE = 2000  # 4 MB of 512-d vectors: 0.1 s to read

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesearch.library import GeoPoint, point_id
+from scenesearch.pictures.records import GeoPoint, point_id
 from scenesearch.store.base import CollectionSpec, EncoderMismatch, Point, ScoredPoint, StoreError
 from scenesearch.store.values import checks_of, fitting, is_image_id
 

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 
-from scenesearch.cancel import look_up, pause
-from scenesearch.patience import Patience, patiently
+from scenesearch.runtime.cancel import look_up, pause
+from scenesearch.runtime.retry import Patience, patiently
 from scenesearch.store import ranking
 from scenesearch.store.base import (
     RESCORED,

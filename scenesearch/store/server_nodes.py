@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as wire
 
-from scenesearch.cancel import pause
+from scenesearch.runtime.cancel import pause
 from scenesearch.store.base import StoreError
 
 # The first version that matches prefixes and lets nothing pass where no alternative is given.

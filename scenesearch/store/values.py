@@ -12,7 +12,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from scenesearch.library import MetadataType
+from scenesearch.pictures.records import MetadataType
 from scenesearch.store.fields import (
     BUILTIN_FIELDS,
     LONGEST_NAME,

@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scenesearch.feedback import FILE_NAME, Feedback, Mark
-from scenesearch.ingested import SOURCES, Root, read_roots, roots_json
-from scenesearch.store.backup import BackupError, open_backup
+from scenesearch.home.backup import BackupError, open_backup
+from scenesearch.home.feedback import FILE_NAME, Feedback, Mark
+from scenesearch.home.ingested import SOURCES, Root, read_roots, roots_json
+from scenesearch.home.restore import take_back_unfinished
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS
-from scenesearch.store.restore import take_back_unfinished
 from ui.kept import FILE_NAME as SAVED
 from ui.kept import read_saved, save_request
 

@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.store.backup import BackupError, open_backup
+from scenesearch.home.backup import BackupError, open_backup
 from scenesearch.store.edge import EdgeStore
 from tests.cli import CommandLine
 from tests.tiny_encoder import write_tiny_encoder

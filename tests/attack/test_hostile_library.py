@@ -27,7 +27,7 @@ from ingest.watch import Watched as Folders
 from ingest.watch import watch
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.errors import SceneSearchError
-from scenesearch.ingested import NOT_HERE
+from scenesearch.home.ingested import NOT_HERE
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
 from tests.cli import CommandLine

@@ -26,8 +26,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from scenesearch.cli import app
-from scenesearch.rejects import FILE_NAME, read_rejects
+from scenesearch.commands.app import app
+from scenesearch.home.rejects import FILE_NAME, read_rejects
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.edge_build import copy_sparse
 from tests.tiny_encoder import declare, write_tiny_encoder

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from scenesearch.feedback import Feedback
-from scenesearch.images import thumbnail_path
+from scenesearch.home.feedback import Feedback
+from scenesearch.pictures.opening import thumbnail_path
 from scenesearch.store.edge import EdgeStore
 from tests.integration.test_ingest_resume import draw
 from tests.tiny_encoder import write_tiny_encoder

@@ -39,7 +39,7 @@ GUESSES_FOR_S = 20.0
 _ROUTES = """
 import json, sys
 from pathlib import Path
-from scenesearch.settings import Settings
+from scenesearch.home.settings import Settings
 from streamlit import config
 import ui
 from ui.served import Served

@@ -22,7 +22,12 @@ _STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 def start(data: Path, *words: object) -> "subprocess.Popen[str]":
     """Returns once the command hears signals: Python itself takes a moment before."""
     child = subprocess.Popen(
-        [sys.executable, "-c", "from scenesearch.start import main; main()", *map(str, words)],
+        [
+            sys.executable,
+            "-c",
+            "from scenesearch.cli import main; main()",
+            *map(str, words),
+        ],
         env=os.environ | {"SCENESEARCH_DATA_DIR": str(data)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -148,7 +153,7 @@ def test_a_reader_that_goes_away_is_no_trouble(tmp_path: Path) -> None:
 def test_a_second_signal_ends_what_never_returns_to_python(tmp_path: Path) -> None:
     """A call that keeps Python's lock, as each of the engine does."""
     blocked = (
-        "import ctypes, scenesearch.cli as c; from scenesearch.start import main\n"
+        "import ctypes, scenesearch.commands.app as c; from scenesearch.cli import main\n"
         "lock, mutex = ctypes.PyDLL(None).pthread_mutex_lock, (ctypes.c_char * 64)()\n"
         "c.app = lambda: (print('blocked', flush=True), lock(mutex), lock(mutex))\n"
         "main()"
@@ -182,7 +187,7 @@ def test_a_page_that_closes_slowly_ends_its_work_in_order(tmp_path: Path) -> Non
         "    resources.jobs().start('Work', work)\n"
         "launch.warm_up = start\n"
         "sys.argv = ['scenesearch', 'ui', '--port', '8792']\n"
-        "from scenesearch.start import main; main()"
+        "from scenesearch.cli import main; main()"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", slow],

@@ -65,7 +65,12 @@ def draw(folder: Path, count: int) -> None:
 
 def command(data: Path, *words: object, **settings: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        [sys.executable, "-c", "from scenesearch.start import main; main()", *map(str, words)],
+        [
+            sys.executable,
+            "-c",
+            "from scenesearch.cli import main; main()",
+            *map(str, words),
+        ],
         env=os.environ | {"SCENESEARCH_DATA_DIR": str(data)} | settings,
         capture_output=True,
         text=True,
@@ -138,7 +143,7 @@ def test_where_no_temporary_folder_has_room_it_is_one_sentence(library: Path, di
     code = (
         "import scenesearch.store.edge_copy as c; from pathlib import Path;"
         f"c.tempfile.tempdir = {str(disk)!r}; c.MEMORY = Path('/nowhere');"
-        "from scenesearch.start import main; main()"
+        "from scenesearch.cli import main; main()"
     )
     told = subprocess.run(
         [sys.executable, "-c", code, "search", "a red wall"],

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from scenesearch.datasets.drawn import write_library
+from scenesearch.sample.library import write_library
 from tests.browser.conftest import launch_chromium
 
 MAX_BYTES = 400_000

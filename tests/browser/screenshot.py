@@ -14,8 +14,8 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from scenesearch.datasets.drawn import write_library
 from scenesearch.encoder.registry import find_encoder
+from scenesearch.sample.library import write_library
 from tests.browser.conftest import launch_chromium, serving
 
 MAX_BYTES = 400_000

@@ -14,7 +14,7 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, WebSocket, expect
 
 from scenesearch.encoder.onnx import OnnxEncoder
-from scenesearch.rejects import FILE_NAME, Reject, Rejects
+from scenesearch.home.rejects import FILE_NAME, Reject, Rejects
 from tests.browser.conftest import ServedPage, serving
 from tests.unit.ui_world import Shot, build_library, reds
 

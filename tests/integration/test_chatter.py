@@ -14,9 +14,10 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="there is no fork")
 
 CHILD = """
 import os, sys
-from scenesearch import chatter, logs
-from scenesearch.settings import Settings
-chatter.begin()
+from scenesearch.runtime import native_stderr
+from scenesearch.home import logs
+from scenesearch.home.settings import Settings
+native_stderr.begin()
 logs.configure(Settings(log_format=sys.argv[1]))
 exec(sys.argv[2])
 """
@@ -60,7 +61,7 @@ def test_libtiffs_own_lines_do_not_break_a_json_log(tmp_path: Path) -> None:
     (tmp_path / "photos" / "bad.tif").write_bytes(data)
     told = subprocess.run(
         [
-            *(sys.executable, "-c", "from scenesearch.start import main; main()"),
+            *(sys.executable, "-c", "from scenesearch.cli import main; main()"),
             *("ingest", str(tmp_path / "photos")),
         ],
         env=os.environ

@@ -222,7 +222,7 @@ def test_second_process_has_its_turn_while_another_has_the_library_open(
 
 HOLD = """
 import time
-from scenesearch.settings import Settings
+from scenesearch.home.settings import Settings
 from scenesearch.store.edge import EdgeStore
 store = EdgeStore(Settings().edge_dir)
 store.count("photos")

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from scenesearch import originals
-from scenesearch.cli import app
-from scenesearch.console import FOUND
+from scenesearch.commands.app import app
+from scenesearch.commands.console import FOUND
+from scenesearch.pictures import originals
 from tests.tiny_encoder import write_tiny_encoder
 
 GOOD = 200
@@ -170,7 +170,7 @@ def test_one_of_every_broken_thing_among_200_good_pictures(
 
 
 def _impatient() -> object:
-    from scenesearch.patience import Patience
+    from scenesearch.runtime.retry import Patience
 
     return Patience(deadline_s=1, tries=2, first_pause_s=0.01)
 

@@ -17,8 +17,8 @@ from ingest.build import BuildOptions, build
 from ingest.doctor import examine, is_well
 from ingest.folder import NewFolder
 from ingest.journal import Journal
-from scenesearch.images import thumbnail_path
-from scenesearch.ingested import Ingested
+from scenesearch.home.ingested import Ingested
+from scenesearch.pictures.opening import thumbnail_path
 from scenesearch.store.base import Point
 from scenesearch.store.catalog import promote
 from scenesearch.store.edge import EdgeStore

@@ -13,8 +13,8 @@ from ingest.points import descriptions_of
 from ingest.report import IngestReport
 from ingest.source import Roots
 from ingest.sources import find_sources
-from scenesearch.cli import app
-from scenesearch.library import GeoPoint
+from scenesearch.commands.app import app
+from scenesearch.pictures.records import GeoPoint
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, by_name
 from scenesearch.store.filters import HasWords, Near, OneOf, Range

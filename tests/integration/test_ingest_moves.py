@@ -22,8 +22,8 @@ from ingest.report import IngestReport
 from ingest.shards import Shard
 from ingest.source import Roots
 from ingest.sources import find_sources
-from scenesearch.feedback import Feedback
-from scenesearch.rejects import Rejects
+from scenesearch.home.feedback import Feedback
+from scenesearch.home.rejects import Rejects
 from scenesearch.store.base import Point, StoreUnavailable
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import COLOURS, ColourEncoder

@@ -21,7 +21,7 @@ from ingest.sources import find_sources
 from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
-from scenesearch.rejects import Rejects
+from scenesearch.home.rejects import Rejects
 from scenesearch.store.base import VectorStore
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.server import ServerStore

@@ -16,8 +16,8 @@ from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
 from ingest.source import Roots
 from ingest.sources import find_sources, rejected_source
-from scenesearch.cli import app
-from scenesearch.rejects import Rejects, read_rejects
+from scenesearch.commands.app import app
+from scenesearch.home.rejects import Rejects, read_rejects
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.filters import OneOf
 from tests.conftest import ColourEncoder

@@ -21,8 +21,8 @@ from ingest.report import IngestReport
 from ingest.shards import Shard, ShardError
 from ingest.source import Roots
 from ingest.sources import find_sources
-from scenesearch.images import thumbnail_path
-from scenesearch.rejects import Rejects
+from scenesearch.home.rejects import Rejects
+from scenesearch.pictures.opening import thumbnail_path
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import ColourEncoder

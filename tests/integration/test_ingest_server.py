@@ -27,7 +27,7 @@ from ingest.report import IngestReport
 from ingest.shards import Shard
 from ingest.source import Roots
 from ingest.sources import find_sources
-from scenesearch.cli import app
+from scenesearch.commands.app import app
 from scenesearch.store.base import CollectionMissing, StoreError, StoreUnavailable, VectorStore
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.edge_lock import HolderLock

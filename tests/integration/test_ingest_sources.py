@@ -24,10 +24,10 @@ from typer.testing import CliRunner
 from ingest.pipeline import IngestReport, ingest
 from ingest.source import Roots, SourceError
 from ingest.sources import find_sources
-from scenesearch.cli import app
-from scenesearch.images import ImageError, open_image
-from scenesearch.originals import original_of
-from scenesearch.sheet import SheetEntry, write_contact_sheet
+from scenesearch.commands.app import app
+from scenesearch.pictures.contact_sheet import SheetEntry, write_contact_sheet
+from scenesearch.pictures.opening import ImageError, open_image
+from scenesearch.pictures.originals import original_of
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.filters import HasWords, Range
 from tests.conftest import COLOURS, ColourEncoder
@@ -418,7 +418,7 @@ def web(photos: Path) -> Iterator[str]:
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[_Bucket]]:
     """The real s3fs client over a bucket on this machine."""
     pytest.importorskip("s3fs", reason="needs the extra 'remote'")
-    from scenesearch.originals import _file_system
+    from scenesearch.pictures.originals import _file_system
 
     _Bucket.objects = {}
     _Bucket.asked.clear()
@@ -499,7 +499,7 @@ def test_a_bucket_of_google_is_walked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("gcsfs", reason="needs the extra 'remote'")
-    from scenesearch.originals import _file_system
+    from scenesearch.pictures.originals import _file_system
 
     _GoogleBucket.objects = {"lake/one.jpg": picture("blue"), "lake/deep/two": picture("red")}
     for url in serve(_GoogleBucket):
@@ -542,7 +542,7 @@ def test_an_address_that_does_not_answer_is_one_sentence(web: str) -> None:
 
 
 def test_an_address_without_the_extra_says_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
-    from scenesearch.originals import _file_system
+    from scenesearch.pictures.originals import _file_system
 
     _file_system.cache_clear()
     monkeypatch.setitem(sys.modules, "fsspec", None)

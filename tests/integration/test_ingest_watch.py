@@ -20,8 +20,8 @@ from ingest.pipeline import IngestOptions
 from ingest.report import IngestReport
 from ingest.source import Roots
 from ingest.watch import Watched, watch
-from scenesearch.feedback import Feedback
-from scenesearch.rejects import Rejects
+from scenesearch.home.feedback import Feedback
+from scenesearch.home.rejects import Rejects
 from scenesearch.store.base import CollectionMissing
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.edge_lock import HolderLock

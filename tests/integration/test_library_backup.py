@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from scenesearch.feedback import FILE_NAME, Feedback, Mark
-from scenesearch.ingested import Root
-from scenesearch.library import GeoPoint
-from scenesearch.store.backup import Backup, BackupError, Beside, open_backup, write_backup
+from scenesearch.home.backup import Backup, BackupError, Beside, open_backup, write_backup
+from scenesearch.home.feedback import FILE_NAME, Feedback, Mark
+from scenesearch.home.ingested import Root
+from scenesearch.home.restore import SideFiles, restore
+from scenesearch.pictures.records import GeoPoint
 from scenesearch.store.base import CollectionSpec, Point, StoreUnavailable, VectorStore
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
 from scenesearch.store.filters import Near, OneOf
-from scenesearch.store.restore import SideFiles, restore
 from tests.integration.test_store_contract import HOMES, opened
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning")

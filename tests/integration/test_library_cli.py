@@ -10,7 +10,7 @@ import pytest
 import typer
 from PIL import Image
 
-from scenesearch.cli import library_app
+from scenesearch.commands.app import library_app
 from scenesearch.store.edge import EdgeStore
 from tests.cli import CommandLine
 from tests.tiny_encoder import WORD_VECTORS, declare, write_tiny_encoder

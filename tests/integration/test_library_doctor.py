@@ -16,9 +16,9 @@ from ingest.pipeline import ingest
 from ingest.source import Roots
 from ingest.sources import find_sources
 from scenesearch.encoder.base import EncoderError
-from scenesearch.images import thumbnail_path
-from scenesearch.ingested import Ingested, Root, read_roots, roots_json
-from scenesearch.rejects import FILE_NAME, Rejects
+from scenesearch.home.ingested import Ingested, Root, read_roots, roots_json
+from scenesearch.home.rejects import FILE_NAME, Rejects
+from scenesearch.pictures.opening import thumbnail_path
 from scenesearch.store.base import CollectionSpec
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField

@@ -20,11 +20,11 @@ from PIL import Image
 from ingest.pipeline import ingest
 from ingest.source import Roots
 from ingest.sources import find_sources
-from scenesearch.searcher import Searcher
-from scenesearch.store.backup import open_backup, write_backup
+from scenesearch.home.backup import open_backup, write_backup
+from scenesearch.home.restore import restore
+from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import LAYOUT, CollectionSpec, Point, StoreError
 from scenesearch.store.edge import EdgeStore
-from scenesearch.store.restore import restore
 from tests.conftest import COLOURS, ColourEncoder
 
 DATA = Path(__file__).parents[1] / "data"

@@ -12,7 +12,7 @@ import pytest
 import typer
 from click import Group
 
-from scenesearch.cli import app
+from scenesearch.commands.app import app
 from tests.cli import CommandLine
 
 DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "operations.md"

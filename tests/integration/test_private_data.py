@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from scenesearch.encoder.registry import shelving
-from scenesearch.feedback import Feedback
-from scenesearch.private import private_file, private_folder
+from scenesearch.home.feedback import Feedback
+from scenesearch.runtime.private_files import private_file, private_folder
 from tests.cli import CommandLine
 from tests.tiny_encoder import declare, write_tiny_encoder
 from ui.kept import save_request

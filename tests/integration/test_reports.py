@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from scenesearch.encoder.onnx import OnnxEncoder
-from scenesearch.searcher import Searcher
+from scenesearch.search.searcher import Searcher
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.server import ServerStore
 from tests import bench_load, server_report

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from scenesearch.answer import SearchResult
-from scenesearch.request import Order
-from scenesearch.searcher import Searcher
+from scenesearch.search.answer import SearchResult
+from scenesearch.search.request import Order
+from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import CollectionSpec, Point, VectorStore
 from scenesearch.store.fields import BUILTIN_FIELDS
 from tests.conftest import ColourEncoder

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from scenesearch.encoder.onnx import OnnxEncoder
+from scenesearch.home.settings import Settings
 from scenesearch.notebook import open_library
-from scenesearch.searcher import Searcher
-from scenesearch.settings import Settings
+from scenesearch.search.searcher import Searcher
 from scenesearch.store import server
 from scenesearch.store.base import CollectionSpec, Point, StoreError, StoreUnavailable
 from scenesearch.store.fields import BUILTIN_FIELDS

@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scenesearch.library import GeoPoint
+from scenesearch.pictures.records import GeoPoint
 from scenesearch.store.base import (
     RESCORED,
     CollectionMissing,

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from scenesearch.errors import FULL, READ_ONLY
-from scenesearch.feedback import Feedback
-from scenesearch.rejects import Reject, Rejects, RejectsError
+from scenesearch.home.feedback import Feedback
+from scenesearch.home.rejects import Reject, Rejects, RejectsError
 from scenesearch.store import edge, edge_copy, edge_room
 from scenesearch.store.base import CollectionSpec, NoRoom, Point, StoreError, StoreUnavailable
 from scenesearch.store.edge import EdgeStore
@@ -192,7 +192,7 @@ def test_tables_on_a_disk_that_cannot_be_written_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also rows that a killed process left in the log beside the file."""
-    from scenesearch import database
+    from scenesearch.home import database
 
     file = tmp_path / "rejects.sqlite"
     open_still = Rejects(file)

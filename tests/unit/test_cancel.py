@@ -18,13 +18,13 @@ from ingest.archives import archive_source
 from ingest.listed import listed_source
 from ingest.source import Roots
 from ingest.walk import walk
-from scenesearch.cancel import look_up, pause, result_of, watched, watched_by
 from scenesearch.datasets.manifest import read_manifest
 from scenesearch.datasets.queries import read_queries
 from scenesearch.datasets.task import read_captions
-from scenesearch.layout import LayoutError, neighbours
-from scenesearch.originals import LocalFile
-from scenesearch.patience import Patience, patiently
+from scenesearch.pictures.originals import LocalFile
+from scenesearch.runtime.cancel import look_up, pause, result_of, watched, watched_by
+from scenesearch.runtime.retry import Patience, patiently
+from scenesearch.search.library_map import LayoutError, neighbours
 from ui.jobs import Jobs
 
 
@@ -191,7 +191,7 @@ def test_a_map_that_is_cancelled_ends_its_process(monkeypatch: pytest.MonkeyPatc
             super().__init__(*args, **options)  # type: ignore[call-overload]
             begun.append(self)
 
-    monkeypatch.setattr("scenesearch.layout.subprocess.Popen", Recorded)
+    monkeypatch.setattr("scenesearch.search.library_map.subprocess.Popen", Recorded)
     vectors = np.random.default_rng(0).normal(size=(30_000, 32)).astype(np.float32)
     with watched_by(Countdown(3)), pytest.raises(KeyboardInterrupt):
         neighbours(vectors)
@@ -199,6 +199,6 @@ def test_a_map_that_is_cancelled_ends_its_process(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_map_whose_process_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scenesearch.layout.sys.executable", "/bin/false")
+    monkeypatch.setattr("scenesearch.search.library_map.sys.executable", "/bin/false")
     with pytest.raises(LayoutError, match="t-SNE could not be computed: it was ended"):
         neighbours(np.zeros((10, 4), np.float32))

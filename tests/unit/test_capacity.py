@@ -2,7 +2,7 @@
 
 import pytest
 
-from scenesearch.capacity import CapacityError, Device, encoding, plan, tier
+from scenesearch.commands.capacity import CapacityError, Device, encoding, plan, tier
 
 LITE = Device("2 cores", 2, 50)
 

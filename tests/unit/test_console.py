@@ -2,7 +2,7 @@
 
 import pytest
 
-from scenesearch.console import fail, progress_bar
+from scenesearch.commands.console import fail, progress_bar
 
 
 def test_a_bar_that_never_moved_leaves_nothing(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from scenesearch.datasets.manifest import Manifest, read_manifest
 from scenesearch.datasets.tables import DatasetError
-from scenesearch.library import GeoPoint
+from scenesearch.pictures.records import GeoPoint
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from scenesearch.settings import Settings
+from scenesearch.home.settings import Settings
 from tests.parsed import parse
 
 ROOT = Path(__file__).parents[2]
@@ -210,8 +210,8 @@ def test_what_the_images_are_made_of_gets_into_them() -> None:
         assert (ROOT / source).exists()
         assert not _ignored(source), source
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    for package in packages["packages"]:
-        assert package.split(".")[0] in sources, package
+    for package in packages["packages"]["find"]["include"]:
+        assert package.removesuffix("*") in sources, package
     for folder, patterns in packages["package-data"].items():
         for pattern in patterns:
             for file in (ROOT / folder).glob(pattern):
@@ -266,7 +266,7 @@ def test_the_images_that_serve_hold_no_torch() -> None:
 
 
 def test_the_dashboard_and_the_alerts_ask_for_metrics_that_we_give() -> None:
-    from scenesearch.metrics import NAMES
+    from scenesearch.home.prometheus import NAMES
 
     folder = DEPLOY / "monitoring"
     dashboard = json.loads((folder / "grafana/dashboards/scenesearch.json").read_text())

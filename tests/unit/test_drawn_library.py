@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from scenesearch.datasets.drawn import DrawnLibrary, captions_of, write_library
-from scenesearch.datasets.drawn_scenes import compose
 from scenesearch.datasets.queries import read_queries
 from scenesearch.datasets.tables import DatasetError
 from scenesearch.datasets.task import (
@@ -20,7 +18,9 @@ from scenesearch.datasets.task import (
     read_train_pairs,
     texts_of,
 )
-from scenesearch.images import open_image
+from scenesearch.pictures.opening import open_image
+from scenesearch.sample.library import DrawnLibrary, captions_of, write_library
+from scenesearch.sample.scenes import compose
 
 SEED = 3
 

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scenesearch.datasets.drawn import DEFAULT_SEED, captions_of, draw_scene, scenes
-from scenesearch.datasets.drawn_judgments import crowd_votes, expert_grades, overlap
-from scenesearch.datasets.drawn_pictures import paint
-from scenesearch.datasets.drawn_scenes import KINDS, SETTINGS, SIZES, Scene, Thing, compose
-from scenesearch.datasets.drawn_things import DRAWINGS, MEASURES
+from scenesearch.sample.judgments import crowd_votes, expert_grades, overlap
+from scenesearch.sample.library import DEFAULT_SEED, captions_of, draw_scene, scenes
+from scenesearch.sample.pictures import paint
+from scenesearch.sample.scenes import KINDS, SETTINGS, SIZES, Scene, Thing, compose
+from scenesearch.sample.things import DRAWINGS, MEASURES
 
 PRINT_DIGEST = """
 import hashlib
-from scenesearch.datasets.drawn import captions_of, draw_scene
+from scenesearch.sample.library import captions_of, draw_scene
 digest = hashlib.sha256()
 for index in range(3):
     scene, image = draw_scene(5, index)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
-from scenesearch.duplicates import Group, Look, distance, find_groups, perceptual_hash
+from scenesearch.pictures.duplicates import Group, Look, distance, find_groups, perceptual_hash
 
 
 def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:

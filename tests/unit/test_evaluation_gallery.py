@@ -8,8 +8,8 @@ import pytest
 from numpy.typing import NDArray
 
 from scenesearch.evaluation.gallery import Gallery
-from scenesearch.request import Phrase, Request, Words
-from scenesearch.searcher import Searcher
+from scenesearch.search.request import Phrase, Request, Words
+from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import PayloadField

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from scenesearch.datasets.task import CROWD, MARKED, TRAIN_PAIRS, read_crowd, read_task_folder
-from scenesearch.feedback import Feedback, FeedbackError, Mark, export
-from scenesearch.originals import LocalFile
-from scenesearch.query import scene_of
+from scenesearch.home.feedback import Feedback, FeedbackError, Mark, export
+from scenesearch.pictures.originals import LocalFile
+from scenesearch.search.grammar import scene_of
 from scenesearch.store.fields import BUILTIN_FIELDS
 
 
@@ -126,7 +126,7 @@ def test_an_export_that_is_cut_short_leaves_nothing_in_the_way_of_the_next(
     def crash(*_: object) -> str:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("scenesearch.feedback.json.dumps", crash)
+    monkeypatch.setattr("scenesearch.home.feedback.json.dumps", crash)
     with pytest.raises(KeyboardInterrupt):
         export(marks, originals, out, scene)
     monkeypatch.undo()

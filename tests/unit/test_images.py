@@ -13,7 +13,7 @@ import pillow_heif
 import pytest
 from PIL import ExifTags, Image
 
-from scenesearch.images import (
+from scenesearch.pictures.opening import (
     ImageError,
     decode_image,
     open_image,

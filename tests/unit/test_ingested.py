@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ingest.source import Roots, SourceError
-from scenesearch.ingested import Elsewhere, Ingested, Root, RootsError, ingested, read_roots
-from scenesearch.originals import LocalFile, OriginalError, RemoteFile, TarMember
-from scenesearch.settings import Settings
+from scenesearch.home.ingested import Elsewhere, Ingested, Root, RootsError, ingested, read_roots
+from scenesearch.home.settings import Settings
+from scenesearch.pictures.originals import LocalFile, OriginalError, RemoteFile, TarMember
 
 
 @pytest.fixture

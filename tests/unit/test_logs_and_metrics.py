@@ -13,11 +13,12 @@ from PIL import Image
 from ingest.pipeline import ingest
 from ingest.source import Roots
 from ingest.sources import find_sources
-from scenesearch import events, logs, metrics
-from scenesearch.console import say
-from scenesearch.request import QueryError
-from scenesearch.searcher import Searcher
-from scenesearch.settings import Settings
+from scenesearch.commands.console import say
+from scenesearch.home import logs, prometheus
+from scenesearch.home.settings import Settings
+from scenesearch.runtime import events
+from scenesearch.search.request import QueryError
+from scenesearch.search.searcher import Searcher
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import ColourEncoder
 
@@ -138,7 +139,7 @@ def port() -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         number = int(probe.getsockname()[1])
-    close = metrics.serve(f"127.0.0.1:{number}")
+    close = prometheus.serve(f"127.0.0.1:{number}")
     yield number
     close()
 
@@ -168,7 +169,7 @@ def test_no_metric_names_words_or_pictures(searcher: Searcher, port: int) -> Non
 
 
 def test_runs_of_ingest_one_after_another_add_up(port: int) -> None:
-    meter, before = metrics.IngestMeter(), scraped(port)
+    meter, before = prometheus.IngestMeter(), scraped(port)
     names = ("total", "seen", "written", "skipped", "rejected", "removed", "moved", "retries")
     zero = dict.fromkeys(names, 0) | {"library": "x", "total": 9}
     first = SimpleNamespace(**zero)
@@ -187,7 +188,7 @@ def test_runs_of_ingest_one_after_another_add_up(port: int) -> None:
 def test_the_encoders_time_is_counted_by_tower_and_its_vectors_are_the_same(
     colour_encoder: ColourEncoder, port: int
 ) -> None:
-    timed, before = metrics.TimedEncoder(colour_encoder), scraped(port)
+    timed, before = prometheus.TimedEncoder(colour_encoder), scraped(port)
     picture = Image.new("RGB", (8, 8), (220, 30, 30))
     assert (timed.encode_images([picture]) == colour_encoder.encode_images([picture])).all()
     assert (timed.encode_texts(["red"]) == colour_encoder.encode_texts(["red"])).all()
@@ -199,15 +200,15 @@ def test_the_encoders_time_is_counted_by_tower_and_its_vectors_are_the_same(
 
 
 def test_all_names_of_metrics_are_served_under_the_names_that_dashboards_use(port: int) -> None:
-    metrics.SEARCHES.labels("found").inc(0)
-    metrics.SEARCH_SECONDS.labels("total").observe(0.01)
-    metrics.PICTURES.labels("written").inc(0)
-    metrics.ENCODER_SECONDS.labels("image").inc(0)
-    metrics.REJECTS.labels("photos").set(0)
+    prometheus.SEARCHES.labels("found").inc(0)
+    prometheus.SEARCH_SECONDS.labels("total").observe(0.01)
+    prometheus.PICTURES.labels("written").inc(0)
+    prometheus.ENCODER_SECONDS.labels("image").inc(0)
+    prometheus.REJECTS.labels("photos").set(0)
     served = {name.partition("{")[0] for name in scraped(port)}
-    assert served >= metrics.NAMES
+    assert served >= prometheus.NAMES
 
 
 def test_a_taken_address_is_one_sentence(port: int) -> None:
-    with pytest.raises(metrics.MetricsError, match=f"cannot listen at 127.0.0.1:{port}: "):
-        metrics.serve(f"127.0.0.1:{port}")
+    with pytest.raises(prometheus.MetricsError, match=f"cannot listen at 127.0.0.1:{port}: "):
+        prometheus.serve(f"127.0.0.1:{port}")

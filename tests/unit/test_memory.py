@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scenesearch import memory
-from scenesearch.colour import to_srgb
-from scenesearch.decoding import decoding_bytes, prepare_reduced
 from scenesearch.encoder.onnx import _middle
-from scenesearch.images import ImageError, decode_image, open_image
-from scenesearch.ingested import LinkedFile
-from scenesearch.memory import Budget, TooLargeError
-from scenesearch.originals import LocalFile, OriginalState, RemoteFile
+from scenesearch.home.ingested import LinkedFile
+from scenesearch.pictures.colour import to_srgb
+from scenesearch.pictures.decoding import decoding_bytes, prepare_reduced
+from scenesearch.pictures.opening import ImageError, decode_image, open_image
+from scenesearch.pictures.originals import LocalFile, OriginalState, RemoteFile
+from scenesearch.runtime import memory
+from scenesearch.runtime.memory import Budget, TooLargeError
 
 MB = 1_000_000
 
@@ -133,8 +133,8 @@ def scene(mode: str, size: tuple[int, int] = (3600, 2500)) -> Image.Image:
 def test_a_large_picture_shrunk_in_pieces_looks_as_shrunk_whole(
     mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scenesearch.colour.LARGE_PIXELS", 100_000)
-    monkeypatch.setattr("scenesearch.colour._TILE_SIDE", 200)
+    monkeypatch.setattr("scenesearch.pictures.colour.LARGE_PIXELS", 100_000)
+    monkeypatch.setattr("scenesearch.pictures.colour._TILE_SIDE", 200)
     picture = scene(mode, (900, 625))
     if mode == "P":
         picture.info["transparency"] = 3
@@ -153,7 +153,7 @@ def test_converted_in_pieces_at_its_full_size_a_picture_is_the_same_to_the_bit(
 ) -> None:
     picture = scene(mode, (1500, 1100))
     whole = to_srgb(picture)
-    monkeypatch.setattr("scenesearch.colour.LARGE_PIXELS", 1000)
+    monkeypatch.setattr("scenesearch.pictures.colour.LARGE_PIXELS", 1000)
     assert to_srgb(picture).tobytes() == whole.tobytes()
 
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 from PIL.TiffImagePlugin import IFDRational
 
-from scenesearch.images import decode_image
-from scenesearch.library import GeoPoint
-from scenesearch.metadata import PictureMetadata, read_sidecar
+from scenesearch.pictures.metadata import PictureMetadata, read_sidecar
+from scenesearch.pictures.opening import decode_image
+from scenesearch.pictures.records import GeoPoint
 
 Base = ExifTags.Base
 

@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 import scenesearch
-from scenesearch.images import thumbnail_path, write_thumbnail
+from scenesearch.home.settings import Settings
 from scenesearch.notebook import Library
-from scenesearch.request import QueryError
-from scenesearch.settings import Settings
+from scenesearch.pictures.opening import thumbnail_path, write_thumbnail
+from scenesearch.search.request import QueryError
 from scenesearch.store.base import CollectionMissing
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import COLOURS, ColourEncoder

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from scenesearch.cli import app
+from scenesearch.commands.app import app
+from scenesearch.home.settings import Settings
 from scenesearch.notebook import Library, open_library
-from scenesearch.query import parse_where
-from scenesearch.searcher import conditions_in
-from scenesearch.settings import Settings
+from scenesearch.search.grammar import parse_where
+from scenesearch.search.searcher import conditions_in
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scenesearch.originals import (
+from scenesearch.pictures.originals import (
     MAX_FILE_BYTES,
     LocalFile,
     OriginalError,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from scenesearch.patience import Patience, patiently
+from scenesearch.runtime.retry import Patience, patiently
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         asked.append(seconds)
         clock[0] += seconds
 
-    monkeypatch.setattr("scenesearch.patience.pause", sleep)
+    monkeypatch.setattr("scenesearch.runtime.retry.pause", sleep)
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     return asked
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenesearch.periods import period
+from scenesearch.search.dates import period
 
 TODAY = date(2026, 11, 25)  # a Wednesday
 

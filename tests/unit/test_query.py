@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scenesearch.library import GeoPoint
-from scenesearch.query import QueryError, conditions_of, parse, parse_where
-from scenesearch.request import FieldFilter, Like, Phrase, Request, Words
+from scenesearch.pictures.records import GeoPoint
+from scenesearch.search.grammar import QueryError, conditions_of, parse, parse_where
+from scenesearch.search.request import FieldFilter, Like, Phrase, Request, Words
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
 from scenesearch.store.filters import (
     AnyOf,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scenesearch.rejects import Reject, Rejects, RejectsError, read_rejects
+from scenesearch.home.rejects import Reject, Rejects, RejectsError, read_rejects
 
 
 @pytest.fixture

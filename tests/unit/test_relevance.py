@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scenesearch.encoder.base import EncoderError
 from scenesearch.encoder.folder import read_encoder_info
 from scenesearch.encoder.registry import find_encoder
-from scenesearch.relevance import (
+from scenesearch.search.relevance import (
     UNCALIBRATED,
     UNCALIBRATED_PICTURES,
     Calibration,
@@ -23,7 +23,7 @@ from scenesearch.relevance import (
     read_calibration,
     read_picture_calibration,
 )
-from scenesearch.vocabulary import COMMON, Vocabulary
+from scenesearch.search.vocabulary import COMMON, Vocabulary
 
 DECLARED = {
     "method": "logistic",

@@ -10,9 +10,9 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
-from scenesearch.cli import app
+from scenesearch.commands.app import app
 from scenesearch.errors import SceneSearchError
-from scenesearch.searcher import _Candidate
+from scenesearch.search.searcher import _Candidate
 from scenesearch.store.base import ScoredPoint
 from tests.unit.test_search_docs import here as here  # these tests' fixtures
 from tests.unit.test_search_docs import world as world
@@ -111,7 +111,7 @@ def test_reasons_have_the_relevance_of_the_hit_they_are_of(monkeypatch: pytest.M
     def other(points: Sequence[ScoredPoint], *_: object, **__: object) -> list[_Candidate]:
         return [_Candidate(point, 0.42, (-point.score,)) for point in points]
 
-    monkeypatch.setattr("scenesearch.searcher._candidates", other)
+    monkeypatch.setattr("scenesearch.search.searcher._candidates", other)
     assert "why 2020/may/beach-dog.jpg, 42%:" in search("dog on a beach", "--why", 1).stdout
     found = document("dog on a beach", "--why", 1)
     assert found["why"]["relevance"] == found["hits"][0]["relevance"] == 0.42
@@ -260,7 +260,7 @@ def test_a_contact_sheet_of_filters_alone_has_no_relevance(
 ) -> None:
     written: list[str] = []
     monkeypatch.setattr(
-        "scenesearch.sheet.write_contact_sheet",
+        "scenesearch.pictures.contact_sheet.write_contact_sheet",
         lambda file, title, entries: written.extend(entry.title for entry in entries),
     )
     search("camera:*5d", "--sheet", tmp_path / "sheet.jpg")

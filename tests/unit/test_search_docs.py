@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from ingest.source import Roots
 from scenesearch import notebook
-from scenesearch.cli import app
+from scenesearch.commands.app import app
 from scenesearch.encoder.base import EncoderInfo
 from scenesearch.errors import SceneSearchError
-from scenesearch.ingested import SOURCES
+from scenesearch.home.ingested import SOURCES
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField

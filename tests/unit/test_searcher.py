@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scenesearch.encoder.vectors import TextVectors
-from scenesearch.query import parse_where
-from scenesearch.relevance import Known, known_to_json
-from scenesearch.request import Like, Order, Phrase, QueryError, Request, Upload, Words
-from scenesearch.searcher import MAX_UPLOAD_BYTES, Searcher, conditions_in
+from scenesearch.search.grammar import parse_where
+from scenesearch.search.relevance import Known, known_to_json
+from scenesearch.search.request import Like, Order, Phrase, QueryError, Request, Upload, Words
+from scenesearch.search.searcher import MAX_UPLOAD_BYTES, Searcher, conditions_in
+from scenesearch.search.vocabulary import COMMON, Vocabulary
 from scenesearch.store.base import CollectionSpec, Point, StoreError
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
 from scenesearch.store.filters import Has, OneOf, Range
-from scenesearch.vocabulary import COMMON, Vocabulary
 from tests.conftest import COLOURS, ColourEncoder
 
 # Few, for each has an index to be made for every test.

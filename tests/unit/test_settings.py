@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from scenesearch.commands.config import markdown_table
-from scenesearch.settings import Settings, config_file, unknown_settings
+from scenesearch.home.settings import Settings, config_file, unknown_settings
 from tests.cli import CommandLine
 
 ROOT = Path(__file__).parents[2]

@@ -11,9 +11,14 @@ import zlib
 import pytest
 from PIL import Image
 
-from scenesearch.decoding import prepare_reduced
-from scenesearch.images import ImageError, decode_image
-from scenesearch.structure import StructureError, check_structure, tag_values, weighed_megapixels
+from scenesearch.pictures.decoding import prepare_reduced
+from scenesearch.pictures.opening import ImageError, decode_image
+from scenesearch.pictures.structure import (
+    StructureError,
+    check_structure,
+    tag_values,
+    weighed_megapixels,
+)
 
 
 def saved(kind: str, **options: object) -> bytes:

@@ -18,8 +18,8 @@ from scenesearch.evaluation.calibration import (
     expected_calibration_error,
     reliability_bins,
 )
-from scenesearch.relevance import read_calibration
-from scenesearch.vocabulary import COMMON, Vocabulary
+from scenesearch.search.relevance import read_calibration
+from scenesearch.search.vocabulary import COMMON, Vocabulary
 from tests.tiny_encoder import write_tiny_encoder
 from training import calibrate, run
 from training.calibrate import (

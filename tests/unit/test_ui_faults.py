@@ -12,7 +12,7 @@ from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
 from streamlit.testing.v1 import AppTest
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.events import LOGGER
+from scenesearch.runtime.events import LOGGER
 from scenesearch.store.base import IndexBusy, StoreUnavailable
 from tests.conftest import ColourEncoder
 from tests.unit.test_ui_states import headings, texts

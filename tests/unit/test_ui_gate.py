@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit import config
 
-from scenesearch.settings import Settings
+from scenesearch.home.settings import Settings
 from ui import access, gate
 from ui.access import AccessError, Sessions, hash_password, signing_key
 from ui.gate import HEADERS, Gate

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scenesearch import layout
 from scenesearch.errors import SceneSearchError
-from scenesearch.events import LOGGER
-from scenesearch.ingested import Ingested
-from scenesearch.settings import Settings
+from scenesearch.home.ingested import Ingested
+from scenesearch.home.settings import Settings
+from scenesearch.runtime.events import LOGGER
+from scenesearch.search import library_map
 from ui import resources, uploads
 from ui.access import hash_password, password_fits
 from ui.jobs import Job, Jobs
@@ -257,14 +257,14 @@ def test_principal_components_find_the_direction_of_most_difference() -> None:
     spread = np.zeros((5, 3), np.float32)
     spread[:, 1] = [0, 1, 2, 3, 4]
     spread[:, 2] = [0, 0.1, 0, 0.1, 0]
-    found = layout.principal_components(spread)
+    found = library_map.principal_components(spread)
     assert found[:, 0] == pytest.approx([-2, -1, 0, 1, 2], abs=0.02)
     assert np.abs(found[:, 1]).max() < 0.1
 
 
 def test_one_picture_or_none_has_a_layout_too() -> None:
-    assert layout.principal_components(np.zeros((0, 4), np.float32)).shape == (0, 2)
-    assert layout.principal_components(np.ones((1, 4), np.float32)).tolist() == [[0, 0]]
+    assert library_map.principal_components(np.zeros((0, 4), np.float32)).shape == (0, 2)
+    assert library_map.principal_components(np.ones((1, 4), np.float32)).tolist() == [[0, 0]]
 
 
 def test_neighbours_of_two_groups_lie_apart() -> None:
@@ -272,21 +272,21 @@ def test_neighbours_of_two_groups_lie_apart() -> None:
     generator = np.random.default_rng(0)
     groups = generator.normal(0, 0.01, (24, 8)).astype(np.float32)
     groups[12:, 0] += 5
-    found = layout.neighbours(groups)
+    found = library_map.neighbours(groups)
     inside = np.linalg.norm(found[:12] - found[:12].mean(axis=0), axis=1).max()
     assert np.linalg.norm(found[:12].mean(axis=0) - found[12:].mean(axis=0)) > inside
 
 
 def test_a_layout_is_kept_for_its_pictures_alone(tmp_path: Path) -> None:
     points = np.ones((3, 2), np.float32)
-    layout.save_layout(tmp_path, "old", points)
-    layout.save_layout(tmp_path, "new", points)
-    assert layout.read_layout(tmp_path, "old", 3) is None
-    assert layout.read_layout(tmp_path, "new", 4) is None
-    kept = layout.read_layout(tmp_path, "new", 3)
+    library_map.save_layout(tmp_path, "old", points)
+    library_map.save_layout(tmp_path, "new", points)
+    assert library_map.read_layout(tmp_path, "old", 3) is None
+    assert library_map.read_layout(tmp_path, "new", 4) is None
+    kept = library_map.read_layout(tmp_path, "new", 3)
     assert kept is not None and kept.tolist() == points.tolist()
     (tmp_path / "tsne-new.npy").write_bytes(b"damaged")
-    assert layout.read_layout(tmp_path, "new", 3) is None
+    assert library_map.read_layout(tmp_path, "new", 3) is None
 
 
 def test_the_icon_of_the_page_is_its_own() -> None:

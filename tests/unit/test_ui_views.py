@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from scenesearch import layout
-from scenesearch.feedback import FILE_NAME, Feedback
+from scenesearch.home.feedback import FILE_NAME, Feedback
+from scenesearch.search import library_map
 from tests.conftest import ColourEncoder
 from tests.unit.test_ui_library import png, said, settled
 from tests.unit.test_ui_states import ask, cards, texts
@@ -176,10 +176,10 @@ def test_neighbours_are_computed_once_and_kept(
 
     def computed(vectors: object) -> object:
         calls.append(1)
-        return layout.principal_components(vectors)  # type: ignore[arg-type]
+        return library_map.principal_components(vectors)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(layout, "neighbours", computed)
-    monkeypatch.setattr(layout, "has_neighbours", lambda: True)
+    monkeypatch.setattr(library_map, "neighbours", computed)
+    monkeypatch.setattr(library_map, "has_neighbours", lambda: True)
     page = open_view("layout").selectbox(key="way").select("Neighbours (t-SNE)").run()
     page = settled(page.button(key="tsne").click().run())
     assert not page.exception

@@ -2,7 +2,7 @@
 
 import math
 
-from scenesearch.vocabulary import COMMON, Vocabulary, counted, words_in
+from scenesearch.search.vocabulary import COMMON, Vocabulary, counted, words_in
 
 
 def test_words_are_letters_of_any_script_in_lower_case_each_once() -> None:

@@ -13,9 +13,9 @@ from streamlit.testing.v1 import AppTest
 import ui
 from ingest.source import Roots
 from scenesearch.encoder.base import Encoder
-from scenesearch.images import open_image
-from scenesearch.ingested import SOURCES
-from scenesearch.library import MetadataType
+from scenesearch.home.ingested import SOURCES
+from scenesearch.pictures.opening import open_image
+from scenesearch.pictures.records import MetadataType
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, custom_fields

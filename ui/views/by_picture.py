@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import streamlit as st
 
-from scenesearch.formats import SUFFIXES
-from scenesearch.images import ImageError, decode_image
-from scenesearch.request import Upload
-from scenesearch.searcher import MAX_UPLOAD_BYTES
+from scenesearch.pictures.formats import SUFFIXES
+from scenesearch.pictures.opening import ImageError, decode_image
+from scenesearch.search.request import Upload
+from scenesearch.search.searcher import MAX_UPLOAD_BYTES
 from ui import resources
 from ui.components import small
 from ui.uploads import safe_name

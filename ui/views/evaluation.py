@@ -17,7 +17,7 @@ from scenesearch.evaluation.evaluate import evaluate
 from scenesearch.evaluation.figures import LABELS, shown
 from scenesearch.evaluation.promotion import saved_evaluations
 from scenesearch.evaluation.saving import REPORT, SUMMARY, document_of, save
-from scenesearch.private import make_private, private_folder
+from scenesearch.runtime.private_files import make_private, private_folder
 from scenesearch.store.base import VectorStore
 from scenesearch.store.catalog import Held, collections_of
 from ui import pictures, resources

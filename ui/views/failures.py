@@ -9,9 +9,9 @@ import streamlit as st
 
 from scenesearch.encoder.base import EncoderError
 from scenesearch.errors import SceneSearchError
-from scenesearch.events import LOGGER
-from scenesearch.query import QueryError
-from scenesearch.relevance import CalibrationError
+from scenesearch.runtime.events import LOGGER
+from scenesearch.search.grammar import QueryError
+from scenesearch.search.relevance import CalibrationError
 from scenesearch.store.base import (
     CollectionMissing,
     EncoderMismatch,

@@ -6,8 +6,8 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from scenesearch import layout
 from scenesearch.errors import SceneSearchError
+from scenesearch.search import library_map
 from scenesearch.store.base import VectorStore
 from scenesearch.store.fields import PayloadField
 from ui import resources
@@ -69,16 +69,16 @@ def _said(drawn: int, count: int) -> str:
 def _points(opened: Opened, place: Any, ids: list[str], vectors: Any, collection: str) -> Any:
     """Where each picture lies: at once by components, or by t-SNE where that was computed."""
     folder = opened.settings.library_dir(opened.library) / "layouts"
-    key = layout.fingerprint(ids, collection)
-    kept = layout.read_layout(folder, key, len(ids))
+    key = library_map.fingerprint(ids, collection)
+    kept = library_map.read_layout(folder, key, len(ids))
     way = place.selectbox(
         "Laid out by", ["Main differences (PCA)", "Neighbours (t-SNE)"], key="way"
     )
     if way.startswith("Main"):
-        return layout.principal_components(vectors)
+        return library_map.principal_components(vectors)
     if kept is not None:
         return kept
-    if not layout.has_neighbours():
+    if not library_map.has_neighbours():
         small("t-SNE needs scikit-learn, which comes with scenesearch[train].", key="no-tsne")
     elif opened.settings.page_read_only:
         small("t-SNE has not been computed for this library.", key="no-tsne")
@@ -86,7 +86,7 @@ def _points(opened: Opened, place: Any, ids: list[str], vectors: Any, collection
 
         def work(job: Job, _: VectorStore) -> None:
             job.detail = f"{len(ids):,} pictures; this has no half-way mark"
-            layout.save_layout(folder, key, layout.neighbours(vectors))
+            library_map.save_layout(folder, key, library_map.neighbours(vectors))
 
         try:
             resources.start("Laying the map out by t-SNE", work)
@@ -94,7 +94,7 @@ def _points(opened: Opened, place: Any, ids: list[str], vectors: Any, collection
             small(str(error), key="not-begun")
         else:
             st.rerun()
-    return layout.principal_components(vectors)
+    return library_map.principal_components(vectors)
 
 
 def _colours(payloads: list[dict[str, Any]], field: PayloadField | None) -> list[Any]:

@@ -8,12 +8,12 @@ import pandas as pd
 import streamlit as st
 
 from scenesearch.datasets.manifest import MANIFEST_SUFFIXES
-from scenesearch.duplicates import Group
 from scenesearch.errors import SceneSearchError
 from scenesearch.evaluation.compare import ComparisonError
 from scenesearch.evaluation.promotion import judge, saved_evaluation
-from scenesearch.formats import SUFFIXES
-from scenesearch.rejects import Reject
+from scenesearch.home.rejects import Reject
+from scenesearch.pictures.duplicates import Group
+from scenesearch.pictures.formats import SUFFIXES
 from scenesearch.store.base import CollectionMissing, IndexBusy, StoreError, VectorStore
 from scenesearch.store.catalog import Held, collections_of, promote, rollback_target
 from ui import launch, resources

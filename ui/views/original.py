@@ -11,11 +11,11 @@ import altair as alt
 import pandas as pd
 import streamlit as st
 
-from scenesearch import why as reasons
 from scenesearch.errors import SceneSearchError
-from scenesearch.feedback import FILE_NAME, Feedback
-from scenesearch.images import ImageError, open_image
-from scenesearch.request import Like, Request, Upload
+from scenesearch.home.feedback import FILE_NAME, Feedback
+from scenesearch.pictures.opening import ImageError, open_image
+from scenesearch.search import why as reasons
+from scenesearch.search.request import Like, Request, Upload
 from scenesearch.store.fields import PayloadField
 from ui import pictures, resources
 from ui.components import small, title_of

@@ -8,11 +8,11 @@ from typing import Any
 
 import streamlit as st
 
-from scenesearch.feedback import FILE_NAME, Feedback
-from scenesearch.query import QueryError, parse_order
-from scenesearch.relevance import Band
-from scenesearch.request import Request
-from scenesearch.searcher import Hit, SearchResult
+from scenesearch.home.feedback import FILE_NAME, Feedback
+from scenesearch.search.grammar import QueryError, parse_order
+from scenesearch.search.relevance import Band
+from scenesearch.search.request import Request
+from scenesearch.search.searcher import Hit, SearchResult
 from scenesearch.store.filters import Filter
 from ui import pictures
 from ui.components import PAGE_SIZE, Card, grid, label, page_of, pager, small, title_of

@@ -7,8 +7,8 @@ from pathlib import Path
 import streamlit as st
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.query import QueryError, as_value
-from scenesearch.relevance import STRONG
+from scenesearch.search.grammar import QueryError, as_value
+from scenesearch.search.relevance import STRONG
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 from ui import components, resources

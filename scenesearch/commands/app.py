@@ -1,0 +1,52 @@
+"""The commands of `scenesearch`, one module each: results on stdout, messages on stderr.
+
+Applications and libraries are imported inside the commands, so that each starts fast.
+"""
+
+import typer
+
+from scenesearch.commands import collections
+from scenesearch.commands.backup import backup, restore
+from scenesearch.commands.config import config_app
+from scenesearch.commands.demo import demo
+from scenesearch.commands.doctor import doctor
+from scenesearch.commands.duplicates import library_duplicates
+from scenesearch.commands.evaluate import evaluate_app
+from scenesearch.commands.feedback import feedback_app
+from scenesearch.commands.ingest import ingest
+from scenesearch.commands.library import library_app
+from scenesearch.commands.models import models_app
+from scenesearch.commands.plan import plan
+from scenesearch.commands.rejects import library_rejects
+from scenesearch.commands.search import SearchCommand, search
+from scenesearch.commands.status import status
+from scenesearch.commands.train import train
+from scenesearch.commands.ui import ui
+
+app = typer.Typer(
+    help="Describe a scene in words, get the photographs that show it.\n\n"
+    "Begin with `scenesearch ingest FOLDER`, then `scenesearch search a dog in the snow`.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command()(ingest)
+app.command(cls=SearchCommand)(search)
+for command in (demo, train, ui, status):
+    app.command()(command)
+library_app.command("rejects")(library_rejects)
+library_app.command("duplicates")(library_duplicates)
+library_app.command("list")(collections.list_libraries)
+for verb in (collections.build, collections.promote, collections.rollback, collections.prune):
+    library_app.command()(verb)
+library_app.command()(backup)
+library_app.command()(restore)
+library_app.command()(plan)
+library_app.command()(doctor)
+app.add_typer(evaluate_app, name="evaluate")
+app.add_typer(feedback_app, name="feedback")
+app.add_typer(library_app, name="library")
+app.add_typer(models_app, name="models")
+app.add_typer(config_app, name="config")

@@ -1,0 +1,282 @@
+"""What users said of hits: 'right' or 'wrong' for a request's text and a picture.
+
+    <data dir>/libraries/<library>/feedback.sqlite
+
+The last word on a pair counts. A request ranks again by it (`Request.right`, `Request.wrong`), and
+`export` writes it as judgments in the task's own format, each one vote, which `scenesearch train`
+reads. Several processes may write at once.
+"""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from scenesearch.datasets.task import CROWD, MARKED, TRAIN_FOLDER, TRAIN_PAIRS
+from scenesearch.errors import SceneSearchError
+from scenesearch.home.database import Database
+from scenesearch.pictures.formats import SUFFIXES
+from scenesearch.pictures.originals import Original, OriginalError
+
+FILE_NAME = "feedback.sqlite"
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS marks (
+    text TEXT NOT NULL,
+    image_id TEXT NOT NULL,
+    is_right INTEGER NOT NULL CHECK (is_right IN (0, 1)),
+    marked TEXT NOT NULL,
+    PRIMARY KEY (text, image_id)
+) WITHOUT ROWID
+"""
+
+
+class FeedbackError(SceneSearchError):
+    """Feedback cannot be kept or used; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What was last said of a picture for a text; `marked` is RFC 3339."""
+
+    text: str
+    image_id: str
+    right: bool
+    marked: str
+
+    def to_json(self) -> dict[str, str]:
+        return {
+            "text": self.text,
+            "image_id": self.image_id,
+            "mark": "right" if self.right else "wrong",
+            "marked": self.marked,
+        }
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What `export` wrote, and what it could not, with the reasons: texts that cannot be trained
+    on, and pictures that cannot be read."""
+
+    pairs: int
+    pictures: int
+    texts: int
+    texts_left_out: Mapping[str, str]
+    pictures_left_out: Mapping[str, str]
+
+
+class Feedback:
+    """The table, made when missing; usable from several threads one after the other."""
+
+    def __init__(self, file: Path) -> None:
+        self._table = Database(file, _SCHEMA, what="feedback", error=FeedbackError)
+
+    def mark(self, text: str, image_ids: Iterable[str], *, right: bool) -> int:
+        """Keep that these pictures are right, or wrong, for the text; how many were given."""
+        text = _checked(text)
+        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        rows = [(text, image_id, int(right), now) for image_id in image_ids]
+        self._write("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", rows)
+        return len(rows)
+
+    def take_over(self, marks: Iterable[Mark]) -> int:
+        """Keep marks of elsewhere where nothing is said yet of text and picture; how many."""
+        before = self.count()
+        self._write("INSERT OR IGNORE INTO marks VALUES (?, ?, ?, ?)", _rows(marks))
+        return self.count() - before
+
+    def lacking(self, marks: Iterable[Mark]) -> list[Mark]:
+        """Those of these marks of whose text and picture nothing is said yet."""
+        said = {(mark.text, mark.image_id) for mark in self.all()}
+        return [mark for mark in marks if (_checked(mark.text), mark.image_id) not in said]
+
+    def take_back(self, marks: Iterable[Mark]) -> None:
+        """Forget these marks where they stand as they were taken over."""
+        self._write(
+            "DELETE FROM marks WHERE text = ? AND image_id = ? AND is_right = ? AND marked = ?",
+            _rows(marks),
+        )
+
+    def forget(self, text: str, image_ids: Iterable[str] | None = None) -> int:
+        """Take back what was said of these pictures, or of all, for the text; how many went."""
+        text = _checked(text)
+        before = self.count()
+        if image_ids is None:
+            self._write("DELETE FROM marks WHERE text = ?", [(text,)])
+        else:
+            rows = [(text, image_id) for image_id in image_ids]
+            self._write("DELETE FROM marks WHERE text = ? AND image_id = ?", rows)
+        return before - self.count()
+
+    def rename(
+        self, renames: Mapping[str, str], text_of: Callable[[str], str], *, once: int
+    ) -> None:
+        """Give marks the pictures' new names, old id -> new id, and their texts as `text_of` says.
+
+        All at once, so that names may be exchanged; of two marks that become one, the later counts.
+        What was done last under the same `once` is not done again.
+        """
+        with _unicode(), self._table.at_once() as connection:
+            (done,) = connection.execute("PRAGMA user_version").fetchone()
+            if done == once:
+                return
+            rows = connection.execute("SELECT * FROM marks").fetchall()
+            after = {row: (text_of(row[0]), renames.get(row[1], row[1]), *row[2:]) for row in rows}
+            moved = {row: new for row, new in after.items() if row != new}
+            connection.executemany(
+                "DELETE FROM marks WHERE text = ? AND image_id = ?", [row[:2] for row in moved]
+            )
+            connection.executemany(
+                "INSERT INTO marks VALUES (?, ?, ?, ?) ON CONFLICT (text, image_id) DO UPDATE "
+                "SET is_right = excluded.is_right, marked = excluded.marked "
+                "WHERE excluded.marked > marked",
+                list(moved.values()),
+            )
+            connection.execute(f"PRAGMA user_version = {once:d}")
+
+    def of(self, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The image ids marked right, and those marked wrong, for the text; each sorted."""
+        rows = self._select(
+            "SELECT image_id, is_right FROM marks WHERE text = ? ORDER BY image_id",
+            (_checked(text),),
+        )
+        return tuple(i for i, right in rows if right), tuple(i for i, right in rows if not right)
+
+    def all(self) -> list[Mark]:
+        """Every mark, by text and image id."""
+        rows = self._select("SELECT * FROM marks ORDER BY text, image_id")
+        return [Mark(text, image_id, bool(right), marked) for text, image_id, right, marked in rows]
+
+    def count(self) -> int:
+        ((number,),) = self._select("SELECT count(*) FROM marks")
+        return int(number)
+
+    def close(self) -> None:
+        self._table.close()
+
+    def _select(self, query: str, values: Sequence[str] = ()) -> list[tuple[Any, ...]]:
+        with _unicode():
+            return list(self._table.select(query, values))
+
+    def _write(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        with _unicode():
+            self._table.write(statement, rows)
+
+
+@contextmanager
+def _unicode() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeEncodeError:
+        raise FeedbackError("a text or an image id is not valid Unicode") from None
+
+
+def _rows(marks: Iterable[Mark]) -> list[tuple[str, str, int, str]]:
+    return [(_checked(m.text), m.image_id, int(m.right), m.marked) for m in marks]
+
+
+def _checked(text: str) -> str:
+    text = " ".join(text.split())
+    if not text:
+        raise FeedbackError("feedback belongs to a text, and this one is empty")
+    return text
+
+
+def export(
+    marks: Iterable[Mark],
+    originals: Mapping[str, Original],
+    folder: Path,
+    scene_of: Callable[[str], str | None],
+) -> Exported:
+    """Write the marks as a folder in the task's format, which must be new or empty; whatever
+    happens meanwhile, it appears when it is whole.
+
+    `originals` are the pictures' by image id; those that are no longer in the library are left
+    out. `scene_of` gives the scene that a text describes (`scenesearch.search.grammar.scene_of`),
+    or None. It becomes a caption of every picture that is right, for a query's id names the one
+    picture it belongs to; so a text needs one that is right.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FeedbackError(f"{folder} is not empty: export into a new folder")
+    folder = folder.absolute()
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)  # of an export that was killed
+    try:
+        exported = _export(marks, originals, unfinished, scene_of)
+        if folder.exists():
+            folder.rmdir()  # Windows replaces no folder, not even an empty one
+        unfinished.replace(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return exported
+
+
+def _export(
+    marks: Iterable[Mark],
+    originals: Mapping[str, Original],
+    folder: Path,
+    scene_of: Callable[[str], str | None],
+) -> Exported:
+    texts_left_out: dict[str, str] = {}
+    by_scene: dict[str, dict[str, Mark]] = {}  # scene -> image id -> the last word on the two
+    for mark in sorted(marks, key=lambda mark: mark.marked):
+        scene = scene_of(mark.text)
+        if scene is None:
+            texts_left_out[mark.text] = (
+                "it is not one scene in words, which is all that can be trained on"
+            )
+        else:
+            by_scene.setdefault(scene, {})[mark.image_id] = mark
+    names: dict[str, str] = {}
+    gone: dict[str, str] = {}
+    pictures = folder / TRAIN_FOLDER
+    pictures.mkdir(parents=True, exist_ok=True)
+    for image_id in sorted({image_id for said in by_scene.values() for image_id in said}):
+        name = f"{len(names):06}{_suffix(image_id)}"
+        try:
+            if image_id not in originals:
+                raise OriginalError("no longer in the library")
+            (pictures / name).write_bytes(originals[image_id].read())
+        except OriginalError as error:
+            gone[image_id] = str(error)
+        else:
+            names[image_id] = name
+    numbers: dict[str, int] = {}
+    rows: list[tuple[str, str, str, bool]] = []
+    for scene, said in sorted(by_scene.items()):
+        judged = {names[i]: mark.right for i, mark in sorted(said.items()) if i in names}
+        own: dict[str, str] = {}
+        for name in (name for name, right in judged.items() if right):
+            numbers[name] = numbers.get(name, -1) + 1
+            own[name] = f"{name}#{numbers[name]}"
+        if not own:
+            reason = "no picture of it is marked right"
+            texts_left_out |= dict.fromkeys((mark.text for mark in said.values()), reason)
+            continue
+        first = next(iter(own.values()))
+        rows += [(name, own.get(name, first), scene, right) for name, right in judged.items()]
+    with (folder / TRAIN_PAIRS).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("image", "query_id", "query_text"))
+        writer.writerows((image, query_id, text) for image, query_id, text, _ in rows)
+    with (folder / CROWD).open("w", encoding="utf-8") as file:
+        for image, query_id, _, right in rows:
+            file.write(f"{image}\t{query_id}\t{int(right)}\t{int(right)}\t{int(not right)}\n")
+    # A search chose these pairs: they teach what is right, not how often anything is.
+    about = {"pairs": len(rows), "judged": "hits of searches, by those who searched"}
+    (folder / MARKED).write_text(json.dumps(about) + "\n", encoding="utf-8")
+    used = {image for image, _, _, _ in rows}
+    for name in set(names.values()) - used:
+        (pictures / name).unlink()
+    texts = len({text for _, _, text, _ in rows})
+    return Exported(len(rows), len(used), texts, texts_left_out, gone)
+
+
+def _suffix(image_id: str) -> str:
+    suffix = PurePosixPath(image_id).suffix.lower()
+    return suffix if suffix in SUFFIXES else ".jpg"

@@ -1,0 +1,297 @@
+"""Settings of this installation: environment, `.env`, a TOML file, defaults, in this order.
+
+Only entry points (the command line, the page) read them; everything below takes what it
+needs as arguments. `.env.example` and docs/settings.md list each one.
+"""
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+from pydantic_settings.sources import DotEnvSettingsSource
+
+from scenesearch.errors import SceneSearchError
+from scenesearch.pictures.records import LIBRARY_NAME
+
+PREFIX = "SCENESEARCH_"
+
+# Where the TOML file lies, if not at its usual place.
+CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+
+# Read by others than Settings: where the file lies; where tests find photographs.
+OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, f"{PREFIX}SHARED"})
+
+Source = Literal["environment", ".env", "file", "default"]
+
+
+class SettingsError(SceneSearchError):
+    """A file of settings cannot be read; the message is one sentence for the user."""
+
+
+def config_file() -> Path:
+    """The TOML file of settings: SCENESEARCH_CONFIG, else config.toml in the user's own folder."""
+    named = os.environ.get(CONFIG_VARIABLE)
+    usual = Path(platformdirs.user_config_dir("scenesearch", appauthor=False)) / "config.toml"
+    return Path(named) if named else usual
+
+
+class Settings(BaseSettings):
+    """Every setting has a default that works on one machine without a server."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, dotenv_settings, _toml(settings_cls)
+
+    data_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("scenesearch", appauthor=False)),
+        description="Folder for embedded collections, encoders, thumbnails and rejects.",
+    )
+    library: str = Field(
+        default="photos", description="Library that commands use unless told another."
+    )
+    encoder: str = Field(
+        default="lite",
+        description="Encoder of new libraries: a bundled or shelved name, or an encoder folder.",
+    )
+    min_relevance: float = Field(
+        default=0.05, ge=0, le=1, description="Hits below this relevance (0-1) are not shown."
+    )
+    qdrant_url: str | None = Field(
+        default=None,
+        description="Qdrant server, e.g. http://localhost:6333, or nodes of a cluster with ',' "
+        "between; empty: embedded.",
+    )
+    qdrant_api_key: SecretStr | None = Field(
+        default=None, description="API key of the Qdrant server."
+    )
+    qdrant_read_only_api_key: SecretStr | None = Field(
+        default=None,
+        description="Its read-only key: search, evaluation, status, backup and a read-only page "
+        "prefer it.",
+    )
+    qdrant_grpc_port: int | Literal["auto"] | None = Field(
+        default="auto",
+        description="gRPC port of the Qdrant server; auto: 6334 beside port 6333, else REST only; "
+        "empty: REST only.",
+    )
+    qdrant_timeout_s: float = Field(
+        default=60, gt=0, description="Time limit of one server request, seconds."
+    )
+    qdrant_patience_s: float = Field(
+        default=120,
+        gt=0,
+        description="How long an ingest waits for a server that is away or busy, seconds.",
+    )
+    device: Literal["cpu", "cuda"] = Field(
+        default="cpu",
+        description="Where ingest encodes pictures; cuda needs onnxruntime-gpu (see the "
+        "ingest-gpu image).",
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads for the encoder; empty: all cores."
+    )
+    batch_size: int | None = Field(
+        default=None,
+        ge=1,
+        le=1024,
+        description="Pictures encoded together at ingest; empty: found out by the run.",
+    )
+    max_megapixels: float = Field(
+        default=200, gt=0, description="Larger pictures are rejected (decompression bombs)."
+    )
+    memory_mb: int | None = Field(
+        default=None,
+        ge=16,
+        description="Memory in which each process decodes pictures, MB; larger ones are rejected. "
+        "Empty: what the process may use less 550, at most 850.",
+    )
+    originals: str = Field(
+        default="",
+        description="Folders and addresses whose pictures may be opened though nothing was "
+        "ingested from them here, with ',' between them; for libraries that other machines fill.",
+    )
+    page_read_only: bool = Field(
+        default=False,
+        description="A page for the public: it searches, and neither adds, promotes nor saves.",
+    )
+    page_folders: str = Field(
+        default="",
+        description="Folders whose pictures a visitor of the page may add, with ':' between them "
+        "(';' on Windows); empty: on localhost the home folder and mounted disks, else none.",
+    )
+    page_upload_mb: int = Field(
+        default=50, ge=1, le=1024, description="Largest file a visitor of the page may upload, MB."
+    )
+    page_hosts: str = Field(
+        default="",
+        description="Names under which visitors reach the page, with ',' between them, "
+        "'*.example.org' for all of a domain; empty: on localhost its own names, else any.",
+    )
+    page_password: SecretStr | None = Field(
+        default=None,
+        description="Hash of the page's password; `scenesearch ui --hash-password` makes it.",
+    )
+    page_login: bool = Field(
+        default=False,
+        description="Visitors log in with the OIDC provider of .streamlit/secrets.toml.",
+    )
+    page_places: bool = Field(
+        default=False,
+        description="A read-only page shows where pictures were taken too.",
+    )
+    page_proxies: str = Field(
+        default="",
+        description="Addresses of proxies before the page, with ',' between them, whose word for "
+        "a visitor's address and https is taken; networks like 10.0.0.0/8 too.",
+    )
+    metrics_address: str | None = Field(
+        default=None,
+        description="Page and ingest serve Prometheus metrics here, e.g. 127.0.0.1:9464; "
+        "empty: not at all.",
+    )
+    log_format: Literal["auto", "text", "json"] = Field(
+        default="auto",
+        description="Of messages on stderr: text or json; auto: json where the page and "
+        "`ingest --watch` run without a terminal.",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is logged; debug logs the words of queries."
+    )
+
+    @field_validator(
+        "qdrant_url",
+        "qdrant_api_key",
+        "qdrant_read_only_api_key",
+        "qdrant_grpc_port",
+        "threads",
+        "batch_size",
+        "memory_mb",
+        "metrics_address",
+        mode="before",
+    )
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        """An empty variable is how the environment says 'none'."""
+        return None if value == "" else value
+
+    @field_validator("metrics_address")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            host, _, port = value.rpartition(":")
+            if not host or not port.isdigit() or not 0 < int(port) < 65536:
+                raise ValueError("give HOST:PORT, e.g. 127.0.0.1:9464")
+        return value
+
+    @property
+    def reader_key(self) -> str | None:
+        """The API key for who only reads: the read-only one, where there is one."""
+        key = self.qdrant_read_only_api_key or self.qdrant_api_key
+        return key.get_secret_value() if key else None
+
+    @property
+    def writer_key(self) -> str | None:
+        """The API key for who writes; with only a read-only one the server says no."""
+        key = self.qdrant_api_key or self.qdrant_read_only_api_key
+        return key.get_secret_value() if key else None
+
+    @cached_property
+    def edge_dir(self) -> Path:
+        """Root of the embedded collections."""
+        return self.data_dir / "edge"
+
+    @cached_property
+    def models_dir(self) -> Path:
+        """The shelf: encoders by name, see `scenesearch models`."""
+        return self.data_dir / "models"
+
+    @cached_property
+    def known_encoders(self) -> Path:
+        """Where folders of encoders lie that are neither bundled nor on the shelf."""
+        return self.data_dir / "encoders.json"
+
+    def library_dir(self, library: str) -> Path:
+        """Where a library keeps what is not in its collection: thumbnails, rejects, sources.
+
+        Raises SettingsError for a name that would lead elsewhere.
+        """
+        if not LIBRARY_NAME.fullmatch(library):
+            raise SettingsError(f"{library!r} cannot name a library")
+        return self.data_dir / "libraries" / library
+
+
+def sources() -> dict[str, Source]:
+    """Where the value of each setting comes from."""
+    kinds: tuple[tuple[Source, Mapping[str, Any]], ...] = (
+        ("environment", _environment()),
+        (".env", _dotenv()),
+        ("file", _toml(Settings)()),
+    )
+    found: dict[str, Source] = {}
+    for name in Settings.model_fields:
+        found[name] = next((kind for kind, values in kinds if name in values), "default")
+    return found
+
+
+def unknown_settings() -> list[tuple[str, str]]:
+    """What is set and no setting, and where: variables with our prefix, keys of the TOML file."""
+    known = Settings.model_fields.keys()
+    variables = {f"{PREFIX}{name.upper()}" for name in known} | OTHER_VARIABLES
+    found = []
+    for place, names in (("the environment", _environment()), (".env", _dotenv())):
+        spelled = (f"{PREFIX}{name.upper()}" for name in names)
+        found += [(name, place) for name in spelled if name not in variables]
+    file = config_file()
+    return found + [(name, str(file)) for name in _toml(Settings)() if name not in known]
+
+
+def _environment() -> dict[str, Any]:
+    return _ours(os.environ)
+
+
+def _dotenv() -> dict[str, Any]:
+    return _ours(DotEnvSettingsSource(Settings).env_vars)
+
+
+def _ours(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Those with our prefix, by the name of their setting; case does not matter."""
+    return {
+        name[len(PREFIX) :].lower(): value
+        for name, value in variables.items()
+        if name.upper().startswith(PREFIX)
+    }
+
+
+def _toml(settings_cls: type[BaseSettings]) -> TomlConfigSettingsSource:
+    file = config_file()
+    try:
+        there = file.is_file()
+    except PermissionError:  # a service's home that is somebody else's
+        there = False
+    if not there:
+        if os.environ.get(CONFIG_VARIABLE):
+            raise SettingsError(f"{CONFIG_VARIABLE}: there is no file {file}")
+        return TomlConfigSettingsSource(settings_cls, toml_file=None)
+    try:
+        return TomlConfigSettingsSource(settings_cls, toml_file=file)
+    except (ValueError, OSError) as error:  # tomllib's own error is a ValueError
+        raise SettingsError(f"{file} cannot be read: {error}") from None

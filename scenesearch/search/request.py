@@ -1,0 +1,180 @@
+"""A request as a value: what the pictures show, what they must not show, which filters hold.
+
+`scenesearch.search.grammar` reads it from text; `str(request)` writes the text back in its plainest
+form.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+from scenesearch.errors import SceneSearchError
+from scenesearch.pictures.records import MAX_QUERY_CHARACTERS
+from scenesearch.store.filters import Filter
+
+MAX_CHARACTERS = MAX_QUERY_CHARACTERS
+MAX_PARTS = 16
+MAX_PHRASES = 64
+MAX_FILTERS = 32
+MAX_VALUES = 100
+MAX_ALTERNATIVES = 200  # of all filters together: each is looked up among a field's values
+MAX_HITS = 10_000
+MAX_WEIGHT = 10.0
+
+# What reads as an operator, a weight or a filter when it stands as a word of its own.
+_SPECIAL_WORD = re.compile(r'[+-]|[+-][^\W\d].*|.*".*|.*\^\d+(\.\d+)?|[\w-]+(:|=|!=|<|>).*', re.S)
+_PLAIN_ID = re.compile(r"[\w./-]+")
+
+
+class QueryError(SceneSearchError):
+    """The request cannot be understood; the message is one sentence for the user."""
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """Words of a scene and how much they count beside the others (1: as they stand)."""
+
+    text: str
+    weight: float = 1.0
+
+    def __str__(self) -> str:
+        if self.weight == 1:
+            return " ".join(_quoted_if_special(word) for word in self.text.split())
+        blank = " " in self.text or _SPECIAL_WORD.fullmatch(self.text)
+        return f"{_quoted(self.text) if blank else self.text}^{self.weight:g}"
+
+
+@dataclass(frozen=True)
+class Words:
+    """A scene described in words; `excluded` when pictures must not show it."""
+
+    phrases: tuple[Phrase, ...]
+    excluded: bool = False
+
+    @property
+    def text(self) -> str:
+        """The whole description, as the encoder reads it."""
+        return " ".join(phrase.text for phrase in self.phrases)
+
+    def __str__(self) -> str:
+        return " ".join(map(str, self.phrases))
+
+
+@dataclass(frozen=True)
+class Like:
+    """A picture of the library by its id, or by the end of its id where only one ends so."""
+
+    image_id: str
+    weight: float = 1.0
+    excluded: bool = False
+
+    def __str__(self) -> str:
+        plain = _PLAIN_ID.fullmatch(self.image_id)
+        weight = "" if self.weight == 1 else f"^{self.weight:g}"
+        return f"like:{self.image_id if plain else _quoted(self.image_id)}{weight}"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A picture from outside the library: the bytes of its file. It has no written form."""
+
+    data: bytes = field(repr=False)
+    name: str = "picture"
+    weight: float = 1.0
+    excluded: bool = False
+
+    def __str__(self) -> str:
+        return f'"[{self.name}]"'
+
+
+Part = Words | Like | Upload
+Operator = Literal[":", "=", ">", ">=", "<", "<=", "has"]
+
+
+@dataclass(frozen=True)
+class FieldFilter:
+    """One filter as it was written, with its field found among those the library declares.
+
+    Values are kept in the grammar's own form (quoted where needed); of the operator `has`, they
+    are names of fields. `scenesearch.search.grammar.condition_of` gives the store's condition.
+    """
+
+    field: str
+    operator: Operator
+    values: tuple[str, ...]
+    negated: bool = False
+
+    def __str__(self) -> str:
+        minus = "-" if self.negated else ""
+        values = ",".join(self.values)
+        if self.operator == "has":
+            return f"{minus}has:{values}"
+        operator = self.operator if self.operator in ":=" else f":{self.operator}"
+        return f"{minus}{self.field}{operator}{values}"
+
+
+@dataclass(frozen=True)
+class Order:
+    """The field that an answer is sorted by; pictures without a value come last."""
+
+    field: str
+    descending: bool = False
+
+    def __str__(self) -> str:
+        return f"-{self.field}" if self.descending else self.field
+
+
+@dataclass(frozen=True)
+class Request:
+    """All that can be asked of a library.
+
+    `parts` say what is looked for; without any that is wanted, every picture that passes the
+    filters and shows nothing excluded is an answer. `where` holds conditions that come from
+    elsewhere than the text, as from the widgets of a page. `k` hits are wanted, after the first
+    `offset` or, stable while pictures are being added, after the cursor `after` of the page
+    before. `diversity` (0-1) trades likeness to the request for difference between the hits;
+    `hybrid` also ranks by the words of captions, tags, title and file name, None where that helps:
+    in libraries whose pictures have captions. `right` and `wrong` are ids of pictures that a user
+    called so: the answer leans towards the like of the right ones, rather than being diverse or
+    hybrid, and leaves the wrong ones out. `facets` names fields whose values in the answer are
+    counted. `text` is what was written, `notices` how it was
+    understood where that may surprise.
+    """
+
+    parts: tuple[Part, ...] = ()
+    filters: tuple[FieldFilter, ...] = ()
+    where: Filter = ()
+    k: int = 10
+    offset: int = 0
+    after: str | None = None
+    min_relevance: float = 0.0
+    sort: Order | None = None
+    collapse: bool = False
+    diversity: float | None = None
+    hybrid: bool | None = None
+    right: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+    facets: tuple[str, ...] = ()
+    exact: bool = False
+    text: str = field(default="", compare=False)
+    notices: tuple[str, ...] = field(default=(), compare=False)
+
+    def __str__(self) -> str:
+        """The text that reads back as the same parts and filters (an upload has none)."""
+        written: list[str] = []
+        for part in self.parts:
+            if part.excluded:
+                written.append("-")
+            elif written:
+                written.append("+")
+            written.append(str(part))
+        return " ".join([*written, *map(str, self.filters)])
+
+
+def _quoted(text: str) -> str:
+    doubled = text.replace('"', '""')
+    return f'"{doubled}"'
+
+
+def _quoted_if_special(word: str) -> str:
+    return _quoted(word) if _SPECIAL_WORD.fullmatch(word) else word

@@ -1,0 +1,93 @@
+"""From the parts of a request to one vector, and from a cosine with it to a relevance.
+
+Each part has a vector v and a line that says what a cosine c with it means: log odds a + b c of
+being relevant (`scenesearch.search.relevance`). A mixture takes the weighted mean of its parts' log
+odds, a logarithmic opinion pool (C. Genest, J. Zidek 1986, Combining Probability Distributions).
+That is linear in the cosines, so one vector, the weighted sum of b v, ranks by it exactly: a
+picture's cosines, which are always higher than a text's, do not drown the words beside it.
+
+A subtracted part takes away its log odds above those of an average picture. Pictures that
+confidently show it are left out besides: see `Searcher`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenesearch.search.relevance import Calibration, probability
+from scenesearch.search.request import QueryError
+
+# How much of a subtracted part's log odds is taken away. Of the ten first of 20 requests like
+# 'dog - grass' over 1,000 photographs, this share shows the one and not the other, by the captions:
+# nothing taken away .69, a quarter .75, a half .78, all .78; the words 'dog without grass' .12.
+SUBTRACTION = 0.5
+
+
+@dataclass(frozen=True)
+class AimPart:
+    """A part of a request as a vector of unit length, `(dimension,)`."""
+
+    vector: NDArray[np.float32]
+    calibration: Calibration
+    weight: float = 1.0
+    excluded: bool = False
+
+
+@dataclass(frozen=True)
+class Aim:
+    """Where to look: a vector of unit length, and the line from cosine to log odds."""
+
+    vector: NDArray[np.float32]
+    intercept: float
+    slope: float
+
+    def relevance(self, cosines: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Probabilities of being relevant, of any shape."""
+        return probability(self.log_odds(cosines))
+
+    def log_odds(self, cosines: NDArray[np.float32]) -> NDArray[np.float64]:
+        return self.intercept + self.slope * cosines.astype(np.float64)
+
+
+def aim_of(parts: Sequence[AimPart]) -> Aim:
+    """The aim of all parts together, of which at least one is wanted.
+
+    Raises QueryError when the parts cancel each other out.
+    """
+    if len(parts) == 1 and not parts[0].excluded:  # the embedding itself, to its last bit
+        return Aim(parts[0].vector, *parts[0].calibration.line(parts[0].vector))
+    wanted = [part for part in parts if not part.excluded]
+    unwanted = [part for part in parts if part.excluded]
+    direction = np.zeros_like(parts[0].vector, dtype=np.float64)
+    intercept = 0.0
+    for part in wanted:
+        share = part.weight / sum(part.weight for part in wanted)
+        offset, slope = part.calibration.line(part.vector)
+        direction += share * slope * part.vector
+        intercept += share * offset
+    for part in unwanted:
+        _, slope = part.calibration.line(part.vector)
+        share = SUBTRACTION * part.weight
+        intercept += share * slope * part.calibration.average(part.vector)
+        direction -= share * slope * part.vector
+    slope = float(np.linalg.norm(direction))
+    if slope < 1e-6:
+        raise QueryError("the request takes away all that it asks for")
+    return Aim((direction / slope).astype(np.float32), intercept, slope)
+
+
+def mixed(
+    vectors: Sequence[NDArray[np.float32]], weights: Sequence[float]
+) -> tuple[NDArray[np.float32], float]:
+    """The weighted sum of vectors as a direction of unit length and its own length.
+
+    Raises QueryError when the sum vanishes.
+    """
+    total = np.asarray(weights, np.float64) @ np.stack(vectors)  # (dimension,)
+    length = float(np.linalg.norm(total))
+    if length < 1e-6:
+        raise QueryError("the words' weights cancel each other out")
+    unit: NDArray[np.float32] = (total / length).astype(np.float32)
+    return unit, length

@@ -1,0 +1,197 @@
+"""Why a picture was found: what each word adds, and where in the picture it is seen.
+
+Both by leaving out: a word from the description, a patch from the picture (M. Zeiler, R. Fergus
+2014, Visualizing and Understanding Convolutional Networks), and asking how much less likely the
+picture then is. Effects are differences of log odds, so that words and patches compare.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from scenesearch.encoder.base import Encoder
+from scenesearch.search.request import Phrase, Request, Words
+from scenesearch.search.searcher import Searcher
+from scenesearch.search.target import Aim
+
+# Coarser than the image tower's own grid; 49 pictures to encode.
+GRID = 7
+# A patch reaches over its cell, so that a thing on a border is not seen by neither.
+_PATCH = 1.5
+_BATCH = 8
+MAX_WORDS = 40
+
+
+@dataclass(frozen=True)
+class WordEffect:
+    """A word and the log odds that the picture loses without it (negative: it gains)."""
+
+    word: str
+    effect: float
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Log odds that the picture loses with each cell covered, `(rows, columns)`.
+
+    The cells cover `box` of the picture: left, top, right, bottom as shares of its sides. Some
+    encoders see the middle square alone.
+    """
+
+    cells: NDArray[np.float32]
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Why:
+    """What made a picture relevant to a request.
+
+    `relevance` is that of the cosine, which an answer may have given to another place. Of a long
+    description the first words count, and `more_words` were not looked at.
+    """
+
+    image_id: str
+    relevance: float
+    words: tuple[WordEffect, ...]
+    heat: HeatMap | None
+    more_words: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The documented JSON shape of `scenesearch search --why RANK --json`."""
+        return {
+            "image_id": self.image_id,
+            "relevance": self.relevance,
+            "words": [{"word": word.word, "effect": word.effect} for word in self.words],
+            "more_words": self.more_words,
+            "heat": None if self.heat is None else self.heat.cells.tolist(),
+            "heat_box": None if self.heat is None else list(self.heat.box),
+        }
+
+
+def why(
+    searcher: Searcher,
+    encoder: Encoder,
+    request: Request,
+    image_id: str,
+    vector: NDArray[np.float32],
+    picture: Image.Image | None = None,
+) -> Why:
+    """The effects of the words of a request on a picture of the library with this embedding.
+
+    With the upright RGB `picture` also those of its parts. Subtracted words have effects too.
+    """
+    aim = searcher.aim(request)
+    effects = tuple(_word_effects(searcher, request, aim, vector))
+    words = sum(len(part.text.split()) for part in request.parts if isinstance(part, Words))
+    return Why(
+        image_id,
+        float(aim.relevance(vector @ aim.vector)),
+        effects,
+        None if picture is None else heat_map(encoder, aim, picture),
+        words - len(effects),
+    )
+
+
+def _word_effects(
+    searcher: Searcher, request: Request, aim: Aim, vector: NDArray[np.float32]
+) -> list[WordEffect]:
+    whole = float(aim.log_odds(vector @ aim.vector))
+    effects: list[WordEffect] = []
+    for number, part in enumerate(request.parts):
+        if not isinstance(part, Words):
+            continue
+        words = [(p, word) for p, phrase in enumerate(part.phrases) for word in phrase.text.split()]
+        for position, (_, word) in enumerate(words):
+            if len(effects) == MAX_WORDS:
+                return effects
+            rest = _phrases(part.phrases, words[:position] + words[position + 1 :])
+            parts = list(request.parts)
+            if rest:
+                parts[number] = replace(part, phrases=rest)
+            else:
+                del parts[number]
+            if any(not other.excluded for other in parts):
+                rest_aim = searcher.aim(replace(request, parts=tuple(parts)))
+                effect = whole - float(rest_aim.log_odds(vector @ rest_aim.vector))
+            else:
+                effect = _above_average(searcher, request, part, vector)
+            effects.append(WordEffect(word, effect))
+    return effects
+
+
+def _above_average(
+    searcher: Searcher, request: Request, word: Words, vector: NDArray[np.float32]
+) -> float:
+    """What the only word that a request wants adds: log odds above those of an average picture,
+    for without it nothing is asked."""
+    alone = searcher.aim(replace(request, parts=(word,)))
+    average = searcher.calibration.average(alone.vector)
+    return float(alone.slope * (vector @ alone.vector - average))
+
+
+def _phrases(phrases: Sequence[Phrase], words: Sequence[tuple[int, str]]) -> tuple[Phrase, ...]:
+    """The phrases with only these words left, each by the number of its phrase."""
+    texts = [" ".join(word for p, word in words if p == number) for number in range(len(phrases))]
+    kept = zip(phrases, texts, strict=True)
+    return tuple(replace(phrase, text=text) for phrase, text in kept if text)
+
+
+def heat_map(encoder: Encoder, aim: Aim, picture: Image.Image) -> HeatMap:
+    """Where the picture shows what the aim looks for; takes as long as encoding 50 pictures."""
+    pixels = encoder.preprocess(picture)  # (3, height, width)
+    _, height, width = pixels.shape
+    # The encoder's mean colour: what is left when nothing is to be seen.
+    grey = pixels.mean(axis=(1, 2), keepdims=True)
+    covered = np.repeat(pixels[None, :], GRID * GRID + 1, axis=0)
+    for cell in range(GRID * GRID):
+        row, column = divmod(cell, GRID)
+        top, bottom = _span(row, height)
+        left, right = _span(column, width)
+        covered[cell, :, top:bottom, left:right] = grey
+    cosines = np.concatenate(
+        [
+            encoder.encode_pixels(covered[start : start + _BATCH]) @ aim.vector
+            for start in range(0, len(covered), _BATCH)
+        ]
+    )
+    odds = aim.log_odds(cosines)  # the last is the whole picture's
+    cells = (odds[-1] - odds[:-1]).reshape(GRID, GRID).astype(np.float32)
+    return HeatMap(cells, _seen(encoder, picture))
+
+
+def _span(cell: int, side: int) -> tuple[int, int]:
+    size = side / GRID
+    centre = (cell + 0.5) * size
+    reach = size * _PATCH / 2
+    return max(0, round(centre - reach)), min(side, round(centre + reach))
+
+
+def _seen(encoder: Encoder, picture: Image.Image) -> tuple[float, float, float, float]:
+    """The part of the picture that the encoder looks at, as shares of its sides."""
+    if encoder.info.resize == "squash":
+        return 0.0, 0.0, 1.0, 1.0
+    height, width = encoder.info.image_size
+    scale = max(width / picture.width, height / picture.height)
+    margin_x = (1 - width / (picture.width * scale)) / 2
+    margin_y = (1 - height / (picture.height * scale)) / 2
+    return margin_x, margin_y, 1 - margin_x, 1 - margin_y
+
+
+def overlay(picture: Image.Image, heat: HeatMap) -> Image.Image:
+    """The picture with its map laid over it, red where most is seen."""
+    largest = max(float(heat.cells.max()), 1e-6)
+    strength = np.clip(heat.cells / largest, 0, 1)
+    left, top, right, bottom = heat.box
+    corner = (round(left * picture.width), round(top * picture.height))
+    size = (
+        max(1, round((right - left) * picture.width)),
+        max(1, round((bottom - top) * picture.height)),
+    )
+    mask = Image.fromarray((strength * 160).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+    shown = picture.copy()
+    shown.paste(Image.new("RGB", size, (230, 30, 30)), corner, mask)
+    return shown
