@@ -18,8 +18,7 @@ import numpy as np
 from PIL import Image
 
 from scenesearch.datasets.queries import Query, read_queries
-from scenesearch.datasets.task import read_captions as read_caption_rows
-from scenesearch.datasets.task import read_crowd, read_expert, texts_of
+from scenesearch.datasets.task import read_captions, read_crowd, read_expert, texts_of
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.evaluation.agreement import measure_agreement
 from scenesearch.evaluation.evaluate import evaluate
@@ -27,7 +26,7 @@ from scenesearch.sample.library import DEFAULT_SEED, scenes
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from training.calibrate import calibrate_encoder
-from training.data import read_captions, read_list
+from training.corpus import TRAIN_LIST, read_list
 from training.export import write_manifest
 
 DRAWN = 300
@@ -86,7 +85,7 @@ def score_folder(folder: Path, data: Path, log: Callable[[str], None]) -> dict[s
         with library(encoder, pictures) as store:
             queries = [
                 Query(row.query_id, row.text, (row.image,))
-                for row in read_caption_rows(captions).rows
+                for row in read_captions(captions).rows
                 if row.image in set(names)
             ]
             note("flickr8k-1k", searched(encoder, store, queries, "recall"))
@@ -115,9 +114,8 @@ def calibrate_on_judgments(folder: Path, data: Path, log: Callable[[str], None])
     """
     texts_file, known = data / "flickr8k" / "captions.tsv", []
     if texts_file.is_file():
-        captions = read_captions(texts_file)
-        trained_on = read_list(data / "flickr8k" / "train_images.txt")
-        known = [text for image_id in trained_on for text in captions.get(image_id, ())]
+        trained_on = set(read_list(data / "flickr8k" / TRAIN_LIST))
+        known = [row.text for row in read_captions(texts_file).rows if row.image in trained_on]
     return calibrate_encoder(
         folder,
         data / "practicum",

