@@ -138,7 +138,7 @@ def drop_words(ids: Sequence[int], share: float, rng: np.random.Generator) -> li
     return [ids[0], *(inner or ids[1:-1]), ids[-1]]
 
 
-def pad(rows: Sequence[Sequence[int]], pad_id: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
     """(input_ids, attention_mask), int64 (rows, longest)."""
     longest = max(len(row) for row in rows)
     ids = np.full((len(rows), longest), pad_id, dtype=np.int64)

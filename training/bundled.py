@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -130,32 +131,30 @@ def _convolution(image: Graph, node: onnx.NodeProto) -> list[nn.Module]:
     convolution = nn.Conv2d(
         weight.shape[1] * attributes["group"],
         weight.shape[0],
-        tuple(weight.shape[2:]),
+        (weight.shape[2], weight.shape[3]),
         stride=tuple(attributes["strides"]),
         padding=(top, left) if even else 0,
         groups=attributes["group"],
     )
-    with torch.no_grad():
-        convolution.weight.copy_(weight)
-        convolution.bias.copy_(bias)
+    convolution.weight, convolution.bias = nn.Parameter(weight), nn.Parameter(bias)
     return [convolution] if even else [nn.ZeroPad2d((left, right, top, bottom)), convolution]
 
 
 def _bert(text: Graph) -> BertModel:
     vocabulary, hidden = text.shape("body.embeddings.word_embeddings.weight")
     layers = {n.split(".")[3] for n in text.values if n.startswith("body.encoder.layer.")}
-    config = BertConfig(
-        vocab_size=vocabulary,
-        hidden_size=hidden,
-        num_hidden_layers=len(layers),
-        num_attention_heads=hidden // _head_width(text),
-        intermediate_size=text.shape("body.encoder.layer.0.intermediate.dense.bias")[0],
-        max_position_embeddings=text.shape("body.embeddings.position_embeddings.weight")[0],
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        attn_implementation="eager",
-    )
-    return BertModel(config, add_pooling_layer=False)
+    settings: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "hidden_size": hidden,
+        "num_hidden_layers": len(layers),
+        "num_attention_heads": hidden // _head_width(text),
+        "intermediate_size": text.shape("body.encoder.layer.0.intermediate.dense.bias")[0],
+        "max_position_embeddings": text.shape("body.embeddings.position_embeddings.weight")[0],
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "attn_implementation": "eager",
+    }
+    return BertModel(BertConfig(**settings), add_pooling_layer=False)
 
 
 def _head_width(text: Graph) -> int:

@@ -185,7 +185,7 @@ def fit_votes(
         "intercept": round(fitted.intercept, 4),
         "cosine": round(fitted.cosine, 4),
         "query_mean": round(fitted.query_mean, 4),
-        "mean_picture": [round(float(value), 5) for value in fitted.mean_picture],
+        "mean_picture": [round(value, 5) for value in _mean_picture(votes, pairs).tolist()],
         **(
             {"known": known_to_json(replace(fitted.known, hubness=hubness))} if fitted.known else {}
         ),
@@ -215,24 +215,13 @@ def fit(
             f"calibration needs votes of both kinds, and all {len(votes.yes)} judged pairs "
             f"have only {kind}"
         )
-    mean_picture = pairs.images[np.unique(votes.pictures)].mean(axis=0, dtype=np.float64)
+    mean_picture = _mean_picture(votes, pairs)
     texts = pairs.texts[votes.queries]
     familiar = None if known is None else _unweighted(known, votes, pairs)
     columns = [_cosines(votes, pairs), texts @ mean_picture]
     if familiar is not None:
         columns.append(familiar.of_queries(pairs.texts)[votes.queries] - familiar.typical)
-    features = np.stack(columns, axis=1)  # (pairs, 2 or 3)
-    # Of one size, or the solver stops early along the narrow feature.
-    centre = features.mean(axis=0)
-    spread = np.maximum(features.std(axis=0), 1e-9)
-    scaled = (features - centre) / spread
-    # Practically unpenalised: a penalty would flatten the slope of a narrow range of cosines.
-    regression = LogisticRegression(C=1e6, max_iter=1000)
-    said_yes = np.repeat([1, 0], len(scaled))
-    counts = np.concatenate([votes.yes, votes.no])
-    regression.fit(np.concatenate([scaled, scaled]), said_yes, sample_weight=counts)
-    slopes = regression.coef_[0] / spread
-    intercept = float(regression.intercept_[0] - slopes @ centre)
+    slopes, intercept = _regress(np.stack(columns, axis=1), votes.yes, votes.no)
     if familiar is not None:
         familiar = replace(familiar, weight=float(slopes[2]))
         if vocabulary is not None:
@@ -241,6 +230,26 @@ def fit(
             vocabulary = replace(vocabulary, typical=float(typical))
             familiar = replace(familiar, vocabulary=vocabulary)
     return Calibration(intercept, float(slopes[0]), float(slopes[1]), mean_picture, familiar)
+
+
+def _regress(features: np.ndarray, yes: np.ndarray, no: np.ndarray) -> tuple[np.ndarray, float]:
+    """(slopes, intercept) of the logistic regression in which every vote counts once."""
+    # Of one size, or the solver stops early along a narrow feature.
+    centre = features.mean(axis=0)
+    spread = np.maximum(features.std(axis=0), 1e-9)
+    scaled = (features - centre) / spread
+    # Practically unpenalised: a penalty would flatten the slope of a narrow range of cosines.
+    regression = LogisticRegression(C=1e6, max_iter=1000)
+    said_yes = np.repeat([1, 0], len(scaled))
+    counts = np.concatenate([yes, no])
+    regression.fit(np.concatenate([scaled, scaled]), said_yes, sample_weight=counts)
+    slopes = regression.coef_[0] / spread
+    return slopes, float(regression.intercept_[0] - slopes @ centre)
+
+
+def _mean_picture(votes: Votes, pairs: Pairs) -> np.ndarray:
+    mean: np.ndarray = pairs.images[np.unique(votes.pictures)].mean(axis=0, dtype=np.float64)
+    return mean
 
 
 def _unweighted(known: np.ndarray, votes: Votes, pairs: Pairs) -> Known:
@@ -264,13 +273,8 @@ def _picture_queries(votes: Votes, pairs: Pairs) -> dict[str, Any]:
     if not votes.yes[rows].any() or not votes.no[rows].any():
         return {}
     cosines = np.einsum("nd,nd->n", pairs.images[votes.pictures[rows]], pairs.images[asked[rows]])
-    regression = LogisticRegression(C=1e6, max_iter=1000)
-    regression.fit(
-        np.concatenate([cosines, cosines])[:, None],
-        np.repeat([1, 0], len(rows)),
-        sample_weight=np.concatenate([votes.yes[rows], votes.no[rows]]),
-    )
-    slope, intercept = float(regression.coef_[0, 0]), float(regression.intercept_[0])
+    slopes, intercept = _regress(cosines[:, None], votes.yes[rows], votes.no[rows])
+    slope = float(slopes[0])
     if slope <= 0:
         return {}
     return {"picture_queries": {"intercept": round(intercept, 4), "cosine": round(slope, 4)}}
@@ -310,7 +314,10 @@ def _relevance(calibration: Calibration, votes: Votes, pairs: Pairs) -> np.ndarr
 
 
 def _cosines(votes: Votes, pairs: Pairs) -> np.ndarray:
-    return np.einsum("nd,nd->n", pairs.images[votes.pictures], pairs.texts[votes.queries])
+    cosines: np.ndarray = np.einsum(
+        "nd,nd->n", pairs.images[votes.pictures], pairs.texts[votes.queries]
+    )
+    return cosines
 
 
 def _rounded(figure: float | None) -> float | None:

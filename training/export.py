@@ -212,6 +212,8 @@ def _export(
             dynamo=True,
             verbose=False,
         )
+    if program is None:
+        raise ExportError("torch has exported nothing")
     graph = program.model_proto
     # The exporter notes the source line of every node; paths of one machine are nobody's business.
     for node in graph.graph.node:

@@ -463,14 +463,16 @@ def prepare(learner: Learner, corpus: Corpus, folder: Path, log: Log) -> None:
 
 
 def class_posteriors(learner: Learner, corpus: Corpus, folder: Path, log: Log) -> np.ndarray | None:
-    """What the image base's classifier says of each whole train picture, (pictures, classes).
+    """The image base's classes of each whole train picture, (pictures, classes).
 
-    To be asked before anything trains. None where there is no classifier to learn from.
+    Call it before anything trains. None where there is no classifier to learn from.
     """
     towers, recipe = learner.towers, learner.recipe
-    if towers.classifier is None or not (recipe.class_weight or recipe.prototype_weight):
+    classifier, tower = towers.classifier, towers.image_tower
+    if classifier is None or not isinstance(tower, ImageTower):
         return None
-    classifier = towers.classifier
+    if not (recipe.class_weight or recipe.prototype_weight):
+        return None
     paths = [example.path for example in corpus.train]
 
     @torch.no_grad()
@@ -478,10 +480,10 @@ def class_posteriors(learner: Learner, corpus: Corpus, folder: Path, log: Log) -
         with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
             some = [paths[n] for n in rows]
             pixels = load_views(some, [None] * len(rows), towers.preprocessing, pool)
-        found = classifier.posteriors(towers.image_tower, _tensor(pixels, learner.device))
+        found = classifier.posteriors(tower, _tensor(pixels, learner.device))
         return found.to(torch.float16).cpu().numpy()
 
     views: list[list[View | None]] = [[None] * len(paths)]
-    weights = fingerprint(dict(towers.image_tower.named_parameters()))
+    weights = fingerprint(dict(tower.named_parameters()))
     identity = f"{corpus.fingerprint}:{weights}:classes"
     return FeatureCache.build(folder / "classes", identity, views, compute, log).views[0]

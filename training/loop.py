@@ -108,12 +108,12 @@ def train_stage(
                     value.lerp_(parameter, 1 - decay)
             state.losses.append(loss.item())
             state.step += 1
-            on_step(state.step, last, loss.item())
+            on_step(state.step, last + schedule.after, loss.item())
 
             validates = (done + 1) % validate_every == 0 or state.step == last
             if validates:
                 with swapped(trained, average):  # without EMA the average is the weights themselves
-                    recalls = validate(learner, corpus.validation)
+                    recalls = validate(learner, corpus)
                     score = selection(recalls)
                     if score > state.best_score:
                         state.best_score, state.best_step, state.stale = score, state.step, 0
@@ -166,6 +166,7 @@ class Schedule:
         self.per_epoch = len(self.batches(0))
         steps = recipe.epochs * self.per_epoch
         self.steps = min(steps, recipe.max_steps or steps)
+        self.after = 0  # steps of the stages after it
 
     def batches(self, epoch: int) -> list[np.ndarray]:
         return epoch_batches(self._rows_of, self._weights, self._batch, self._seed, epoch)
@@ -264,30 +265,41 @@ def class_loss(
 # --- validation ------------------------------------------------------------------------------
 
 
-def validate(learner: Learner, validation: Sequence[Example]) -> dict[str, float]:
-    """Text-to-image recall in percent among the validation pictures; where they are from several
-    sources, also of each source's captions."""
-    texts = [caption for example in validation for caption in example.captions]
-    owners = [n for n, example in enumerate(validation) for _ in example.captions]
-    images = embed_images(learner, [example.path for example in validation])
-    similarity = embed_texts(learner, texts) @ images.T
-    recalls = recall_at(similarity, torch.tensor(owners))
-    sources = np.array([validation[owner].source for owner in owners])
-    if len(set(sources)) > 1:
-        for source in sorted(set(sources)):
-            rows = torch.from_numpy(np.flatnonzero(sources == source))
-            own = recall_at(similarity[rows], torch.tensor(owners)[rows])
-            recalls |= {f"{key} of source {source + 1}": value for key, value in own.items()}
+def validate(learner: Learner, corpus: Corpus) -> dict[str, float]:
+    """Text-to-image recall in percent among the validation pictures.
+
+    Photographs and drawings are a gallery each, as in training no batch holds both. Where there
+    are both, the figures of each follow those of all captions.
+    """
+    galleries: dict[str, list[Example]] = {}
+    for example in corpus.validation:
+        kind = "drawings" if corpus.sources[example.source].drawn else "photographs"
+        galleries.setdefault(kind, []).append(example)
+    ranks = {kind: ranks_in(learner, gallery) for kind, gallery in galleries.items()}
+    recalls = recall_at(torch.cat(list(ranks.values())))
+    if len(ranks) > 1:
+        for kind, own in ranks.items():
+            recalls |= {f"{key} of {kind}": value for key, value in recall_at(own).items()}
     return recalls
 
 
-def recall_at(
-    similarity: Tensor, owners: Tensor, cutoffs: Sequence[int] = (1, 5, 10)
-) -> dict[str, float]:
-    """Percent of texts (rows) whose own picture is among the k most similar; ties count against."""
+def ranks_in(learner: Learner, gallery: Sequence[Example]) -> Tensor:
+    """The rank of its own picture for each caption of the gallery."""
+    texts = [caption for example in gallery for caption in example.captions]
+    owners = torch.tensor([n for n, example in enumerate(gallery) for _ in example.captions])
+    images = embed_images(learner, [example.path for example in gallery])
+    return rank_of(embed_texts(learner, texts) @ images.T, owners)
+
+
+def rank_of(similarity: Tensor, owners: Tensor) -> Tensor:
+    """The rank of each text's own picture, from 1; ties count against it. Texts are rows."""
     own = similarity.gather(1, owners[:, None])  # (texts, 1)
-    rank = (similarity >= own).sum(dim=1)
-    return {f"R@{k}": 100 * (rank <= k).double().mean().item() for k in cutoffs}
+    return (similarity >= own).sum(dim=1)
+
+
+def recall_at(ranks: Tensor) -> dict[str, float]:
+    """Percent of texts whose own picture is among the first 1, 5 and 10."""
+    return {f"R@{k}": 100 * (ranks <= k).double().mean().item() for k in (1, 5, 10)}
 
 
 def selection(recalls: Mapping[str, float]) -> float:
@@ -300,7 +312,7 @@ def described(recalls: Mapping[str, float]) -> str:
 
 
 def wise_ft(
-    learner: Learner, start: Mapping[str, Tensor], validation: Sequence[Example], log: Log
+    learner: Learner, start: Mapping[str, Tensor], corpus: Corpus, log: Log
 ) -> tuple[float, list[dict[str, float]]]:
     """Sets the point between base and fine-tuned weights with the best recall; (alpha, the sweep).
 
@@ -318,7 +330,7 @@ def wise_ft(
 
     for alpha in sorted(set(learner.recipe.wise_ft)):
         interpolate(alpha)
-        recalls = validate(learner, validation)
+        recalls = validate(learner, corpus)
         sweep.append({"alpha": alpha, **recalls, "selection": selection(recalls)})
         log(f"wise-ft {alpha:.2f}: {described(recalls)}")
     best = max(sweep, key=lambda row: (row["selection"], -row["alpha"]))["alpha"]

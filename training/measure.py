@@ -61,7 +61,7 @@ def score_folder(folder: Path, data: Path, log: Callable[[str], None]) -> dict[s
         log(f"{name}: {found}")
 
     drawn = [(f"{n:03}.png", *scene) for n, scene in enumerate(scenes(DEFAULT_SEED, DRAWN))]
-    asked = [
+    asked: Sequence[Query] = [
         Query(f"{name}#{n}", caption, (name,))
         for name, _, five in drawn
         for n, caption in enumerate(five)
@@ -71,24 +71,24 @@ def score_folder(folder: Path, data: Path, log: Callable[[str], None]) -> dict[s
     if (data / "open-world").is_dir():
         place = data / "open-world"
         with library(encoder, files(sorted((place / "images").glob("*.jpg")))) as store:
-            queries = read_queries(place / "queries.tsv").queries
-            note("open-world", searched(encoder, store, queries, "success"))
+            asked = read_queries(place / "queries.tsv").queries
+            note("open-world", searched(encoder, store, asked, "success"))
     if (data / "practicum").is_dir():
         place = data / "practicum"
         with library(encoder, files(sorted((place / "test_images").glob("*.jpg")))) as store:
-            queries = read_queries(place / "test_queries.csv").queries
-            note("practicum-test", searched(encoder, store, queries, "recall"))
+            asked = read_queries(place / "test_queries.csv").queries
+            note("practicum-test", searched(encoder, store, asked, "recall"))
     if (data / "practicum").is_dir() and (data / "flickr8k").is_dir():
         judged, captions = data / "practicum", data / "flickr8k" / "captions.tsv"
         names = read_list(data / "flickr8k" / "test_images.txt")
         pictures = files(judged / "train_images" / name for name in names)
         with library(encoder, pictures) as store:
-            queries = [
+            asked = [
                 Query(row.query_id, row.text, (row.image,))
                 for row in read_captions(captions).rows
                 if row.image in set(names)
             ]
-            note("flickr8k-1k", searched(encoder, store, queries, "recall"))
+            note("flickr8k-1k", searched(encoder, store, asked, "recall"))
             agreement = measure_agreement(
                 store=store,
                 library=LIBRARY,

@@ -9,6 +9,7 @@ turns maps into a 7x7 grid, and the *head* pools the grid into an embedding. The
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +77,7 @@ class ImageTower(nn.Module):
 
     def embed_maps(self, maps: Tensor) -> Tensor:
         """Embeddings from trunk maps: the part of the tower above the cache."""
-        grid = self.top(maps)  # (batch, channels, height, width)
+        grid: Tensor = self.top(maps)  # (batch, channels, height, width)
         return self.embed_cells(grid.flatten(2).transpose(1, 2))
 
     def embed_cells(self, cells: Tensor) -> Tensor:
@@ -84,7 +85,8 @@ class ImageTower(nn.Module):
         return embeddings
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        return self.embed_maps(self.trunk(pixel_values))
+        maps: Tensor = self.trunk(pixel_values)
+        return self.embed_maps(maps)
 
 
 class TextTower(nn.Module):
@@ -98,10 +100,11 @@ class TextTower(nn.Module):
         present = attention_mask[..., None].to(torch.float32)  # (batch, sequence, 1)
         # A ready-made additive mask spares the graph the library's general mask building.
         hidden = (1.0 - present).mT[:, None] * -1e4  # (batch, 1, 1, sequence)
-        tokens = self.body(input_ids=input_ids, attention_mask=hidden).last_hidden_state
+        tokens: Tensor = self.body(input_ids=input_ids, attention_mask=hidden).last_hidden_state
         mean = (tokens * present).sum(dim=1) / present.sum(dim=1).clamp(min=1.0)
         # MiniLM was trained to be compared by its unit mean; its head gets that, at unit variance.
-        return nn.functional.normalize(mean, dim=-1) * mean.shape[-1] ** 0.5
+        unit = nn.functional.normalize(mean, dim=-1)
+        return unit * math.sqrt(mean.shape[-1])
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         embeddings: Tensor = self.head(self.pool(input_ids, attention_mask))
@@ -140,7 +143,7 @@ class Classifier:
 
     def posteriors(self, tower: ImageTower, pixel_values: Tensor) -> Tensor:
         """What the start says of pictures while its trunk and top are as they were."""
-        pooled = tower.top(tower.trunk(pixel_values)).mean(dim=(2, 3))
+        pooled: Tensor = tower.top(tower.trunk(pixel_values)).mean(dim=(2, 3))
         logits = pooled @ self.weight.to(pooled.device).T + self.bias.to(pooled.device)
         return logits.softmax(dim=1)  # (pictures, classes)
 
@@ -165,7 +168,7 @@ def fold_batch_norm(model: nn.Module) -> None:
         elif convolution.kernel_size[0] > 1:
             steps.insert(0, nn.ZeroPad2d((0, 1, 0, 1)))
         if child.activation is not None:
-            steps.append(child.activation)
+            steps.append(child.get_submodule("activation"))
         setattr(model, name, nn.Sequential(*steps))
 
 
@@ -185,7 +188,7 @@ def load_image_base(path: Path, labels_from: Path) -> tuple[list[nn.Module], Cla
     config = json.loads((labels_from / "config.json").read_text(encoding="utf-8"))
     named = sorted((int(number), name) for number, name in config["id2label"].items())
     if path.is_dir():
-        mobilenet = MobileNetV2ForImageClassification.from_pretrained(path).eval()
+        mobilenet = MobileNetV2ForImageClassification.from_pretrained(path)
         weight, bias = mobilenet.classifier.weight.detach(), mobilenet.classifier.bias.detach()
         layers = mobilenet_layers(mobilenet)
     else:

@@ -146,11 +146,13 @@ class Recipe:
         def placed(given: str) -> str:
             return given if not given or given.startswith("drawn:") else str(folder / given)
 
-        paths = ("image_base", "image_labels", "text_base", "benchmarks")
         return replace(
             self,
             data=tuple(map(placed, self.data)),
-            **{key: placed(getattr(self, key)) for key in paths},
+            image_base=placed(self.image_base),
+            image_labels=placed(self.image_labels),
+            text_base=placed(self.text_base),
+            benchmarks=placed(self.benchmarks),
         )
 
     def to_toml(self) -> str:

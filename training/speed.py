@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import torch
 
-from scenesearch.encoder.graphs import open_graph
+from scenesearch.encoder.graphs import Graph, open_graph
 from scenesearch.encoder.speed import BATCHES, Candidate, queries
 from training.export import (
     export_image_tower,
@@ -58,10 +58,10 @@ def precisions(towers: Towers, name: str, threads: int, folder: Path) -> list[Ca
             sizes += path.stat().st_size
             opened[side] = open_graph(path, threads=threads)
 
-        def images(n: int, graph=opened["image"]) -> object:
+        def images(n: int, graph: Graph = opened["image"]) -> object:
             return graph.run("image_embeddings", {"pixel_values": pixels[:n]})
 
-        def texts(n: int, graph=opened["text"]) -> object:
+        def texts(n: int, graph: Graph = opened["text"]) -> object:
             ids, mask = feeds[n]
             feed = {"input_ids": ids, "attention_mask": mask}
             return graph.run("text_embeddings", {k: feed[k] for k in feed if k in graph.inputs})

@@ -107,8 +107,8 @@ class Towers(nn.Module):
     def _dimension(self) -> int:
         height, width = self.preprocessing.image_size
         tokens = torch.ones(1, 4, dtype=torch.int64)
-        image = self.image_tower(torch.zeros(1, 3, height, width)).shape[-1]
-        text = self.text_tower(tokens, tokens).shape[-1]
+        image: int = self.image_tower(torch.zeros(1, 3, height, width)).shape[-1]
+        text: int = self.text_tower(tokens, tokens).shape[-1]
         if image != text:
             raise ModelError(
                 f"base {self.name}: its image tower gives {image} dimensions, "
@@ -168,14 +168,20 @@ def _find(
 # --- Hugging Face ----------------------------------------------------------------------------
 
 
+# The types of transformers' modules do not say what is in them, so that bodies are Any.
+
+
 class ImageTower(nn.Module):
+    body: Any
+
     def __init__(self, body: nn.Module, projection: nn.Module) -> None:
         super().__init__()
         self.body = body
         self.projection = projection
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        return self.projection(self.body(pixel_values=pixel_values).pooler_output)
+        embeddings: Tensor = self.projection(self.body(pixel_values=pixel_values).pooler_output)
+        return embeddings
 
 
 class PatchImageTower(nn.Module):
@@ -184,6 +190,8 @@ class PatchImageTower(nn.Module):
     The library's own forward takes any grid and resizes the positions for each picture; on this
     grid resizing changes nothing, and the graph stays exportable.
     """
+
+    body: Any
 
     def __init__(self, body: nn.Module, patch: int) -> None:
         super().__init__()
@@ -198,11 +206,14 @@ class PatchImageTower(nn.Module):
         embeddings = self.body.embeddings
         hidden = embeddings.patch_embedding(patches) + embeddings.position_embedding.weight
         hidden = self.body.encoder(inputs_embeds=hidden, attention_mask=None).last_hidden_state
-        return self.body.head(self.body.post_layernorm(hidden), None)
+        pooled: Tensor = self.body.head(self.body.post_layernorm(hidden), None)
+        return pooled
 
 
 class MaskedTextTower(nn.Module):
-    """A text model that is told which tokens are padding."""
+    """A text model that takes a mask of the padding."""
+
+    body: Any
 
     def __init__(self, body: nn.Module, projection: nn.Module) -> None:
         super().__init__()
@@ -211,7 +222,8 @@ class MaskedTextTower(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         output = self.body(input_ids=input_ids, attention_mask=attention_mask)
-        return self.projection(output.pooler_output)
+        embeddings: Tensor = self.projection(output.pooler_output)
+        return embeddings
 
 
 class CausalTextTower(nn.Module):
@@ -219,6 +231,8 @@ class CausalTextTower(nn.Module):
 
     Padding is therefore only written as the pad token, however the caller filled it.
     """
+
+    body: Any
 
     def __init__(self, body: nn.Module, projection: nn.Module, pad_token_id: int) -> None:
         super().__init__()
@@ -228,7 +242,8 @@ class CausalTextTower(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         ids = torch.where(attention_mask > 0, input_ids, self.pad_token_id)
-        return self.projection(self.body(input_ids=ids).pooler_output)
+        embeddings: Tensor = self.projection(self.body(input_ids=ids).pooler_output)
+        return embeddings
 
 
 class FixedLengthTextTower(nn.Module):
@@ -236,6 +251,8 @@ class FixedLengthTextTower(nn.Module):
 
     It pools the last of those positions, so a text padded to less would be another text to it.
     """
+
+    body: Any
 
     def __init__(self, body: nn.Module, length: int, pad_token_id: int) -> None:
         super().__init__()
@@ -247,7 +264,8 @@ class FixedLengthTextTower(nn.Module):
         ids = torch.where(attention_mask > 0, input_ids, self.pad_token_id)
         padding = torch.full_like(ids[:, :1], self.pad_token_id).expand(-1, self.length)
         ids = torch.cat([ids, padding], dim=1)[:, : self.length]
-        return self.body(input_ids=ids).pooler_output
+        pooled: Tensor = self.body(input_ids=ids).pooler_output
+        return pooled
 
 
 def _hugging_face(base: str, folder: Path, parent: dict[str, Any]) -> Towers:
@@ -261,10 +279,11 @@ def _hugging_face(base: str, folder: Path, parent: dict[str, Any]) -> Towers:
         )
     if not any(folder.glob("*.safetensors")):
         raise ModelError(f"base {base} has no safetensors weights{how_to_convert(base)}")
-    disable_progress_bar()  # one for every folder read or written, across our own
+    # Its bars, one for every folder read or written, would run across our own.
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         # "eager" attention exports to the plain MatMul-Softmax-MatMul that ONNX Runtime fuses.
-        model = family.from_pretrained(
+        model: Any = family.from_pretrained(
             folder,
             attn_implementation="eager",
             dtype=torch.float32,
@@ -304,18 +323,18 @@ def _hugging_face(base: str, folder: Path, parent: dict[str, Any]) -> Towers:
 
 
 def _split(
-    model: PreTrainedModel, pad_token_id: int, context_length: int
+    model: Any, pad_token_id: int, context_length: int
 ) -> tuple[nn.Module, nn.Module, list[nn.Parameter]]:
     """(image tower, text tower, the weights that only project)."""
-    if isinstance(model, (SiglipModel, Siglip2Model)):
+    if model.config.model_type in ("siglip", "siglip2"):
         vision, text = model.vision_model, model.text_model
         if getattr(vision, "head", None) is None:
             raise ModelError(f"a {model.config.model_type} without a pooling head has no embedding")
-        if isinstance(model, Siglip2Model):
+        if model.config.model_type == "siglip2":
             image_tower: nn.Module = PatchImageTower(vision, model.config.vision_config.patch_size)
         else:
             image_tower = ImageTower(vision, nn.Identity())
-        text_tower = FixedLengthTextTower(text, context_length, pad_token_id)
+        text_tower: nn.Module = FixedLengthTextTower(text, context_length, pad_token_id)
         return image_tower, text_tower, [*vision.head.parameters(), *text.head.parameters()]
     image_tower = ImageTower(model.vision_model, model.visual_projection)
     if model.config.text_config.model_type == "clip_text_model":

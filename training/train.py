@@ -183,7 +183,7 @@ def _run(
     learner, state, start = train_stages(
         towers, recipe, corpus, devices, out, state or State(identity), log, on_step
     )
-    alpha, sweep = wise_ft(learner, _changed(start, towers), corpus.validation, log)
+    alpha, sweep = wise_ft(learner, _changed(start, towers), corpus, log)
     draw_curves(state.history, out / "curves.png")
 
     moved = _changed(base, towers)
@@ -249,7 +249,7 @@ def train_stages(
                 state = state.begin(number)
             if name:
                 log(f"stage {name}")
-            after = sum(schedule.steps for schedule in schedules[number + 1 :])
+            schedules[number].after = sum(further.steps for further in schedules[number + 1 :])
             train_stage(
                 learner,
                 corpus,
@@ -259,7 +259,7 @@ def train_stages(
                 posteriors,
                 state,
                 log,
-                lambda step, last, loss, after=after: on_step(step, last + after, loss),
+                on_step,
             )
         for tower in (towers.image_tower, towers.text_tower):
             lora.merge(tower)

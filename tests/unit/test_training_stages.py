@@ -22,7 +22,7 @@ from training.checkpoint import read_tensors  # noqa: E402
 from training.corpus import Example  # noqa: E402
 from training.export import export_towers, quantise  # noqa: E402
 from training.learner import make_learner  # noqa: E402
-from training.loop import recall_at  # noqa: E402
+from training.loop import rank_of, recall_at  # noqa: E402
 from training.model import AttentionPool, fold_batch_norm  # noqa: E402
 from training.recipe import Recipe, TrainingError, load_recipe  # noqa: E402
 from training.train import main  # noqa: E402
@@ -256,8 +256,10 @@ def test_two_pictures_described_in_the_same_words_are_both_right():
 
 def test_recall_counts_a_tie_against_the_query():
     similarity = torch.tensor([[0.9, 0.1, 0.5], [0.4, 0.4, 0.1], [0.1, 0.2, 0.3]])
-    found = recall_at(similarity, torch.tensor([0, 0, 1]), cutoffs=(1, 2))
-    assert found == {"R@1": pytest.approx(100 / 3), "R@2": pytest.approx(100)}
+    ranks = rank_of(similarity, torch.tensor([0, 0, 1]))
+    assert ranks.tolist() == [1, 2, 2]
+    found = recall_at(torch.tensor([1, 2, 6]))
+    assert list(found.values()) == [pytest.approx(100 / 3), pytest.approx(200 / 3), 100]
 
 
 def test_a_recipe_takes_overrides_into_its_stages():
