@@ -189,7 +189,9 @@ def load_image_base(path: Path, labels_from: Path) -> tuple[list[nn.Module], Cla
     named = sorted((int(number), name) for number, name in config["id2label"].items())
     if path.is_dir():
         mobilenet = MobileNetV2ForImageClassification.from_pretrained(path)
-        weight, bias = mobilenet.classifier.weight.detach(), mobilenet.classifier.bias.detach()
+        weight, bias = (
+            mobilenet.get_parameter(f"classifier.{name}").detach() for name in ("weight", "bias")
+        )
         layers = mobilenet_layers(mobilenet)
     else:
         layers, weight, bias = efficientnet_lite.load_layers(path)
