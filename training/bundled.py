@@ -1,7 +1,7 @@
 """Reads an encoder of the bundled kind back from its graphs, to train it further.
 
-The graphs hold every weight of a `DualEncoder`, some in float16 or int8; convolutions carry their
-strides and padding. Whatever image base it was made from, its blocks come back as plain steps.
+The graphs hold every weight of a `DualEncoder`, some in float16 or int8, and the strides and
+padding of its convolutions. Blocks of any image base come back as plain sequences of layers.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class NotThisKindError(Exception):
 
 
 class Graph:
-    """A graph's weights by their PyTorch names, unfolded, and its nodes by what they give."""
+    """A graph's weights in float32 by their PyTorch names, and its nodes by their outputs."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -73,9 +73,9 @@ class Graph:
 
 
 def read_back(folder: Path) -> DualEncoder:
-    """The encoder of a folder as PyTorch towers; raises NotThisKindError where it is another kind.
+    """The encoder of a folder as PyTorch towers; raises NotThisKindError for another kind.
 
-    Dropout is not in a graph, so there is none.
+    A graph has no dropout, so these towers have none.
     """
     image, text = Graph(folder / "image.onnx"), Graph(folder / "text.onnx")
     shape = TowerShape(
@@ -158,7 +158,7 @@ def _bert(text: Graph) -> BertModel:
 
 
 def _head_width(text: Graph) -> int:
-    """No weight's shape tells it: the queries are reshaped to (batch, tokens, heads, width)."""
+    """No weight has this shape; the graph reshapes queries to (batch, tokens, heads, width)."""
     bias = "body.encoder.layer.0.attention.self.query.bias"
     for add in text.readers[bias]:
         for reshape in text.readers[add.output[0]]:

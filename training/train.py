@@ -181,7 +181,7 @@ def _run(
 
     base = _copy(named_weights(towers))
     learner, state, start = train_stages(
-        towers, recipe, corpus, devices, out, state or State(identity), log, on_step
+        towers, base, recipe, corpus, devices, out, state or State(identity), log, on_step
     )
     alpha, sweep = wise_ft(learner, _changed(start, towers), corpus, log)
     draw_curves(state.history, out / "curves.png")
@@ -214,13 +214,14 @@ def _run(
         "evaluation": figures,
         "encoder": str(out / "encoder"),
     }
-    hand_over(towers, recipe, corpus, summary, out, log)
+    write_encoder(towers, recipe, corpus, summary, out, log)
     checkpoint.write_text(summary_file, json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     return summary
 
 
 def train_stages(
     towers: Towers,
+    base: dict[str, Tensor],
     recipe: Recipe,
     corpus: Corpus,
     devices: list[torch.device],
@@ -231,10 +232,10 @@ def train_stages(
 ) -> tuple[Learner, State, dict[str, Tensor]]:
     """Every stage, each from where the one before left the towers.
 
-    Those that an interrupted run had completed give their best weights. Returns the last stage's
-    learner and state, and the weights that WiSE-FT starts from.
+    For a stage that an interrupted run had completed its best weights are read. Returns the last
+    stage's learner and state, and the weights that WiSE-FT starts from.
     """
-    start = _copy(named_weights(towers))
+    start = base
     stages = recipe.in_stages()
     schedules = [Schedule(stage, corpus, number) for number, (_, stage) in enumerate(stages)]
     posteriors = None
@@ -266,7 +267,7 @@ def train_stages(
         if name and name == recipe.wise_ft_from:
             start = _copy(named_weights(towers))
     if len(stages) > 1:
-        # What the last stage took for frozen is not what the first began with.
+        # WiSE-FT changes weights that the last stage kept frozen, so nothing cached is right.
         learner.image, learner.text = (
             Side(tower, trains_whole=True) for tower in (towers.image_tower, towers.text_tower)
         )
@@ -278,7 +279,7 @@ def _copy(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _changed(start: Mapping[str, Tensor], towers: Towers) -> dict[str, Tensor]:
-    """The weights of `start` that the towers have otherwise now."""
+    """The weights of `start` that training has changed."""
     return {
         name: start[name]
         for name, weight in named_weights(towers).items()
@@ -376,7 +377,7 @@ def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
     partial.replace(path)
 
 
-def hand_over(
+def write_encoder(
     towers: Towers, recipe: Recipe, corpus: Corpus, summary: dict[str, Any], out: Path, log: Log
 ) -> None:
     """Exports to `OUT/encoder`, calibrates it and writes its card."""
@@ -385,7 +386,7 @@ def hand_over(
         towers,
         partial,
         name=recipe.name,
-        precision=storable(recipe, corpus, log),
+        precision=storage_precision(recipe, corpus, log),
         validation=Validation(
             tuple(example.path for example in corpus.validation),
             tuple(example.captions for example in corpus.validation),
@@ -414,7 +415,7 @@ def hand_over(
     log(f"encoder in {folder}")
 
 
-def storable(recipe: Recipe, corpus: Corpus, log: Log) -> str:
+def storage_precision(recipe: Recipe, corpus: Corpus, log: Log) -> str:
     """The recipe's precision, or fp16 where too few pictures are held back to accept int8."""
     if recipe.precision != "int8" or len(corpus.validation) >= FEWEST:
         return recipe.precision
@@ -490,7 +491,7 @@ def device_name(devices: Sequence[torch.device]) -> str:
 
 
 def git_commit() -> str:
-    """The commit checked out, with `-dirty` when the code that ran is not what it holds."""
+    """The commit checked out, with `-dirty` when the code has changed since."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--abbrev=40"]
     command += ["--dirty", "--exclude=*"]
     found = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
@@ -498,8 +499,8 @@ def git_commit() -> str:
 
 
 def keep_freed_memory() -> None:
-    """Asks glibc to keep what is freed: a step frees and asks again for the same hundreds of MB,
-    and giving pages back each time cost the trunk's forward pass 1.2 CPU seconds instead of 0.8.
+    """Tells glibc to keep freed memory: every step frees and allocates the same hundreds of MB, and
+    giving the pages back each time made the trunk's forward pass take 1.2 CPU seconds, not 0.8.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -188,11 +188,11 @@ def test_int8_that_too_few_pictures_could_accept_is_fp16_and_said_to_be(data):
     lines = []
     recipe = recipe_for(data, precision="int8")
     corpus = load_corpus(recipe, data, lambda _: None)
-    assert train_module.storable(recipe, corpus, lines.append) == "fp16"
+    assert train_module.storage_precision(recipe, corpus, lines.append) == "fp16"
     assert "int8 is accepted by 50 pictures held back from training, and there are" in lines[0]
     enough = replace(corpus, validation=corpus.validation * 50)
-    assert train_module.storable(recipe, enough, lines.append) == "int8"
-    assert train_module.storable(recipe_for(data), corpus, lines.append) == "fp32"
+    assert train_module.storage_precision(recipe, enough, lines.append) == "int8"
+    assert train_module.storage_precision(recipe_for(data), corpus, lines.append) == "fp32"
     assert len(lines) == 1
 
 

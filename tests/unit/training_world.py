@@ -86,7 +86,7 @@ def go(recipe, out: Path, *, resume: bool = False, pause_s: float = 0.0, lines=N
 
     torch.set_num_threads(1)
     train.load_base = lambda *_: TinyTowers()
-    train.hand_over = lambda *_: None
+    train.write_encoder = lambda *_: None
     log = (lambda line: None) if lines is None else lines.append
     return train.run(recipe, out, resume=resume, log=log, on_step=lambda *_: time.sleep(pause_s))
 
@@ -148,7 +148,7 @@ def go_in_stages(recipe, out: Path, *, resume: bool = False, on_step=lambda *_: 
 
     torch.set_num_threads(1)
     patched = {"load_corpus": photographs, "load_base": load_base}
-    patched |= {"save_weights": save_weights, "hand_over": lambda *_: None}
+    patched |= {"save_weights": save_weights, "write_encoder": lambda *_: None}
     before = {name: getattr(train, name) for name in patched}
     for name, function in patched.items():
         setattr(train, name, function)
