@@ -1,4 +1,4 @@
-"""What a step of training compares: which pictures, and which texts beside them."""
+"""The batches of an epoch, and the texts that a batch of pictures is compared with."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def epoch_batches(
 
 @dataclass(frozen=True)
 class Texts:
-    """The texts of a batch beside its pictures, matrices (images, texts).
+    """The texts of a batch and how they relate to its pictures, in matrices (images, texts).
 
-    `targets` above 0 are positives; `negative_weights` say how much the others repel; `shares` and
-    `votes` are the judgments, 0 votes where there is none.
+    `targets` above 0 are positives; the others are negatives with `negative_weights`. `shares` and
+    `votes` are the judgments; a pair that was not judged has 0 votes.
     """
 
     texts: tuple[str, ...]
@@ -57,7 +57,7 @@ def choose_texts(
     recipe: Recipe,
     rng: np.random.Generator,
 ) -> Texts:
-    """Captions of every picture, and texts that people judged beside it.
+    """Captions of every picture, and texts that people judged for it.
 
     A caption that also describes another picture of the batch is a positive of both.
     """
@@ -108,7 +108,7 @@ def _choose_judged(example: Example, count: int, rng: np.random.Generator) -> li
 def choose_classes(
     posteriors: np.ndarray, count: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, Tensor]:
-    """Classes for one step, the batch's likeliest first, and the posteriors over those alone."""
+    """Classes for one step, the batch's likeliest first, and the posteriors over these classes."""
     likely = np.unique(posteriors.argmax(axis=1))
     rest = np.setdiff1d(np.arange(posteriors.shape[1]), likely)
     count = min(max(count, len(likely)), posteriors.shape[1])
@@ -150,6 +150,6 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndar
 
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str], longest: int) -> list[list[int]]:
-    """Token ids, cut to `longest` with the closing token kept."""
+    """Token ids; a longer text is cut to `longest` and still ends with its closing token."""
     rows = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
     return [row if len(row) <= longest else [*row[: longest - 1], row[-1]] for row in rows]

@@ -1,7 +1,7 @@
-"""A run's state on disk, whole or not there: what `--resume` needs to go on as if never stopped.
+"""A run's state on disk, from which `--resume` goes on as if the run had never stopped.
 
-Random numbers are not part of it. Every draw of a step comes from (seed, step) alone, so that
-there is no generator whose state could be lost.
+The state of a random generator is not part of it: every draw of a step depends only on the seed and
+the step.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def load(folder: Path) -> State | None:
 
 
 def write_tensors(content: Mapping[str, Any], path: Path) -> None:
-    """Written beside the old one, flushed, then renamed over it: a kill leaves one of the two."""
+    """Writes a second file and renames it over the first, so that a kill leaves one of the two."""
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("wb") as file:
         torch.save(dict(content), file)

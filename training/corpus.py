@@ -48,7 +48,7 @@ MOST_NAMED = 3  # problems or leaks listed one by one
 
 @dataclass(frozen=True)
 class Example:
-    """A picture, the captions written for it, and people's judgments of other texts beside it.
+    """A picture, the captions written for it, and people's judgments of other texts for it.
 
     `judged` maps a text to its judgment. `source` is an index into the run's sources. `validates`
     is None where the source has no split of its own.
@@ -335,12 +335,12 @@ def _without_leaks(
     examples: Sequence[Example], evaluation: Iterable[EvaluationSet], on_leak: str, log: Log
 ) -> list[Example]:
     """Raises TrainingError naming what an evaluation set also holds, or leaves that out."""
-    kept = list(examples)
+    examples = list(examples)
     for unseen in evaluation:
         contents = {_sha256(path): name for name, path in unseen.images.items()}
         leaks: list[str] = []
         clean: list[Example] = []
-        for example in kept:
+        for example in examples:
             name = example.path.name
             if name in unseen.images:
                 leaks.append(f"picture {example.path} by its name")
@@ -367,14 +367,14 @@ def _without_leaks(
             )
         for leak in leaks:
             log(f"left out, it is in the evaluation set {unseen.folder}: {leak}")
-        kept = clean
-    return kept
+        examples = clean
+    return examples
 
 
 def _split(
     examples: Sequence[Example], recipe: Recipe
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """(train, validation). Captions of validation pictures are not judged beside train pictures."""
+    """(train, validation), without the judgments of train pictures on captions of validation."""
     if recipe.select_on == "train":
         if len(examples) < 2:
             raise TrainingError(f"{len(examples)} captioned pictures are not enough to train on")

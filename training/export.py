@@ -215,7 +215,7 @@ def _export(
     if program is None:
         raise ExportError("torch has exported nothing")
     graph = program.model_proto
-    # The exporter notes the source line of every node; paths of one machine are nobody's business.
+    # The exporter notes the source line of every node; a file must not show paths of this machine.
     for node in graph.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""

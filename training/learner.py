@@ -1,7 +1,7 @@
-"""Towers on a device: which weights a stage trains, and what is computed once because it does not.
+"""Towers on a device: which weights a stage trains, and which features are computed only once.
 
-Below the first weight that trains, a tower's features are computed once for the whole picture and a
-few random views of it. What runs in every step is what lies above that cut.
+Below the first weight that trains, a tower's features are computed once, for the whole picture and
+a few random views of it. Only what lies above this cut runs in every step.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Learner:
 
 
 def make_learner(towers: Towers, recipe: Recipe, devices: list[torch.device], log: Log) -> Learner:
-    """Freezes what the stage leaves alone, finds what can be cached, and names what trains."""
+    """Freezes what the stage does not train, and finds where each tower can be cut."""
     device = devices[0]
     towers.to(device).eval()
     torch.manual_seed(recipe.seed)
@@ -181,7 +181,7 @@ def _rates(towers: Towers, recipe: Recipe) -> dict[str, float]:
             ("image", "text", recipe.lr_image) if image else ("text", "image", recipe.lr_text)
         )
         if id(parameter) in heads:
-            # "text" leaves the image tower's head alone, and "image" the text tower's.
+            # "text" does not train the image tower's head, nor "image" the text tower's.
             moves = name == "log_logit_scale" or trains != other
             rate = recipe.lr_heads
         else:
@@ -210,8 +210,8 @@ def _frozen(towers: Towers, recipe: Recipe) -> set[int]:
 def find_head(tower: nn.Module, trained: set[int], inputs: tuple[Tensor, ...]) -> nn.Module | None:
     """The largest part of the tower that makes its output from one tensor and trains in full.
 
-    Everything below it can be cached. `trained` are ids of parameters. None where there is no such
-    part, as when the last layer is inside a larger one that is frozen.
+    Everything below it can be cached. `trained` are ids of parameters. None if there is no such
+    part, for instance when the last layer is inside a larger one that is frozen.
     """
     calls: list[tuple[nn.Module, tuple[object, ...], object]] = []
     hooks = [
@@ -300,7 +300,7 @@ def view_of(example: Example, corpus: Corpus, recipe: Recipe, rng: np.random.Gen
 def text_embeddings(
     learner: Learner, texts: Sequence[str], word_dropout: float, rng: np.random.Generator
 ) -> Tensor:
-    """(texts, dimension), not normalised. A frozen text body is asked once for each text."""
+    """(texts, dimension), not normalised. A frozen text body runs once for each text."""
     if learner.text.trains_whole:
         tokens = _tokens(learner, texts, word_dropout, rng)
         return spread(learner.text.tower, tokens, learner.devices)
@@ -309,8 +309,10 @@ def text_embeddings(
 
 @torch.no_grad()
 def _text_features(learner: Learner, texts: Sequence[str]) -> Tensor:
-    """The features at the text tower's cut. `prepare` asks for all texts in one order: the last
-    bits of a vector depend on its neighbours, and a resumed run must find the same ones.
+    """The features at the text tower's cut.
+
+    `prepare` asks for all texts at once, because the last bits of a vector depend on the others in
+    its batch, and a resumed run must get the same vectors.
     """
     memo = learner.text_memo
     missing = sorted({text for text in texts if text not in memo}, key=lambda t: (len(t), t))
@@ -399,9 +401,10 @@ class FeatureCache:
         compute: Callable[[Sequence[int], int], np.ndarray],
         log: Log,
     ) -> FeatureCache:
-        """From `folder`, view by view; `compute` gives the features of some rows in a view.
+        """Read from `folder`, or computed; `compute` gives the features of some rows in a view.
 
-        One file a view, renamed into place when whole: a killed run goes on with the next.
+        There is one file for each view, which gets its name when it is complete, so that a killed
+        run goes on with the first view that is missing.
         """
         folder.mkdir(parents=True, exist_ok=True)
         cached = []
@@ -428,7 +431,7 @@ class FeatureCache:
 
 
 def prepare(learner: Learner, corpus: Corpus, folder: Path, log: Log) -> None:
-    """Computes what frozen towers say of texts and pictures; the pictures' part is kept on disk."""
+    """Computes the features of frozen towers once; those of pictures are cached on disk."""
     recipe = learner.recipe
     if not learner.text.trains_whole:
         log("encoding the texts once")
@@ -465,7 +468,7 @@ def prepare(learner: Learner, corpus: Corpus, folder: Path, log: Log) -> None:
 def class_posteriors(learner: Learner, corpus: Corpus, folder: Path, log: Log) -> np.ndarray | None:
     """The image base's classes of each whole train picture, (pictures, classes).
 
-    Call it before anything trains. None where there is no classifier to learn from.
+    To be called before anything trains. None if there is no classifier to learn from.
     """
     towers, recipe = learner.towers, learner.recipe
     classifier, tower = towers.classifier, towers.image_tower

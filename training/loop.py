@@ -231,7 +231,7 @@ def batch_loss(
         judgment = judgment_loss(cosines, shares, votes, learner.slope, learner.intercept)
         loss = loss + recipe.judgment_weight * judgment
         parts["judgment"] = judgment.item()
-    # The image base saw photographs; of drawings its classes say nothing.
+    # The image base was trained on photographs; its classes do not fit drawings.
     if posteriors is not None and not corpus.sources[batch[0].source].drawn:
         classes = class_loss(learner, images, posteriors[rows], rng)
         loss = loss + classes
@@ -242,8 +242,8 @@ def batch_loss(
 def class_loss(
     learner: Learner, images: Tensor, posteriors: np.ndarray, rng: np.random.Generator
 ) -> Tensor:
-    """Keeps what the image base knew: its classes, by their names, belong to what it saw them in,
-    and each class's weight vector, taken as a picture, belongs to its name."""
+    """Keeps what the image base knew: the names of its classes match the pictures it saw them in,
+    and each class's weight vector, taken as a picture, matches the class's name."""
     recipe, towers, device = learner.recipe, learner.towers, learner.device
     if towers.classifier is None or not isinstance(towers.image_tower, ImageTower):
         raise ValueError("class posteriors without the classifier they are from")
@@ -303,7 +303,7 @@ def recall_at(ranks: Tensor) -> dict[str, float]:
 
 
 def selection(recalls: Mapping[str, float]) -> float:
-    """What steps are chosen by: the mean of Recall@1, 5 and 10. One alone is too coarse."""
+    """The mean of Recall@1, 5 and 10, by which steps are chosen; one of them is too coarse."""
     return sum(recalls[f"R@{k}"] for k in (1, 5, 10)) / 3
 
 

@@ -135,14 +135,14 @@ class DualEncoder(nn.Module):
 
 @dataclass(frozen=True)
 class Classifier:
-    """What the image base knew: its classes, and the layer that told them apart."""
+    """The image base's classifier: names of its classes, and its last layer."""
 
     labels: tuple[str, ...]
     weight: Tensor  # (classes, channels)
     bias: Tensor  # (classes,)
 
     def posteriors(self, tower: ImageTower, pixel_values: Tensor) -> Tensor:
-        """What the start says of pictures while its trunk and top are as they were."""
+        """The classes of pictures, as long as the tower's trunk and top are the base's."""
         pooled: Tensor = tower.top(tower.trunk(pixel_values)).mean(dim=(2, 3))
         logits = pooled @ self.weight.to(pooled.device).T + self.bias.to(pooled.device)
         return logits.softmax(dim=1)  # (pictures, classes)

@@ -60,7 +60,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(f"{path} is refused: it does not hold tensors alone") from error
+        raise ModelError(f"{path} is refused: it holds more than tensors") from error
     if not isinstance(state, dict) or not all(isinstance(part, Tensor) for part in state.values()):
         raise ModelError(f"{path} is refused: it is no table of tensors")
     # Tied weights share their memory, which safetensors does not know.

@@ -36,9 +36,9 @@ class Recipe:
 
     name: str = ""  # of the encoder; empty: the recipe's
     base: str = ""
-    text_base: str = ""  # a text tower of its own beside the base's image tower
+    text_base: str = ""  # a folder whose text tower replaces the base's
     revision: str = ""  # of a hub base
-    # --- for the base "two-towers": an ImageNet tower beside a text tower, heads not trained yet
+    # --- for the base "two-towers": an ImageNet tower and a text tower with untrained heads
     image_base: str = ""  # MobileNetV2 folder or EfficientNet-lite state dict
     image_labels: str = ""  # a transformers folder whose config names ImageNet's classes
     image_size: int = 224
@@ -90,7 +90,7 @@ class Recipe:
     hard_negative_weight: float = 1.0
     # --- the end
     wise_ft: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0)
-    wise_ft_from: str = ""  # the stage whose result stands for the base
+    wise_ft_from: str = ""  # the stage whose result is used as the base
     precision: str = "fp32"
     benchmarks: str = ""  # folder whose judgments calibrate and whose queries score the encoder
     stages: tuple[Mapping[str, Any], ...] = ()

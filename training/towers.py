@@ -53,7 +53,7 @@ HUB_FILES = (*SIDE_FILES, "*.safetensors")
 
 
 class Towers(nn.Module):
-    """A text and an image tower in one space; neither normalises what it gives."""
+    """A text and an image tower in one space; neither normalises its embeddings."""
 
     def __init__(
         self,
@@ -168,7 +168,7 @@ def _find(
 # --- Hugging Face ----------------------------------------------------------------------------
 
 
-# The types of transformers' modules do not say what is in them, so that bodies are Any.
+# The modules of transformers declare no types for their parts, so bodies are Any.
 
 
 class ImageTower(nn.Module):
@@ -185,7 +185,7 @@ class ImageTower(nn.Module):
 
 
 class PatchImageTower(nn.Module):
-    """SigLIP 2's vision model on one square grid of patches, the one its positions are kept at.
+    """SigLIP 2's vision model on the square grid of patches that its positions are stored for.
 
     The library's own forward takes any grid and resizes the positions for each picture; on this
     grid resizing changes nothing, and the graph stays exportable.
@@ -415,7 +415,7 @@ def _with_text(towers: Towers, base: str, folder: Path, parent: dict[str, Any]) 
 
 
 def towers_from_bases(recipe: Recipe) -> Towers:
-    """An ImageNet tower beside MiniLM, as the recipe names them, with heads to be trained."""
+    """The recipe's image base and MiniLM with untrained heads."""
     image_base, text_base = Path(recipe.image_base), Path(recipe.text_base)
     if not recipe.text_base or not (text_base / "model.safetensors").exists():
         raise ModelError(

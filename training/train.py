@@ -56,7 +56,7 @@ from training.learner import (
     set_weights,
 )
 from training.loop import OnStep, Schedule, best_file, swapped, train_stage, wise_ft
-from training.measure import finish_folder
+from training.measure import calibrate_and_score
 from training.parallel import pick_devices
 from training.recipe import FROM_BASES, Recipe, TrainingError, differences, load_recipe
 from training.towers import Towers, load_towers, towers_from_bases
@@ -137,7 +137,7 @@ def run(
         if new and not (out / checkpoint.NAME).exists():
             shutil.rmtree(out, ignore_errors=True)  # there is nothing in it to go on from
         full = isinstance(error, torch.OutOfMemoryError | MemoryError)
-        # The second is what torch says on a CPU.
+        # On a CPU torch raises a RuntimeError with these words.
         if full or (isinstance(error, RuntimeError) and "not enough memory" in str(error)):
             raise TrainingError(
                 f"out of memory with batch={recipe.batch} and trains={recipe.trains}: try "
@@ -356,7 +356,7 @@ def _figures(scores: Scores) -> dict[str, Any]:
 def draw_curves(history: Sequence[dict[str, Any]], path: Path) -> None:
     import matplotlib
 
-    matplotlib.use("Agg")  # no window, whatever the machine
+    matplotlib.use("Agg")  # needs no display
     from matplotlib import pyplot
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
@@ -406,7 +406,7 @@ def write_encoder(
         },
     )
     if recipe.benchmarks:
-        finish_folder(partial, Path(recipe.benchmarks), log)
+        calibrate_and_score(partial, Path(recipe.benchmarks), log)
     else:
         calibrate(partial, recipe, corpus, log, base=towers.calibration)
     write_card(partial, {**summary, "sources": [Path(given).name for given in recipe.data]})

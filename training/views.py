@@ -86,7 +86,7 @@ def load_view(path: Path, view: View | None, preprocessing: Preprocessing) -> np
 def _fit_and_crop(
     image: Image.Image, width: int, height: int, resampling: Image.Resampling
 ) -> Image.Image:
-    """The shorter side fitted, the middle kept: CLIP's own preprocessing."""
+    """The shorter side fitted and the middle cut out, as CLIP's own preprocessing does it."""
     scaled = (
         max(width, image.width * height // image.height),
         max(height, image.height * width // image.width),
