@@ -29,7 +29,8 @@ from scenesearch.encoder.known import find_by_fingerprint
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
 from scenesearch.errors import SceneSearchError
-from scenesearch.home.ingested import Ingested, ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
+from scenesearch.home.installation import Installation
 from scenesearch.home.settings import Settings
 from scenesearch.pictures.opening import THUMBNAIL_SIDE, ImageError, open_image, thumbnail_path
 from scenesearch.pictures.originals import LocalFile, OriginalError
@@ -56,7 +57,7 @@ class Answer(SearchResult):
     """A search's result that is its hits: printed a line each, in Jupyter a grid of pictures."""
 
     thumbnails_dir: Path = Path()
-    originals: Ingested = field(default=Ingested(()), repr=False, compare=False)
+    originals: AllowedOriginals = field(default=AllowedOriginals(()), repr=False, compare=False)
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
@@ -84,7 +85,7 @@ class Answer(SearchResult):
         name = html.escape(hit.image_id, quote=True)
         copies = f" · {len(hit.copies)} more like it" if hit.copies else ""
         found = f"{hit.rank}. {hit.likeness}".rstrip() + copies
-        away = "" if self.originals.holds(hit.path) else " · its original is not here"
+        away = "" if self.originals.allows(hit.path) else " · its original is not here"
         picture = _data_uri(hit, self.thumbnails_dir, self.originals)
         return (
             f'<figure style="margin:0"><img alt="{name}" src="{picture}" '
@@ -216,9 +217,9 @@ class Library:
             raise OriginalUnavailable(f"{image_id} cannot be opened: {error}") from None
 
     @property
-    def originals(self) -> Ingested:
+    def originals(self) -> AllowedOriginals:
         """What may be opened of the paths that hits name."""
-        return ingested(self._settings)
+        return Installation(self._settings).originals
 
     @property
     def fields(self) -> tuple[PayloadField, ...]:
@@ -312,7 +313,7 @@ def _upload(image: QueryPicture) -> Upload:
         raise QueryError(f"{str(image)!r} is no name of a file") from None
 
 
-def _data_uri(hit: Hit, thumbnails_dir: Path, originals: Ingested) -> str:
+def _data_uri(hit: Hit, thumbnails_dir: Path, originals: AllowedOriginals) -> str:
     """The thumbnail inside the page: a notebook may not fetch files, and is sent to others."""
     try:
         data = thumbnail_path(thumbnails_dir, str(hit.payload.get("sha256", ""))).read_bytes()

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from scenesearch.home.renamed import SAVED_REQUESTS
+from scenesearch.home.library_files import SAVED_REQUESTS
 from scenesearch.pictures.opening import atomic_writer
 from scenesearch.runtime.private_files import private_folder
 from scenesearch.search.request import MAX_CHARACTERS

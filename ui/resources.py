@@ -19,10 +19,12 @@ from scenesearch.encoder.known import find_by_fingerprint, remember_encoder
 from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
 from scenesearch.encoder.vectors import TextVectors
-from scenesearch.home.ingested import SOURCES, Ingested, ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
+from scenesearch.home.installation import Installation
 from scenesearch.home.prometheus import TimedEncoder
 from scenesearch.home.rejects import FILE_NAME, Reject, Rejects
 from scenesearch.home.restore import is_unfinished, take_back_unfinished
+from scenesearch.home.roots import SOURCES
 from scenesearch.home.settings import Settings
 from scenesearch.pictures.duplicates import Group, Look, find_groups, look_of
 from scenesearch.runtime.private_files import make_private, private_folder
@@ -136,9 +138,9 @@ def _lease() -> _Lease:
     return _Lease()
 
 
-def originals() -> Ingested:
+def originals() -> AllowedOriginals:
     """What may be opened of the paths that payloads name; it grows with each ingest."""
-    return ingested(settings())
+    return Installation(settings()).originals
 
 
 @contextmanager

@@ -138,7 +138,7 @@ def restore(
 def _read_beside(own: Path) -> "Beside":
     from scenesearch.home.backup import Beside
     from scenesearch.home.feedback import FILE_NAME, Feedback
-    from scenesearch.home.ingested import SOURCES, read_roots
+    from scenesearch.home.roots import SOURCES, read_roots
     from ui.kept import FILE_NAME as SAVED
     from ui.kept import read_saved
 
@@ -151,8 +151,8 @@ def _read_beside(own: Path) -> "Beside":
 
 def _side_files(beside: "Beside", own: Path) -> "SideFiles":
     """What of the backup goes into the library's folder; its folders open nothing yet."""
-    from scenesearch.home.ingested import Root, roots_json
     from scenesearch.home.restore import SideFiles
+    from scenesearch.home.roots import Root, roots_json
     from ui.kept import saved_json
 
     files: dict[Any, bytes] = {}
@@ -167,10 +167,10 @@ def _side_files(beside: "Beside", own: Path) -> "SideFiles":
 
 def _say_what_to_ingest(settings: "Settings", name: str, beside: "Beside") -> None:
     """Folders that only the backup names."""
-    from scenesearch.home.ingested import ingested
+    from scenesearch.home.installation import Installation
 
-    known = ingested(settings)
-    places = [place for place in beside.sources if not known.covers(place)]
+    known = Installation(settings).originals
+    places = [place for place in beside.sources if not known.allows_below(place)]
     if places:
         listed = " ".join(shlex.quote(place) for place in places[:3])
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""

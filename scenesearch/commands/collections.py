@@ -89,7 +89,7 @@ def build(
     from ingest.build import build as start
     from scenesearch.encoder.known import remember_encoder
     from scenesearch.encoder.onnx import usable_cores
-    from scenesearch.home.ingested import ingested
+    from scenesearch.home.installation import Installation
 
     settings = read_settings()
     name = chosen_library(library, named, settings.library)
@@ -102,7 +102,7 @@ def build(
             name,
             encoder=loaded,
             store=store,
-            originals=ingested(settings),
+            originals=Installation(settings).originals,
             live_image_fingerprint=live_image_fingerprint(settings, store, name),
             options=BuildOptions(
                 workers=workers or settings.threads or usable_cores(),

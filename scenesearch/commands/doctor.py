@@ -47,7 +47,7 @@ def doctor(
     """
     from ingest.doctor import examine, examine_store, is_well
     from scenesearch.encoder.known import find_by_fingerprint
-    from scenesearch.home.ingested import ingested
+    from scenesearch.home.installation import Installation
     from scenesearch.store.catalog import read_catalog
 
     settings = read_settings()
@@ -80,7 +80,7 @@ def doctor(
                 store=store,
                 library_dir=settings.library_dir(each),
                 find_encoder=find_encoder,
-                originals=ingested(settings),
+                originals=Installation(settings).originals,
                 mend=mend,
                 remote=remote,
                 max_megapixels=settings.max_megapixels,

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from scenesearch.evaluation.details import Details
     from scenesearch.evaluation.evaluate import Evaluation
     from scenesearch.evaluation.outcome import Omission
-    from scenesearch.home.ingested import Ingested
+    from scenesearch.home.allowed_originals import AllowedOriginals
     from scenesearch.home.settings import Settings
     from scenesearch.store.base import VectorStore
 
@@ -370,19 +370,20 @@ def _gallery(
     images: Path | None,
     library: str | None,
     notes: list[str],
-) -> Iterator[tuple["VectorStore", str, "Encoder", "Ingested"]]:
+) -> Iterator[tuple["VectorStore", str, "Encoder", "AllowedOriginals"]]:
     """The store, the collection to ask, its encoder and what may be opened: of a library, or of a
     folder for the moment."""
     from ingest.source import Roots
     from ingest.sources import find_sources
-    from scenesearch.home.ingested import Ingested, ingested
+    from scenesearch.home.allowed_originals import AllowedOriginals
+    from scenesearch.home.installation import Installation
     from scenesearch.store.edge import EdgeStore
 
     if images is None:
         name = library_name(library or "")
         with open_store(settings, reading=True) as store:
             loaded = library_encoder(settings, encoder, store, name, verify=True)
-            yield store, name, loaded, ingested(settings)
+            yield store, name, loaded, Installation(settings).originals
         return
     loaded = load_encoder(settings, encoder, verify=True)
     with (
@@ -400,7 +401,7 @@ def _gallery(
         notes += [
             f"not in the gallery: {reject.path}: {reject.reason}" for reject in report.rejects
         ]
-        yield store, "evaluation", loaded, Ingested(roots.known)
+        yield store, "evaluation", loaded, AllowedOriginals(roots.known)
 
 
 def run_evaluation(

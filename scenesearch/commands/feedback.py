@@ -74,7 +74,7 @@ def export(
 ) -> None:
     """Write what has been said in the task's format, for `scenesearch train --data FOLDER`."""
     from scenesearch.home.feedback import export as write
-    from scenesearch.home.ingested import ingested
+    from scenesearch.home.installation import Installation
     from scenesearch.search.grammar import scene_of
 
     name, feedback = _opened(library)
@@ -86,7 +86,7 @@ def export(
     with open_store(settings) as store:
         points = store.retrieve(name, sorted({mark.image_id for mark in marks}))
         fields = store.describe(name).fields
-    known = ingested(settings)
+    known = Installation(settings).originals
     originals = {image_id: known.original(point.payload) for image_id, point in points.items()}
     written = write(marks, originals, folder, lambda text: scene_of(text, fields))
     for image_id, reason in written.pictures_left_out.items():

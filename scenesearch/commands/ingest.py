@@ -104,8 +104,8 @@ def ingest(
     from ingest.shards import WHOLE, held_shard
     from ingest.source import Roots
     from ingest.sources import find_sources
-    from scenesearch.home.ingested import SOURCES
     from scenesearch.home.restore import is_unfinished, take_back_unfinished
+    from scenesearch.home.roots import SOURCES
 
     settings = read_settings()
     name = library_name(library or settings.library)

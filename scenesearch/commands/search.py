@@ -260,7 +260,7 @@ def _reasons(
 
 
 def print_hits(result: "SearchResult", settings: "Settings") -> None:
-    from scenesearch.home.ingested import ingested
+    from scenesearch.home.installation import Installation
 
     if not result.hits:
         nearest = result.nearest
@@ -281,8 +281,8 @@ def print_hits(result: "SearchResult", settings: "Settings") -> None:
             f"{hit.rank:>3}  {found}{printable(hit.path)}  "
             f"{printable(captions[0])}{copies}".rstrip()
         )
-    originals = ingested(settings)
-    away = [hit.rank for hit in result.hits if not originals.holds(hit.path)]
+    originals = Installation(settings).originals
+    away = [hit.rank for hit in result.hits if not originals.allows(hit.path)]
     if away:
         ranks = ", ".join(map(str, away[:20])) + (" ..." if len(away) > 20 else "")
         whose = "their originals" if len(away) == len(result.hits) else f"the originals of {ranks}"
@@ -320,10 +320,10 @@ def print_reasons(reasons: "Why") -> None:
 
 
 def write_sheet(file: Path, result: "SearchResult", settings: "Settings") -> None:
-    from scenesearch.home.ingested import ingested
+    from scenesearch.home.installation import Installation
     from scenesearch.pictures.contact_sheet import SheetEntry, write_contact_sheet
 
-    originals = ingested(settings)
+    originals = Installation(settings).originals
     thumbnails = settings.library_dir(result.library) / "thumbnails"
     entries = [
         SheetEntry(

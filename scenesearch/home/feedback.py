@@ -159,6 +159,12 @@ class Feedback:
     def close(self) -> None:
         self._table.close()
 
+    def __enter__(self) -> "Feedback":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _select(self, query: str, values: Sequence[str] = ()) -> list[tuple[Any, ...]]:
         with _unicode():
             return list(self._table.select(query, values))

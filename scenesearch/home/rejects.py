@@ -174,6 +174,12 @@ class Rejects:
     def close(self) -> None:
         self._table.close()
 
+    def __enter__(self) -> "Rejects":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def _select(self, clause: str, values: Sequence[Any] = ()) -> Iterator[Reject]:
         rows = self._table.select(f"SELECT {_COLUMNS} FROM rejects {clause}", values)  # noqa: S608
         with self._table.faults():

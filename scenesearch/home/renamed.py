@@ -10,12 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from scenesearch.home.feedback import FILE_NAME, Feedback
+from scenesearch.home.library_files import SAVED_REQUESTS
 from scenesearch.pictures.opening import atomic_writer
 from scenesearch.search.grammar import parse
 from scenesearch.search.request import Like, QueryError
 from scenesearch.store.fields import PayloadField
-
-SAVED_REQUESTS = "saved-requests.json"
 
 
 def follow(

@@ -28,8 +28,8 @@ import pytest
 
 from scenesearch.home.backup import BackupError, open_backup
 from scenesearch.home.feedback import FILE_NAME, Feedback, Mark
-from scenesearch.home.ingested import SOURCES, Root, read_roots, roots_json
 from scenesearch.home.restore import take_back_unfinished
+from scenesearch.home.roots import SOURCES, Root, read_roots, roots_json
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS

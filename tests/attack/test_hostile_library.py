@@ -27,7 +27,7 @@ from ingest.watch import Watched as Folders
 from ingest.watch import watch
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.errors import SceneSearchError
-from scenesearch.home.ingested import NOT_HERE
+from scenesearch.home.allowed_originals import NOT_HERE
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
 from tests.cli import CommandLine
@@ -244,8 +244,8 @@ def test_the_page_shows_nothing_of_outside(tmp_path: Path, outside: Path, addres
         made = pictures.thumbnail(tmp_path, "cd" * 32, original)
         assert made == pictures.placeholder()
     assert NOT_HERE.encode() in originals_zip(chosen, resources.settings())
-    assert isinstance(resources.originals().holds(str(tmp_path / "pictures" / "red.png")), bool)
-    assert resources.originals().holds(str(tmp_path / "pictures" / "red.png"))
+    assert isinstance(resources.originals().allows(str(tmp_path / "pictures" / "red.png")), bool)
+    assert resources.originals().allows(str(tmp_path / "pictures" / "red.png"))
     assert state_of(outside) == before
     assert Watched.asked == []
 

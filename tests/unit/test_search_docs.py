@@ -18,7 +18,7 @@ from scenesearch import notebook
 from scenesearch.commands.app import app
 from scenesearch.encoder.base import EncoderInfo
 from scenesearch.errors import SceneSearchError
-from scenesearch.home.ingested import SOURCES
+from scenesearch.home.roots import SOURCES
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField

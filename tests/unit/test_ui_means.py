@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.home.ingested import Ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.settings import Settings
 from scenesearch.runtime.events import LOGGER
 from scenesearch.search import library_map
@@ -123,7 +123,7 @@ def picked(path: Path, **payload: object) -> Picked:
 def test_a_zip_holds_the_originals_and_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "originals", lambda: Ingested([str(tmp_path)]))
+    monkeypatch.setattr(resources, "originals", lambda: AllowedOriginals([str(tmp_path)]))
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.png").write_bytes(folder.encode())
@@ -148,7 +148,7 @@ def test_no_cell_of_a_table_becomes_a_formula(tmp_path: Path) -> None:
 def test_a_page_for_reading_gives_away_neither_paths_nor_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "originals", lambda: Ingested([str(tmp_path)]))
+    monkeypatch.setattr(resources, "originals", lambda: AllowedOriginals([str(tmp_path)]))
     exif = Image.Exif()
     exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 51.0, 0.0), 3: "E", 4: (2.0, 21.0, 0.0)})
     original = tmp_path / "x.jpg"

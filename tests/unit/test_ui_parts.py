@@ -12,7 +12,7 @@ import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from scenesearch.home.ingested import Ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.settings import Settings
 from scenesearch.pictures.opening import thumbnail_path, write_thumbnail
 from scenesearch.pictures.originals import LocalFile
@@ -75,7 +75,7 @@ def test_a_cached_thumbnail_is_sent_as_it_is(tmp_path: Path) -> None:
 def test_a_missing_thumbnail_is_made_from_the_original(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "originals", lambda: Ingested([str(tmp_path)]))
+    monkeypatch.setattr(resources, "originals", lambda: AllowedOriginals([str(tmp_path)]))
     original = tmp_path / "a.png"
     Image.new("RGB", (800, 400), (0, 0, 255)).save(original)
     made = opened(pictures.thumbnail(tmp_path, SHA, LocalFile(original)))
@@ -142,7 +142,7 @@ KINDS = (
 def test_whatever_lies_where_a_thumbnail_belongs_it_is_made_anew(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "originals", lambda: Ingested([str(tmp_path)]))
+    monkeypatch.setattr(resources, "originals", lambda: AllowedOriginals([str(tmp_path)]))
     if kind == "unreadable" and os.geteuid() == 0:
         pytest.skip("root reads everything")
     original = tmp_path / "a.png"
@@ -206,7 +206,7 @@ def test_one_damaged_thumbnail_leaves_the_others_of_its_view(
 def test_an_original_in_an_archive_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "originals", lambda: Ingested([str(tmp_path)]))
+    monkeypatch.setattr(resources, "originals", lambda: AllowedOriginals([str(tmp_path)]))
     Image.new("RGB", (800, 400), (0, 0, 255)).save(tmp_path / "a.png")
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         archive.add(tmp_path / "a.png", "in/a.png")

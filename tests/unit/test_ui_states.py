@@ -11,7 +11,7 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from ingest.build import build
-from scenesearch.home.ingested import Ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.store.catalog import promote
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.edge_lock import HolderLock
@@ -217,7 +217,7 @@ def test_a_promoted_collection_is_answered_by_its_own_encoder(
     )
     opened = resources.store()
     new = build(
-        LIBRARY, encoder=promoted, store=opened, originals=Ingested([str(tmp_path)])
+        LIBRARY, encoder=promoted, store=opened, originals=AllowedOriginals([str(tmp_path)])
     ).collection
     promote(opened, LIBRARY, new)
     page = ask(page, "a red thing")

@@ -1,0 +1,193 @@
+"""What the settings of an installation name, opened: its store, its encoders, its libraries' files.
+
+    installation = Installation(Settings())
+    with installation.store(reading=True) as store:
+        encoder = installation.library_encoder(store, "photos")
+        result = installation.searcher(encoder, store, "photos").search("a dog in the snow")
+
+Only entry points make one: the command line, a notebook, the page.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from scenesearch.encoder.base import Encoder
+from scenesearch.encoder.folder import verify_encoder
+from scenesearch.encoder.known import find_by_fingerprint, remember_encoder
+from scenesearch.encoder.onnx import OnnxEncoder
+from scenesearch.encoder.registry import find_encoder
+from scenesearch.encoder.vectors import TextVectors
+from scenesearch.home.allowed_originals import AllowedOriginals
+from scenesearch.home.library_files import LibraryFiles
+from scenesearch.home.roots import SOURCES, RootsError, read_roots
+from scenesearch.home.settings import Settings
+from scenesearch.pictures.originals import is_url
+from scenesearch.search.searcher import Searcher
+from scenesearch.store.base import CollectionMissing, VectorStore
+from scenesearch.store.open import open_store
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Opens what the settings name.
+
+    `on_wait` is called with a sentence when the store keeps somebody waiting.
+    """
+
+    settings: Settings
+    on_wait: Callable[[str], None] | None = None
+
+    # The store
+
+    def open_store(
+        self, *, reading: bool = False, patient: bool = False, lock_wait_s: float = 30
+    ) -> VectorStore:
+        """The store, for the caller to close.
+
+        With `reading`, a server is shown the read-only key where there is one. A `patient` store
+        outlives a server's restart, as an ingest must; a search does without, for somebody is
+        waiting for its answer. An embedded library that another process keeps for `lock_wait_s`
+        is busy: optimizing and deleting take long.
+        """
+        now = self.settings
+        return open_store(
+            edge_dir=now.edge_dir,
+            qdrant_url=now.qdrant_url,
+            qdrant_api_key=now.reader_key if reading else now.writer_key,
+            grpc_port=now.qdrant_grpc_port,
+            timeout_s=now.qdrant_timeout_s,
+            patience_s=now.qdrant_patience_s if patient else None,
+            on_wait=self.on_wait if patient or now.qdrant_url is None else None,
+            lock_wait_s=lock_wait_s,
+        )
+
+    @contextmanager
+    def store(
+        self, *, reading: bool = False, patient: bool = False, lock_wait_s: float = 30
+    ) -> Iterator[VectorStore]:
+        """The same store, closed at the end of the block."""
+        opened = self.open_store(reading=reading, patient=patient, lock_wait_s=lock_wait_s)
+        with closing(opened) as store:
+            yield store
+
+    # Encoders
+
+    def encoder_folder(self, name: str | None = None, *, fingerprint: str | None = None) -> Path:
+        """The folder of an encoder, given by name or folder; by default that of new libraries.
+
+        With a `fingerprint`, as a collection records it, the encoder that has it; `name` is then
+        what it was called. Raises EncoderError where there is none.
+        """
+        now = self.settings
+        if fingerprint is None:
+            return find_encoder(name or now.encoder, now.models_dir)
+        return find_by_fingerprint(
+            fingerprint,
+            name or now.encoder,
+            default=now.encoder,
+            shelf=now.models_dir,
+            file=now.known_encoders,
+        )
+
+    def load_encoder(
+        self,
+        name: str | None = None,
+        *,
+        fingerprint: str | None = None,
+        verify: bool = False,
+        for_ingest: bool = False,
+    ) -> OnnxEncoder:
+        """The encoder in `encoder_folder`.
+
+        With `verify`, every byte of the folder is checked before much work starts. `for_ingest`
+        encodes pictures on the device of the settings, one thread a call, since the workers of an
+        ingest call it side by side.
+        """
+        folder = self.encoder_folder(name, fingerprint=fingerprint)
+        if verify:
+            verify_encoder(folder)
+        return OnnxEncoder(
+            folder,
+            threads=self.settings.threads,
+            image_threads=1 if for_ingest else None,
+            device=self.settings.device if for_ingest else "cpu",
+        )
+
+    def library_encoder(
+        self,
+        store: VectorStore,
+        library: str,
+        name: str | None = None,
+        *,
+        verify: bool = False,
+        for_ingest: bool = False,
+    ) -> OnnxEncoder:
+        """The encoder of that name or folder; by default the one whose vectors the library (or
+        collection) holds, and for a library that does not exist yet that of new libraries."""
+        fingerprint = None
+        if name is None:
+            try:
+                spec = store.describe(library)
+            except CollectionMissing:
+                pass
+            else:
+                name, fingerprint = spec.encoder, spec.fingerprint
+        return self.load_encoder(
+            name, fingerprint=fingerprint, verify=verify, for_ingest=for_ingest
+        )
+
+    def remember_encoder(self, encoder: Encoder) -> None:
+        """Note where its folder lies, so that it is found by its fingerprint later."""
+        remember_encoder(self.settings.known_encoders, encoder.info)
+
+    # Libraries
+
+    def searcher(
+        self,
+        encoder: Encoder,
+        store: VectorStore,
+        library: str,
+        *,
+        texts: TextVectors | None = None,
+    ) -> Searcher:
+        """Searches a library, or one of its collections; see `Searcher` for `texts`."""
+        return Searcher(
+            encoder, store, library, texts=texts, max_megapixels=self.settings.max_megapixels
+        )
+
+    def files(self, library: str) -> LibraryFiles:
+        """What the library keeps beside its collection; raises SettingsError for a bad name."""
+        return LibraryFiles(self.settings.library_dir(library))
+
+    @property
+    def originals(self) -> AllowedOriginals:
+        """Which originals may be opened: below the roots of all libraries, and what the settings
+        add. It is read anew when a library's roots have changed."""
+        files = sorted((self.settings.data_dir / "libraries").glob(f"*/{SOURCES}"))
+        added = tuple(part.strip() for part in self.settings.originals.split(",") if part.strip())
+        return _originals(tuple((file, _stamp(file)) for file in files), added)
+
+
+@lru_cache(maxsize=8)
+def _originals(
+    files: tuple[tuple[Path, tuple[int, int, int]], ...], added: tuple[str, ...]
+) -> AllowedOriginals:
+    places = [part if is_url(part) else str(Path(part).expanduser().absolute()) for part in added]
+    for file, _ in files:
+        try:
+            roots = read_roots(file)
+        except RootsError:  # an ingest and `library doctor` say so; nothing of it is opened
+            continue
+        places += [place for place, root in roots.items() if not root.restored]
+    return AllowedOriginals(places)
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    try:
+        status = file.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_ino, status.st_size, status.st_mtime_ns
