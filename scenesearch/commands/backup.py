@@ -138,22 +138,22 @@ def restore(
 def _read_beside(own: Path) -> "Beside":
     from scenesearch.home.backup import Beside
     from scenesearch.home.feedback import FILE_NAME, Feedback
+    from scenesearch.home.library_files import SAVED_REQUESTS
     from scenesearch.home.roots import SOURCES, read_roots
-    from ui.kept import FILE_NAME as SAVED
-    from ui.kept import read_saved
+    from scenesearch.home.saved_requests import read_saved
 
     marks: list[Mark] = []
     if (own / FILE_NAME).is_file():
         with closing(Feedback(own / FILE_NAME)) as table:
             marks = table.all()
-    return Beside(read_roots(own / SOURCES), tuple(marks), tuple(read_saved(own / SAVED)))
+    return Beside(read_roots(own / SOURCES), tuple(marks), tuple(read_saved(own / SAVED_REQUESTS)))
 
 
 def _side_files(beside: "Beside", own: Path) -> "SideFiles":
     """What of the backup goes into the library's folder; its folders open nothing yet."""
     from scenesearch.home.restore import SideFiles
     from scenesearch.home.roots import Root, roots_json
-    from ui.kept import saved_json
+    from scenesearch.home.saved_requests import saved_json
 
     files: dict[Any, bytes] = {}
     if beside.sources:

@@ -15,14 +15,16 @@ from PIL import Image
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.allowed_originals import AllowedOriginals
+from scenesearch.home.installation import Installation
+from scenesearch.home.saved_requests import MAX_SAVED, forget_request, read_saved, save_request
 from scenesearch.home.settings import Settings
 from scenesearch.runtime.events import LOGGER
 from scenesearch.search import library_map
-from ui import resources, uploads
-from ui.access import hash_password, password_fits
+from ui import uploads
+from ui.access import hash_password, password_matches
 from ui.jobs import Job, Jobs
-from ui.kept import MOST, forget_request, read_saved, save_request
-from ui.selection import Picked, originals_zip, table
+from ui.pictures import Picture
+from ui.selection import originals_zip, table
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 
@@ -57,22 +59,22 @@ def test_an_uploaded_name_becomes_a_harmless_file_name(given: str, kept: str) ->
 
 def test_a_long_name_keeps_its_suffix() -> None:
     name = uploads.safe_name("x" * 500 + ".jpeg")
-    assert len(name) == uploads.LONGEST_NAME
+    assert len(name) == uploads.MAX_NAME_BYTES
     assert name.endswith("x.jpeg")
 
 
 @pytest.mark.parametrize("name", ["写" * 300 + ".png", "a." + "写" * 300, "😀" * 200, "." * 400])
 def test_a_long_name_in_any_script_fits_a_file_system(name: str, tmp_path: Path) -> None:
-    kept = uploads.keep_picture(name, PNG, tmp_path, most_bytes=10**6)
+    kept = uploads.save_picture(name, PNG, tmp_path, max_bytes=10**6)
     assert kept.read_bytes() == PNG
-    assert len(kept.name.encode()) <= uploads.LONGEST_NAME
+    assert len(kept.name.encode()) <= uploads.MAX_NAME_BYTES
 
 
 def test_two_pictures_of_one_name_stay_two_and_the_same_one_stays_one(tmp_path: Path) -> None:
     most = 10**6
-    first = uploads.keep_picture("a.png", PNG, tmp_path, most_bytes=most)
-    other = uploads.keep_picture("a.png", PNG + b"x", tmp_path, most_bytes=most)
-    again = uploads.keep_picture("a.png", PNG, tmp_path, most_bytes=most)
+    first = uploads.save_picture("a.png", PNG, tmp_path, max_bytes=most)
+    other = uploads.save_picture("a.png", PNG + b"x", tmp_path, max_bytes=most)
+    again = uploads.save_picture("a.png", PNG, tmp_path, max_bytes=most)
     assert (first.name, other.name, again.name) == ("a.png", "a-2.png", "a.png")
     assert first.read_bytes() == PNG
 
@@ -81,14 +83,14 @@ def test_a_link_in_the_upload_folder_is_not_written_through(tmp_path: Path) -> N
     target = tmp_path / "target"
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "a.png").symlink_to(target)
-    kept = uploads.keep_picture("a.png", PNG, tmp_path / "own", most_bytes=10**6)
+    kept = uploads.save_picture("a.png", PNG, tmp_path / "own", max_bytes=10**6)
     assert kept.name == "a-2.png"
     assert not target.exists()
 
 
 def test_too_large_an_upload_is_refused_with_its_size(tmp_path: Path) -> None:
     with pytest.raises(uploads.UploadError, match=r"a.png is too large: 3 MB, at most 2 MB"):
-        uploads.keep_picture("a.png", bytes(3 * 10**6), tmp_path, most_bytes=2 * 10**6)
+        uploads.save_picture("a.png", bytes(3 * 10**6), tmp_path, max_bytes=2 * 10**6)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -110,20 +112,20 @@ def test_a_typed_path_outside_the_allowed_folders_is_refused(tmp_path: Path, typ
     (tmp_path / "allowed-too").mkdir()
     path = str(tmp_path / typed) if typed == "allowed-too" else typed
     with pytest.raises(uploads.UploadError):
-        uploads.confined(path, [tmp_path / "allowed"])
+        uploads.allowed_folder(path, [tmp_path / "allowed"])
 
 
 # --- selection -------------------------------------------------------------------------------
 
 
-def picked(path: Path, **payload: object) -> Picked:
-    return Picked(path.name, {"path": str(path), **payload})
+def picked(path: Path, **payload: object) -> Picture:
+    return Picture(path.name, {"path": str(path), **payload})
 
 
 def test_a_zip_holds_the_originals_and_says_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "originals", lambda: AllowedOriginals([str(tmp_path)]))
+    monkeypatch.setattr(Installation, "originals", AllowedOriginals([str(tmp_path)]))
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "x.png").write_bytes(folder.encode())
@@ -148,7 +150,7 @@ def test_no_cell_of_a_table_becomes_a_formula(tmp_path: Path) -> None:
 def test_a_page_for_reading_gives_away_neither_paths_nor_places(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "originals", lambda: AllowedOriginals([str(tmp_path)]))
+    monkeypatch.setattr(Installation, "originals", AllowedOriginals([str(tmp_path)]))
     exif = Image.Exif()
     exif.get_ifd(0x8825).update({1: "N", 2: (48.0, 51.0, 0.0), 3: "E", 4: (2.0, 21.0, 0.0)})
     original = tmp_path / "x.jpg"
@@ -172,12 +174,12 @@ def test_a_page_for_reading_gives_away_neither_paths_nor_places(
 
 def test_saved_requests_come_last_first_once_each_and_are_not_endless(tmp_path: Path) -> None:
     file = tmp_path / "library" / "saved.json"
-    for number in range(MOST + 5):
+    for number in range(MAX_SAVED + 5):
         save_request(file, f"text {number}")
     save_request(file, "text 20")
     saved = read_saved(file)
-    assert saved[:2] == ["text 20", f"text {MOST + 4}"]
-    assert len(saved) == len(set(saved)) == MOST
+    assert saved[:2] == ["text 20", f"text {MAX_SAVED + 4}"]
+    assert len(saved) == len(set(saved)) == MAX_SAVED
     forget_request(file, "text 20")
     assert "text 20" not in read_saved(file)
 
@@ -191,17 +193,17 @@ def test_a_damaged_file_of_requests_holds_none(tmp_path: Path, text: str) -> Non
 # --- password --------------------------------------------------------------------------------
 
 
-def test_a_password_fits_its_hash_and_no_other() -> None:
+def test_a_password_matches_its_hash_and_no_other() -> None:
     hashed = hash_password("öpen sesame")
     assert "sesame" not in hashed
     assert hash_password("öpen sesame") != hashed
-    assert password_fits("öpen sesame", hashed)
-    assert not password_fits("open sesame", hashed)
+    assert password_matches("öpen sesame", hashed)
+    assert not password_matches("open sesame", hashed)
 
 
 @pytest.mark.parametrize("hashed", ["", "plain", "a:b", "scrypt:!:!", "scrypt::", "md5:YQ==:YQ=="])
 def test_of_a_damaged_hash_there_is_no_password(hashed: str) -> None:
-    assert not password_fits("", hashed)
+    assert not password_matches("", hashed)
 
 
 # --- jobs ------------------------------------------------------------------------------------
