@@ -23,7 +23,8 @@ from scenesearch.pictures.opening import (
     write_thumbnail,
 )
 from scenesearch.pictures.originals import Original
-from ui.resources import OpenLibrary, installation, library_files
+from ui.resources import installation, library_files
+from ui.settings import page_settings
 
 # Fills a large screen; sending a 50-megapixel original as it is would fill the page's memory.
 VIEW_SIDE = 1600
@@ -60,23 +61,20 @@ class Picture:
         what this installation has ingested from."""
         return installation().originals.original(self.payload)
 
-    def thumbnail(self, opened: OpenLibrary) -> bytes:
+    def thumbnail(self) -> bytes:
         """JPEG of at most 320 pixels a side."""
-        folder = library_files().thumbnails
         sha256 = str(self.payload.get("sha256", ""))
-        return thumbnail(folder, sha256, self.original, opened.settings.max_megapixels)
+        return thumbnail(library_files().thumbnails, sha256, self.original)
 
 
-def thumbnail(
-    thumbnails_dir: Path, sha256: str, original: Original, max_megapixels: float = 200
-) -> bytes:
+def thumbnail(thumbnails_dir: Path, sha256: str, original: Original) -> bytes:
     """The cached JPEG. One that is missing or damaged is made anew from the original and cached;
     without the original there is a placeholder."""
     cached = _read_thumbnail(thumbnails_dir, sha256)
     if cached is not None:
         return cached
     try:
-        return _make_thumbnail(thumbnails_dir, sha256, str(original), max_megapixels)
+        return _make_thumbnail(thumbnails_dir, sha256, str(original))
     except ImageError:
         return placeholder()
 
@@ -131,23 +129,23 @@ def _is_thumbnail(data: bytes) -> bool:
     return True
 
 
-def view(original: Original, max_megapixels: float = 200) -> bytes:
+def view(original: Original) -> bytes:
     """JPEG of the original for a whole screen; raises ImageError when it cannot be opened."""
-    return _reduced(original, VIEW_SIDE, max_megapixels)
+    return _reduced(original, VIEW_SIDE)
 
 
-def copy_without_metadata(original: Original, max_megapixels: float = 200) -> bytes:
+def copy_without_metadata(original: Original) -> bytes:
     """JPEG of the original without its metadata (place, camera, owner), of at most 4096 pixels a
     side; raises ImageError when it cannot be opened."""
-    return _reduced(original, COPY_SIDE, max_megapixels, quality=92)
+    return _reduced(original, COPY_SIDE, quality=92)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def _make_thumbnail(thumbnails_dir: Path, sha256: str, path: str, max_megapixels: float) -> bytes:
+def _make_thumbnail(thumbnails_dir: Path, sha256: str, path: str) -> bytes:
     opened = open_image(
         installation().originals.at(path, sha256),
         reduce_to=THUMBNAIL_SIDE,
-        max_megapixels=max_megapixels,
+        max_megapixels=page_settings().max_megapixels,
     )
     cached = _safe_path(thumbnails_dir, sha256)
     # If the file has changed since, this is not the thumbnail that is missing.
@@ -158,7 +156,8 @@ def _make_thumbnail(thumbnails_dir: Path, sha256: str, path: str, max_megapixels
     return _jpeg(opened.image)
 
 
-def _reduced(original: Original, side: int, max_megapixels: float, quality: int = 85) -> bytes:
+def _reduced(original: Original, side: int, quality: int = 85) -> bytes:
+    max_megapixels = page_settings().max_megapixels
     image = open_image(original, reduce_to=side, max_megapixels=max_megapixels).image
     image.thumbnail((side, side), Image.Resampling.BICUBIC)
     return _jpeg(image, quality)

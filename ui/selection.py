@@ -119,11 +119,7 @@ def originals_zip(selected: Sequence[Picture], settings: Settings) -> bytes:
             shown = one.path if with_paths else one.image_id
             name = original.name if with_places else f"{PurePath(original.name).stem}.jpg"
             try:
-                data = (
-                    original.read()
-                    if with_places
-                    else copy_without_metadata(original, settings.max_megapixels)
-                )
+                data = original.read() if with_places else copy_without_metadata(original)
             except SceneSearchError as error:
                 left_out.append(f"{shown}: {error if with_paths else 'it cannot be read now'}")
                 continue

@@ -31,7 +31,7 @@ ELSEWHERE = "/srv/secret/pictures"
 INSIDE = {
     "search": "ui.views.search.search_box",
     "by_picture": "ui.views.by_picture.small",
-    "library": "ui.views.library._show_contents",
+    "library": "ui.views.library._contents",
     "map": "ui.views.map._chart",
     "evaluation": "ui.views.evaluation.collections_of",
     "models": "ui.views.models._row",

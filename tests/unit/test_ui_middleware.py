@@ -1,4 +1,4 @@
-"""The gate before the page: who is let in, how guessing is slowed down, what every answer says."""
+"""The middleware before the page: who may pass, how guessing is slowed down, its headers."""
 
 import asyncio
 import stat

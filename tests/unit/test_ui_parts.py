@@ -249,3 +249,7 @@ def test_a_library_given_at_the_start_wins_over_the_environment(
     monkeypatch.setattr(settings, "_given", None)
     settings.use_settings(Settings(library="demo"), local=True)
     assert page_settings().library == "demo"
+
+
+def test_the_icon_of_the_page_is_its_own() -> None:
+    assert isinstance(pictures.page_icon(), Image.Image)

@@ -30,7 +30,7 @@ def show_grid(
     with st.container(key=key):
         for number, picture in enumerate(pictures, start=first):
             with st.container(key=f"card-{number}"):
-                thumbnail = picture.thumbnail(opened)
+                thumbnail = picture.thumbnail()
                 st.image(thumbnail, width="stretch", alt=picture.title)
                 # Its label is read out and never shown: style.py lays the button over the picture.
                 if st.button(f"Open picture {number}", key=f"open-{number}"):

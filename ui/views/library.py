@@ -11,7 +11,6 @@ from scenesearch.encoder.registry import bundled_encoders, shelved_encoders
 from scenesearch.errors import SceneSearchError
 from scenesearch.evaluation.compare import ComparisonError
 from scenesearch.evaluation.promotion import judge, saved_evaluation
-from scenesearch.pictures.duplicates import Group
 from scenesearch.pictures.formats import SUFFIXES
 from scenesearch.store.base import CollectionMissing, IndexBusy, StoreError, VectorStore
 from scenesearch.store.catalog import Held, collections_of, promote, rollback_target
@@ -44,30 +43,31 @@ def show() -> None:
     settings = page_settings()
     st.title("Library", anchor=False)
     show_progress()
-    parts = {
-        "Contents": _contents,
-        "Add pictures": _add,
-        "Left out": _left_out,
-        "Duplicates": _duplicates,
-        "Encoders": _collections,
-    }
+    parts = ["Contents", "Add pictures", "Left out", "Duplicates", "Encoders"]
     if settings.page_read_only:
-        del parts["Add pictures"]
+        parts.remove("Add pictures")
         small("This page is read-only: nothing can be added or changed here.", key="read-only")
-    part = choose_part("Part of the library", list(parts), key="part")
+    part = choose_part("Part of the library", parts, key="part")
     with errors_shown(settings.library, shows_progress=True):
-        parts[part]()
+        if part == "Add pictures":
+            _add()
+        elif part == "Left out":
+            _left_out()
+        elif part == "Encoders":
+            with leased_store() as store:
+                _collections(store)
+        elif part == "Duplicates":
+            with open_library() as opened:
+                _duplicates(opened)
+        else:
+            with open_library() as opened:
+                _contents(opened)
 
 
 # --- contents --------------------------------------------------------------------------------
 
 
-def _contents() -> None:
-    with open_library() as opened:
-        _show_contents(opened)
-
-
-def _show_contents(opened: OpenLibrary) -> None:
+def _contents(opened: OpenLibrary) -> None:
     store, library = opened.store, opened.library
     spec = store.describe(library)
     count = store.count(library)
@@ -281,44 +281,34 @@ def _left_out() -> None:
 # --- duplicates ------------------------------------------------------------------------------
 
 
-def _duplicates() -> None:
+def _duplicates(opened: OpenLibrary) -> None:
     """Identical files, and pictures that look alike; nothing is removed."""
-    with open_library() as opened:
-        groups = statistics(opened).duplicates
-        if not groups:
-            st.text("No two pictures are the same or nearly the same.")
-            return
-        noun = "picture is" if len(groups) == 1 else "pictures are"
-        st.text(f"{len(groups):,} {noun} in the library more than once.")
-        firsts = [group.first for group in groups[:_MAX_GROUPS]]
-        points = opened.store.retrieve(opened.library, firsts)
-        for number, group in enumerate(groups[:_MAX_GROUPS]):
-            if group.first in points:
-                picture = Picture(group.first, points[group.first].payload)
-                _show_group(picture.thumbnail(opened), group, number)
-        if len(groups) > _MAX_GROUPS:
-            small(f"and {len(groups) - _MAX_GROUPS:,} more", key="more-duplicates")
-
-
-def _show_group(thumbnail: bytes, group: Group, number: int) -> None:
-    picture, words = st.columns([1, 4])
-    picture.image(thumbnail, width=120, alt=group.first)
-    lines = [group.first]
-    lines += [f"{image_id} (an identical file)" for image_id in group.copies]
-    lines += [f"{image_id} (looks the same)" for image_id, _ in group.near]
-    with words:
-        small("\n".join(lines), key=f"duplicates-{number}")
+    groups = statistics(opened).duplicates
+    if not groups:
+        st.text("No two pictures are the same or nearly the same.")
+        return
+    noun = "picture is" if len(groups) == 1 else "pictures are"
+    st.text(f"{len(groups):,} {noun} in the library more than once.")
+    points = opened.store.retrieve(opened.library, [one.first for one in groups[:_MAX_GROUPS]])
+    for number, group in enumerate(groups[:_MAX_GROUPS]):
+        if group.first not in points:
+            continue
+        image, words = st.columns([1, 4])
+        picture = Picture(group.first, points[group.first].payload)
+        image.image(picture.thumbnail(), width=120, alt=group.first)
+        lines = [group.first]
+        lines += [f"{image_id} (an identical file)" for image_id in group.copies]
+        lines += [f"{image_id} (looks the same)" for image_id, _ in group.near]
+        with words:
+            small("\n".join(lines), key=f"duplicates-{number}")
+    if len(groups) > _MAX_GROUPS:
+        small(f"and {len(groups) - _MAX_GROUPS:,} more", key="more-duplicates")
 
 
 # --- collections: build, promote, roll back ----------------------------------------------------
 
 
-def _collections() -> None:
-    with leased_store() as store:
-        _show_collections(store)
-
-
-def _show_collections(store: VectorStore) -> None:
+def _collections(store: VectorStore) -> None:
     settings = page_settings()
     collections = collections_of(store, settings.library)
     rows = [

@@ -12,6 +12,7 @@ import streamlit as st
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.pictures.opening import ImageError, open_image
+from scenesearch.pictures.originals import Original
 from scenesearch.search import why as reasons
 from scenesearch.search.request import Like, Request, Upload
 from scenesearch.store.fields import PayloadField
@@ -46,11 +47,10 @@ def show_picture(
     `request` is what the picture was found by, if anything.
     """
     settings, original = opened.settings, picture.original
-    max_megapixels = settings.max_megapixels
     image, words = st.columns([2, 1], gap="medium")
     with image.container(key="original"):
         try:
-            st.image(view(original, max_megapixels), width="stretch", alt=picture.title)
+            st.image(view(original), width="stretch", alt=picture.title)
             readable = True
         except ImageError as error:
             readable = False
@@ -69,25 +69,8 @@ def show_picture(
         if request is not None and picture.detail:
             small(picture.detail, key="found")
         _next_searches(picture.image_id, request)
-        if readable and shows_places(settings):
-            st.download_button(
-                "Download the original",
-                original.read,
-                file_name=safe_name(original.name),
-                on_click="ignore",
-                icon=":material/download:",
-                width="stretch",
-            )
-        elif readable:  # the file itself says where it was taken
-            st.download_button(
-                "Download a copy",
-                lambda: copy_without_metadata(original, max_megapixels),
-                file_name=f"{PurePath(safe_name(original.name)).stem}.jpg",
-                on_click="ignore",
-                icon=":material/download:",
-                width="stretch",
-                help="A JPEG without the data that the camera wrote into the file.",
-            )
+        if readable:
+            _download(picture.original, whole=shows_places(settings))
     if request is not None and readable and any(not part.excluded for part in request.parts):
         _explain(request, picture)
     location = picture.payload.get("location")
@@ -97,35 +80,42 @@ def show_picture(
         st.code(str(original), language=None, wrap_lines=True)
 
 
+def _download(original: Original, *, whole: bool) -> None:
+    """The original, or a copy without its metadata, which says where it was taken."""
+    name = safe_name(original.name)
+    st.download_button(
+        "Download the original" if whole else "Download a copy",
+        original.read if whole else lambda: copy_without_metadata(original),
+        file_name=name if whole else f"{PurePath(name).stem}.jpg",
+        on_click="ignore",
+        icon=":material/download:",
+        width="stretch",
+        help=None if whole else "A JPEG without the data that the camera wrote into the file.",
+    )
+
+
 def _next_searches(image_id: str, request: Request | None) -> None:
     """More like this, and the same request without pictures like this."""
-    if st.button(
-        "More like this",
-        icon=":material/image_search:",
-        width="stretch",
-        on_click=_search_next,
-        args=(str(Like(image_id)),),
-    ):
-        st.rerun()
+    _search_button("More like this", Like(image_id), icon=":material/image_search:")
     if request is None or not request.parts or any(isinstance(p, Upload) for p in request.parts):
         return
-    without = replace(request, parts=(*request.parts, Like(image_id, excluded=True)))
-    if st.button(
+    _search_button(
         "Not this",
+        replace(request, parts=(*request.parts, Like(image_id, excluded=True))),
         icon=":material/block:",
-        width="stretch",
-        help="The same request without pictures like this one.",
-        on_click=_search_next,
-        args=(str(without),),
-    ):
-        st.rerun()
+        hint="The same request without pictures like this one.",
+    )
     if request.text and not page_settings().page_read_only:
         _mark(request.text, image_id)
 
 
-def _search_next(text: str) -> None:
-    """The search view's next run searches for the text; a callback."""
-    st.session_state["next_request"] = text
+def _search_button(
+    name: str, request: Request | Like, *, icon: str, hint: str | None = None
+) -> None:
+    """A button that closes the dialog; the search view then searches for the request."""
+    if st.button(name, icon=icon, width="stretch", help=hint):
+        st.session_state["next_request"] = str(request)
+        st.rerun()
 
 
 def _mark(text: str, image_id: str) -> None:

@@ -36,18 +36,15 @@ def _follow(title: str) -> None:
         small(_status(job), key="job")
         if page_settings().page_read_only:
             return
-        stopping = job.state == "stopping"
+        paused, stopping = job.state == "paused", job.state == "stopping"
         with st.container(horizontal=True):
-            if job.state == "paused":
-                st.button("Resume", icon=":material/play_arrow:", on_click=job.resume, key="resume")
-            else:
-                st.button(
-                    "Pause",
-                    icon=":material/pause:",
-                    on_click=job.pause,
-                    disabled=stopping,
-                    key="pause",
-                )
+            st.button(
+                "Resume" if paused else "Pause",
+                icon=":material/play_arrow:" if paused else ":material/pause:",
+                on_click=job.resume if paused else job.pause,
+                disabled=stopping,
+                key="resume" if paused else "pause",
+            )
             st.button(
                 "Cancel",
                 icon=":material/close:",
