@@ -336,11 +336,7 @@ def encoder_names() -> list[str]:
 
 def rejects(library: str) -> list[Reject]:
     """What could not be ingested; none where no run has left a table."""
-    file = settings().library_dir(library) / FILE_NAME
-    if not file.exists():
-        return []
-    with closing(Rejects(file)) as table:
-        return list(table.all())
+    return Rejects.read(settings().library_dir(library) / FILE_NAME)
 
 
 # --- in the background -----------------------------------------------------------------------

@@ -30,11 +30,11 @@ def library_status(
     as_json: JsonOption = False,
 ) -> None:
     """What a library holds: pictures, encoder, fields, rejects."""
-    from scenesearch.home.rejects import FILE_NAME, read_rejects
+    from scenesearch.home.rejects import FILE_NAME, Rejects
 
     settings = read_settings()
     name = chosen_library(library, named, settings.library)
-    rejects = read_rejects(settings.library_dir(name) / FILE_NAME)
+    rejects = Rejects.read(settings.library_dir(name) / FILE_NAME)
     with open_store(settings, reading=True) as store:
         spec = store.describe(name)
         status: dict[str, Any] = {

@@ -59,13 +59,13 @@ def library_rejects(
 
     A row goes when its picture is written.
     """
-    from scenesearch.home.rejects import FILE_NAME, read_rejects
+    from scenesearch.home.rejects import FILE_NAME, Rejects
 
     settings = read_settings()
     name = chosen_library(library, named, settings.library)
     check_known(settings, name)
     file = settings.library_dir(name) / FILE_NAME
-    rejects = [row for row in read_rejects(file) if kind is None or row.kind == kind]
+    rejects = [row for row in Rejects.read(file) if kind is None or row.kind == kind]
     if export is not None:
         _export(rejects, export)
         say(f"{len(rejects)} rejects of library {name} written to {export}")

@@ -105,10 +105,10 @@ def _examine_library(
 
 def _rejects(settings: "Settings", library: str, report: dict[str, Any]) -> int | None:
     """How many; None where their table cannot be used, which keeps nobody from searching."""
-    from scenesearch.home.rejects import FILE_NAME, RejectsError, read_rejects
+    from scenesearch.home.rejects import FILE_NAME, Rejects, RejectsError
 
     try:
-        return len(read_rejects(settings.library_dir(library) / FILE_NAME))
+        return len(Rejects.read(settings.library_dir(library) / FILE_NAME))
     except RejectsError as error:
         report["problems"].append(str(error))
         return None
