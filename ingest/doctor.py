@@ -359,7 +359,7 @@ class _Visit:
         stale, waiting = _Tally(), _Tally()
         table = Rejects(self._rejects_file)
         try:
-            for reject in list(table.all()):
+            for reject in table.all():
                 if reject.image_id is None:
                     continue  # a row of a manifest, a folder
                 if reject.path in self._paths or self._is_gone(reject.path):

@@ -25,25 +25,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scenesearch.encoder.base import Encoder
-from scenesearch.encoder.known import find_by_fingerprint
-from scenesearch.encoder.onnx import OnnxEncoder
-from scenesearch.encoder.registry import find_encoder
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.installation import Installation
+from scenesearch.home.library_files import LibraryFiles
 from scenesearch.home.settings import Settings
 from scenesearch.pictures.opening import THUMBNAIL_SIDE, ImageError, open_image, thumbnail_path
 from scenesearch.pictures.originals import LocalFile, OriginalError
-from scenesearch.pictures.records import check_library_name
 from scenesearch.runtime import memory
 from scenesearch.search.answer import Hit, SearchResult
 from scenesearch.search.grammar import parse_facet, parse_order, parse_where
 from scenesearch.search.request import Like, QueryError, Request, Upload
-from scenesearch.search.searcher import MAX_UPLOAD_BYTES, Searcher
+from scenesearch.search.searcher import MAX_UPLOAD_BYTES
 from scenesearch.search.why import Why, why
 from scenesearch.store.base import VectorStore
 from scenesearch.store.fields import PayloadField
-from scenesearch.store.open import open_store
 
 QueryPicture = str | Path | bytes | Image.Image
 
@@ -54,8 +50,12 @@ class OriginalUnavailable(SceneSearchError):  # noqa: N818 - reads as what it is
 
 @dataclass(frozen=True, repr=False)
 class Answer(SearchResult):
-    """A search's result that is its hits: printed a line each, in Jupyter a grid of pictures."""
+    """The hits of a search: printed a line each, in Jupyter a grid of pictures.
 
+    `request` is what was asked, for `Library.why`.
+    """
+
+    request: Request = field(default_factory=Request)
     thumbnails_dir: Path = Path()
     originals: AllowedOriginals = field(default=AllowedOriginals(()), repr=False, compare=False)
 
@@ -97,10 +97,12 @@ class Answer(SearchResult):
 class Library:
     """One library of pictures, open until `close` or the end of a `with` block."""
 
-    def __init__(self, settings: Settings, name: str, store: VectorStore, encoder: Encoder) -> None:
+    def __init__(
+        self, installation: Installation, name: str, store: VectorStore, encoder: Encoder
+    ) -> None:
         self.name = name
-        self.searcher = Searcher(encoder, store, name, max_megapixels=settings.max_megapixels)
-        self._settings = settings
+        self.searcher = installation.searcher(encoder, store, name)
+        self._installation = installation
         self._store = store
         self._encoder = encoder
 
@@ -133,20 +135,15 @@ class Library:
         names too, by default where pictures have captions; `right` and `wrong` are image ids of
         hits that are, or are not, what is looked for. Raises QueryError for what cannot be asked.
         """
-        request = self.request(
-            text,
-            image=image,
-            like=like,
-            where=where,
-            sort=sort,
-        )
-        wanted = self._settings.min_relevance if min_relevance is None else min_relevance
+        request = self.request(text, image=image, like=like, where=where, sort=sort)
+        if min_relevance is None:
+            min_relevance = self._installation.settings.min_relevance
         result = self.searcher.search(
             request,
             k=k,
             offset=offset,
             after=after,
-            min_relevance=wanted,
+            min_relevance=min_relevance,
             collapse=collapse,
             diversity=diversity,
             hybrid=hybrid,
@@ -155,8 +152,12 @@ class Library:
             facets=tuple(parse_facet(name, self.fields) for name in _several(facets)),
         )
         whole = {one.name: getattr(result, one.name) for one in fields(result)}
-        thumbnails = self._settings.library_dir(self.name) / "thumbnails"
-        return Answer(**whole, thumbnails_dir=thumbnails, originals=self.originals)
+        return Answer(
+            **whole,
+            request=request,
+            thumbnails_dir=self.files.thumbnails,
+            originals=self._installation.originals,
+        )
 
     def request(
         self,
@@ -211,15 +212,16 @@ class Library:
         if point is None:
             raise QueryError(f"library {self.name} has no picture {image_id}")
         try:
-            original = self.originals.original(point.payload)
-            return open_image(original, max_megapixels=self._settings.max_megapixels).image
+            original = self._installation.originals.original(point.payload)
+            most = self._installation.settings.max_megapixels
+            return open_image(original, max_megapixels=most).image
         except (ImageError, OriginalError) as error:
             raise OriginalUnavailable(f"{image_id} cannot be opened: {error}") from None
 
     @property
-    def originals(self) -> AllowedOriginals:
-        """What may be opened of the paths that hits name."""
-        return Installation(self._settings).originals
+    def files(self) -> LibraryFiles:
+        """What the library keeps beside its collection."""
+        return self._installation.files(self.name)
 
     @property
     def fields(self) -> tuple[PayloadField, ...]:
@@ -243,7 +245,10 @@ class Library:
 
 
 def open_library(
-    library: str | None = None, *, encoder: str | None = None, settings: Settings | None = None
+    library: str | None = None,
+    *,
+    encoder: str | None = None,
+    installation: Installation | None = None,
 ) -> Library:
     """The library of that name, by default the setting's, ready to be searched.
 
@@ -251,34 +256,18 @@ def open_library(
     CollectionMissing without such a library, IndexBusy when another process keeps it for
     half a minute.
     """
-    settings = settings or Settings()
-    memory.limit_to(settings.memory_mb)
-    name = check_library_name(library or settings.library)
-    store = open_store(
-        edge_dir=settings.edge_dir,
-        qdrant_url=settings.qdrant_url,
-        qdrant_api_key=settings.reader_key,
-        grpc_port=settings.qdrant_grpc_port,
-        timeout_s=settings.qdrant_timeout_s,
-        lock_wait_s=30,
-    )
+    installation = installation or Installation(Settings())
+    memory.limit_to(installation.settings.memory_mb)
+    name = installation.library_name(library)
+    store = installation.open_store(reading=True)
     try:
         spec = store.describe(name)
-        folder = (
-            find_encoder(encoder, settings.models_dir)
-            if encoder
-            else find_by_fingerprint(
-                spec.fingerprint,
-                spec.encoder,
-                default=settings.encoder,
-                shelf=settings.models_dir,
-                file=settings.known_encoders,
-            )
+        loaded = installation.load_encoder(
+            encoder or spec.encoder, fingerprint=None if encoder else spec.fingerprint
         )
-        loaded = OnnxEncoder(folder, threads=settings.threads)
         # A third of a search: others have the library meanwhile.
         loaded.encode_texts(["warm-up"])
-        return Library(settings, name, store, loaded)
+        return Library(installation, name, store, loaded)
     except BaseException:
         store.close()
         raise

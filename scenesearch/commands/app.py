@@ -5,8 +5,8 @@ Applications and libraries are imported inside the commands, so that each starts
 
 import typer
 
-from scenesearch.commands import collections
 from scenesearch.commands.backup import backup, restore
+from scenesearch.commands.build import build
 from scenesearch.commands.config import config_app
 from scenesearch.commands.demo import demo
 from scenesearch.commands.doctor import doctor
@@ -15,8 +15,11 @@ from scenesearch.commands.evaluate import evaluate_app
 from scenesearch.commands.feedback import feedback_app
 from scenesearch.commands.ingest import ingest
 from scenesearch.commands.library import library_app
+from scenesearch.commands.list import list_libraries
 from scenesearch.commands.models import models_app
 from scenesearch.commands.plan import plan
+from scenesearch.commands.promote import promote, rollback
+from scenesearch.commands.prune import prune
 from scenesearch.commands.rejects import library_rejects
 from scenesearch.commands.search import SearchCommand, search
 from scenesearch.commands.status import status
@@ -34,17 +37,13 @@ app = typer.Typer(
 
 app.command()(ingest)
 app.command(cls=SearchCommand)(search)
-for command in (demo, train, ui, status):
-    app.command()(command)
+for top_level in (demo, train, ui, status):
+    app.command()(top_level)
 library_app.command("rejects")(library_rejects)
 library_app.command("duplicates")(library_duplicates)
-library_app.command("list")(collections.list_libraries)
-for verb in (collections.build, collections.promote, collections.rollback, collections.prune):
-    library_app.command()(verb)
-library_app.command()(backup)
-library_app.command()(restore)
-library_app.command()(plan)
-library_app.command()(doctor)
+library_app.command("list")(list_libraries)
+for command in (build, promote, rollback, prune, backup, restore, plan, doctor):
+    library_app.command()(command)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(feedback_app, name="feedback")
 app.add_typer(library_app, name="library")

@@ -1,29 +1,32 @@
 """`scenesearch library backup | restore`: a library in one file."""
 
 import shlex
-from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.commands.collections import waiting
-from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
+from scenesearch.commands.common import (
+    LibraryArgument,
+    LibraryOption,
+    chosen_library,
+    open_installation,
+    say_waiting,
+)
 from scenesearch.commands.console import (
     JsonOption,
     print_json,
     printable,
     progress_bar,
-    read_settings,
     say,
 )
 
 if TYPE_CHECKING:
     from scenesearch.home.backup import Beside, Contents
-    from scenesearch.home.feedback import Mark
+    from scenesearch.home.installation import Installation
+    from scenesearch.home.library_files import LibraryFiles
     from scenesearch.home.restore import SideFiles
-    from scenesearch.home.settings import Settings
 
 
 def backup(
@@ -41,18 +44,18 @@ def backup(
     """
     from scenesearch.home.backup import write_backup
 
-    settings = read_settings()
-    name = chosen_library(library, named, settings.library)
+    installation = open_installation()
+    name = chosen_library(library, named, installation.settings.library)
     file = out or Path(f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.zip")
-    with open_store(settings, reading=True) as store, progress_bar() as progress:
+    with installation.store(reading=True) as store, progress_bar() as progress:
         task = progress.add_task("backing up", total=None)
         contents = write_backup(
             store,
             name,
             file,
-            beside=_read_beside(settings.library_dir(name)),
+            beside=_read_beside(installation.files(name)),
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
-            on_wait=waiting,
+            on_wait=say_waiting,
         )
     size = file.stat().st_size
     if as_json:
@@ -97,7 +100,7 @@ def restore(
     from scenesearch.home.backup import open_backup
     from scenesearch.home.restore import restore as bring_back
 
-    settings = read_settings()
+    installation = open_installation()
     collection: str | None = None
     with open_backup(file) as found, progress_bar() as progress:
         contents = found.contents
@@ -107,20 +110,20 @@ def restore(
         beside = found.beside()
         if not check:
             task = progress.add_task("restoring", total=contents.points)
-            with open_store(settings) as store:
+            with installation.store() as store:
                 collection = bring_back(
                     store,
                     found,
                     name,
-                    beside=_side_files(beside, settings.library_dir(name)),
+                    beside=_side_files(beside, installation.files(name)),
                     replace_live=replace,
                     on_progress=lambda done, total: progress.update(
                         task, completed=done, total=total
                     ),
                 )
     if not check:
-        _say_what_is_missing(settings, contents)
-        _say_what_to_ingest(settings, name, beside)
+        _say_what_is_missing(installation, contents)
+        _say_what_to_ingest(installation, name, beside)
     if as_json:
         print_json(
             _shown(contents)
@@ -135,21 +138,16 @@ def restore(
         typer.echo(f"{collection}: {contents.points} pictures, live as library {name}")
 
 
-def _read_beside(own: Path) -> "Beside":
+def _read_beside(files: "LibraryFiles") -> "Beside":
     from scenesearch.home.backup import Beside
-    from scenesearch.home.feedback import FILE_NAME, Feedback
-    from scenesearch.home.library_files import SAVED_REQUESTS
-    from scenesearch.home.roots import SOURCES, read_roots
+    from scenesearch.home.roots import read_roots
     from scenesearch.home.saved_requests import read_saved
 
-    marks: list[Mark] = []
-    if (own / FILE_NAME).is_file():
-        with closing(Feedback(own / FILE_NAME)) as table:
-            marks = table.all()
-    return Beside(read_roots(own / SOURCES), tuple(marks), tuple(read_saved(own / SAVED_REQUESTS)))
+    requests = read_saved(files.saved_requests)
+    return Beside(read_roots(files.sources), tuple(files.read_marks()), tuple(requests))
 
 
-def _side_files(beside: "Beside", own: Path) -> "SideFiles":
+def _side_files(beside: "Beside", of: "LibraryFiles") -> "SideFiles":
     """What of the backup goes into the library's folder; its folders open nothing yet."""
     from scenesearch.home.restore import SideFiles
     from scenesearch.home.roots import Root, roots_json
@@ -157,20 +155,18 @@ def _side_files(beside: "Beside", own: Path) -> "SideFiles":
 
     files: dict[Any, bytes] = {}
     if beside.sources:
-        files["sources.json"] = roots_json(
+        files[of.sources.name] = roots_json(
             {place: Root(root.prefix, restored=True) for place, root in beside.sources.items()}
         )
     if beside.requests:
-        files["saved-requests.json"] = saved_json(beside.requests)
-    return SideFiles(own, files, beside.marks)
+        files[of.saved_requests.name] = saved_json(beside.requests)
+    return SideFiles(of.folder, files, beside.marks)
 
 
-def _say_what_to_ingest(settings: "Settings", name: str, beside: "Beside") -> None:
+def _say_what_to_ingest(installation: "Installation", name: str, beside: "Beside") -> None:
     """Folders that only the backup names."""
-    from scenesearch.home.installation import Installation
-
-    known = Installation(settings).originals
-    places = [place for place in beside.sources if not known.allows_below(place)]
+    allowed = installation.originals
+    places = [place for place in beside.sources if not allowed.allows_below(place)]
     if places:
         listed = " ".join(shlex.quote(place) for place in places[:3])
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
@@ -182,25 +178,18 @@ def _say_what_to_ingest(settings: "Settings", name: str, beside: "Beside") -> No
         )
 
 
-def _say_what_is_missing(settings: "Settings", contents: "Contents") -> None:
+def _say_what_is_missing(installation: "Installation", contents: "Contents") -> None:
     """The encoder is not in a backup."""
     from scenesearch.encoder.base import EncoderError
-    from scenesearch.encoder.known import find_by_fingerprint
 
-    with suppress(EncoderError):
-        find_by_fingerprint(
-            contents.spec.fingerprint,
-            contents.spec.encoder,
-            default=settings.encoder,
-            shelf=settings.models_dir,
-            file=settings.known_encoders,
+    spec = contents.spec
+    try:
+        installation.encoder_folder(spec.encoder, fingerprint=spec.fingerprint)
+    except EncoderError:
+        say(
+            f"searching it needs the encoder {spec.encoder} ({spec.fingerprint[:8]}), which is not "
+            f"on this machine: put its folder into {installation.settings.models_dir}"
         )
-        return
-    say(
-        f"searching it needs the encoder {contents.spec.encoder} "
-        f"({contents.spec.fingerprint[:8]}), which is not on this machine: put its folder into "
-        f"{settings.models_dir}"
-    )
 
 
 def _shown(contents: "Contents") -> dict[str, object]:

@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.commands.collections import waiting
-from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
+from scenesearch.commands.common import (
+    LibraryArgument,
+    LibraryOption,
+    chosen_library,
+    open_installation,
+    say_waiting,
+)
 from scenesearch.commands.console import (
     FOUND,
     NOTHING,
@@ -15,7 +20,6 @@ from scenesearch.commands.console import (
     print_json,
     printable,
     progress_bar,
-    read_settings,
 )
 
 if TYPE_CHECKING:
@@ -46,23 +50,15 @@ def doctor(
     Exits with 0 when nothing is wrong, with 1 when something is. Nothing is changed without --mend.
     """
     from ingest.doctor import examine, examine_store, is_well
-    from scenesearch.encoder.known import find_by_fingerprint
-    from scenesearch.home.installation import Installation
     from scenesearch.store.catalog import read_catalog
 
-    settings = read_settings()
-    name = chosen_library(library, named, settings.library)
+    installation = open_installation()
+    name = chosen_library(library, named, installation.settings.library)
 
     def find_encoder(spec: "CollectionSpec") -> "Path":
-        return find_by_fingerprint(
-            spec.fingerprint,
-            spec.encoder,
-            default=settings.encoder,
-            shelf=settings.models_dir,
-            file=settings.known_encoders,
-        )
+        return installation.encoder_folder(spec.encoder, fingerprint=spec.fingerprint)
 
-    with open_store(settings, reading=not mend) as store, progress_bar() as progress:
+    with installation.store(reading=not mend) as store, progress_bar() as progress:
         engine = store.health()
         catalog = read_catalog(store)
         findings = examine_store(store, mend=mend)
@@ -78,14 +74,14 @@ def doctor(
             findings += examine(
                 each,
                 store=store,
-                library_dir=settings.library_dir(each),
+                library_dir=installation.files(each).folder,
                 find_encoder=find_encoder,
-                originals=Installation(settings).originals,
+                originals=installation.originals,
                 mend=mend,
                 remote=remote,
-                max_megapixels=settings.max_megapixels,
+                max_megapixels=installation.settings.max_megapixels,
                 on_progress=partial(_show, progress, task),
-                on_wait=waiting,
+                on_wait=say_waiting,
             )
     well = is_well(findings)
     if as_json:

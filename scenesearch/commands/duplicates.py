@@ -4,8 +4,13 @@ from typing import Annotated
 
 import typer
 
-from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
-from scenesearch.commands.console import JsonOption, print_json, printable, read_settings, say
+from scenesearch.commands.common import (
+    LibraryArgument,
+    LibraryOption,
+    chosen_library,
+    open_installation,
+)
+from scenesearch.commands.console import JsonOption, print_json, printable, say
 
 
 def library_duplicates(
@@ -28,9 +33,9 @@ def library_duplicates(
     """
     from scenesearch.pictures.duplicates import find_groups, look_of
 
-    settings = read_settings()
-    name = chosen_library(library, named, settings.library)
-    with open_store(settings) as store:
+    installation = open_installation()
+    name = chosen_library(library, named, installation.settings.library)
+    with installation.store() as store:
         points = store.scroll(name, payload=("sha256", "phash"))
         looks = [look for point in points if (look := look_of(point.image_id, point.payload))]
     groups = find_groups(looks, most_distant=distance)

@@ -17,10 +17,7 @@ import typer
 from scenesearch.commands.common import (
     EncoderOption,
     WhereOption,
-    library_encoder,
-    library_name,
-    load_encoder,
-    open_store,
+    open_installation,
 )
 from scenesearch.commands.console import (
     NOTHING,
@@ -30,10 +27,9 @@ from scenesearch.commands.console import (
     print_json,
     printable,
     progress_bar,
-    read_settings,
     say,
 )
-from scenesearch.commands.ingest import run_ingest
+from scenesearch.commands.ingesting import run_ingest
 from scenesearch.errors import obstacle
 
 if TYPE_CHECKING:
@@ -47,7 +43,7 @@ if TYPE_CHECKING:
     from scenesearch.evaluation.evaluate import Evaluation
     from scenesearch.evaluation.outcome import Omission
     from scenesearch.home.allowed_originals import AllowedOriginals
-    from scenesearch.home.settings import Settings
+    from scenesearch.home.installation import Installation
     from scenesearch.store.base import VectorStore
 
 evaluate_app = typer.Typer(invoke_without_command=True, no_args_is_help=True)
@@ -131,9 +127,10 @@ def evaluate(
         fail("--slices, --slice-by and --where are about queries: give --queries FILE too")
     if (images is None) == (library is None):
         fail("evaluate needs the gallery: --images FOLDER or --library NAME, one of them")
-    settings = read_settings()
+    installation = open_installation()
     evaluation, details, agreement, notes = None, None, None, list[str]()
-    with _gallery(settings, encoder, images, library, notes) as (store, name, loaded, originals):
+    opened = _gallery(installation, encoder, images, library, notes)
+    with opened as (store, name, loaded, originals):
         if queries is not None:
             filters = parse_where(where or [], store.describe(name).fields)
             conditions, notices = conditions_in(store, name, filters)
@@ -146,7 +143,7 @@ def evaluate(
             details = look_closer(
                 evaluation,
                 store=store,
-                load_encoder=lambda: load_encoder(settings, str(loaded.info.folder)),
+                load_encoder=lambda: installation.load_encoder(str(loaded.info.folder)),
                 slice_by=slice_by or (),
             )
         if judged:
@@ -365,7 +362,7 @@ def read_queries(file: Path, notes: list[str]) -> "Sequence[Query]":
 
 @contextmanager
 def _gallery(
-    settings: "Settings",
+    installation: "Installation",
     encoder: str | None,
     images: Path | None,
     library: str | None,
@@ -376,23 +373,23 @@ def _gallery(
     from ingest.source import Roots
     from ingest.sources import find_sources
     from scenesearch.home.allowed_originals import AllowedOriginals
-    from scenesearch.home.installation import Installation
+    from scenesearch.pictures.records import check_library_name
     from scenesearch.store.edge import EdgeStore
 
     if images is None:
-        name = library_name(library or "")
-        with open_store(settings, reading=True) as store:
-            loaded = library_encoder(settings, encoder, store, name, verify=True)
-            yield store, name, loaded, Installation(settings).originals
+        name = check_library_name(library or "")
+        with installation.store(reading=True) as store:
+            loaded = installation.library_encoder(store, name, encoder, verify=True)
+            yield store, name, loaded, installation.originals
         return
-    loaded = load_encoder(settings, encoder, verify=True)
+    loaded = installation.load_encoder(encoder, verify=True, for_ingest=True)
     with (
         tempfile.TemporaryDirectory(prefix="scenesearch-") as folder,
         closing(EdgeStore(Path(folder))) as store,
     ):
         roots = Roots()
         sources = find_sources([images], roots=roots)
-        report = run_ingest(sources, "evaluation", loaded, store, settings, keep_thumbnails=False)
+        report = run_ingest(sources, "evaluation", loaded, store, installation, keeps_files=False)
         if report.interrupted:
             interrupted()
         if not report.collection:

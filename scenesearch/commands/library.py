@@ -8,13 +8,12 @@ from scenesearch.commands.common import (
     LibraryArgument,
     LibraryOption,
     chosen_library,
-    open_store,
+    open_installation,
 )
 from scenesearch.commands.console import (
     JsonOption,
     print_json,
     printable,
-    read_settings,
 )
 
 library_app = typer.Typer(
@@ -30,12 +29,10 @@ def library_status(
     as_json: JsonOption = False,
 ) -> None:
     """What a library holds: pictures, encoder, fields, rejects."""
-    from scenesearch.home.rejects import FILE_NAME, read_rejects
-
-    settings = read_settings()
-    name = chosen_library(library, named, settings.library)
-    rejects = read_rejects(settings.library_dir(name) / FILE_NAME)
-    with open_store(settings, reading=True) as store:
+    installation = open_installation()
+    name = chosen_library(library, named, installation.settings.library)
+    rejects = installation.files(name).read_rejects()
+    with installation.store(reading=True) as store:
         spec = store.describe(name)
         status: dict[str, Any] = {
             "library": name,

@@ -12,10 +12,9 @@ from scenesearch.commands.common import (
     EncoderOption,
     LibraryArgument,
     LibraryOption,
-    check_known,
+    check_library_exists,
     chosen_library,
-    library_encoder,
-    open_store,
+    open_installation,
 )
 from scenesearch.commands.console import (
     JsonOption,
@@ -23,14 +22,14 @@ from scenesearch.commands.console import (
     interrupted,
     print_json,
     printable,
-    read_settings,
     say,
 )
-from scenesearch.commands.ingest import ingest_options, print_ingest_report, run_ingest
+from scenesearch.commands.ingesting import ingest_options, print_ingest_report, run_ingest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from scenesearch.home.installation import Installation
     from scenesearch.home.rejects import Reject
 
 Kind = Literal["permanent", "transient"]
@@ -59,18 +58,16 @@ def library_rejects(
 
     A row goes when its picture is written.
     """
-    from scenesearch.home.rejects import FILE_NAME, read_rejects
-
-    settings = read_settings()
-    name = chosen_library(library, named, settings.library)
-    check_known(settings, name)
-    file = settings.library_dir(name) / FILE_NAME
-    rejects = [row for row in read_rejects(file) if kind is None or row.kind == kind]
+    installation = open_installation()
+    name = chosen_library(library, named, installation.settings.library)
+    check_library_exists(installation, name)
+    rejects = installation.files(name).read_rejects()
+    rejects = [row for row in rejects if kind is None or row.kind == kind]
     if export is not None:
         _export(rejects, export)
         say(f"{len(rejects)} rejects of library {name} written to {export}")
     if retry:
-        _retry(rejects, name, encoder, as_json=as_json)
+        _retry(installation, rejects, name, encoder, as_json=as_json)
     elif as_json:
         print_json([reject.to_json() for reject in rejects])
     elif export is None:
@@ -86,11 +83,15 @@ def library_rejects(
 
 
 def _retry(
-    rejects: "Sequence[Reject]", library: str, encoder: str | None, *, as_json: bool
+    installation: "Installation",
+    rejects: "Sequence[Reject]",
+    library: str,
+    encoder: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     from ingest.sources import rejected_source
 
-    settings = read_settings()
     pictures = [reject for reject in rejects if reject.image_id is not None]
     if len(pictures) < len(rejects):
         say(
@@ -99,14 +100,14 @@ def _retry(
         )
     if not pictures:
         fail(f"library {library} has no rejected pictures to try again")
-    with open_store(settings, patient=True) as store:
+    with installation.store(patient=True) as store:
         report = run_ingest(
             [rejected_source(pictures)],
             library,
-            library_encoder(settings, encoder, store, library, verify=True),
+            installation.library_encoder(store, library, encoder, verify=True, for_ingest=True),
             store,
-            settings,
-            options=ingest_options(settings, retry_rejects=True),
+            installation,
+            options=ingest_options(installation.settings, retry_rejects=True),
         )
     if as_json:
         print_json(report.to_json())
@@ -117,6 +118,7 @@ def _retry(
 
 
 def _export(rejects: "Sequence[Reject]", file: Path) -> None:
+    from scenesearch.home.rejects import COLUMNS
     from scenesearch.pictures.opening import atomic_writer
 
     rows = [reject.to_json() for reject in rejects]
@@ -125,8 +127,7 @@ def _export(rejects: "Sequence[Reject]", file: Path) -> None:
             text = json.dumps(rows, indent=1) + "\n"
         case ".csv":
             table = io.StringIO(newline="")
-            columns = "path image_id reason kind first_try last_try tries size_bytes modified"
-            writer = csv.DictWriter(table, columns.split())
+            writer = csv.DictWriter(table, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
             text = table.getvalue()

@@ -4,14 +4,18 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from scenesearch.commands.common import EncoderOption, LibraryOption, WhereOption, library_name
+from scenesearch.commands.common import (
+    EncoderOption,
+    LibraryOption,
+    WhereOption,
+    open_installation,
+)
 from scenesearch.commands.console import (
     FOUND,
     NOTHING,
@@ -19,15 +23,11 @@ from scenesearch.commands.console import (
     fail,
     print_json,
     printable,
-    read_settings,
     say,
 )
 
 if TYPE_CHECKING:
-    from scenesearch.home.settings import Settings
-    from scenesearch.notebook import Library
-    from scenesearch.search.answer import SearchResult
-    from scenesearch.search.request import Request
+    from scenesearch.notebook import Answer, Library
     from scenesearch.search.why import Why
 
 _BAR = 24
@@ -185,71 +185,66 @@ def search(
 ) -> None:
     """Find the pictures that show the scene. Exits 0 when found, 1 when nothing matches."""
     from scenesearch.notebook import open_library
-    from scenesearch.search.grammar import parse_facet
 
     text = " ".join(words or ())
-    settings = read_settings()
+    installation = open_installation()
     if show_all and min_relevance:
         fail("--all is --min-relevance 0: give one of them")
     if heat is not None and explain is None:
         fail("--heat is about one hit: say which with --why RANK")
-    if show_all:
-        min_relevance = 0.0
-    name = library_name(library or settings.library)
-    with open_library(name, encoder=encoder, settings=settings) as opened:
-        request = opened.request(text, image=image, like=like, where=where or [], sort=sort)
-        right, wrong = _told(settings, name, text) if feedback else ((), ())
-        result = opened.searcher.search(
-            request,
+    with open_library(library, encoder=encoder, installation=installation) as opened:
+        right, wrong = _marked(opened, text) if feedback else ((), ())
+        answer = opened.search(
+            text,
+            image=image,
+            like=like,
+            where=where or (),
             k=k,
+            min_relevance=0.0 if show_all else min_relevance,
+            sort=sort,
             after=after,
-            min_relevance=settings.min_relevance if min_relevance is None else min_relevance,
             collapse=not copies,
             diversity=diversity,
             hybrid=hybrid,
             right=right,
             wrong=wrong,
-            facets=tuple(parse_facet(name, opened.fields) for name in facet or ()),
+            facets=facet or (),
         )
-        reasons = _reasons(opened, request, result, explain, heat) if explain else None
-    for notice in result.notices:
+        reasons = _reasons(opened, answer, explain, heat) if explain else None
+    for notice in answer.notices:
         say(notice)
-    if sheet is not None and result.hits:
-        write_sheet(sheet, result, settings)
+    if sheet is not None and answer.hits:
+        write_sheet(sheet, answer)
     if as_json:
-        print_json(result.to_json() | ({"why": reasons.to_json()} if reasons else {}))
+        print_json(answer.to_json() | ({"why": reasons.to_json()} if reasons else {}))
     else:
-        print_hits(result, settings)
+        print_answer(answer)
         if reasons is not None:
-            print_reasons(reasons)
-    sys.exit(FOUND if result.hits else NOTHING)
+            _print_reasons(reasons)
+    sys.exit(FOUND if answer.hits else NOTHING)
 
 
-def _told(settings: "Settings", library: str, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The pictures called right, and those called wrong, for the text."""
-    from scenesearch.home.feedback import FILE_NAME, Feedback
-
-    with closing(Feedback(settings.library_dir(library) / FILE_NAME)) as table:
-        return table.of(text)
+def _marked(opened: "Library", text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The pictures marked right, and those marked wrong, for the text."""
+    with opened.files.open_feedback() as marks:
+        return marks.of(text)
 
 
-def _reasons(
-    opened: "Library", request: "Request", result: "SearchResult", rank: int, heat: Path | None
-) -> "Why | None":
+def _reasons(opened: "Library", answer: "Answer", rank: int, heat: Path | None) -> "Why | None":
     from dataclasses import replace
 
     from scenesearch.notebook import OriginalUnavailable
     from scenesearch.search.why import overlay
 
-    hit = next((hit for hit in result.hits if hit.rank == rank), None)
+    hit = next((hit for hit in answer.hits if hit.rank == rank), None)
     if hit is None:
         say(f"--why {rank}: the answer has no hit of that rank")
         return None
     try:
-        reasons = opened.why(request, hit.image_id)
+        reasons = opened.why(answer.request, hit.image_id)
     except OriginalUnavailable as error:
         say(f"--why {rank}: words alone, {error}")
-        reasons = opened.why(request, hit.image_id, heat=False)
+        reasons = opened.why(answer.request, hit.image_id, heat=False)
     if heat is not None and reasons.heat is not None:
         try:
             overlay(opened.picture(hit.image_id), reasons.heat).save(heat)
@@ -259,19 +254,17 @@ def _reasons(
     return replace(reasons, relevance=hit.relevance or 0.0)
 
 
-def print_hits(result: "SearchResult", settings: "Settings") -> None:
-    from scenesearch.home.installation import Installation
-
-    if not result.hits:
-        nearest = result.nearest
+def print_answer(answer: "Answer") -> None:
+    if not answer.hits:
+        nearest = answer.nearest
         hint = (
             f"; nearest is {nearest.image_id} at {nearest.relevance or 0:.0%}, see it with --all"
             if nearest
             else ""
         )
-        say(f"nothing in library {result.library} matches {result.query!r}{hint}")
+        say(f"nothing in library {answer.library} matches {answer.query!r}{hint}")
         return
-    for hit in result.hits:
+    for hit in answer.hits:
         captions = hit.payload.get("captions") or [""]
         copies = f"  (and {len(hit.copies)} like it)" if hit.copies else ""
         found = ""
@@ -281,28 +274,27 @@ def print_hits(result: "SearchResult", settings: "Settings") -> None:
             f"{hit.rank:>3}  {found}{printable(hit.path)}  "
             f"{printable(captions[0])}{copies}".rstrip()
         )
-    originals = Installation(settings).originals
-    away = [hit.rank for hit in result.hits if not originals.allows(hit.path)]
+    away = [hit.rank for hit in answer.hits if not answer.originals.allows(hit.path)]
     if away:
         ranks = ", ".join(map(str, away[:20])) + (" ..." if len(away) > 20 else "")
-        whose = "their originals" if len(away) == len(result.hits) else f"the originals of {ranks}"
+        whose = "their originals" if len(away) == len(answer.hits) else f"the originals of {ranks}"
         say(
             f"{whose} are not here: they lie outside the folders and addresses "
             "that this installation has ingested from (docs/security.md)"
         )
-    for name, counts in result.facets.items():
+    for name, counts in answer.facets.items():
         listed = ", ".join(f"{printable(str(value))} {count}" for value, count in counts)
         typer.echo(f"{name}: {listed or 'no values'}")
-    if result.excluded:
+    if answer.excluded:
         told = (
             "picture is left out because it shows"
-            if result.excluded == 1
+            if answer.excluded == 1
             else ("pictures are left out because they show")
         )
-        say(f"{result.excluded:,} {told} what is subtracted")
+        say(f"{answer.excluded:,} {told} what is subtracted")
 
 
-def print_reasons(reasons: "Why") -> None:
+def _print_reasons(reasons: "Why") -> None:
     """Bars for the words and shades for the picture, on the scale of the largest of each."""
     typer.echo(f"why {printable(reasons.image_id)}, {reasons.relevance:.0%}:")
     largest = max((abs(effect.effect) for effect in reasons.words), default=0) or 1
@@ -319,20 +311,17 @@ def print_reasons(reasons: "Why") -> None:
             typer.echo("  " + "".join(_SHADES[shade] * 2 for shade in shades))
 
 
-def write_sheet(file: Path, result: "SearchResult", settings: "Settings") -> None:
-    from scenesearch.home.installation import Installation
+def write_sheet(file: Path, answer: "Answer") -> None:
     from scenesearch.pictures.contact_sheet import SheetEntry, write_contact_sheet
 
-    originals = Installation(settings).originals
-    thumbnails = settings.library_dir(result.library) / "thumbnails"
     entries = [
         SheetEntry(
-            originals.original(hit.payload),
+            answer.originals.original(hit.payload),
             "  ".join(filter(None, (f"{hit.rank}.", hit.likeness, hit.image_id))),
             next(iter(hit.payload.get("captions") or [""])),
-            thumbnails_dir=thumbnails,
+            thumbnails_dir=answer.thumbnails_dir,
             sha256=str(hit.payload.get("sha256", "")),
         )
-        for hit in result.hits
+        for hit in answer.hits
     ]
-    write_contact_sheet(file, result.query, entries)
+    write_contact_sheet(file, answer.query, entries)

@@ -25,6 +25,7 @@ from scenesearch.home.library_files import LibraryFiles
 from scenesearch.home.roots import SOURCES, RootsError, read_roots
 from scenesearch.home.settings import Settings
 from scenesearch.pictures.originals import is_url
+from scenesearch.pictures.records import check_library_name
 from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import CollectionMissing, VectorStore
 from scenesearch.store.open import open_store
@@ -157,6 +158,10 @@ class Installation:
         return Searcher(
             encoder, store, library, texts=texts, max_megapixels=self.settings.max_megapixels
         )
+
+    def library_name(self, name: str | None = None) -> str:
+        """The library of that name, by default the settings' own; raises for a bad name."""
+        return check_library_name(name or self.settings.library)
 
     def files(self, library: str) -> LibraryFiles:
         """What the library keeps beside its collection; raises SettingsError for a bad name."""

@@ -42,10 +42,7 @@ class LibraryFiles:
 
     def read_rejects(self) -> list[Reject]:
         """All rejects by path. Where no ingest has left a table there are none."""
-        if not (self.folder / REJECTS).exists():
-            return []
-        with self.open_rejects() as rejects:
-            return list(rejects.all())
+        return Rejects.read(self.folder / REJECTS)
 
     def open_feedback(self) -> Feedback:
         """The table of hits that were marked right or wrong, made when missing."""
@@ -53,7 +50,4 @@ class LibraryFiles:
 
     def read_marks(self) -> list[Mark]:
         """All marks by text and image id. Where nobody has marked a hit there are none."""
-        if not (self.folder / FEEDBACK).exists():
-            return []
-        with self.open_feedback() as feedback:
-            return feedback.all()
+        return Feedback.read(self.folder / FEEDBACK)

@@ -27,7 +27,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from scenesearch.commands.app import app
-from scenesearch.home.rejects import FILE_NAME, read_rejects
+from scenesearch.home.rejects import FILE_NAME, Rejects
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.edge_build import copy_sparse
 from tests.tiny_encoder import declare, write_tiny_encoder
@@ -127,7 +127,7 @@ class World:
         report = json.loads(self.run("library", "doctor", "--json", codes=(0, 1)))
         wrong = [one for one in report["findings"] if one["level"] == "wrong"]
         assert wrong == []
-        rejects = read_rejects(self.data / "libraries" / "photos" / FILE_NAME)
+        rejects = Rejects.read(self.data / "libraries" / "photos" / FILE_NAME)
         assert len(rejects) == BROKEN
         locks = self.data / "edge" / "locks"
         left = [path.name for path in locks.rglob("*") if path.suffix in (".ticket", ".json")]
