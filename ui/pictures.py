@@ -29,7 +29,7 @@ from ui.settings import page_settings
 # Fills a large screen; sending a 50-megapixel original as it is would fill the page's memory.
 VIEW_SIDE = 1600
 
-# The largest copy without metadata: such a copy is decoded and written anew.
+# The largest copy without metadata: such a copy is decoded and encoded again.
 COPY_SIDE = 4096
 
 # Ten times what a JPEG of 320 pixels a side takes.
@@ -68,7 +68,7 @@ class Picture:
 
 
 def thumbnail(thumbnails_dir: Path, sha256: str, original: Original) -> bytes:
-    """The cached JPEG. One that is missing or damaged is made anew from the original and cached;
+    """The cached JPEG. One that is missing or damaged is made again from the original and cached;
     without the original there is a placeholder."""
     cached = _read_thumbnail(thumbnails_dir, sha256)
     if cached is not None:

@@ -25,7 +25,7 @@ from ui.access import is_place, shows_places
 from ui.jobs import Job, Jobs
 from ui.settings import page_settings
 
-# A visitor is told that the library is busy after so long.
+# After so long a visitor is told that the library is busy.
 LOCK_WAIT_S = 5.0
 
 # How often the page looks whether another process waits for its embedded library.
@@ -182,7 +182,7 @@ def _texts(fingerprint: str, _encoder: Encoder) -> TextVectors:
 def _searcher(
     name: str, collection: str, fingerprint: str, fields: int, magnitude: int, _encoder: Encoder
 ) -> Searcher:
-    """One for all visitors. It is made anew when another collection is promoted, when there are
+    """One for all visitors. It is made again when another collection is promoted, when there are
     new fields, or when the library has doubled, which changes what is unusual in it."""
     texts = _texts(fingerprint, _encoder)
     return installation().searcher(_encoder, store(), name, texts=texts)

@@ -114,7 +114,7 @@ def _suggestions(title: str, key: str, texts: Sequence[str]) -> None:
 @st.cache_data(ttl=300, show_spinner=False)
 def _examples(library: str, collection: str, _opened: OpenLibrary) -> list[str]:
     """Requests that the library answers: short captions of its pictures, else common scenes that
-    it shows. After a promote, the collection is another one and they are found anew.
+    it shows. After a promote, the collection is another one and they are found again.
 
     Points come in the order of their hashes: the first ones are a random sample.
     """

@@ -84,8 +84,7 @@ def clear_filters() -> None:
 def add_filter(field: str, value: str) -> None:
     """Filter by this value of the field too; a callback, as above."""
     key = _PREFIX + field
-    text = "top folder" if value == _TOP else value
-    st.session_state[key] = [*dict.fromkeys([*st.session_state.get(key, []), text])]
+    st.session_state[key] = [*dict.fromkeys([*st.session_state.get(key, []), value])]
 
 
 def _choice(library: str, field: PayloadField) -> Iterator[Condition]:
