@@ -80,7 +80,7 @@ def _searchable(collections: Sequence[Held]) -> list[str]:
 def _measure(collections: Sequence[Held]) -> None:
     st.text(
         "A file of queries says which pictures each query should find: a table with the columns "
-        "query_text and images. Every query is searched for, and the results are compared with it."
+        "query_text and images. Every query is run, and its results are compared with these."
     )
     settings = page_settings()
     drawn = settings.data_dir / "demo-pictures" / "test_queries.csv"

@@ -168,7 +168,10 @@ def _explain(request: Request, picture: Picture) -> None:
                 alt="The picture, red where it shows what was asked for",
             )
     with right:
-        small("What each word adds; the picture is red where it shows it.", key="why")
+        small(
+            "What each word adds. The picture is red where it shows what was asked for.",
+            key="why",
+        )
         effects = pd.DataFrame(
             {
                 "word": [f"{n}. {one.word}" for n, one in enumerate(because.words, 1)],
