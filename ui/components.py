@@ -62,13 +62,18 @@ def start_and_rerun(start: Callable[[], object], *, key: str) -> None:
         st.rerun()
 
 
-def current_page(question: object) -> int:
-    """The page to show, from 0; another question begins at its first page."""
+def current_page(question: object) -> tuple[int, dict[int, str | None]]:
+    """The page to show, from 0, and where each page seen so far begins; another question begins
+    at its first page.
+
+    A page begins after the last picture of the page before, whatever has been added meanwhile, and
+    page 400 is found without reading those before it.
+    """
     if st.session_state.get("paged") != question:
         st.session_state["paged"] = question
         st.session_state["page"] = 0
-    page: int = st.session_state["page"]
-    return page
+        st.session_state["starts"] = {}
+    return st.session_state["page"], st.session_state["starts"]
 
 
 def pager(page: int, *, has_next: bool) -> None:

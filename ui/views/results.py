@@ -41,18 +41,14 @@ class Question:
 
 def show_answer(opened: OpenLibrary, question: Question) -> None:
     """The pictures that match, best first; or that there are none, with the nearest ones."""
-    page = current_page(question)
-    # A page begins where the one before it ended, whatever has been added meanwhile.
-    if page == 0:
-        st.session_state["cursors"] = {}
-    cursors: dict[int, str | None] = st.session_state["cursors"]
+    page, starts = current_page(question)
     try:
-        result = _search(opened, question, cursors.get(page))
+        result = _search(opened, question, starts.get(page))
         searched = opened.searcher.count(question.request)
     except QueryError as error:
         st.text(str(error))
         return
-    cursors[page + 1] = result.next
+    starts[page + 1] = result.next
     _show_notices(result.notices)
     if not result.hits and page == 0:
         _show_nothing_found(opened, question, result.partial, searched=searched)
@@ -129,26 +125,22 @@ def _count_facets(opened: OpenLibrary, question: Question) -> SearchResult:
 def show_library(opened: OpenLibrary, where: Filter) -> None:
     """The library's own pictures, page by page, in the store's stable order."""
     library, store = opened.library, opened.store
-    page = current_page((library, where))
+    page, starts = current_page((library, where))
     count = store.count(library, where=where)
     if count == 0:
         _show_notices(opened.searcher.passed_by_none(where))
         _show_no_fit(in_sidebar=True)
         return
-    # A page continues after the last picture of the one before: page 400 needs no scroll to it.
-    if page == 0:
-        st.session_state["browsed"] = {}
-    last: dict[int, str] = st.session_state["browsed"]
-    start = page * PAGE_SIZE
-    scrolled = store.scroll(library, where=where, batch_size=PAGE_SIZE, after=last.get(page))
+    scrolled = store.scroll(library, where=where, batch_size=PAGE_SIZE, after=starts.get(page))
     points = list(islice(scrolled, PAGE_SIZE))
     if points:
-        last[page + 1] = points[-1].image_id
+        starts[page + 1] = points[-1].image_id
     noun = "picture" if count == 1 else "pictures"
     small(f"{count:,} {noun} {'fit the filters' if where else 'in this library'}", key="summary")
-    show_grid(opened, [Picture(p.image_id, p.payload) for p in points], first=start + 1)
+    first = page * PAGE_SIZE + 1
+    show_grid(opened, [Picture(p.image_id, p.payload) for p in points], first=first)
     selection_bar()
-    pager(page, has_next=start + PAGE_SIZE < count)
+    pager(page, has_next=first + PAGE_SIZE <= count)
 
 
 def _picture(hit: Hit) -> Picture:
