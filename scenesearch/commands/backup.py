@@ -10,17 +10,11 @@ import typer
 from scenesearch.commands.common import (
     LibraryArgument,
     LibraryOption,
-    chosen_library,
+    choose_library,
+    named_library,
     open_installation,
-    say_waiting,
 )
-from scenesearch.commands.console import (
-    JsonOption,
-    print_json,
-    printable,
-    progress_bar,
-    say,
-)
+from scenesearch.commands.console import JsonOption, print_json, printable, progress_bar, say
 
 if TYPE_CHECKING:
     from scenesearch.home.backup import Beside, Contents
@@ -44,8 +38,7 @@ def backup(
     """
     from scenesearch.home.backup import write_backup
 
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     file = out or Path(f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.zip")
     with installation.store(reading=True) as store, progress_bar() as progress:
         task = progress.add_task("backing up", total=None)
@@ -55,7 +48,7 @@ def backup(
             file,
             beside=_read_beside(installation.files(name)),
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
-            on_wait=say_waiting,
+            on_wait=say,
         )
     size = file.stat().st_size
     if as_json:
@@ -104,7 +97,7 @@ def restore(
     collection: str | None = None
     with open_backup(file) as found, progress_bar() as progress:
         contents = found.contents
-        name = chosen_library(library, named, contents.spec.library)
+        name = named_library(library, named, contents.spec.library)
         task = progress.add_task("checking", total=contents.points)
         found.verify(lambda done, total: progress.update(task, completed=done, total=total))
         beside = found.beside()

@@ -4,13 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scenesearch.commands.common import (
-    LibraryArgument,
-    LibraryOption,
-    chosen_library,
-    open_installation,
-    say_waiting,
-)
+from scenesearch.commands.common import LibraryArgument, LibraryOption, choose_library
 from scenesearch.commands.console import JsonOption, interrupted, print_json, progress_bar, say
 
 if TYPE_CHECKING:
@@ -52,8 +46,7 @@ def build(
     from ingest.build import build as build_collection
     from scenesearch.encoder.onnx import usable_cores
 
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     settings = installation.settings
     with installation.store() as store, progress_bar() as progress:
         store.describe(name)  # says which libraries there are
@@ -72,7 +65,7 @@ def build(
                 max_megapixels=settings.max_megapixels,
             ),
             on_progress=lambda now: progress.update(task, total=now.total, completed=now.seen),
-            on_wait=say_waiting,
+            on_wait=say,
         )
     if as_json:
         print_json(report.to_json())

@@ -8,7 +8,7 @@ from scenesearch.commands.console import fail, read_settings, say
 
 if TYPE_CHECKING:
     from scenesearch.home.installation import Installation
-    from scenesearch.store.base import IndexBusy, VectorStore
+    from scenesearch.store.base import VectorStore
 
 LibraryOption = Annotated[
     str | None,
@@ -51,8 +51,14 @@ def open_installation() -> "Installation":
     return Installation(read_settings(), on_wait=say)
 
 
-def chosen_library(argument: str | None, option: str | None, default: str) -> str:
-    """The library that is named as an argument or by --library, else the default."""
+def choose_library(argument: str | None, option: str | None) -> "tuple[Installation, str]":
+    """The installation, and the library named as an argument or by --library, else the default."""
+    installation = open_installation()
+    return installation, named_library(argument, option, installation.settings.library)
+
+
+def named_library(argument: str | None, option: str | None, default: str) -> str:
+    """The name given as an argument or by --library, else the default."""
     from scenesearch.pictures.records import check_library_name
 
     if argument is not None and option is not None and argument != option:
@@ -78,8 +84,3 @@ def count_pictures(store: "VectorStore", collection: str) -> int | None:
         return None
     store.release(collection)
     return count
-
-
-def say_waiting(busy: "IndexBusy") -> None:
-    """Said once when another process uses an embedded collection."""
-    say(f"{str(busy).removesuffix('; close it or wait')}; waiting")

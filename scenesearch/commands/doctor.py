@@ -6,13 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.commands.common import (
-    LibraryArgument,
-    LibraryOption,
-    chosen_library,
-    open_installation,
-    say_waiting,
-)
+from scenesearch.commands.common import LibraryArgument, LibraryOption, choose_library
 from scenesearch.commands.console import (
     FOUND,
     NOTHING,
@@ -20,6 +14,7 @@ from scenesearch.commands.console import (
     print_json,
     printable,
     progress_bar,
+    say,
 )
 
 if TYPE_CHECKING:
@@ -52,8 +47,7 @@ def doctor(
     from ingest.doctor import examine, examine_store, is_well
     from scenesearch.store.catalog import read_catalog
 
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
 
     def find_encoder(spec: "CollectionSpec") -> "Path":
         return installation.encoder_folder(spec.encoder, fingerprint=spec.fingerprint)
@@ -81,7 +75,7 @@ def doctor(
                 remote=remote,
                 max_megapixels=installation.settings.max_megapixels,
                 on_progress=partial(_show, progress, task),
-                on_wait=say_waiting,
+                on_wait=say,
             )
     well = is_well(findings)
     if as_json:

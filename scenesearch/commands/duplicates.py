@@ -4,12 +4,7 @@ from typing import Annotated
 
 import typer
 
-from scenesearch.commands.common import (
-    LibraryArgument,
-    LibraryOption,
-    chosen_library,
-    open_installation,
-)
+from scenesearch.commands.common import LibraryArgument, LibraryOption, choose_library
 from scenesearch.commands.console import JsonOption, print_json, printable, say
 
 
@@ -33,8 +28,7 @@ def library_duplicates(
     """
     from scenesearch.pictures.duplicates import find_groups, look_of
 
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     with installation.store() as store:
         points = store.scroll(name, payload=("sha256", "phash"))
         looks = [look for point in points if (look := look_of(point.image_id, point.payload))]

@@ -14,11 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.commands.common import (
-    EncoderOption,
-    WhereOption,
-    open_installation,
-)
+from scenesearch.commands.common import EncoderOption, WhereOption, open_installation
 from scenesearch.commands.console import (
     NOTHING,
     JsonOption,

@@ -9,12 +9,7 @@ import typer
 
 from scenesearch.commands.common import EncoderOption, LibraryOption, open_installation
 from scenesearch.commands.console import NOTHING, JsonOption, fail, interrupted, print_json
-from scenesearch.commands.ingesting import (
-    ingest_options,
-    metering,
-    print_ingest_report,
-    run_ingest,
-)
+from scenesearch.commands.ingesting import ingest_options, metering, print_ingest_report, run_ingest
 from scenesearch.commands.watch import run_watch
 
 

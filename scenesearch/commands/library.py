@@ -4,17 +4,8 @@ from typing import Any
 
 import typer
 
-from scenesearch.commands.common import (
-    LibraryArgument,
-    LibraryOption,
-    chosen_library,
-    open_installation,
-)
-from scenesearch.commands.console import (
-    JsonOption,
-    print_json,
-    printable,
-)
+from scenesearch.commands.common import LibraryArgument, LibraryOption, choose_library
+from scenesearch.commands.console import JsonOption, print_json, printable
 
 library_app = typer.Typer(
     help="What a library holds and how it is kept. Each command but plan takes its name.",
@@ -29,8 +20,7 @@ def library_status(
     as_json: JsonOption = False,
 ) -> None:
     """What a library holds: pictures, encoder, fields, rejects."""
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     rejects = installation.files(name).read_rejects()
     with installation.store(reading=True) as store:
         spec = store.describe(name)

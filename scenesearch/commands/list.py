@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.commands.common import chosen_library, count_pictures, open_installation
+from scenesearch.commands.common import count_pictures, named_library, open_installation
 from scenesearch.commands.console import JsonOption, print_json, printable, say
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def list_libraries(
         catalog = read_catalog(store)
         libraries, foreign, unfinished = catalog.libraries, catalog.foreign, catalog.unfinished
         if library is not None or named is not None:
-            name = chosen_library(library, named, installation.settings.library)
+            name = named_library(library, named, installation.settings.library)
             unfinished = tuple(one for one in unfinished if one[1] == name)
             if name in libraries or not unfinished:
                 libraries = {name: collections_of(store, name)}

@@ -9,10 +9,8 @@ import typer
 from scenesearch.commands.common import (
     LibraryArgument,
     LibraryOption,
-    chosen_library,
+    choose_library,
     count_pictures,
-    open_installation,
-    say_waiting,
 )
 from scenesearch.commands.console import NOTHING, JsonOption, fail, print_json, say
 from scenesearch.commands.evaluate import (
@@ -72,8 +70,7 @@ def promote(
     """
     from scenesearch.store import catalog
 
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     if force and (queries or require):
         fail("--force promotes without an evaluation: leave out --queries and --require")
     with installation.store() as store:
@@ -169,7 +166,7 @@ def _objections(
         lambda name, where: _evaluated(installation, store, held[name], queries, where),
         hint=hint,
         allow_missing=allow_missing,
-        on_wait=say_waiting,
+        on_wait=say,
     )
     reasons = list(found.reasons)
     if found.comparison is not None:
@@ -220,7 +217,7 @@ def _evaluated(
         make_private(folder)
         return read_saved(folder)
     try:
-        return saved_evaluation(store, own, held.name, on_wait=say_waiting)
+        return saved_evaluation(store, own, held.name, on_wait=say)
     except ComparisonError as error:
         fail(f"{error}: give --queries FILE to evaluate both now, or --force to do without")
 
@@ -233,8 +230,7 @@ def rollback(
     """Make the collection live again that the live one replaced; doing it twice comes back."""
     from scenesearch.store import catalog
 
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     with installation.store() as store:
         live, target = store.resolve(name), catalog.rollback_target(store, name)
         before, after = count_pictures(store, live), count_pictures(store, target)

@@ -10,10 +10,8 @@ import typer
 from scenesearch.commands.common import (
     LibraryArgument,
     LibraryOption,
-    chosen_library,
+    choose_library,
     count_pictures,
-    open_installation,
-    say_waiting,
 )
 from scenesearch.commands.console import JsonOption, fail, print_json, say
 
@@ -39,8 +37,7 @@ def prune(
     from scenesearch.evaluation.promotion import saved_evaluations
     from scenesearch.store.catalog import collections_of, read_catalog
 
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     roles = {"ready"} | ({"previous"} if rollback_target else set())
     roles |= {"building"} if unfinished else set()
     with installation.store() as store:
@@ -64,7 +61,7 @@ def prune(
         if doomed:
             with closing(Journal(journal_file(files.folder))) as journal:
                 for one in doomed:
-                    loosen_all(store, one.name, journal, on_wait=say_waiting)
+                    loosen_all(store, one.name, journal, on_wait=say)
                     store.delete_collection(one.name)
                     shutil.rmtree(saved_evaluations(files.folder) / one.name, ignore_errors=True)
                 sweep(store, name, journal, files.thumbnails)

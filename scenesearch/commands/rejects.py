@@ -13,17 +13,9 @@ from scenesearch.commands.common import (
     LibraryArgument,
     LibraryOption,
     check_library_exists,
-    chosen_library,
-    open_installation,
+    choose_library,
 )
-from scenesearch.commands.console import (
-    JsonOption,
-    fail,
-    interrupted,
-    print_json,
-    printable,
-    say,
-)
+from scenesearch.commands.console import JsonOption, fail, interrupted, print_json, printable, say
 from scenesearch.commands.ingesting import ingest_options, print_ingest_report, run_ingest
 
 if TYPE_CHECKING:
@@ -58,8 +50,7 @@ def library_rejects(
 
     A row goes when its picture is written.
     """
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     check_library_exists(installation, name)
     rejects = installation.files(name).read_rejects()
     rejects = [row for row in rejects if kind is None or row.kind == kind]

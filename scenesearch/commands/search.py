@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from scenesearch.commands.common import (
-    EncoderOption,
-    LibraryOption,
-    WhereOption,
-    open_installation,
-)
+from scenesearch.commands.common import EncoderOption, LibraryOption, WhereOption, open_installation
 from scenesearch.commands.console import (
     FOUND,
     NOTHING,

@@ -7,19 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.commands.common import (
-    LibraryArgument,
-    LibraryOption,
-    chosen_library,
-    open_installation,
-)
-from scenesearch.commands.console import (
-    FAILED,
-    FOUND,
-    NOTHING,
-    JsonOption,
-    print_json,
-)
+from scenesearch.commands.common import LibraryArgument, LibraryOption, choose_library
+from scenesearch.commands.console import FAILED, FOUND, NOTHING, JsonOption, print_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,8 +32,7 @@ def status(
     Exits with 0 when they can, with 1 when something is missing or the disk is nearly full, with 2
     when the store cannot be used.
     """
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     report: dict[str, Any] = {"library": name, "problems": []}
     code = _examine_store(installation, name, report)
     report["rejects"] = _rejects(installation, name, report)

@@ -5,13 +5,8 @@ from typing import Annotated
 
 import typer
 
-from scenesearch.commands.common import (
-    LibraryOption,
-)
-from scenesearch.commands.console import (
-    fail,
-    read_settings,
-)
+from scenesearch.commands.common import LibraryOption
+from scenesearch.commands.console import fail, read_settings
 
 
 def ui(
