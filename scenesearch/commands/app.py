@@ -1,6 +1,6 @@
-"""The commands of `scenesearch`, one module each: results on stdout, messages on stderr.
+"""The commands of `scenesearch`, a module each. Results go to stdout, messages to stderr.
 
-Applications and libraries are imported inside the commands, so that each starts fast.
+Applications and heavy libraries are imported inside the commands, so that each starts fast.
 """
 
 from typing import Annotated

@@ -32,9 +32,9 @@ def backup(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a library into one file: vectors, metadata, feedback, which encoder; no pictures.
+    """Write a library to one file: vectors, metadata, feedback, the encoder's name; no pictures.
 
-    `library restore` brings it back, here or on another machine, embedded or into a server.
+    `library restore` reads it, here or on another machine, into an embedded store or a server.
     """
     from scenesearch.home.backup import write_backup
 
@@ -61,34 +61,34 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="What `library backup` wrote.")],
+    file: Annotated[Path, typer.Argument(help="A file written by `library backup`.")],
     library: Annotated[
         str | None,
         typer.Argument(
-            help="What the library will be called, here or after --library; default: as it was.",
+            help="New name of the library, here or after --library; default: its old name.",
             metavar="LIBRARY",
         ),
     ] = None,
     named: Annotated[
         str | None,
-        typer.Option("--library", "-l", help="What the library will be called."),
+        typer.Option("--library", "-l", help="New name of the library; default: its old name."),
     ] = None,
     replace: Annotated[
         bool,
         typer.Option(
             "--replace",
-            help="Also where a library of that name is there: the backup becomes what it holds.",
+            help="Replace a library of that name, if there is one, by the backup.",
         ),
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Only check the file, and say what is in it.")
+        bool, typer.Option("--check", help="Only check the file and say what is in it.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring a library back from a backup; the whole file is checked before anything is written.
+    """Restore a library from a backup. The whole file is checked before anything is written.
 
-    Stopped at any moment it leaves nothing or everything; run it again. Originals are opened again
-    once their folders are ingested here.
+    When stopped it leaves nothing or everything; run it again. Originals can be opened once their
+    folders have been ingested here.
     """
     from scenesearch.home.backup import open_backup
     from scenesearch.home.restore import restore as bring_back
@@ -165,7 +165,7 @@ def _say_what_to_ingest(installation: "Installation", name: str, beside: "Beside
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
         say(
             printable(
-                "originals are opened once their folders are ingested here: "
+                "originals can be opened once their folders are ingested here: "
                 f"`scenesearch ingest {listed} --library {name}`{more}"
             )
         )

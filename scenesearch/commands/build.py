@@ -1,4 +1,4 @@
-"""`scenesearch library build`: another encoder's collection beside the live one."""
+"""`scenesearch library build`: a collection with another encoder, beside the live one."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,8 +24,8 @@ def build(
         typer.Option(
             "--encoder",
             "-e",
-            help="Encoder of the new collection, by name or folder; default: the library's own, "
-            "all encoded afresh.",
+            help="Encoder of the new collection, by name or folder. Default: the library's own, "
+            "and every picture is encoded again.",
         ),
     ] = None,
     workers: Annotated[
@@ -37,10 +37,10 @@ def build(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make another encoder's collection beside the live one, which keeps answering.
+    """Build a collection with another encoder, while the live one keeps answering.
 
     Pictures are encoded again from their originals; where only the text side of the encoder
-    changed, vectors are copied. Run it again to go on after a stop, or to bring it up to date.
+    changed, vectors are copied. Run it again to continue after a stop, or to bring it up to date.
     """
     from ingest.build import BuildOptions
     from ingest.build import build as build_collection

@@ -27,7 +27,7 @@ EncoderOption = Annotated[
     typer.Option(
         "--encoder",
         "-e",
-        help="Encoder, by name or folder; default: the library's own, for a new one "
+        help="Encoder, by name or folder. Default: the library's own; for a new library "
         "SCENESEARCH_ENCODER.",
     ),
 ]
@@ -37,9 +37,9 @@ WhereOption = Annotated[
         "--where",
         "-w",
         metavar="EXPR",
-        help="Filters as in the text, may be repeated: 'orientation:landscape taken:2019..2021 "
+        help="Filters, as they may stand in the text too; may be repeated: 'orientation:landscape taken:2019..2021 "
         "width:>2000 camera:canon tag:sea,boat folder:2020/* caption:boat has:caption "
-        "-camera:nikon near:55.75,37.62,50km'; camera=Canon is exactly that value.",
+        "-camera:nikon near:55.75,37.62,50km'; camera=Canon matches that value exactly.",
     ),
 ]
 

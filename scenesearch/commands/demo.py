@@ -14,12 +14,12 @@ from scenesearch.commands.search import print_answer, write_sheet
 
 
 def demo(
-    size: Annotated[int, typer.Option(min=20, max=5000, help="Pictures to draw.")] = 300,
-    sheet: Annotated[Path, typer.Option(help="Where the example's answer is saved.")] = Path(
-        "demo.jpg"
-    ),
+    size: Annotated[int, typer.Option(min=20, max=5000, help="How many pictures to draw.")] = 300,
+    sheet: Annotated[
+        Path, typer.Option(help="Where to save the contact sheet of the example search.")
+    ] = Path("demo.jpg"),
 ) -> None:
-    """Draw a sample library, index it, search it and measure it: everything works, offline."""
+    """Draw a sample library, index it, search it and evaluate it. Works offline."""
     from ingest.source import Roots
     from ingest.sources import find_sources
     from scenesearch.notebook import Library

@@ -1,4 +1,4 @@
-"""`scenesearch library doctor`: what is wrong with a library, and the command that mends it."""
+"""`scenesearch library doctor`: what is wrong with a library, and the command that repairs it."""
 
 import sys
 from functools import partial
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 def doctor(
     library: LibraryArgument = None,
     named: LibraryOption = None,
-    every: Annotated[bool, typer.Option("--all", help="Every library there is.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Examine every library.")] = False,
     mend: Annotated[
         bool,
         typer.Option(
             "--mend",
-            help="Mend what is safe to mend: thumbnails, stale rejects, fields, what stopped "
-            "processes left.",
+            help="Repair what is safe to repair: thumbnails, stale rejects, fields, what stopped "
+            "processes left behind.",
         ),
     ] = False,
     remote: Annotated[
-        bool, typer.Option("--remote", help="Also ask for originals at addresses, one by one.")
+        bool, typer.Option("--remote", help="Also check originals at remote addresses, one by one.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare store, rejects and files: say what is wrong and what mends it.
+    """Compare store, rejects and files; say what is wrong and how to repair it.
 
-    Exits with 0 when nothing is wrong, with 1 when something is. Nothing is changed without --mend.
+    Exits with 0 when nothing is wrong, with 1 when something is. Changes nothing without --mend.
     """
     from ingest.doctor import examine, examine_store, is_well
     from scenesearch.store.catalog import read_catalog

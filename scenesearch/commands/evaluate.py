@@ -59,56 +59,61 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 def evaluate(
     context: typer.Context,
     queries: Annotated[
-        Path | None, typer.Option(help="test_queries.csv, or a table with query_text and images.")
+        Path | None,
+        typer.Option(help="test_queries.csv, or a table with columns query_text and images."),
     ] = None,
-    images: Annotated[
-        Path | None, typer.Option(help="The gallery is a folder of pictures.")
-    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Search in a folder of pictures.")] = None,
     library: Annotated[
-        str | None, typer.Option("--library", "-l", help="The gallery is a library, as it is now.")
+        str | None, typer.Option("--library", "-l", help="Search in a library, as it is now.")
     ] = None,
     where: WhereOption = None,
     encoder: EncoderOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for report.html, summary.json, run.trec, qrels.trec, per_query.parquet."
+            help="Folder to write report.html, summary.json, run.trec, qrels.trec and "
+            "per_query.parquet to."
         ),
     ] = None,
     expert: Annotated[
-        Path | None, typer.Option(help="ExpertAnnotations.tsv: agreement with its grades, tau-c.")
+        Path | None,
+        typer.Option(help="ExpertAnnotations.tsv: measure agreement with its grades (tau-c)."),
     ] = None,
     crowd: Annotated[
-        Path | None, typer.Option(help="CrowdAnnotations.tsv: agreement with its votes, tau-b.")
+        Path | None,
+        typer.Option(help="CrowdAnnotations.tsv: measure agreement with its votes (tau-b)."),
     ] = None,
     captions: Annotated[
         list[Path] | None,
         typer.Option(
             help="Texts of the judged queries (captions.tsv, train_dataset.csv); may be repeated. "
-            "Default: those beside the judgments."
+            "Default: the files beside the judgments."
         ),
     ] = None,
     by_slice: Annotated[
-        bool, typer.Option("--slices", help="Print figures by length and by what queries name.")
+        bool,
+        typer.Option(
+            "--slices", help="Print figures by the length of queries and by what they name."
+        ),
     ] = False,
     slice_by: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FIELD",
-            help="Figures by a payload field of the pictures asked for; may be repeated.",
+            help="Print figures by a payload field of the relevant pictures; may be repeated.",
         ),
     ] = None,
     require: Annotated[
         list[str] | None,
         typer.Option(
             metavar="METRIC>=NUMBER",
-            help='Exit with 1 unless it holds, e.g. "recall@10>=0.9" or "expert_tau_c>=0.45"; may '
-            "be repeated.",
+            help='Exit with 1 unless this holds, e.g. "recall@10>=0.9" or "expert_tau_c>=0.45"; '
+            "may be repeated.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure search: ask every query of a folder's pictures or a library, compare the answers."""
+    """Measure search quality: run every query over a folder or a library, score the answers."""
     if context.invoked_subcommand is not None:
         return
     from scenesearch.evaluation.details import look_closer
@@ -120,7 +125,7 @@ def evaluate(
     if queries is None and not judged:
         fail("evaluate needs --queries FILE; `scenesearch evaluate template` makes one to fill")
     if queries is None and (by_slice or slice_by or where):
-        fail("--slices, --slice-by and --where are about queries: give --queries FILE too")
+        fail("--slices, --slice-by and --where need --queries FILE")
     if (images is None) == (library is None):
         fail("evaluate needs the gallery: --images FOLDER or --library NAME, one of them")
     installation = open_installation()
@@ -186,12 +191,12 @@ def evaluate(
 
 @evaluate_app.command()
 def compare(
-    run_a: Annotated[Path, typer.Argument(help="Folder that `evaluate --out` wrote.")],
-    run_b: Annotated[Path, typer.Argument(help="Another, of the same queries and gallery.")],
-    metric: Annotated[str, typer.Option(help="What the verdict is about.")] = "recall@10",
+    run_a: Annotated[Path, typer.Argument(help="Folder written by `evaluate --out`.")],
+    run_b: Annotated[Path, typer.Argument(help="Another, with the same queries and gallery.")],
+    metric: Annotated[str, typer.Option(help="Metric that decides.")] = "recall@10",
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether B is better than A: paired test, interval of the difference, wins and losses."""
+    """Say whether run B is better than run A: paired test, interval of the difference, wins."""
     from scenesearch.evaluation.compare import compare as compare_runs
     from scenesearch.evaluation.compare import read_saved
 
@@ -209,16 +214,16 @@ def compare(
 @evaluate_app.command()
 def template(
     images: Annotated[Path, typer.Option(help="Folder of pictures to write queries for.")],
-    out: Annotated[Path, typer.Option(help="The CSV to fill; never overwritten.")] = Path(
+    out: Annotated[Path, typer.Option(help="The CSV to write; it must not exist.")] = Path(
         "queries.csv"
     ),
     count: Annotated[
         int, typer.Option("--limit", "-k", "-n", min=1, help="How many pictures.")
     ] = 50,
 ) -> None:
-    """Write a table of pictures for a person to describe; `evaluate --queries` reads it back.
+    """Write a table of pictures for a person to describe, for `evaluate --queries`.
 
-    The pictures are drawn from all in the folder, the same ones each time.
+    The pictures are chosen from the whole folder, the same ones each time.
     """
     from ingest.source import Roots
     from ingest.sources import find_sources

@@ -1,4 +1,4 @@
-"""`scenesearch library`: what a library holds and how it is kept."""
+"""`scenesearch library`: see what libraries hold, and look after them."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from scenesearch.commands.common import LibraryArgument, LibraryOption, choose_l
 from scenesearch.commands.console import JsonOption, print_json, printable
 
 library_app = typer.Typer(
-    help="What a library holds and how it is kept. Each command but plan takes its name.",
+    help="See what libraries hold, and look after them. Every command except plan takes a name.",
     no_args_is_help=True,
 )
 
@@ -19,7 +19,7 @@ def library_status(
     named: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What a library holds: pictures, encoder, fields, rejects."""
+    """Show what a library holds: pictures, encoder, fields, rejects."""
     installation, name = choose_library(library, named)
     rejects = installation.files(name).read_rejects()
     with installation.store(reading=True) as store:

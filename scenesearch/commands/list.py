@@ -27,7 +27,7 @@ def list_libraries(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Every library's collections: which is live, where a rollback leads, how each scores."""
+    """List all collections: which one is live, where a rollback leads, how each scores."""
     from scenesearch.store.catalog import collections_of, read_catalog
 
     installation = open_installation()

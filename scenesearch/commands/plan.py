@@ -55,7 +55,7 @@ def plan(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what so many pictures cost: hours of encoding, memory and disk, shards and replicas."""
+    """Estimate what a library of this size needs: hours of encoding, memory, disk, shards."""
     from scenesearch.commands import capacity
 
     settings = read_settings()

@@ -44,29 +44,33 @@ def promote(
     queries: Annotated[
         Path | None,
         typer.Option(
-            help="Evaluate both by these queries now; default: the evaluations kept from before."
+            help="Evaluate both with these queries now. Default: compare their saved evaluations."
         ),
     ] = None,
     require: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="METRIC>=NUMBER", help='Also demand it, e.g. "recall@10>=0.9"; may be repeated.'
+            metavar="METRIC>=NUMBER",
+            help='Also require this, e.g. "recall@10>=0.9"; may be repeated.',
         ),
     ] = None,
     allow_missing: Annotated[
         bool,
         typer.Option(
-            "--allow-missing", help="Also where the new collection lacks pictures of the live one."
+            "--allow-missing", help="Accept a collection that lacks pictures of the live one."
         ),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Without an evaluation, whatever pictures are missing.")
+        bool,
+        typer.Option(
+            "--force", help="Promote without an evaluation, even if pictures are missing."
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the new collection the live one, if it answers no worse; exits with 1 if it does not.
+    """Make the new collection live if it answers no worse than the old one; else exit with 1.
 
-    Readers see the old one or the new one, never none; `library rollback` goes back.
+    At every moment readers see one of the two. `library rollback` goes back.
     """
     from scenesearch.store import catalog
 
@@ -150,7 +154,7 @@ def _objections(
     *,
     allow_missing: bool,
 ) -> "tuple[list[str], Comparison | None]":
-    """What speaks against the new collection, and how both answered."""
+    """The reasons against the new collection, and the comparison of both."""
     from scenesearch.evaluation.promotion import Gap, judge
 
     def hint(found: Gap) -> str:
@@ -227,7 +231,7 @@ def rollback(
     named: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the collection live again that the live one replaced; doing it twice comes back."""
+    """Make the previous collection live again. A second rollback undoes the first."""
     from scenesearch.store import catalog
 
     installation, name = choose_library(library, named)

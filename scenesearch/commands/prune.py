@@ -1,4 +1,4 @@
-"""`scenesearch library prune`: collections that nobody needs any more."""
+"""`scenesearch library prune`: delete collections that are no longer needed."""
 
 import shutil
 import sys
@@ -23,15 +23,17 @@ def prune(
     library: LibraryArgument = None,
     named: LibraryOption = None,
     rollback_target: Annotated[
-        bool, typer.Option("--previous", help="Also delete the one that a rollback leads to.")
+        bool,
+        typer.Option("--previous", help="Also delete the collection that a rollback leads to."),
     ] = False,
     unfinished: Annotated[
-        bool, typer.Option("--unfinished", help="Also delete those that were never completed.")
+        bool,
+        typer.Option("--unfinished", help="Also delete collections that were never completed."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete a library's collections that are neither live nor what a rollback leads to."""
+    """Delete the collections that are neither live nor the target of a rollback."""
     from ingest.journal import Journal, journal_file
     from ingest.thumbnails import loosen_all, sweep
     from scenesearch.evaluation.promotion import saved_evaluations
@@ -81,7 +83,7 @@ def prune(
 
 
 def _half_made(store: "VectorStore", library: str) -> list[str]:
-    """Collections that a stopped process began to make; one that is at it is waited for."""
+    """Collections that a stopped process began to make; a process still at it is waited for."""
     from scenesearch.store.catalog import read_catalog
 
     begun = {name for name, of in read_catalog(store).unfinished if of == library}

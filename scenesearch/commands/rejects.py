@@ -1,4 +1,4 @@
-"""`scenesearch library rejects`: what could not be ingested, why, and another try."""
+"""`scenesearch library rejects`: what could not be ingested, why, and a retry."""
 
 import csv
 import io
@@ -33,22 +33,23 @@ def library_rejects(
     kind: Annotated[
         Kind | None,
         typer.Option(
-            help="Only those that are not tried again until the file changes, "
-            "or only those that every ingest tries again."
+            help="Only those that are tried again once their file changes (permanent), or only "
+            "those that every ingest tries again (transient)."
         ),
     ] = None,
     export: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write them to a .csv or .json file.")
     ] = None,
     retry: Annotated[
-        bool, typer.Option("--retry", help="Try them again now, whether or not they changed.")
+        bool,
+        typer.Option("--retry", help="Try them again now, whether or not their files changed."),
     ] = False,
     encoder: EncoderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What ingest had to leave out: path, reason, first and last try, number of tries.
+    """List what could not be ingested: path, reason, first and last try, number of tries.
 
-    A row goes when its picture is written.
+    A row disappears when its picture is written.
     """
     installation, name = choose_library(library, named)
     check_library_exists(installation, name)

@@ -29,8 +29,8 @@ def status(
 ) -> None:
     """Say whether searches can be answered: store, library, encoder, rejects, disk, versions.
 
-    Exits with 0 when they can, with 1 when something is missing or the disk is nearly full, with 2
-    when the store cannot be used.
+    Exits with 0 when they can, with 1 when something is missing or the disk is nearly full, and
+    with 2 when the store cannot be used.
     """
     installation, name = choose_library(library, named)
     report: dict[str, Any] = {"library": name, "problems": []}
@@ -65,7 +65,7 @@ def _examine_store(installation: "Installation", library: str, report: dict[str,
         report["problems"].append(str(error))
         return NOTHING
     except IndexBusy as error:
-        # Somebody works with it, which is what a library is for.
+        # Another process is using the library, which is no problem.
         report["busy"] = str(error)
     except StoreError as error:
         report["problems"].append(str(error))
@@ -90,7 +90,7 @@ def _examine_library(
 
 
 def _rejects(installation: "Installation", library: str, report: dict[str, Any]) -> int | None:
-    """How many; None where their table cannot be used, which keeps nobody from searching."""
+    """How many; None where their table cannot be used, which does not prevent a search."""
     from scenesearch.home.rejects import RejectsError
 
     try:
@@ -136,8 +136,8 @@ def _print(report: dict[str, Any]) -> None:
     }
     for name, value in rows.items():
         typer.echo(f"{name:<12} {value}")
-    for problem in [report["busy"]] if "busy" in report else []:
-        typer.echo(f"{'busy':<12} {problem}")
+    if "busy" in report:
+        typer.echo(f"{'busy':<12} {report['busy']}")
     for problem in report["problems"]:
         typer.echo(f"{'problem':<12} {problem}")
     typer.echo("ready" if report["ready"] else "not ready")

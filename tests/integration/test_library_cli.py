@@ -274,7 +274,7 @@ def test_originals_of_a_restored_library_are_opened_once_their_folder_is_ingeste
     restored = run("library", "restore", "photos.zip")
     assert f"`scenesearch ingest {library} --library photos`" in restored.err
     assert "their originals are not here" in run("search", "red", "--sheet", "sheet.jpg").err
-    assert "words alone, red.png cannot be opened" in run("search", "red", "--why", 1).err
+    assert "words only, red.png cannot be opened" in run("search", "red", "--why", 1).err
     assert "8 skipped" in run("ingest", library).out
     found = run("search", "red", "--why", 1)
     assert "not here" not in found.err and "words alone" not in found.err
