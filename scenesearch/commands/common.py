@@ -37,9 +37,9 @@ WhereOption = Annotated[
         "--where",
         "-w",
         metavar="EXPR",
-        help="Filters, as they may stand in the text too; may be repeated: 'orientation:landscape taken:2019..2021 "
-        "width:>2000 camera:canon tag:sea,boat folder:2020/* caption:boat has:caption "
-        "-camera:nikon near:55.75,37.62,50km'; camera=Canon matches that value exactly.",
+        help="Filters, which may also stand in the text; may be repeated: 'orientation:landscape "
+        "taken:2019..2021 width:>2000 camera:canon tag:sea,boat folder:2020/* caption:boat "
+        "has:caption -camera:nikon near:55.75,37.62,50km'; camera=Canon is that value exactly.",
     ),
 ]
 

@@ -49,7 +49,7 @@ def doctor(
 
     installation, name = choose_library(library, named)
 
-    def find_encoder(spec: "CollectionSpec") -> "Path":
+    def encoder_of(spec: "CollectionSpec") -> "Path":
         return installation.encoder_folder(spec.encoder, fingerprint=spec.fingerprint)
 
     with installation.store(reading=not mend) as store, progress_bar() as progress:
@@ -57,19 +57,16 @@ def doctor(
         catalog = read_catalog(store)
         findings = examine_store(store, mend=mend)
         names = list(catalog.libraries) if every else [name]
-        if (
-            not every
-            and name not in catalog.libraries
-            and name in dict(catalog.unfinished).values()
-        ):
-            names = []  # nothing of it was ever made; the findings say so
+        unfinished = dict(catalog.unfinished).values()
+        if not every and name not in catalog.libraries and name in unfinished:
+            names = []  # it was never made, and the findings say so
         for each in names:
             task = progress.add_task(f"examining {each}", total=None)
             findings += examine(
                 each,
                 store=store,
                 library_dir=installation.files(each).folder,
-                find_encoder=find_encoder,
+                find_encoder=encoder_of,
                 originals=installation.originals,
                 mend=mend,
                 remote=remote,

@@ -60,7 +60,7 @@ def evaluate(
     context: typer.Context,
     queries: Annotated[
         Path | None,
-        typer.Option(help="test_queries.csv, or a table with columns query_text and images."),
+        typer.Option(help="test_queries.csv, or a table of query_text and images."),
     ] = None,
     images: Annotated[Path | None, typer.Option(help="Search in a folder of pictures.")] = None,
     library: Annotated[
@@ -77,11 +77,11 @@ def evaluate(
     ] = None,
     expert: Annotated[
         Path | None,
-        typer.Option(help="ExpertAnnotations.tsv: measure agreement with its grades (tau-c)."),
+        typer.Option(help="ExpertAnnotations.tsv: agreement with its grades (tau-c)."),
     ] = None,
     crowd: Annotated[
         Path | None,
-        typer.Option(help="CrowdAnnotations.tsv: measure agreement with its votes (tau-b)."),
+        typer.Option(help="CrowdAnnotations.tsv: agreement with its votes (tau-b)."),
     ] = None,
     captions: Annotated[
         list[Path] | None,
@@ -92,9 +92,7 @@ def evaluate(
     ] = None,
     by_slice: Annotated[
         bool,
-        typer.Option(
-            "--slices", help="Print figures by the length of queries and by what they name."
-        ),
+        typer.Option("--slices", help="Print figures by length of query and what it names."),
     ] = False,
     slice_by: Annotated[
         list[str] | None,

@@ -41,9 +41,7 @@ def forget(
     text: TextArgument,
     image_ids: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="IMAGE_ID", help="Ids of pictures; default: all that are marked for the text."
-        ),
+        typer.Argument(metavar="IMAGE_ID", help="Pictures; default: all that are marked."),
     ] = None,
     library: LibraryOption = None,
 ) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from scenesearch.commands.common import EncoderOption, LibraryOption, open_installation
-from scenesearch.commands.console import NOTHING, JsonOption, fail, interrupted, print_json
-from scenesearch.commands.ingesting import ingest_options, metering, print_ingest_report, run_ingest
+from scenesearch.commands.console import NOTHING, JsonOption, fail
+from scenesearch.commands.ingesting import end_ingest, ingest_options, metering, run_ingest
 from scenesearch.commands.watch import run_watch
 
 
@@ -60,9 +60,7 @@ def ingest(
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run", help="With --prune: list what would be removed, and change nothing."
-        ),
+        typer.Option("--dry-run", help="With --prune: only list what would be removed."),
     ] = False,
     watch: Annotated[
         bool,
@@ -128,14 +126,8 @@ def ingest(
             report = run_ingest(
                 sources, name, timed, store, installation, options=options, meter=meter
             )
-    if as_json:
-        print_json(report.to_json())
-    else:
-        print_ingest_report(report)
-    if not report.collection:  # a first run that could use no picture leaves nothing behind
-        if options.shard.of == 1:  # else other workers may still succeed
-            folder.discard()
-        if report.rejected and not report.interrupted:
-            fail(unmade(report), NOTHING)
-    if report.interrupted:
-        interrupted("interrupted; run the same command again to continue")
+    if not report.collection and options.shard.of == 1:  # else other workers may still succeed
+        folder.discard()  # a first run that could use no picture leaves nothing behind
+    end_ingest(report, as_json=as_json)
+    if not report.collection and report.rejected:
+        fail(unmade(report), NOTHING)

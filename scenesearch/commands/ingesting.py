@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from scenesearch.commands.console import fail, progress_bar, say
+from scenesearch.commands.console import fail, interrupted, print_json, progress_bar, say
 
 if TYPE_CHECKING:
     from ingest.pipeline import IngestOptions
@@ -164,7 +164,17 @@ def ingest_options(
     )
 
 
-def print_ingest_report(report: "IngestReport") -> None:
+def end_ingest(report: "IngestReport", *, as_json: bool = False) -> None:
+    """Print the report; a run that was interrupted ends the command."""
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print_report(report)
+    if report.interrupted:
+        interrupted("interrupted; run the same command again to continue")
+
+
+def _print_report(report: "IngestReport") -> None:
     for image_id in report.removals:
         say(f"{'would remove' if report.dry_run else 'removed'}: {image_id}")
     for sentence in report.kept:

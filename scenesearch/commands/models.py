@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from training.gate import Validation
 
 models_app = typer.Typer(
-    help="Manage encoders: bundled with the program, on your shelf, from the hub.",
+    help="Encoders: bundled with the program, on your shelf, from the hub.",
     no_args_is_help=True,
 )
 
@@ -192,9 +192,7 @@ def convert(
 
 @models_app.command()
 def export(
-    base: Annotated[
-        str, typer.Argument(help="An encoder, the weights of a run, a model folder or a hub id.")
-    ],
+    base: Annotated[str, typer.Argument(help="Encoder, weights of a run, model folder or hub id.")],
     name: Annotated[str, typer.Option(help="Name of the encoder on the shelf.")],
     precision: Annotated[
         str, typer.Option(help="fp32, fp16, int8, or openvino (calibrated int8).")
@@ -255,7 +253,7 @@ def bench(
     ] = None,
     precisions: Annotated[
         bool,
-        typer.Option(help="Also time fp32, fp16 and int8, if torch can load the first encoder."),
+        typer.Option(help="Also time fp32, fp16 and int8, if torch can load the first."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -51,7 +51,7 @@ def promote(
         list[str] | None,
         typer.Option(
             metavar="METRIC>=NUMBER",
-            help='Also require this, e.g. "recall@10>=0.9"; may be repeated.',
+            help='Also require it, e.g. "recall@10>=0.9"; may be repeated.',
         ),
     ] = None,
     allow_missing: Annotated[
@@ -62,9 +62,7 @@ def promote(
     ] = False,
     force: Annotated[
         bool,
-        typer.Option(
-            "--force", help="Promote without an evaluation, even if pictures are missing."
-        ),
+        typer.Option("--force", help="Promote without evaluation, whatever is missing."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -24,11 +24,11 @@ def prune(
     named: LibraryOption = None,
     rollback_target: Annotated[
         bool,
-        typer.Option("--previous", help="Also delete the collection that a rollback leads to."),
+        typer.Option("--previous", help="Also delete the target of a rollback."),
     ] = False,
     unfinished: Annotated[
         bool,
-        typer.Option("--unfinished", help="Also delete collections that were never completed."),
+        typer.Option("--unfinished", help="Also delete incomplete collections."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,

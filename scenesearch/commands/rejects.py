@@ -15,8 +15,8 @@ from scenesearch.commands.common import (
     check_library_exists,
     choose_library,
 )
-from scenesearch.commands.console import JsonOption, fail, interrupted, print_json, printable, say
-from scenesearch.commands.ingesting import ingest_options, print_ingest_report, run_ingest
+from scenesearch.commands.console import JsonOption, fail, print_json, printable, say
+from scenesearch.commands.ingesting import end_ingest, ingest_options, run_ingest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ def library_rejects(
     ] = None,
     retry: Annotated[
         bool,
-        typer.Option("--retry", help="Try them again now, whether or not their files changed."),
+        typer.Option("--retry", help="Try them again now, even if their files are the same."),
     ] = False,
     encoder: EncoderOption = None,
     as_json: JsonOption = False,
@@ -101,12 +101,7 @@ def _retry(
             installation,
             options=ingest_options(installation.settings, retry_rejects=True),
         )
-    if as_json:
-        print_json(report.to_json())
-    else:
-        print_ingest_report(report)
-    if report.interrupted:
-        interrupted("interrupted; run the same command again to continue")
+    end_ingest(report, as_json=as_json)
 
 
 def _export(rejects: "Sequence[Reject]", file: Path) -> None:

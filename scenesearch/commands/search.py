@@ -120,9 +120,7 @@ def search(
     ] = None,
     show_all: Annotated[
         bool,
-        typer.Option(
-            "--all", help="List the nearest pictures, however irrelevant: --min-relevance 0."
-        ),
+        typer.Option("--all", help="List the nearest in any case: --min-relevance 0."),
     ] = False,
     sort: Annotated[
         str | None,
@@ -133,18 +131,16 @@ def search(
     after: Annotated[
         str | None,
         typer.Option(
-            metavar="CURSOR", help="Continue after a page, with the 'next' of its --json."
+            metavar="CURSOR", help="Continue after the page whose --json has this 'next'."
         ),
     ] = None,
     copies: Annotated[
         bool,
-        typer.Option("--copies", help="List near-duplicates one by one instead of as one hit."),
+        typer.Option("--copies", help="List near-duplicates one by one, not as one hit."),
     ] = False,
     diversity: Annotated[
         float | None,
-        typer.Option(
-            min=0, max=1, help="Prefer pictures that differ from those above; 0.5 is a lot."
-        ),
+        typer.Option(min=0, max=1, help="Prefer pictures unlike those above; 0.5 is a lot."),
     ] = None,
     hybrid: Annotated[
         bool | None,
@@ -194,7 +190,10 @@ def search(
     if heat is not None and explain is None:
         fail("--heat needs --why RANK, which says of which hit")
     with open_library(library, encoder=encoder, installation=installation) as opened:
-        right, wrong = _marked(opened, text) if feedback else ((), ())
+        right, wrong = tuple[str, ...](), tuple[str, ...]()
+        if feedback:
+            with opened.files.open_feedback() as marks:
+                right, wrong = marks.of(text)
         answer = opened.search(
             text,
             image=image,
@@ -223,12 +222,6 @@ def search(
         if reasons is not None:
             _print_reasons(reasons)
     sys.exit(FOUND if answer.hits else NOTHING)
-
-
-def _marked(opened: "Library", text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The pictures marked right, and those marked wrong, for the text."""
-    with opened.files.open_feedback() as marks:
-        return marks.of(text)
 
 
 def _reasons(opened: "Library", answer: "Answer", rank: int, heat: Path | None) -> "Why | None":

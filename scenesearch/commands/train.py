@@ -16,9 +16,7 @@ from scenesearch.commands.console import (
 
 
 def train(
-    out: Annotated[
-        Path, typer.Option(help="Folder of the run. It must be new, except with --resume.")
-    ],
+    out: Annotated[Path, typer.Option(help="Folder of the run; new, except with --resume.")],
     recipe: Annotated[
         str, typer.Option(help="task, clip, smoke, lite, or a .toml file with your own values.")
     ] = "task",
@@ -32,9 +30,7 @@ def train(
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(
-            help="Encoder to start from: lite, a folder or a hub id; default: the recipe's."
-        ),
+        typer.Option(help="Encoder to start from: lite, folder, hub id; default: the recipe's."),
     ] = None,
     evaluate_on: Annotated[
         list[str] | None,

@@ -241,39 +241,32 @@ class Settings(BaseSettings):
 
 def sources() -> dict[str, Source]:
     """Where the value of each setting comes from."""
-    kinds: tuple[tuple[Source, Mapping[str, Any]], ...] = (
-        ("environment", _environment()),
-        (".env", _dotenv()),
+    places: tuple[tuple[Source, Mapping[str, Any]], ...] = (
+        ("environment", _ours(os.environ)),
+        (".env", _ours(DotEnvSettingsSource(Settings).env_vars)),
         ("file", _toml(Settings)()),
     )
-    found: dict[str, Source] = {}
-    for name in Settings.model_fields:
-        found[name] = next((kind for kind, values in kinds if name in values), "default")
-    return found
+    return {
+        name: next((place for place, values in places if name in values), "default")
+        for name in Settings.model_fields
+    }
 
 
 def unknown_settings() -> list[tuple[str, str]]:
-    """What is set and no setting, and where: variables with our prefix, keys of the TOML file."""
+    """Names that are set but are no setting, and where: variables with our prefix, TOML keys."""
     known = Settings.model_fields.keys()
     variables = {f"{PREFIX}{name.upper()}" for name in known} | OTHER_VARIABLES
+    dotenv = DotEnvSettingsSource(Settings).env_vars
     found = []
-    for place, names in (("the environment", _environment()), (".env", _dotenv())):
+    for place, names in (("the environment", _ours(os.environ)), (".env", _ours(dotenv))):
         spelled = (f"{PREFIX}{name.upper()}" for name in names)
         found += [(name, place) for name in spelled if name not in variables]
     file = config_file()
     return found + [(name, str(file)) for name in _toml(Settings)() if name not in known]
 
 
-def _environment() -> dict[str, Any]:
-    return _ours(os.environ)
-
-
-def _dotenv() -> dict[str, Any]:
-    return _ours(DotEnvSettingsSource(Settings).env_vars)
-
-
 def _ours(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Those with our prefix, by the name of their setting; case does not matter."""
+    """The variables with our prefix, by the name of their setting; case does not matter."""
     return {
         name[len(PREFIX) :].lower(): value
         for name, value in variables.items()
