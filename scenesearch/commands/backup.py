@@ -177,7 +177,7 @@ def _say_what_is_missing(installation: "Installation", contents: "Contents") -> 
 
     spec = contents.spec
     try:
-        installation.encoder_folder(spec.encoder, fingerprint=spec.fingerprint)
+        installation.encoder_of(spec)
     except EncoderError:
         say(
             f"searching it needs the encoder {spec.encoder} ({spec.fingerprint[:8]}), which is not "

@@ -86,7 +86,7 @@ def _live_image_fingerprint(
     if spec.image_fingerprint:
         return spec.image_fingerprint
     try:
-        folder = installation.encoder_folder(spec.encoder, fingerprint=spec.fingerprint)
+        folder = installation.encoder_of(spec)
     except EncoderError:
         return ""
     return read_encoder_info(folder).image_fingerprint

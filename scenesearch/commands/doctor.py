@@ -2,7 +2,7 @@
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -16,11 +16,6 @@ from scenesearch.commands.console import (
     progress_bar,
     say,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from scenesearch.store.base import CollectionSpec
 
 
 def doctor(
@@ -48,10 +43,6 @@ def doctor(
     from scenesearch.store.catalog import read_catalog
 
     installation, name = choose_library(library, named)
-
-    def encoder_of(spec: "CollectionSpec") -> "Path":
-        return installation.encoder_folder(spec.encoder, fingerprint=spec.fingerprint)
-
     with installation.store(reading=not mend) as store, progress_bar() as progress:
         engine = store.health()
         catalog = read_catalog(store)
@@ -66,7 +57,7 @@ def doctor(
                 each,
                 store=store,
                 library_dir=installation.files(each).folder,
-                find_encoder=encoder_of,
+                find_encoder=installation.encoder_of,
                 originals=installation.originals,
                 mend=mend,
                 remote=remote,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scenesearch.commands.common import open_installation
 from scenesearch.commands.console import (
     JsonOption,
     fail,
@@ -71,9 +72,8 @@ def show(
     """Show what an encoder is made of, how it scores, and whether its files are intact."""
     from scenesearch.encoder.base import EncoderError
     from scenesearch.encoder.folder import read_encoder_info, verify_encoder
-    from scenesearch.encoder.registry import find_encoder
 
-    folder = find_encoder(name, read_settings().models_dir)
+    folder = open_installation().encoder_folder(name)
     info = read_encoder_info(folder)
     declared = json.loads((folder / "encoder.json").read_bytes())
     try:
@@ -231,7 +231,7 @@ def calibrate(
     ] = None,
 ) -> None:
     """Fit an encoder's relevance to human judgments. Its vectors do not change."""
-    from scenesearch.encoder.registry import bundled_encoders, find_encoder
+    from scenesearch.encoder.registry import bundled_encoders
 
     if encoder in bundled_encoders():
         fail(f"{encoder} is bundled: `scenesearch models export {encoder} --name NAME` copies it")
@@ -239,7 +239,7 @@ def calibrate(
     from training.calibrate import calibrate_encoder
     from training.card import rewrite_relevance
 
-    folder = find_encoder(encoder, read_settings().models_dir)
+    folder = open_installation().encoder_folder(encoder)
     found = calibrate_encoder(folder, data, say, captions=captions)
     rewrite_relevance(folder)
     figures = [f"{key} {found[key]:.3f}" for key in ("auroc", "ece", "brier") if key in found]
@@ -258,17 +258,14 @@ def bench(
     as_json: JsonOption = False,
 ) -> None:
     """Time encoders on this machine, next to torch where it can load them; name the fastest."""
-    from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
-    from scenesearch.encoder.registry import find_encoder
+    from scenesearch.encoder.onnx import usable_cores
     from scenesearch.encoder.speed import BATCHES, compare, of_encoder
 
-    settings = read_settings()
+    installation = open_installation()
+    settings = installation.settings
     names = encoders or [settings.encoder]
     threads = settings.threads or usable_cores()
-    served = [
-        of_encoder(name, OnnxEncoder(find_encoder(name, settings.models_dir), threads=threads))
-        for name in dict.fromkeys(names)
-    ]
+    served = [of_encoder(name, installation.load_encoder(name)) for name in dict.fromkeys(names)]
     with TemporaryDirectory(prefix="scenesearch-bench-") as folder:
         beside = _torch_candidates(names[0], settings.models_dir, threads, Path(folder), precisions)
         candidates = [*beside, *served]
@@ -282,9 +279,6 @@ def bench(
         print_json([speed.__dict__ for speed in speeds])
         return
     _print_speeds(speeds, candidates[0].name, {candidate.name for candidate in served})
-
-
-# --- what the commands are made of -----------------------------------------------------------
 
 
 def _need_torch(what: str) -> None:

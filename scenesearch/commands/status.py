@@ -83,7 +83,7 @@ def _examine_library(
     report["encoder"] = {"name": spec.encoder, "fingerprint": spec.fingerprint, "here": True}
     report["pictures"] = store.count(library)
     try:
-        installation.encoder_folder(spec.encoder, fingerprint=spec.fingerprint)
+        installation.encoder_of(spec)
     except EncoderError as error:
         report["encoder"]["here"] = False
         report["problems"].append(str(error))

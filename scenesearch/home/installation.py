@@ -8,8 +8,8 @@
 Only entry points make one: the command line, a notebook, the page.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,7 +27,7 @@ from scenesearch.home.settings import Settings
 from scenesearch.pictures.originals import is_url
 from scenesearch.pictures.records import check_library_name
 from scenesearch.search.searcher import Searcher
-from scenesearch.store.base import CollectionMissing, VectorStore
+from scenesearch.store.base import CollectionMissing, CollectionSpec, VectorStore
 from scenesearch.store.open import open_store
 
 
@@ -65,14 +65,11 @@ class Installation:
             lock_wait_s=lock_wait_s,
         )
 
-    @contextmanager
     def store(
         self, *, reading: bool = False, patient: bool = False, lock_wait_s: float = 30
-    ) -> Iterator[VectorStore]:
-        """The same store, closed at the end of the block."""
-        opened = self.open_store(reading=reading, patient=patient, lock_wait_s=lock_wait_s)
-        with closing(opened) as store:
-            yield store
+    ) -> closing[VectorStore]:
+        """The same store for a `with` block, closed at its end."""
+        return closing(self.open_store(reading=reading, patient=patient, lock_wait_s=lock_wait_s))
 
     # Encoders
 
@@ -92,6 +89,10 @@ class Installation:
             shelf=now.models_dir,
             file=now.known_encoders,
         )
+
+    def encoder_of(self, spec: CollectionSpec) -> Path:
+        """The folder of the encoder whose vectors the collection holds; raises EncoderError."""
+        return self.encoder_folder(spec.encoder, fingerprint=spec.fingerprint)
 
     def load_encoder(
         self,
