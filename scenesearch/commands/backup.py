@@ -115,8 +115,8 @@ def restore(
                     ),
                 )
     if not check:
-        _say_what_is_missing(installation, contents)
-        _say_what_to_ingest(installation, name, beside)
+        _say_missing_encoder(installation, contents)
+        _say_folders_to_ingest(installation, name, beside)
     if as_json:
         print_json(
             _shown(contents)
@@ -141,7 +141,7 @@ def _read_beside(files: "LibraryFiles") -> "Beside":
 
 
 def _side_files(beside: "Beside", of: "LibraryFiles") -> "SideFiles":
-    """What of the backup goes into the library's folder; its folders open nothing yet."""
+    """What the backup brings for the library's folder. Its roots do not open originals yet."""
     from scenesearch.home.restore import SideFiles
     from scenesearch.home.roots import Root, roots_json
     from ui.kept import saved_json
@@ -156,8 +156,8 @@ def _side_files(beside: "Beside", of: "LibraryFiles") -> "SideFiles":
     return SideFiles(of.folder, files, beside.marks)
 
 
-def _say_what_to_ingest(installation: "Installation", name: str, beside: "Beside") -> None:
-    """Folders that only the backup names."""
+def _say_folders_to_ingest(installation: "Installation", name: str, beside: "Beside") -> None:
+    """Name the folders that only the backup knows."""
     allowed = installation.originals
     places = [place for place in beside.sources if not allowed.allows_below(place)]
     if places:
@@ -171,8 +171,8 @@ def _say_what_to_ingest(installation: "Installation", name: str, beside: "Beside
         )
 
 
-def _say_what_is_missing(installation: "Installation", contents: "Contents") -> None:
-    """The encoder is not in a backup."""
+def _say_missing_encoder(installation: "Installation", contents: "Contents") -> None:
+    """Say if the encoder is missing: a backup does not contain it."""
     from scenesearch.encoder.base import EncoderError
 
     spec = contents.spec

@@ -78,7 +78,7 @@ def build(
 def _live_image_fingerprint(
     installation: "Installation", store: "VectorStore", library: str
 ) -> str:
-    """The picture side of the live collection's encoder, '' where nobody knows it."""
+    """The picture side of the live collection's encoder, '' where it is not known."""
     from scenesearch.encoder.base import EncoderError
     from scenesearch.encoder.folder import read_encoder_info
 

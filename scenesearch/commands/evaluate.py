@@ -1,4 +1,4 @@
-"""`scenesearch evaluate`, and its `compare` and `template`."""
+"""`scenesearch evaluate`, `evaluate compare` and `evaluate template`."""
 
 import csv
 import hashlib
@@ -138,7 +138,7 @@ def evaluate(
             evaluation = run_evaluation(
                 read_queries(queries, notes), loaded, store, name, where=conditions
             )
-            notes += omitted(evaluation.omissions, queries)
+            notes += describe_omissions(evaluation.omissions, queries)
             details = look_closer(
                 evaluation,
                 store=store,
@@ -199,9 +199,9 @@ def compare(
     from scenesearch.evaluation.compare import read_saved
 
     found = compare_runs(read_saved(run_a), read_saved(run_b))
-    known = [one.metric for one in found.differences]
-    if metric not in known:
-        fail(f"--metric {metric}: one of {', '.join(known)}")
+    metrics = [one.metric for one in found.differences]
+    if metric not in metrics:
+        fail(f"--metric {metric}: one of {', '.join(metrics)}")
     if as_json:
         print_json(found.to_json() | {"verdict": found.verdict(metric)})
         return
@@ -243,8 +243,8 @@ def template(
         writer.writerows((number, "", image_id) for number, image_id in enumerate(ids[:count], 1))
     say(
         f"{out}: {min(count, len(ids))} of {len(ids)} pictures. Write what each shows under "
-        "query_text, as somebody would who looks for it; add further pictures that show it too, "
-        "between commas in one cell. Rows left empty are left out."
+        "query_text, in the words of somebody who looks for it. Add other pictures that show it "
+        "too, separated by commas. Empty rows are ignored."
     )
 
 
@@ -257,7 +257,7 @@ def measure(
     captions: list[Path],
     notes: list[str],
 ) -> "Agreement":
-    """Agreement with the judgments of the files; rows that cannot be used are added to notes."""
+    """Agreement with the judgments in the files; unusable rows are added to `notes`."""
     from scenesearch.datasets.task import CAPTIONS, TRAIN_PAIRS, read_crowd, read_expert, texts_of
     from scenesearch.evaluation.agreement import measure_agreement
 
@@ -293,7 +293,7 @@ def print_agreement(found: "Agreement") -> None:
 
 
 def print_details(details: "Details") -> None:
-    """The way back, the index and the speed, a line each."""
+    """Image to text, the index, the speed, the failures and the slices, a line each."""
     back, latency = details.image_to_text, details.latency
     recall = ", ".join(f"{100 * back.metrics[f'success@{k}']:.1f} %" for k in (1, 5, 10))
     typer.echo(f"\n  image to text, Success@1, 5, 10   {recall}   ({back.queries} pictures)")
@@ -332,7 +332,7 @@ def print_comparison(found: "Comparison", a: str, b: str, *, metric: str = "reca
 
 
 def check_requirements(required: list[str], metrics: Mapping[str, float]) -> list[str]:
-    """The sentences of those that are not met, e.g. of "recall@10>=0.9"; exits on nonsense."""
+    """A sentence for each requirement that is not met; exits if one cannot be read."""
     missed = []
     for text in required:
         found = _REQUIREMENT.fullmatch(text)
@@ -349,7 +349,7 @@ def check_requirements(required: list[str], metrics: Mapping[str, float]) -> lis
 
 
 def read_queries(file: Path, notes: list[str]) -> "Sequence[Query]":
-    """The file's queries; rows that cannot be used and unread columns are added to notes."""
+    """The queries in the file; unusable rows and unread columns are added to `notes`."""
     from scenesearch.datasets.queries import read_queries as read_file
 
     read = read_file(file)
@@ -367,8 +367,8 @@ def _gallery(
     library: str | None,
     notes: list[str],
 ) -> Iterator[tuple["VectorStore", str, "Encoder", "AllowedOriginals"]]:
-    """The store, the collection to ask, its encoder and what may be opened: of a library, or of a
-    folder for the moment."""
+    """The store, the collection to search, its encoder and the originals that may be opened, of a
+    library or of a folder that is indexed for the moment."""
     from ingest.source import Roots
     from ingest.sources import find_sources
     from scenesearch.home.allowed_originals import AllowedOriginals
@@ -408,12 +408,12 @@ def run_evaluation(
     *,
     where: Any = (),
 ) -> "Evaluation":
-    """Ask every query, with a progress bar on stderr."""
-    from scenesearch.evaluation.evaluate import evaluate as run_evaluation
+    """Run every query, with a progress bar on stderr."""
+    from scenesearch.evaluation.evaluate import evaluate as evaluate_queries
 
     with progress_bar() as progress:
         task = progress.add_task("asking", total=len(queries))
-        return run_evaluation(
+        return evaluate_queries(
             queries,
             encoder=encoder,
             store=store,
@@ -423,20 +423,22 @@ def run_evaluation(
         )
 
 
-def omitted(omissions: "Sequence[Omission]", file: Path) -> list[str]:
-    """A sentence for each omission with its line; where there are many, one for each reason."""
+def describe_omissions(omissions: "Sequence[Omission]", file: Path) -> list[str]:
+    """A sentence for each omission with its line; one for each reason where there are many."""
     by_reason: dict[str, list[Omission]] = {}
     for omission in omissions:
         by_reason.setdefault(omission.reason, []).append(omission)
     sentences = []
     for reason, cases in by_reason.items():
-        told = [
+        described = [
             (f"{file}:{case.line}: " if case.line else "") + case.sentence()
             for case in cases[:MOST_NOTES]
         ]
         if len(cases) > MOST_NOTES:
-            told = [f"{file}: {len(cases)} queries ({reason}), the first: {cases[0].sentence()}"]
-        sentences += told
+            described = [
+                f"{file}: {len(cases)} queries ({reason}), the first: {cases[0].sentence()}"
+            ]
+        sentences += described
     return sentences
 
 

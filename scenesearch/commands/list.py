@@ -54,8 +54,8 @@ def list_libraries(
                 "created": one.spec.created or None,
                 "evaluation": _summary(installation, one),
             }
-            for held in libraries.values()
-            for one in held
+            for entries in libraries.values()
+            for one in entries
         ]
     if as_json:
         names = [name for name, _ in unfinished]
@@ -67,19 +67,21 @@ def list_libraries(
         _print_rows(rows)
     for name, of in unfinished:
         say(
-            f"unfinished: {name}, which is being made, or whose maker was stopped; "
+            f"unfinished: {name}, which is still being made, or was when a process was stopped; "
             f"`scenesearch library prune {of or 'LIBRARY'} --unfinished` deletes it"
         )
     if foreign:
         say(f"not made by scenesearch: {', '.join(foreign)}")
 
 
-def _summary(installation: "Installation", held: "Held") -> dict[str, Any] | None:
-    """The figures of the collection's kept evaluation."""
+def _summary(installation: "Installation", entry: "Held") -> dict[str, Any] | None:
+    """The figures of the collection's saved evaluation."""
     from scenesearch.evaluation.promotion import saved_evaluations
 
     file = (
-        saved_evaluations(installation.files(held.spec.library).folder) / held.name / "summary.json"
+        saved_evaluations(installation.files(entry.spec.library).folder)
+        / entry.name
+        / "summary.json"
     )
     try:
         read = json.loads(file.read_text(encoding="utf-8"))

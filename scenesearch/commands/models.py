@@ -267,8 +267,10 @@ def bench(
     threads = settings.threads or usable_cores()
     served = [of_encoder(name, installation.load_encoder(name)) for name in dict.fromkeys(names)]
     with TemporaryDirectory(prefix="scenesearch-bench-") as folder:
-        beside = _torch_candidates(names[0], settings.models_dir, threads, Path(folder), precisions)
-        candidates = [*beside, *served]
+        in_torch = _torch_candidates(
+            names[0], settings.models_dir, threads, Path(folder), precisions
+        )
+        candidates = [*in_torch, *served]
         rounds = 5
         with progress_bar() as progress:
             task = progress.add_task("timing", total=rounds * len(BATCHES) * len(candidates))
@@ -362,19 +364,19 @@ def _downloading(repo: "Repository", names: Sequence[str], folder: Path) -> Iter
 def _torch_candidates(
     name: str, shelf: Path, threads: int, folder: Path, precisions: bool
 ) -> "list[Candidate]":
-    """torch eager, and the precisions, of an encoder whose weights torch can load."""
+    """The encoder in torch, and its precisions, if torch can load its weights."""
     try:
         import training.speed as in_torch
         from training.towers import load_towers
     except ModuleNotFoundError:
-        say(f"not beside torch, which {NEEDS_TORCH.removeprefix('needs ')}")
+        say(f"torch is not compared: it {NEEDS_TORCH}")
         return []
     from scenesearch.errors import SceneSearchError
 
     try:
         towers = load_towers(name, shelf=shelf)
     except SceneSearchError as error:
-        say(f"not beside torch: {error}")
+        say(f"torch is not compared: {error}")
         return []
     found = [in_torch.eager(towers, "torch eager", threads)]
     if precisions:

@@ -76,9 +76,9 @@ def promote(
     if force and (queries or require):
         fail("--force promotes without an evaluation: leave out --queries and --require")
     with installation.store() as store:
-        held = catalog.collections_of(store, name)
-        new = _candidate(held, name, collection)
-        live = next((one for one in held if one.role == "live"), None)
+        entries = catalog.collections_of(store, name)
+        new = _candidate(entries, name, collection)
+        live = next((one for one in entries if one.role == "live"), None)
         reasons: list[str] = []
         comparison: Comparison | None = None
         if live is not None and not force:
@@ -112,11 +112,11 @@ def promote(
         typer.echo(f"{new.name} is live{back}")
 
 
-def _candidate(held: "list[Held]", library: str, collection: str | None) -> "Held":
+def _candidate(entries: "list[Held]", library: str, collection: str | None) -> "Held":
     """The collection to promote: the one named, else the one built last."""
     if collection is not None:
-        names = [one.name for one in held]
-        named = [one for one in held if one.name == collection]
+        names = [one.name for one in entries]
+        named = [one for one in entries if one.name == collection]
         if not named:
             fail(
                 f"library {library} has no collection {collection!r}; "
@@ -125,16 +125,16 @@ def _candidate(held: "list[Held]", library: str, collection: str | None) -> "Hel
         if named[0].role == "live":
             fail(f"{collection} is live already")
         return named[0]
-    ready = [one for one in held if one.role == "ready"]
-    building = [one for one in held if one.role == "building"]
+    ready = [one for one in entries if one.role == "ready"]
+    building = [one for one in entries if one.role == "building"]
     if not ready and building:
         fail(
             f"{building[-1].name} is not complete: `scenesearch library build {library} --encoder "
             f"{building[-1].spec.encoder}` goes on with it"
         )
     if not ready:
-        behind = next((one.name for one in held if one.role == "previous"), None)
-        other = f", `scenesearch library rollback {library}` goes to {behind}" if behind else ""
+        previous = next((one.name for one in entries if one.role == "previous"), None)
+        other = f", `scenesearch library rollback {library}` goes to {previous}" if previous else ""
         fail(
             f"library {library} has no new collection to promote: "
             f"`scenesearch library build {library} --encoder NAME` makes one{other}"
@@ -160,12 +160,12 @@ def _objections(
         without = ", --allow-missing goes without them" if found.lacking else ""
         return f"{bring} brings it up to date{without}"
 
-    held = {one.name: one for one in (live, new)}
+    entries = {one.name: one for one in (live, new)}
     found = judge(
         store,
         live.name,
         new.name,
-        lambda name, where: _evaluated(installation, store, held[name], queries, where),
+        lambda name, where: _evaluated(installation, store, entries[name], queries, where),
         hint=hint,
         allow_missing=allow_missing,
         on_wait=say,
@@ -182,35 +182,35 @@ def _objections(
 def _evaluated(
     installation: "Installation",
     store: "VectorStore",
-    held: "Held",
+    entry: "Held",
     queries: Path | None,
     where: "Filter",
 ) -> "SavedRun":
-    """The collection's evaluation: run now with these queries, else the one kept from before."""
+    """The collection's evaluation: run now with these queries, else the saved one."""
     from scenesearch.evaluation.compare import ComparisonError, read_saved
     from scenesearch.evaluation.promotion import saved_evaluation, saved_evaluations
     from scenesearch.evaluation.saving import document_of, save
     from scenesearch.runtime.private_files import make_private, private_folder
 
-    own = installation.files(held.spec.library).folder
-    folder = saved_evaluations(own) / held.name
+    own = installation.files(entry.spec.library).folder
+    folder = saved_evaluations(own) / entry.name
     if queries is not None:
-        encoder = installation.library_encoder(store, held.name)
+        encoder = installation.library_encoder(store, entry.name)
         notes: list[str] = []
         evaluation = run_evaluation(
             read_queries(queries, notes),
             encoder,
             store,
-            held.name,
+            entry.name,
             where=where,
         )
         say_some(notes)
-        # The page shows them to the public too: where the file lies is nobody's business there.
+        # The page shows the notes to the public, who should not learn where the file is.
         notes = [note.replace(str(queries), queries.name) for note in notes]
         save(
             private_folder(folder),
             document_of(evaluation, None, None) | {"notes": notes},
-            title=f"{encoder.info.name} on {held.name}",
+            title=f"{encoder.info.name} on {entry.name}",
             evaluation=evaluation,
             details=None,
             agreement=None,
@@ -219,7 +219,7 @@ def _evaluated(
         make_private(folder)
         return read_saved(folder)
     try:
-        return saved_evaluation(store, own, held.name, on_wait=say)
+        return saved_evaluation(store, own, entry.name, on_wait=say)
     except ComparisonError as error:
         fail(f"{error}: give --queries FILE to evaluate both now, or --force to do without")
 

@@ -44,10 +44,10 @@ def prune(
     roles |= {"building"} if unfinished else set()
     with installation.store() as store:
         half_made = _half_made(store, name) if unfinished else []
-        held = read_catalog(store).libraries.get(name, [])
-        if not held and not half_made:
-            held = collections_of(store, name)  # says which libraries there are
-        doomed = [one for one in held if one.role in roles]
+        entries = read_catalog(store).libraries.get(name, [])
+        if not entries and not half_made:
+            entries = collections_of(store, name)  # raises, naming the libraries there are
+        doomed = [one for one in entries if one.role in roles]
         if (doomed or half_made) and not yes:
             for leftover in half_made:
                 say(f"{leftover}: unfinished, without pictures")
@@ -55,7 +55,7 @@ def prune(
                 count = count_pictures(store, one.name)
                 say(f"{one.name}: encoder {one.spec.encoder}, {count} pictures")
             if not sys.stdin.isatty():
-                fail("nobody to ask whether to delete them: give --yes")
+                fail("no terminal to ask whether to delete them: give --yes")
             typer.confirm("Delete them?", abort=True, err=True)
         for leftover in half_made:
             store.delete_collection(leftover)
@@ -67,7 +67,7 @@ def prune(
                     store.delete_collection(one.name)
                     shutil.rmtree(saved_evaluations(files.folder) / one.name, ignore_errors=True)
                 sweep(store, name, journal, files.thumbnails)
-    kept = [one for one in held if one not in doomed]
+    kept = [one for one in entries if one not in doomed]
     if as_json:
         print_json(
             {

@@ -35,7 +35,7 @@ from scenesearch.store.open import open_store
 class Installation:
     """Opens what the settings name.
 
-    `on_wait` is called with a sentence when the store keeps somebody waiting.
+    `on_wait` is called with a sentence when something has to wait for the store.
     """
 
     settings: Settings
@@ -49,9 +49,9 @@ class Installation:
         """The store, for the caller to close.
 
         With `reading`, a server is shown the read-only key where there is one. A `patient` store
-        outlives a server's restart, as an ingest must; a search does without, for somebody is
-        waiting for its answer. An embedded library that another process keeps for `lock_wait_s`
-        is busy: optimizing and deleting take long.
+        outlives a server's restart, as an ingest must; a search must not, since a person is
+        waiting for the answer. An embedded library is busy when another process keeps it for
+        `lock_wait_s`; optimizing and deleting take long.
         """
         now = self.settings
         return open_store(
@@ -142,7 +142,7 @@ class Installation:
         )
 
     def remember_encoder(self, encoder: Encoder) -> None:
-        """Note where its folder lies, so that it is found by its fingerprint later."""
+        """Note its folder, so that it can be found by its fingerprint later."""
         remember_encoder(self.settings.known_encoders, encoder.info)
 
     # Libraries
@@ -170,8 +170,8 @@ class Installation:
 
     @property
     def originals(self) -> AllowedOriginals:
-        """Which originals may be opened: below the roots of all libraries, and what the settings
-        add. It is read anew when a library's roots have changed."""
+        """The originals that may be opened: below the roots of all libraries, and what the
+        settings add. The roots are read again when they have changed."""
         files = sorted((self.settings.data_dir / "libraries").glob(f"*/{SOURCES}"))
         added = tuple(part.strip() for part in self.settings.originals.split(",") if part.strip())
         return _originals(tuple((file, _stamp(file)) for file in files), added)

@@ -88,8 +88,8 @@ class Settings(BaseSettings):
     )
     qdrant_grpc_port: int | Literal["auto"] | None = Field(
         default="auto",
-        description="gRPC port of the Qdrant server; auto: 6334 beside port 6333, else REST only; "
-        "empty: REST only.",
+        description="gRPC port of the Qdrant server; auto: 6334 if the port is 6333, "
+        "else, and when empty, REST only.",
     )
     qdrant_timeout_s: float = Field(
         default=60, gt=0, description="Time limit of one server request, seconds."
