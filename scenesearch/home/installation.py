@@ -13,22 +13,24 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scenesearch.encoder.base import Encoder
-from scenesearch.encoder.folder import verify_encoder
 from scenesearch.encoder.known import find_by_fingerprint, remember_encoder
-from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
-from scenesearch.encoder.vectors import TextVectors
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.library_files import LibraryFiles
 from scenesearch.home.roots import SOURCES, RootsError, read_roots
 from scenesearch.home.settings import Settings
 from scenesearch.pictures.originals import is_url
 from scenesearch.pictures.records import check_library_name
-from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import CollectionMissing, CollectionSpec, VectorStore
 from scenesearch.store.open import open_store
+
+if TYPE_CHECKING:
+    from scenesearch.encoder.onnx import OnnxEncoder
+    from scenesearch.encoder.vectors import TextVectors
+    from scenesearch.search.searcher import Searcher
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,17 @@ class Installation:
         fingerprint: str | None = None,
         verify: bool = False,
         for_ingest: bool = False,
-    ) -> OnnxEncoder:
+    ) -> "OnnxEncoder":
         """The encoder in `encoder_folder`.
 
         With `verify`, every byte of the folder is checked before much work starts. `for_ingest`
         encodes pictures on the device of the settings, one thread a call, since the workers of an
         ingest call it side by side.
         """
+        # Not needed to look at a library: 0.1 s of a command that does only that.
+        from scenesearch.encoder.folder import verify_encoder
+        from scenesearch.encoder.onnx import OnnxEncoder
+
         folder = self.encoder_folder(name, fingerprint=fingerprint)
         if verify:
             verify_encoder(folder)
@@ -126,7 +132,7 @@ class Installation:
         *,
         verify: bool = False,
         for_ingest: bool = False,
-    ) -> OnnxEncoder:
+    ) -> "OnnxEncoder":
         """The encoder of that name or folder; by default the one whose vectors the library (or
         collection) holds, and for a library that does not exist yet that of new libraries."""
         fingerprint = None
@@ -153,9 +159,11 @@ class Installation:
         store: VectorStore,
         library: str,
         *,
-        texts: TextVectors | None = None,
-    ) -> Searcher:
+        texts: "TextVectors | None" = None,
+    ) -> "Searcher":
         """Searches a library, or one of its collections; see `Searcher` for `texts`."""
+        from scenesearch.search.searcher import Searcher
+
         return Searcher(
             encoder, store, library, texts=texts, max_megapixels=self.settings.max_megapixels
         )
