@@ -7,9 +7,8 @@
         for hit in answer:
             print(hit.rank, hit.image_id, hit.likeness)
 
-`print(answer)` is a line a hit; in Jupyter an answer shows itself as a grid of its pictures. This
-is an entry point: it reads the settings (`SCENESEARCH_*`) as the command line does, which uses it
-too.
+`print(answer)` prints a line per hit; Jupyter shows an answer as a grid of its pictures. Settings
+are read as by the command line, whose `search` is this `Library.search`.
 """
 
 import base64
@@ -18,7 +17,6 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +42,7 @@ from scenesearch.store.fields import PayloadField
 QueryPicture = str | Path | bytes | Image.Image
 
 
-class OriginalUnavailable(SceneSearchError):  # noqa: N818 - reads as what it is
+class OriginalUnavailable(SceneSearchError):  # noqa: N818 - says what is the matter
     """A picture's original cannot be opened; the message says which and why."""
 
 
@@ -127,13 +125,13 @@ class Library:
     ) -> Answer:
         """The best k pictures for the text, or the page that follows the cursor `after`.
 
-        `text` is in the grammar of docs/search.md; it is never a path or an address. A picture
-        asks as `image` (a file's path, its bytes or a Pillow image) or as `like`, an image id.
-        `where` takes filters as `--where` does, `sort` a field's name, '-taken' for the newest
-        first. Hits below `min_relevance` (0-1, by default the setting) are left out; 0 always
-        answers. Near-duplicates are collapsed. `hybrid` ranks by captions, tags, titles and file
-        names too, by default where pictures have captions; `right` and `wrong` are image ids of
-        hits that are, or are not, what is looked for. Raises QueryError for what cannot be asked.
+        `text` is in the grammar of docs/search.md; it is never a path or an address. To search with
+        a picture, give `image` (a path, bytes or a Pillow image) or `like` (an image id). `where`
+        takes filters like `--where`, `sort` the name of a field ('-taken': newest first). Hits
+        below `min_relevance` (0-1, by default the setting) are left out; 0 leaves out none.
+        Near-duplicates are collapsed. `hybrid` ranks by captions, tags, titles and file names too,
+        by default where pictures have captions. `right` and `wrong` are image ids of hits that are,
+        or are not, what is wanted. Raises QueryError for a request that makes no sense.
         """
         request = self.request(text, image=image, like=like, where=where, sort=sort)
         if min_relevance is None:
@@ -168,7 +166,7 @@ class Library:
         where: str | Sequence[str] = (),
         sort: str | None = None,
     ) -> Request:
-        """What the arguments ask, as one value; raises QueryError."""
+        """The arguments as one request; raises QueryError."""
         request = self.searcher.parse(text)
         filters = parse_where(_several(where), self.fields)
         parts = list(request.parts)
@@ -184,7 +182,7 @@ class Library:
         )
 
     def why(self, text: str | Request, image_id: str, *, heat: bool = True) -> Why:
-        """What in the text, and with `heat` where in the picture, made it relevant."""
+        """Which words, and with `heat` which parts of the picture, made it relevant."""
         request = self.searcher.parse(text) if isinstance(text, str) else text
         if all(part.excluded for part in request.parts):
             raise QueryError("filters alone have no reasons: describe a scene in words")
@@ -229,18 +227,13 @@ class Library:
         return self.searcher.fields
 
     def close(self) -> None:
-        """Release the library, which others have had in turns."""
+        """Close the library; other processes could use it in the meantime too."""
         self._store.close()
 
     def __enter__(self) -> "Library":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -252,9 +245,9 @@ def open_library(
 ) -> Library:
     """The library of that name, by default the setting's, ready to be searched.
 
-    `encoder` is a name or folder, by default the one whose vectors the library holds. Raises
-    CollectionMissing without such a library, IndexBusy when another process keeps it for
-    half a minute.
+    `encoder` is a name or folder, by default the encoder whose vectors the library holds. Raises
+    CollectionMissing if there is no such library, IndexBusy if another process uses it for half a
+    minute without a pause.
     """
     installation = installation or Installation(Settings())
     memory.limit_to(installation.settings.memory_mb)
@@ -265,7 +258,7 @@ def open_library(
         loaded = installation.load_encoder(
             encoder or spec.encoder, fingerprint=None if encoder else spec.fingerprint
         )
-        # A third of a search: others have the library meanwhile.
+        # It takes a third of a search. Do it now, while other processes can use the library.
         loaded.encode_texts(["warm-up"])
         return Library(installation, name, store, loaded)
     except BaseException:
@@ -282,7 +275,7 @@ def _upload(image: QueryPicture) -> Upload:
         return Upload(image)
     if isinstance(image, Image.Image):
         buffer = io.BytesIO()
-        image.convert("RGB").save(buffer, "BMP")  # loses nothing and takes no time
+        image.convert("RGB").save(buffer, "BMP")  # lossless and fast
         return Upload(buffer.getvalue())
     if not isinstance(image, str | Path):
         kind = type(image).__name__
@@ -298,12 +291,12 @@ def _upload(image: QueryPicture) -> Upload:
         return Upload(file.read(), str(image))
     except OriginalError as error:
         raise QueryError(f"{image}: {error}") from None
-    except ValueError:  # NUL, or half a character
+    except ValueError:  # NUL, or half a surrogate pair
         raise QueryError(f"{str(image)!r} is no name of a file") from None
 
 
 def _data_uri(hit: Hit, thumbnails_dir: Path, originals: AllowedOriginals) -> str:
-    """The thumbnail inside the page: a notebook may not fetch files, and is sent to others."""
+    """The thumbnail as a data URI: a notebook may not fetch files, and is sent to others."""
     try:
         data = thumbnail_path(thumbnails_dir, str(hit.payload.get("sha256", ""))).read_bytes()
     except (OSError, ImageError):

@@ -1,7 +1,9 @@
-"""The commands of `scenesearch`, one module each: results on stdout, messages on stderr.
+"""The commands of `scenesearch`, a module each. Results go to stdout, messages to stderr.
 
-Applications and libraries are imported inside the commands, so that each starts fast.
+Applications and heavy libraries are imported inside the commands, so that each starts fast.
 """
+
+from typing import Annotated
 
 import typer
 
@@ -27,13 +29,34 @@ from scenesearch.commands.train import train
 from scenesearch.commands.ui import ui
 
 app = typer.Typer(
-    help="Describe a scene in words, get the photographs that show it.\n\n"
-    "Begin with `scenesearch ingest FOLDER`, then `scenesearch search a dog in the snow`.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"scenesearch {version('scenesearch')}")
+        raise typer.Exit
+
+
+@app.callback()
+def scenesearch(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Describe a scene in words, get the photographs that show it.
+
+    Begin with `scenesearch ingest FOLDER`, then `scenesearch search a dog in the snow`.
+    """
+
 
 app.command()(ingest)
 app.command(cls=SearchCommand)(search)

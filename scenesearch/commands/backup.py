@@ -10,17 +10,11 @@ import typer
 from scenesearch.commands.common import (
     LibraryArgument,
     LibraryOption,
-    chosen_library,
+    choose_library,
+    named_library,
     open_installation,
-    say_waiting,
 )
-from scenesearch.commands.console import (
-    JsonOption,
-    print_json,
-    printable,
-    progress_bar,
-    say,
-)
+from scenesearch.commands.console import JsonOption, print_json, printable, progress_bar, say
 
 if TYPE_CHECKING:
     from scenesearch.home.backup import Beside, Contents
@@ -38,14 +32,13 @@ def backup(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a library into one file: vectors, metadata, feedback, which encoder; no pictures.
+    """Write a library to one file: vectors, metadata, feedback, the encoder's name; no pictures.
 
-    `library restore` brings it back, here or on another machine, embedded or into a server.
+    `library restore` reads it, here or on another machine, into an embedded store or a server.
     """
     from scenesearch.home.backup import write_backup
 
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     file = out or Path(f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.zip")
     with installation.store(reading=True) as store, progress_bar() as progress:
         task = progress.add_task("backing up", total=None)
@@ -55,7 +48,7 @@ def backup(
             file,
             beside=_read_beside(installation.files(name)),
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
-            on_wait=say_waiting,
+            on_wait=say,
         )
     size = file.stat().st_size
     if as_json:
@@ -68,34 +61,34 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="What `library backup` wrote.")],
+    file: Annotated[Path, typer.Argument(help="A file written by `library backup`.")],
     library: Annotated[
         str | None,
         typer.Argument(
-            help="What the library will be called, here or after --library; default: as it was.",
+            help="New name of the library, here or after --library; default: its old name.",
             metavar="LIBRARY",
         ),
     ] = None,
     named: Annotated[
         str | None,
-        typer.Option("--library", "-l", help="What the library will be called."),
+        typer.Option("--library", "-l", help="New name of the library; default: its old name."),
     ] = None,
     replace: Annotated[
         bool,
         typer.Option(
             "--replace",
-            help="Also where a library of that name is there: the backup becomes what it holds.",
+            help="Replace a library of that name, if there is one, by the backup.",
         ),
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Only check the file, and say what is in it.")
+        bool, typer.Option("--check", help="Only check the file and say what is in it.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring a library back from a backup; the whole file is checked before anything is written.
+    """Restore a library from a backup. The whole file is checked before anything is written.
 
-    Stopped at any moment it leaves nothing or everything; run it again. Originals are opened again
-    once their folders are ingested here.
+    When stopped it leaves nothing or everything; run it again. Originals can be opened once their
+    folders have been ingested here.
     """
     from scenesearch.home.backup import open_backup
     from scenesearch.home.restore import restore as bring_back
@@ -104,7 +97,7 @@ def restore(
     collection: str | None = None
     with open_backup(file) as found, progress_bar() as progress:
         contents = found.contents
-        name = chosen_library(library, named, contents.spec.library)
+        name = named_library(library, named, contents.spec.library)
         task = progress.add_task("checking", total=contents.points)
         found.verify(lambda done, total: progress.update(task, completed=done, total=total))
         beside = found.beside()
@@ -122,8 +115,8 @@ def restore(
                     ),
                 )
     if not check:
-        _say_what_is_missing(installation, contents)
-        _say_what_to_ingest(installation, name, beside)
+        _say_missing_encoder(installation, contents)
+        _say_folders_to_ingest(installation, name, beside)
     if as_json:
         print_json(
             _shown(contents)
@@ -148,7 +141,7 @@ def _read_beside(files: "LibraryFiles") -> "Beside":
 
 
 def _side_files(beside: "Beside", of: "LibraryFiles") -> "SideFiles":
-    """What of the backup goes into the library's folder; its folders open nothing yet."""
+    """What the backup brings for the library's folder. Its roots do not open originals yet."""
     from scenesearch.home.restore import SideFiles
     from scenesearch.home.roots import Root, roots_json
     from scenesearch.home.saved_requests import saved_json
@@ -163,8 +156,8 @@ def _side_files(beside: "Beside", of: "LibraryFiles") -> "SideFiles":
     return SideFiles(of.folder, files, beside.marks)
 
 
-def _say_what_to_ingest(installation: "Installation", name: str, beside: "Beside") -> None:
-    """Folders that only the backup names."""
+def _say_folders_to_ingest(installation: "Installation", name: str, beside: "Beside") -> None:
+    """Name the folders that only the backup knows."""
     allowed = installation.originals
     places = [place for place in beside.sources if not allowed.allows_below(place)]
     if places:
@@ -172,19 +165,19 @@ def _say_what_to_ingest(installation: "Installation", name: str, beside: "Beside
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
         say(
             printable(
-                "originals are opened once their folders are ingested here: "
+                "originals can be opened once their folders are ingested here: "
                 f"`scenesearch ingest {listed} --library {name}`{more}"
             )
         )
 
 
-def _say_what_is_missing(installation: "Installation", contents: "Contents") -> None:
-    """The encoder is not in a backup."""
+def _say_missing_encoder(installation: "Installation", contents: "Contents") -> None:
+    """Say if the encoder is missing: a backup does not contain it."""
     from scenesearch.encoder.base import EncoderError
 
     spec = contents.spec
     try:
-        installation.encoder_folder(spec.encoder, fingerprint=spec.fingerprint)
+        installation.encoder_of(spec)
     except EncoderError:
         say(
             f"searching it needs the encoder {spec.encoder} ({spec.fingerprint[:8]}), which is not "

@@ -1,16 +1,10 @@
-"""`scenesearch library build`: another encoder's collection beside the live one."""
+"""`scenesearch library build`: a collection with another encoder, beside the live one."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scenesearch.commands.common import (
-    LibraryArgument,
-    LibraryOption,
-    chosen_library,
-    open_installation,
-    say_waiting,
-)
+from scenesearch.commands.common import LibraryArgument, LibraryOption, choose_library
 from scenesearch.commands.console import JsonOption, interrupted, print_json, progress_bar, say
 
 if TYPE_CHECKING:
@@ -30,8 +24,8 @@ def build(
         typer.Option(
             "--encoder",
             "-e",
-            help="Encoder of the new collection, by name or folder; default: the library's own, "
-            "all encoded afresh.",
+            help="Encoder of the new collection, by name or folder. Default: the library's own, "
+            "and every picture is encoded again.",
         ),
     ] = None,
     workers: Annotated[
@@ -43,17 +37,16 @@ def build(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make another encoder's collection beside the live one, which keeps answering.
+    """Build a collection with another encoder, while the live one keeps answering.
 
     Pictures are encoded again from their originals; where only the text side of the encoder
-    changed, vectors are copied. Run it again to go on after a stop, or to bring it up to date.
+    changed, vectors are copied. Run it again to continue after a stop, or to bring it up to date.
     """
     from ingest.build import BuildOptions
     from ingest.build import build as build_collection
     from scenesearch.encoder.onnx import usable_cores
 
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     settings = installation.settings
     with installation.store() as store, progress_bar() as progress:
         store.describe(name)  # says which libraries there are
@@ -72,7 +65,7 @@ def build(
                 max_megapixels=settings.max_megapixels,
             ),
             on_progress=lambda now: progress.update(task, total=now.total, completed=now.seen),
-            on_wait=say_waiting,
+            on_wait=say,
         )
     if as_json:
         print_json(report.to_json())
@@ -85,7 +78,7 @@ def build(
 def _live_image_fingerprint(
     installation: "Installation", store: "VectorStore", library: str
 ) -> str:
-    """The picture side of the live collection's encoder, '' where nobody knows it."""
+    """The picture side of the live collection's encoder, '' where it is not known."""
     from scenesearch.encoder.base import EncoderError
     from scenesearch.encoder.folder import read_encoder_info
 
@@ -93,7 +86,7 @@ def _live_image_fingerprint(
     if spec.image_fingerprint:
         return spec.image_fingerprint
     try:
-        folder = installation.encoder_folder(spec.encoder, fingerprint=spec.fingerprint)
+        folder = installation.encoder_of(spec)
     except EncoderError:
         return ""
     return read_encoder_info(folder).image_fingerprint

@@ -8,7 +8,7 @@ from scenesearch.commands.console import fail, read_settings, say
 
 if TYPE_CHECKING:
     from scenesearch.home.installation import Installation
-    from scenesearch.store.base import IndexBusy, VectorStore
+    from scenesearch.store.base import VectorStore
 
 LibraryOption = Annotated[
     str | None,
@@ -27,7 +27,7 @@ EncoderOption = Annotated[
     typer.Option(
         "--encoder",
         "-e",
-        help="Encoder, by name or folder; default: the library's own, for a new one "
+        help="Encoder, by name or folder. Default: the library's own; for a new library "
         "SCENESEARCH_ENCODER.",
     ),
 ]
@@ -37,9 +37,9 @@ WhereOption = Annotated[
         "--where",
         "-w",
         metavar="EXPR",
-        help="Filters as in the text, may be repeated: 'orientation:landscape taken:2019..2021 "
-        "width:>2000 camera:canon tag:sea,boat folder:2020/* caption:boat has:caption "
-        "-camera:nikon near:55.75,37.62,50km'; camera=Canon is exactly that value.",
+        help="Filters, which may also stand in the text; may be repeated: 'orientation:landscape "
+        "taken:2019..2021 width:>2000 camera:canon tag:sea,boat folder:2020/* caption:boat "
+        "has:caption -camera:nikon near:55.75,37.62,50km'; camera=Canon is that value exactly.",
     ),
 ]
 
@@ -51,8 +51,14 @@ def open_installation() -> "Installation":
     return Installation(read_settings(), on_wait=say)
 
 
-def chosen_library(argument: str | None, option: str | None, default: str) -> str:
-    """The library that is named as an argument or by --library, else the default."""
+def choose_library(argument: str | None, option: str | None) -> "tuple[Installation, str]":
+    """The installation, and the library named as an argument or by --library, else the default."""
+    installation = open_installation()
+    return installation, named_library(argument, option, installation.settings.library)
+
+
+def named_library(argument: str | None, option: str | None, default: str) -> str:
+    """The name given as an argument or by --library, else the default."""
     from scenesearch.pictures.records import check_library_name
 
     if argument is not None and option is not None and argument != option:
@@ -78,8 +84,3 @@ def count_pictures(store: "VectorStore", collection: str) -> int | None:
         return None
     store.release(collection)
     return count
-
-
-def say_waiting(busy: "IndexBusy") -> None:
-    """Said once when another process uses an embedded collection."""
-    say(f"{str(busy).removesuffix('; close it or wait')}; waiting")

@@ -7,19 +7,17 @@ from typing import Annotated
 import typer
 
 from scenesearch.commands.common import open_installation
-from scenesearch.commands.console import interrupted, progress_bar
+from scenesearch.commands.console import progress_bar
 from scenesearch.commands.evaluate import print_evaluation, read_queries, run_evaluation
-from scenesearch.commands.ingesting import print_ingest_report, run_ingest
+from scenesearch.commands.ingesting import end_ingest, run_ingest
 from scenesearch.commands.search import print_answer, write_sheet
 
 
 def demo(
-    size: Annotated[int, typer.Option(min=20, max=5000, help="Pictures to draw.")] = 300,
-    sheet: Annotated[Path, typer.Option(help="Where the example's answer is saved.")] = Path(
-        "demo.jpg"
-    ),
+    size: Annotated[int, typer.Option(min=20, max=5000, help="How many pictures to draw.")] = 300,
+    sheet: Annotated[Path, typer.Option(help="Where to save the example.")] = Path("demo.jpg"),
 ) -> None:
-    """Draw a sample library, index it, search it and measure it: everything works, offline."""
+    """Draw a sample library, index it, search it and evaluate it. Works offline."""
     from ingest.source import Roots
     from ingest.sources import find_sources
     from scenesearch.notebook import Library
@@ -39,9 +37,7 @@ def demo(
     sources = find_sources([folder], roots=Roots(installation.files("demo").sources))
     with installation.store() as store:
         report = run_ingest(sources, "demo", loaded, store, installation)
-        print_ingest_report(report)
-        if report.interrupted:
-            interrupted("interrupted; run the same command again to continue")
+        end_ingest(report)
         queries = read_queries(drawn.test_queries, [])
         evaluation = run_evaluation(queries, loaded, store, "demo")
         print_evaluation(evaluation)

@@ -1,4 +1,4 @@
-"""`scenesearch feedback`: say which hits are right or wrong, and export that to train on."""
+"""`scenesearch feedback`: mark hits as right or wrong, and export the marks for training."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,26 +13,26 @@ if TYPE_CHECKING:
     from scenesearch.store.base import VectorStore
 
 feedback_app = typer.Typer(
-    help="Say which hits are right or wrong: search ranks by it, training learns from it.",
+    help="Mark hits as right or wrong: search can rank by it, training learns from it.",
     no_args_is_help=True,
 )
 
 TextArgument = Annotated[str, typer.Argument(help="The text that was searched for.")]
 ImagesArgument = Annotated[
     list[str],
-    typer.Argument(metavar="IMAGE", help="Pictures, as search lists them, or their ids."),
+    typer.Argument(metavar="IMAGE", help="Pictures: paths as `search` lists them, or ids."),
 ]
 
 
 @feedback_app.command()
 def right(text: TextArgument, images: ImagesArgument, library: LibraryOption = None) -> None:
-    """These pictures are what the text asks for."""
+    """Mark pictures as right for the text."""
     _mark(text, images, library, right=True)
 
 
 @feedback_app.command()
 def wrong(text: TextArgument, images: ImagesArgument, library: LibraryOption = None) -> None:
-    """These pictures are not what the text asks for."""
+    """Mark pictures as wrong for the text."""
     _mark(text, images, library, right=False)
 
 
@@ -41,11 +41,11 @@ def forget(
     text: TextArgument,
     image_ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="IMAGE_ID", help="Pictures; default: all of the text."),
+        typer.Argument(metavar="IMAGE_ID", help="Pictures; default: all that are marked."),
     ] = None,
     library: LibraryOption = None,
 ) -> None:
-    """Take back what was said for the text."""
+    """Remove marks for the text."""
     installation, name = _opened(library)
     with installation.files(name).open_feedback() as feedback:
         say(f"{feedback.forget(text, image_ids or None)} marks of library {name} taken back")
@@ -53,7 +53,7 @@ def forget(
 
 @feedback_app.command("list")
 def list_marks(library: LibraryOption = None, as_json: JsonOption = False) -> None:
-    """List what has been said: text, picture, right or wrong."""
+    """List all marks: text, picture, right or wrong."""
     installation, name = _opened(library)
     marks = installation.files(name).read_marks()
     if as_json:
@@ -66,17 +66,17 @@ def list_marks(library: LibraryOption = None, as_json: JsonOption = False) -> No
 
 @feedback_app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="A new folder, for pictures and judgments.")],
+    folder: Annotated[Path, typer.Argument(help="A new folder for pictures and judgments.")],
     library: LibraryOption = None,
 ) -> None:
-    """Write what has been said in the task's format, for `scenesearch train --data FOLDER`."""
+    """Write all marks in the task's format, for `scenesearch train --data FOLDER`."""
     from scenesearch.home.feedback import export as write_judgments
     from scenesearch.search.grammar import scene_of
 
     installation, name = _opened(library)
     marks = installation.files(name).read_marks()
     if not marks:
-        fail(f"nothing has been said of library {name} yet: see `scenesearch feedback right`")
+        fail(f"library {name} has no marks yet: see `scenesearch feedback right`")
     with installation.store() as store:
         points = store.retrieve(name, sorted({mark.image_id for mark in marks}))
         fields = store.describe(name).fields
@@ -103,7 +103,7 @@ def _mark(text: str, images: list[str], library: str | None, *, right: bool) -> 
 
 
 def _image_id(store: "VectorStore", library: str, given: str) -> str:
-    """The id of a picture given by it or by the path that `search` lists, which ends with it."""
+    """The id of a picture, given as such or as the path that `search` lists, which ends with it."""
     parts = given.split("/")
     ends = ["/".join(parts[start:]) for start in range(len(parts))]
     found = store.retrieve(library, [end for end in ends if end])

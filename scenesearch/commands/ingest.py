@@ -8,13 +8,8 @@ from typing import Annotated, Literal
 import typer
 
 from scenesearch.commands.common import EncoderOption, LibraryOption, open_installation
-from scenesearch.commands.console import NOTHING, JsonOption, fail, interrupted, print_json
-from scenesearch.commands.ingesting import (
-    ingest_options,
-    metering,
-    print_ingest_report,
-    run_ingest,
-)
+from scenesearch.commands.console import NOTHING, JsonOption, fail
+from scenesearch.commands.ingesting import end_ingest, ingest_options, metering, run_ingest
 from scenesearch.commands.watch import run_watch
 
 
@@ -23,16 +18,17 @@ def ingest(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
+            metavar="PATH",
             help="Folders, pictures, tar shards, s3://, gs:// or http(s):// addresses, manifests "
-            "(CSV, TSV, JSONL, Parquet); - reads paths from standard input, one a line.",
+            "(CSV, TSV, JSONL, Parquet). With - paths are read from standard input, one per line.",
         ),
     ] = None,
     manifest: Annotated[
         Path | None,
-        typer.Option(help="Manifest with an 'image' column; PATH is where its pictures lie."),
+        typer.Option(help="Manifest with an 'image' column; PATH is where its pictures are."),
     ] = None,
     null: Annotated[
-        bool, typer.Option("--null", "-0", help="Paths on standard input end with NUL.")
+        bool, typer.Option("--null", "-0", help="Paths on standard input are separated by NUL.")
     ] = False,
     library: LibraryOption = None,
     encoder: EncoderOption = None,
@@ -43,19 +39,19 @@ def ingest(
     batch_size: Annotated[
         int | None,
         typer.Option(
-            min=1, max=1024, help="Pictures encoded together; default: found out by the run."
+            min=1, max=1024, help="Pictures encoded together; default: measured during the run."
         ),
     ] = None,
     engine: Annotated[
         Literal["local", "ray"],
-        typer.Option(help="Threads of this machine, or Ray for a cluster (RAY_ADDRESS)."),
+        typer.Option(help="Threads on this machine, or Ray on a cluster (RAY_ADDRESS)."),
     ] = "local",
     shard: Annotated[
         str | None,
         typer.Option(
             metavar="K/N",
-            help="Only the K-th of N shares of the pictures, for N workers; auto/N takes one that "
-            "no other worker on this data folder has.",
+            help="Ingest only the K-th of N shares, so that N workers divide the pictures; with "
+            "auto/N the first share that no other worker on this data folder has taken.",
         ),
     ] = None,
     prune: Annotated[
@@ -68,13 +64,14 @@ def ingest(
     ] = False,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="Then go on: bring in what changes below PATH until Ctrl-C."),
+        typer.Option("--watch", help="Then keep watching PATH and bring in changes, until Ctrl-C."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring pictures with their metadata into a library; run it again to continue or refresh.
+    """Add pictures and their metadata to a library. Run it again to continue or to refresh.
 
-    Unchanged pictures are skipped, changed ones replaced, broken ones listed with their reason.
+    Unchanged pictures are skipped, changed ones are replaced, broken ones are listed with the
+    reason.
     """
     from ingest.folder import NewFolder, unmade
     from ingest.shards import WHOLE, held_shard
@@ -100,7 +97,7 @@ def ingest(
         workers=workers,
         batch_size=batch_size,
         engine=engine,
-        shard=context.with_resource(share),  # until the command ends
+        shard=context.with_resource(share),  # held until the command ends
         prune=prune,
         dry_run=dry_run,
     )
@@ -129,14 +126,8 @@ def ingest(
             report = run_ingest(
                 sources, name, timed, store, installation, options=options, meter=meter
             )
-    if as_json:
-        print_json(report.to_json())
-    else:
-        print_ingest_report(report)
-    if not report.collection:  # a first run that could use nothing leaves nothing behind
-        if options.shard.of == 1:  # else other workers are at it
-            folder.discard()
-        if report.rejected and not report.interrupted:
-            fail(unmade(report), NOTHING)
-    if report.interrupted:
-        interrupted("interrupted; run the same command again to continue")
+    if not report.collection and options.shard.of == 1:  # else other workers may still succeed
+        folder.discard()  # a first run that could use no picture leaves nothing behind
+    end_ingest(report, as_json=as_json)
+    if not report.collection and report.rejected:
+        fail(unmade(report), NOTHING)

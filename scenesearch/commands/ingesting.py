@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
-from scenesearch.commands.console import fail, progress_bar, say
+from scenesearch.commands.console import fail, interrupted, print_json, progress_bar, say
 
 if TYPE_CHECKING:
     from ingest.pipeline import IngestOptions
@@ -60,8 +60,11 @@ def run_ingest(
     keeps_files: bool = True,
     meter: Meter | None = None,
 ) -> "IngestReport":
-    """Ingest with a progress bar on stderr. A library that is only for the moment keeps no files:
-    no thumbnails, no rejects, and its encoder is not remembered."""
+    """Ingest with a progress bar on stderr.
+
+    Without `keeps_files`, for a library that is soon deleted, there are no thumbnails and no
+    rejects, and the encoder is not remembered.
+    """
     from ingest.pipeline import ingest
 
     options, meter = options or ingest_options(installation.settings), meter or Meter()
@@ -129,7 +132,7 @@ def log_run(report: "IngestReport", rejects: "Rejects | None", meter: Meter) -> 
 
 
 def show_progress(progress: Any, meter: Meter) -> "Callable[[IngestReport], None]":
-    """Keeps a bar up to date, ten times a second: a re-scan reports a thousand times as often."""
+    """Updates a bar ten times a second; a re-scan reports a thousand times as often."""
     task = progress.add_task("ingesting", total=None)
     shown_at = 0.0
 
@@ -164,7 +167,17 @@ def ingest_options(
     )
 
 
-def print_ingest_report(report: "IngestReport") -> None:
+def end_ingest(report: "IngestReport", *, as_json: bool = False) -> None:
+    """Print the report; a run that was interrupted ends the command."""
+    if as_json:
+        print_json(report.to_json())
+    else:
+        _print_report(report)
+    if report.interrupted:
+        interrupted("interrupted; run the same command again to continue")
+
+
+def _print_report(report: "IngestReport") -> None:
     for image_id in report.removals:
         say(f"{'would remove' if report.dry_run else 'removed'}: {image_id}")
     for sentence in report.kept:
@@ -174,13 +187,15 @@ def print_ingest_report(report: "IngestReport") -> None:
         return
     for path, note in report.notes:
         say(f"note: {path}: {note}")
-    known = sum(reject.tries > 0 for reject in report.rejects)
+    rejected_before = sum(reject.tries > 0 for reject in report.rejects)
     for reject in report.rejects:
         if not reject.tries:
             say(f"rejected: {reject.path}: {reject.reason}")
     unnamed = report.rejected - len(report.rejects)
-    if known or unnamed:
-        what = f"{known} rejected before and unchanged since" if known else f"{unnamed} more"
+    if rejected_before or unnamed:
+        what = f"{unnamed} more"
+        if rejected_before:
+            what = f"{rejected_before} rejected before and unchanged since"
         lists = f"; `scenesearch library rejects --library {report.library}` lists all"
         say(f"{what}{lists if report.collection else ''}")
     typer.echo(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.commands.common import chosen_library, count_pictures, open_installation
+from scenesearch.commands.common import count_pictures, named_library, open_installation
 from scenesearch.commands.console import JsonOption, print_json, printable, say
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def list_libraries(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Every library's collections: which is live, where a rollback leads, how each scores."""
+    """List all collections: which one is live, where a rollback leads, how each scores."""
     from scenesearch.store.catalog import collections_of, read_catalog
 
     installation = open_installation()
@@ -35,7 +35,7 @@ def list_libraries(
         catalog = read_catalog(store)
         libraries, foreign, unfinished = catalog.libraries, catalog.foreign, catalog.unfinished
         if library is not None or named is not None:
-            name = chosen_library(library, named, installation.settings.library)
+            name = named_library(library, named, installation.settings.library)
             unfinished = tuple(one for one in unfinished if one[1] == name)
             if name in libraries or not unfinished:
                 libraries = {name: collections_of(store, name)}
@@ -54,8 +54,8 @@ def list_libraries(
                 "created": one.spec.created or None,
                 "evaluation": _summary(installation, one),
             }
-            for held in libraries.values()
-            for one in held
+            for entries in libraries.values()
+            for one in entries
         ]
     if as_json:
         names = [name for name, _ in unfinished]
@@ -67,19 +67,21 @@ def list_libraries(
         _print_rows(rows)
     for name, of in unfinished:
         say(
-            f"unfinished: {name}, which is being made, or whose maker was stopped; "
+            f"unfinished: {name}, which is still being made, or was when a process was stopped; "
             f"`scenesearch library prune {of or 'LIBRARY'} --unfinished` deletes it"
         )
     if foreign:
         say(f"not made by scenesearch: {', '.join(foreign)}")
 
 
-def _summary(installation: "Installation", held: "Held") -> dict[str, Any] | None:
-    """The figures of the collection's kept evaluation."""
+def _summary(installation: "Installation", entry: "Held") -> dict[str, Any] | None:
+    """The figures of the collection's saved evaluation."""
     from scenesearch.evaluation.promotion import saved_evaluations
 
     file = (
-        saved_evaluations(installation.files(held.spec.library).folder) / held.name / "summary.json"
+        saved_evaluations(installation.files(entry.spec.library).folder)
+        / entry.name
+        / "summary.json"
     )
     try:
         read = json.loads(file.read_text(encoding="utf-8"))

@@ -9,10 +9,8 @@ import typer
 from scenesearch.commands.common import (
     LibraryArgument,
     LibraryOption,
-    chosen_library,
+    choose_library,
     count_pictures,
-    open_installation,
-    say_waiting,
 )
 from scenesearch.commands.console import NOTHING, JsonOption, fail, print_json, say
 from scenesearch.commands.evaluate import (
@@ -46,40 +44,41 @@ def promote(
     queries: Annotated[
         Path | None,
         typer.Option(
-            help="Evaluate both by these queries now; default: the evaluations kept from before."
+            help="Evaluate both with these queries now. Default: compare their saved evaluations."
         ),
     ] = None,
     require: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="METRIC>=NUMBER", help='Also demand it, e.g. "recall@10>=0.9"; may be repeated.'
+            metavar="METRIC>=NUMBER",
+            help='Also require it, e.g. "recall@10>=0.9"; may be repeated.',
         ),
     ] = None,
     allow_missing: Annotated[
         bool,
         typer.Option(
-            "--allow-missing", help="Also where the new collection lacks pictures of the live one."
+            "--allow-missing", help="Accept a collection that lacks pictures of the live one."
         ),
     ] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Without an evaluation, whatever pictures are missing.")
+        bool,
+        typer.Option("--force", help="Promote without evaluation, whatever is missing."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the new collection the live one, if it answers no worse; exits with 1 if it does not.
+    """Make the new collection live if it answers no worse than the old one; else exit with 1.
 
-    Readers see the old one or the new one, never none; `library rollback` goes back.
+    At every moment readers see one of the two. `library rollback` goes back.
     """
     from scenesearch.store import catalog
 
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     if force and (queries or require):
         fail("--force promotes without an evaluation: leave out --queries and --require")
     with installation.store() as store:
-        held = catalog.collections_of(store, name)
-        new = _candidate(held, name, collection)
-        live = next((one for one in held if one.role == "live"), None)
+        entries = catalog.collections_of(store, name)
+        new = _candidate(entries, name, collection)
+        live = next((one for one in entries if one.role == "live"), None)
         reasons: list[str] = []
         comparison: Comparison | None = None
         if live is not None and not force:
@@ -113,11 +112,11 @@ def promote(
         typer.echo(f"{new.name} is live{back}")
 
 
-def _candidate(held: "list[Held]", library: str, collection: str | None) -> "Held":
+def _candidate(entries: "list[Held]", library: str, collection: str | None) -> "Held":
     """The collection to promote: the one named, else the one built last."""
     if collection is not None:
-        names = [one.name for one in held]
-        named = [one for one in held if one.name == collection]
+        names = [one.name for one in entries]
+        named = [one for one in entries if one.name == collection]
         if not named:
             fail(
                 f"library {library} has no collection {collection!r}; "
@@ -126,16 +125,16 @@ def _candidate(held: "list[Held]", library: str, collection: str | None) -> "Hel
         if named[0].role == "live":
             fail(f"{collection} is live already")
         return named[0]
-    ready = [one for one in held if one.role == "ready"]
-    building = [one for one in held if one.role == "building"]
+    ready = [one for one in entries if one.role == "ready"]
+    building = [one for one in entries if one.role == "building"]
     if not ready and building:
         fail(
             f"{building[-1].name} is not complete: `scenesearch library build {library} --encoder "
             f"{building[-1].spec.encoder}` goes on with it"
         )
     if not ready:
-        behind = next((one.name for one in held if one.role == "previous"), None)
-        other = f", `scenesearch library rollback {library}` goes to {behind}" if behind else ""
+        previous = next((one.name for one in entries if one.role == "previous"), None)
+        other = f", `scenesearch library rollback {library}` goes to {previous}" if previous else ""
         fail(
             f"library {library} has no new collection to promote: "
             f"`scenesearch library build {library} --encoder NAME` makes one{other}"
@@ -153,7 +152,7 @@ def _objections(
     *,
     allow_missing: bool,
 ) -> "tuple[list[str], Comparison | None]":
-    """What speaks against the new collection, and how both answered."""
+    """The reasons against the new collection, and the comparison of both."""
     from scenesearch.evaluation.promotion import Gap, judge
 
     def hint(found: Gap) -> str:
@@ -161,15 +160,15 @@ def _objections(
         without = ", --allow-missing goes without them" if found.lacking else ""
         return f"{bring} brings it up to date{without}"
 
-    held = {one.name: one for one in (live, new)}
+    entries = {one.name: one for one in (live, new)}
     found = judge(
         store,
         live.name,
         new.name,
-        lambda name, where: _evaluated(installation, store, held[name], queries, where),
+        lambda name, where: _evaluated(installation, store, entries[name], queries, where),
         hint=hint,
         allow_missing=allow_missing,
-        on_wait=say_waiting,
+        on_wait=say,
     )
     reasons = list(found.reasons)
     if found.comparison is not None:
@@ -183,35 +182,35 @@ def _objections(
 def _evaluated(
     installation: "Installation",
     store: "VectorStore",
-    held: "Held",
+    entry: "Held",
     queries: Path | None,
     where: "Filter",
 ) -> "SavedRun":
-    """The collection's evaluation: run now with these queries, else the one kept from before."""
+    """The collection's evaluation: run now with these queries, else the saved one."""
     from scenesearch.evaluation.compare import ComparisonError, read_saved
     from scenesearch.evaluation.promotion import saved_evaluation, saved_evaluations
     from scenesearch.evaluation.saving import document_of, save
     from scenesearch.runtime.private_files import make_private, private_folder
 
-    own = installation.files(held.spec.library).folder
-    folder = saved_evaluations(own) / held.name
+    own = installation.files(entry.spec.library).folder
+    folder = saved_evaluations(own) / entry.name
     if queries is not None:
-        encoder = installation.library_encoder(store, held.name)
+        encoder = installation.library_encoder(store, entry.name)
         notes: list[str] = []
         evaluation = run_evaluation(
             read_queries(queries, notes),
             encoder,
             store,
-            held.name,
+            entry.name,
             where=where,
         )
         say_some(notes)
-        # The page shows them to the public too: where the file lies is nobody's business there.
+        # The page shows the notes to the public, who should not learn where the file is.
         notes = [note.replace(str(queries), queries.name) for note in notes]
         save(
             private_folder(folder),
             document_of(evaluation, None, None) | {"notes": notes},
-            title=f"{encoder.info.name} on {held.name}",
+            title=f"{encoder.info.name} on {entry.name}",
             evaluation=evaluation,
             details=None,
             agreement=None,
@@ -220,7 +219,7 @@ def _evaluated(
         make_private(folder)
         return read_saved(folder)
     try:
-        return saved_evaluation(store, own, held.name, on_wait=say_waiting)
+        return saved_evaluation(store, own, entry.name, on_wait=say)
     except ComparisonError as error:
         fail(f"{error}: give --queries FILE to evaluate both now, or --force to do without")
 
@@ -230,11 +229,10 @@ def rollback(
     named: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make the collection live again that the live one replaced; doing it twice comes back."""
+    """Make the previous collection live again. A second rollback undoes the first."""
     from scenesearch.store import catalog
 
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     with installation.store() as store:
         live, target = store.resolve(name), catalog.rollback_target(store, name)
         before, after = count_pictures(store, live), count_pictures(store, target)

@@ -1,4 +1,4 @@
-"""`scenesearch library prune`: collections that nobody needs any more."""
+"""`scenesearch library prune`: delete collections that are no longer needed."""
 
 import shutil
 import sys
@@ -10,10 +10,8 @@ import typer
 from scenesearch.commands.common import (
     LibraryArgument,
     LibraryOption,
-    chosen_library,
+    choose_library,
     count_pictures,
-    open_installation,
-    say_waiting,
 )
 from scenesearch.commands.console import JsonOption, fail, print_json, say
 
@@ -25,30 +23,31 @@ def prune(
     library: LibraryArgument = None,
     named: LibraryOption = None,
     rollback_target: Annotated[
-        bool, typer.Option("--previous", help="Also delete the one that a rollback leads to.")
+        bool,
+        typer.Option("--previous", help="Also delete the target of a rollback."),
     ] = False,
     unfinished: Annotated[
-        bool, typer.Option("--unfinished", help="Also delete those that were never completed.")
+        bool,
+        typer.Option("--unfinished", help="Also delete incomplete collections."),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete a library's collections that are neither live nor what a rollback leads to."""
+    """Delete the collections that are neither live nor the target of a rollback."""
     from ingest.journal import Journal, journal_file
     from ingest.thumbnails import loosen_all, sweep
     from scenesearch.evaluation.promotion import saved_evaluations
     from scenesearch.store.catalog import collections_of, read_catalog
 
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     roles = {"ready"} | ({"previous"} if rollback_target else set())
     roles |= {"building"} if unfinished else set()
     with installation.store() as store:
         half_made = _half_made(store, name) if unfinished else []
-        held = read_catalog(store).libraries.get(name, [])
-        if not held and not half_made:
-            held = collections_of(store, name)  # says which libraries there are
-        doomed = [one for one in held if one.role in roles]
+        entries = read_catalog(store).libraries.get(name, [])
+        if not entries and not half_made:
+            entries = collections_of(store, name)  # raises, naming the libraries there are
+        doomed = [one for one in entries if one.role in roles]
         if (doomed or half_made) and not yes:
             for leftover in half_made:
                 say(f"{leftover}: unfinished, without pictures")
@@ -56,7 +55,7 @@ def prune(
                 count = count_pictures(store, one.name)
                 say(f"{one.name}: encoder {one.spec.encoder}, {count} pictures")
             if not sys.stdin.isatty():
-                fail("nobody to ask whether to delete them: give --yes")
+                fail("no terminal to ask whether to delete them: give --yes")
             typer.confirm("Delete them?", abort=True, err=True)
         for leftover in half_made:
             store.delete_collection(leftover)
@@ -64,11 +63,11 @@ def prune(
         if doomed:
             with closing(Journal(journal_file(files.folder))) as journal:
                 for one in doomed:
-                    loosen_all(store, one.name, journal, on_wait=say_waiting)
+                    loosen_all(store, one.name, journal, on_wait=say)
                     store.delete_collection(one.name)
                     shutil.rmtree(saved_evaluations(files.folder) / one.name, ignore_errors=True)
                 sweep(store, name, journal, files.thumbnails)
-    kept = [one for one in held if one not in doomed]
+    kept = [one for one in entries if one not in doomed]
     if as_json:
         print_json(
             {
@@ -84,7 +83,7 @@ def prune(
 
 
 def _half_made(store: "VectorStore", library: str) -> list[str]:
-    """Collections that a stopped process began to make; one that is at it is waited for."""
+    """Collections that a stopped process began to make; a process still at it is waited for."""
     from scenesearch.store.catalog import read_catalog
 
     begun = {name for name, of in read_catalog(store).unfinished if of == library}

@@ -1,4 +1,4 @@
-"""`scenesearch library rejects`: what could not be ingested, why, and another try."""
+"""`scenesearch library rejects`: what could not be ingested, why, and a retry."""
 
 import csv
 import io
@@ -13,18 +13,10 @@ from scenesearch.commands.common import (
     LibraryArgument,
     LibraryOption,
     check_library_exists,
-    chosen_library,
-    open_installation,
+    choose_library,
 )
-from scenesearch.commands.console import (
-    JsonOption,
-    fail,
-    interrupted,
-    print_json,
-    printable,
-    say,
-)
-from scenesearch.commands.ingesting import ingest_options, print_ingest_report, run_ingest
+from scenesearch.commands.console import JsonOption, fail, print_json, printable, say
+from scenesearch.commands.ingesting import end_ingest, ingest_options, run_ingest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,25 +33,25 @@ def library_rejects(
     kind: Annotated[
         Kind | None,
         typer.Option(
-            help="Only those that are not tried again until the file changes, "
-            "or only those that every ingest tries again."
+            help="Only those that are tried again once their file changes (permanent), or only "
+            "those that every ingest tries again (transient)."
         ),
     ] = None,
     export: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write them to a .csv or .json file.")
     ] = None,
     retry: Annotated[
-        bool, typer.Option("--retry", help="Try them again now, whether or not they changed.")
+        bool,
+        typer.Option("--retry", help="Try them again now, even if their files are the same."),
     ] = False,
     encoder: EncoderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What ingest had to leave out: path, reason, first and last try, number of tries.
+    """List what could not be ingested: path, reason, first and last try, number of tries.
 
-    A row goes when its picture is written.
+    A row disappears when its picture is written.
     """
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     check_library_exists(installation, name)
     rejects = installation.files(name).read_rejects()
     rejects = [row for row in rejects if kind is None or row.kind == kind]
@@ -109,12 +101,7 @@ def _retry(
             installation,
             options=ingest_options(installation.settings, retry_rejects=True),
         )
-    if as_json:
-        print_json(report.to_json())
-    else:
-        print_ingest_report(report)
-    if report.interrupted:
-        interrupted("interrupted; run the same command again to continue")
+    end_ingest(report, as_json=as_json)
 
 
 def _export(rejects: "Sequence[Reject]", file: Path) -> None:

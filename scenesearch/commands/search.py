@@ -10,12 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from scenesearch.commands.common import (
-    EncoderOption,
-    LibraryOption,
-    WhereOption,
-    open_installation,
-)
+from scenesearch.commands.common import EncoderOption, LibraryOption, WhereOption, open_installation
 from scenesearch.commands.console import (
     FOUND,
     NOTHING,
@@ -36,7 +31,7 @@ _WORD = re.compile(r"[^\W\d_][\w'’.,!?-]*")
 
 
 class SearchCommand(TyperCommand):
-    """Says how `search dog -people` is written, whose '-people' the shell hands over as options."""
+    """Explains how to write `search dog -people`, where '-people' looks like options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:  # as a shell's completion is
@@ -75,7 +70,7 @@ def check_words(words: Sequence[str], options: Mapping[str, Any]) -> None:
         meant = options.get(mistaken[:2])
         valued = meant is not None and not meant.is_flag
         option = f", or {mistaken[:2]} {mistaken[2:]}" if valued else ""
-        # Behind '--' an option would be words too.
+        # After '--' options would be read as words.
         after = shlex.join(["scenesearch", "search", *given, "--", *request])
         raise QueryError(f"{mistaken} is no option: write {quotes}{after}{option}")
 
@@ -86,8 +81,8 @@ def _in_quotes(text: str) -> str:
 
 
 def _has_value(word: str, options: Mapping[str, Any]) -> bool:
-    """Whether it is a short option with its value, as -k5 and -wwidth:>100 are. -landscape and
-    -well-lit are words: what would stand behind -l and -w reads as one."""
+    """Whether it is a short option with its value, like -k5 and -wwidth:>100. -landscape and
+    -well-lit are words: what follows -l and -w reads as a word."""
     option = options.get(word[:2])
     return option is not None and not option.is_flag and not _WORD.fullmatch(word[2:])
 
@@ -98,33 +93,34 @@ def search(
         typer.Argument(
             metavar="TEXT",
             help="What the picture shows: 'dog on a beach - people + like:IMG_12 camera:canon "
-            "taken:2019..2021'; docs/search.md has the whole grammar. Without quotes the words are "
-            "joined; before words that begin with '-' write --.",
+            "taken:2019..2021'. The grammar is in docs/search.md. Quotes are optional; write -- "
+            "before words that begin with '-'.",
         ),
     ] = None,
     image: Annotated[
-        Path | None, typer.Option(help="A picture to search with, alone or beside the words.")
+        Path | None, typer.Option(help="A picture to search with, alone or together with words.")
     ] = None,
     like: Annotated[
         str | None,
         typer.Option(
-            metavar="ID", help="The same with a picture of the library: its id, or the id's end."
+            metavar="ID", help="A picture of the library to search with: its id, or the end of it."
         ),
     ] = None,
     where: WhereOption = None,
     k: Annotated[
-        int, typer.Option("--limit", "-k", min=1, max=10_000, help="How many pictures.")
+        int, typer.Option("--limit", "-k", min=1, max=10_000, help="How many pictures to list.")
     ] = 10,
     min_relevance: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=1,
-            help="Leave out less relevant ones; default: SCENESEARCH_MIN_RELEVANCE.",
+            help="Leave out less relevant pictures; default: SCENESEARCH_MIN_RELEVANCE.",
         ),
     ] = None,
     show_all: Annotated[
-        bool, typer.Option("--all", help="Always answer with the nearest: --min-relevance 0.")
+        bool,
+        typer.Option("--all", help="List the nearest in any case: --min-relevance 0."),
     ] = False,
     sort: Annotated[
         str | None,
@@ -134,33 +130,34 @@ def search(
     ] = None,
     after: Annotated[
         str | None,
-        typer.Option(metavar="CURSOR", help="Go on after a page: the 'next' of its --json."),
+        typer.Option(
+            metavar="CURSOR", help="Continue after the page whose --json has this 'next'."
+        ),
     ] = None,
     copies: Annotated[
-        bool, typer.Option("--copies", help="List near-duplicates one by one, not as one.")
+        bool,
+        typer.Option("--copies", help="List near-duplicates one by one, not as one hit."),
     ] = False,
     diversity: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Prefer pictures unlike those before them; 0.5 is a lot."),
+        typer.Option(min=0, max=1, help="Prefer pictures unlike those above; 0.5 is a lot."),
     ] = None,
     hybrid: Annotated[
         bool | None,
         typer.Option(
             "--hybrid/--no-hybrid",
-            help="Rank by captions, tags, titles and file names too; default: where pictures "
-            "have captions.",
+            help="Rank by captions, tags, titles and file names too. Default: where pictures have "
+            "captions.",
         ),
     ] = None,
     feedback: Annotated[
         bool,
-        typer.Option(
-            "--feedback", help="Rank by what `scenesearch feedback` was told for this text."
-        ),
+        typer.Option("--feedback", help="Rank by the hits marked right or wrong for this text."),
     ] = False,
     facet: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FIELD", help="Count this field's values in the answer; may be repeated."
+            metavar="FIELD", help="Count the values of this field in the answer; may be repeated."
         ),
     ] = None,
     explain: Annotated[
@@ -169,12 +166,12 @@ def search(
             "--why",
             min=1,
             metavar="RANK",
-            help="Say why the hit of this rank was found: what each word adds, where it is seen.",
+            help="Explain the hit at this rank: what each word adds, and where it is seen.",
         ),
     ] = None,
     heat: Annotated[
         Path | None,
-        typer.Option(help="With --why: save that picture with what is seen where laid over it."),
+        typer.Option(help="With --why: save the picture with a heat map of where it is seen."),
     ] = None,
     library: LibraryOption = None,
     encoder: EncoderOption = None,
@@ -189,11 +186,14 @@ def search(
     text = " ".join(words or ())
     installation = open_installation()
     if show_all and min_relevance:
-        fail("--all is --min-relevance 0: give one of them")
+        fail("--all means --min-relevance 0: give one of them")
     if heat is not None and explain is None:
-        fail("--heat is about one hit: say which with --why RANK")
+        fail("--heat needs --why RANK, which says of which hit")
     with open_library(library, encoder=encoder, installation=installation) as opened:
-        right, wrong = _marked(opened, text) if feedback else ((), ())
+        right, wrong = tuple[str, ...](), tuple[str, ...]()
+        if feedback:
+            with opened.files.open_feedback() as marks:
+                right, wrong = marks.of(text)
         answer = opened.search(
             text,
             image=image,
@@ -224,12 +224,6 @@ def search(
     sys.exit(FOUND if answer.hits else NOTHING)
 
 
-def _marked(opened: "Library", text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The pictures marked right, and those marked wrong, for the text."""
-    with opened.files.open_feedback() as marks:
-        return marks.of(text)
-
-
 def _reasons(opened: "Library", answer: "Answer", rank: int, heat: Path | None) -> "Why | None":
     from dataclasses import replace
 
@@ -238,30 +232,28 @@ def _reasons(opened: "Library", answer: "Answer", rank: int, heat: Path | None) 
 
     hit = next((hit for hit in answer.hits if hit.rank == rank), None)
     if hit is None:
-        say(f"--why {rank}: the answer has no hit of that rank")
+        say(f"--why {rank}: the answer has no hit at that rank")
         return None
     try:
         reasons = opened.why(answer.request, hit.image_id)
     except OriginalUnavailable as error:
-        say(f"--why {rank}: words alone, {error}")
+        say(f"--why {rank}: words only, {error}")
         reasons = opened.why(answer.request, hit.image_id, heat=False)
     if heat is not None and reasons.heat is not None:
         try:
             overlay(opened.picture(hit.image_id), reasons.heat).save(heat)
-        except ValueError:  # as Pillow says of a suffix it does not know
+        except ValueError:  # Pillow does not know the suffix
             fail(f"--heat {heat}: a picture is written as .jpg or .png")
-    # That of its place in this answer; there is one where there are reasons.
+    # The relevance of the hit in this answer; it has one, since there are reasons.
     return replace(reasons, relevance=hit.relevance or 0.0)
 
 
 def print_answer(answer: "Answer") -> None:
     if not answer.hits:
-        nearest = answer.nearest
-        hint = (
-            f"; nearest is {nearest.image_id} at {nearest.relevance or 0:.0%}, see it with --all"
-            if nearest
-            else ""
-        )
+        hint = ""
+        if nearest := answer.nearest:
+            found = f"{nearest.image_id} at {nearest.relevance or 0:.0%}"
+            hint = f"; nearest is {found}, see it with --all"
         say(f"nothing in library {answer.library} matches {answer.query!r}{hint}")
         return
     for hit in answer.hits:
@@ -286,12 +278,10 @@ def print_answer(answer: "Answer") -> None:
         listed = ", ".join(f"{printable(str(value))} {count}" for value, count in counts)
         typer.echo(f"{name}: {listed or 'no values'}")
     if answer.excluded:
-        told = (
-            "picture is left out because it shows"
-            if answer.excluded == 1
-            else ("pictures are left out because they show")
-        )
-        say(f"{answer.excluded:,} {told} what is subtracted")
+        left_out = "pictures are left out because they show"
+        if answer.excluded == 1:
+            left_out = "picture is left out because it shows"
+        say(f"{answer.excluded:,} {left_out} what is subtracted")
 
 
 def _print_reasons(reasons: "Why") -> None:
@@ -303,7 +293,7 @@ def _print_reasons(reasons: "Why") -> None:
         bar = "█" * round(_BAR * abs(effect.effect) / largest)
         typer.echo(f"  {printable(effect.word):<{width}}  {effect.effect:+.2f} {bar}")
     if reasons.more_words:
-        typer.echo(f"  and {reasons.more_words} more words, which were not looked at")
+        typer.echo(f"  and {reasons.more_words} more words, which were not examined")
     if reasons.heat is not None:
         top = max(float(reasons.heat.cells.max()), 1e-6)
         for row in reasons.heat.cells:

@@ -7,19 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.commands.common import (
-    LibraryArgument,
-    LibraryOption,
-    chosen_library,
-    open_installation,
-)
-from scenesearch.commands.console import (
-    FAILED,
-    FOUND,
-    NOTHING,
-    JsonOption,
-    print_json,
-)
+from scenesearch.commands.common import LibraryArgument, LibraryOption, choose_library
+from scenesearch.commands.console import FAILED, FOUND, NOTHING, JsonOption, print_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -40,11 +29,10 @@ def status(
 ) -> None:
     """Say whether searches can be answered: store, library, encoder, rejects, disk, versions.
 
-    Exits with 0 when they can, with 1 when something is missing or the disk is nearly full, with 2
-    when the store cannot be used.
+    Exits with 0 when they can, with 1 when something is missing or the disk is nearly full, and
+    with 2 when the store cannot be used.
     """
-    installation = open_installation()
-    name = chosen_library(library, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     report: dict[str, Any] = {"library": name, "problems": []}
     code = _examine_store(installation, name, report)
     report["rejects"] = _rejects(installation, name, report)
@@ -77,7 +65,7 @@ def _examine_store(installation: "Installation", library: str, report: dict[str,
         report["problems"].append(str(error))
         return NOTHING
     except IndexBusy as error:
-        # Somebody works with it, which is what a library is for.
+        # Another process is using the library, which is no problem.
         report["busy"] = str(error)
     except StoreError as error:
         report["problems"].append(str(error))
@@ -95,14 +83,14 @@ def _examine_library(
     report["encoder"] = {"name": spec.encoder, "fingerprint": spec.fingerprint, "here": True}
     report["pictures"] = store.count(library)
     try:
-        installation.encoder_folder(spec.encoder, fingerprint=spec.fingerprint)
+        installation.encoder_of(spec)
     except EncoderError as error:
         report["encoder"]["here"] = False
         report["problems"].append(str(error))
 
 
 def _rejects(installation: "Installation", library: str, report: dict[str, Any]) -> int | None:
-    """How many; None where their table cannot be used, which keeps nobody from searching."""
+    """How many; None where their table cannot be used, which does not prevent a search."""
     from scenesearch.home.rejects import RejectsError
 
     try:
@@ -148,8 +136,8 @@ def _print(report: dict[str, Any]) -> None:
     }
     for name, value in rows.items():
         typer.echo(f"{name:<12} {value}")
-    for problem in [report["busy"]] if "busy" in report else []:
-        typer.echo(f"{'busy':<12} {problem}")
+    if "busy" in report:
+        typer.echo(f"{'busy':<12} {report['busy']}")
     for problem in report["problems"]:
         typer.echo(f"{'problem':<12} {problem}")
     typer.echo("ready" if report["ready"] else "not ready")

@@ -70,6 +70,6 @@ def run_watch(
                 f"{report.written} written, {report.removed} removed, {report.moved} moved, "
                 f"{report.rejected} rejected"
             )
-    signals.tell()  # to be stopped is how it ends
+    signals.tell()  # a signal is the normal end, so nothing is said about it
     total.interrupted = False
     return total

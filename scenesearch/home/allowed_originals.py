@@ -32,7 +32,7 @@ _WITH_HOST = re.compile(r"\w+://[^/]+(/|$)")
 
 
 class AllowedOriginals:
-    """The folders and addresses below which originals may be opened."""
+    """Opens originals below the given folders and addresses, and no others."""
 
     def __init__(self, roots: Iterable[str]) -> None:
         places = list(roots)
@@ -43,19 +43,19 @@ class AllowedOriginals:
         self._is_inside = lru_cache(maxsize=4096)(self._leads_inside)
 
     def original(self, payload: Mapping[str, Any]) -> Original:
-        """The original that a payload names, or one that cannot be read where it lies elsewhere;
-        no file or address outside the roots is touched."""
+        """The original that a payload names; outside the roots one that cannot be read. No file
+        or address outside the roots is touched."""
         return self.at(str(payload.get("path", "")), str(payload.get("sha256", "")))
 
     def at(self, path: str, sha256: str = "") -> Original:
-        """The same for the path alone; a link that leads out of the roots counts only where its
-        target has this content."""
+        """The same by path. A link that leads out of the roots can be read only if its target has
+        this content."""
         if len(path) > MOST_CHARACTERS or "\0" in path:
             return Elsewhere(path)
         return self._at_address(path) if is_url(path) else self._in_folder(path, sha256)
 
     def allows(self, path: str) -> bool:
-        """Whether the path is one that may be opened, there or not."""
+        """Whether the path may be opened, whether it exists or not."""
         return not isinstance(self.at(path), Elsewhere)
 
     def allows_below(self, root: str) -> bool:
@@ -63,7 +63,7 @@ class AllowedOriginals:
         return self.allows(f"{root.rstrip('/')}/x")
 
     def _in_folder(self, path: str, sha256: str) -> Original:
-        # By the words first: a path elsewhere may hang, or tell its server that somebody asks.
+        # Compare the text first: to touch a path elsewhere may hang, or tell its server about us.
         if not os.path.isabs(path) or not _begins(os.path.normpath(path), self._folders):  # noqa: PTH117
             return Elsewhere(path)
         original = original_of(path)
@@ -77,7 +77,7 @@ class AllowedOriginals:
         return original
 
     def _leads_inside(self, folder: str) -> bool:
-        """Whether the folder, with all links followed, lies below a root."""
+        """Whether the folder is below a root when all links are followed."""
         return _begins(os.path.realpath(folder) + os.sep, self._real)
 
     def _at_address(self, path: str) -> Original:
@@ -100,7 +100,7 @@ def _begins(path: str, folders: Iterable[str]) -> bool:
 
 @dataclass(frozen=True)
 class Elsewhere:
-    """An original outside what this installation was filled from; never opened."""
+    """An original outside the roots; it is never opened."""
 
     path: str
 
@@ -126,8 +126,8 @@ NOT_HERE = (
 
 @dataclass(frozen=True)
 class LinkedFile:
-    """A link in an ingested folder to a file outside: an ingest takes it as a picture of the
-    folder, so it is shown, but only where it leads to the very content that was ingested."""
+    """A link in an ingested folder to a file outside. An ingest takes it as a picture of the
+    folder, so it is shown, but only while it leads to the content that was ingested."""
 
     file: LocalFile
     sha256: str

@@ -42,20 +42,8 @@ from scenesearch.home.feedback import Mark
 from scenesearch.home.roots import Root, parse_roots
 from scenesearch.pictures.opening import atomic_writer
 from scenesearch.pictures.records import MetadataType
-from scenesearch.store.base import (
-    MOST_DIMENSIONS,
-    CollectionSpec,
-    Point,
-    StoreError,
-    VectorStore,
-)
-from scenesearch.store.fields import (
-    BUILTIN_FIELDS,
-    LONGEST_NAME,
-    PayloadField,
-    Widget,
-    by_name,
-)
+from scenesearch.store.base import MOST_DIMENSIONS, CollectionSpec, Point, StoreError, VectorStore
+from scenesearch.store.fields import BUILTIN_FIELDS, LONGEST_NAME, PayloadField, Widget, by_name
 from scenesearch.store.pages import PAGE, OnWait, pages
 from scenesearch.store.payload import check_image_id, key_path
 from scenesearch.store.values import checks_of, misfit

@@ -1,10 +1,10 @@
-"""What users said of hits: 'right' or 'wrong' for a request's text and a picture.
+"""Hits that users marked as right or wrong, for the text of a request and a picture.
 
     <data dir>/libraries/<library>/feedback.sqlite
 
-The last word on a pair counts. A request ranks again by it (`Request.right`, `Request.wrong`), and
-`export` writes it as judgments in the task's own format, each one vote, which `scenesearch train`
-reads. Several processes may write at once.
+The last mark of a pair counts. Requests can rank by marks (`Request.right`, `Request.wrong`), and
+`export` writes them as judgments in the task's format, one vote each, for `scenesearch train`.
+Several processes may write at once.
 """
 
 import csv
@@ -35,12 +35,12 @@ CREATE TABLE IF NOT EXISTS marks (
 
 
 class FeedbackError(SceneSearchError):
-    """Feedback cannot be kept or used; the message is one sentence for the user."""
+    """Feedback cannot be saved or used; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What was last said of a picture for a text; `marked` is RFC 3339."""
+    """The last mark of a picture for a text; `marked` is the time, RFC 3339."""
 
     text: str
     image_id: str
@@ -58,8 +58,8 @@ class Mark:
 
 @dataclass(frozen=True)
 class Exported:
-    """What `export` wrote, and what it could not, with the reasons: texts that cannot be trained
-    on, and pictures that cannot be read."""
+    """What `export` wrote, and what it left out with the reasons: texts that cannot be trained on,
+    and pictures that cannot be read."""
 
     pairs: int
     pictures: int
@@ -162,13 +162,13 @@ def export(
     folder: Path,
     scene_of: Callable[[str], str | None],
 ) -> Exported:
-    """Write the marks as a folder in the task's format, which must be new or empty; whatever
-    happens meanwhile, it appears when it is whole.
+    """Write the marks in the task's format, to a folder that must be new or empty. It appears only
+    when it is complete.
 
-    `originals` are the pictures' by image id; those that are no longer in the library are left
-    out. `scene_of` gives the scene that a text describes (`scenesearch.search.grammar.scene_of`),
-    or None. It becomes a caption of every picture that is right, for a query's id names the one
-    picture it belongs to; so a text needs one that is right.
+    `originals` are by image id; pictures that are no longer in the library are left out. `scene_of`
+    gives the scene that a text describes (`scenesearch.search.grammar.scene_of`), or None. The
+    scene becomes a caption of every picture marked right. A text needs at least one of them, since
+    the id of a query names the picture that it belongs to.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FeedbackError(f"{folder} is not empty: export into a new folder")
@@ -236,7 +236,7 @@ def _export(
     with (folder / CROWD).open("w", encoding="utf-8") as file:
         for image, query_id, _, right in rows:
             file.write(f"{image}\t{query_id}\t{int(right)}\t{int(right)}\t{int(not right)}\n")
-    # A search chose these pairs: they teach what is right, not how often anything is.
+    # A search chose these pairs. They teach what is right, but not how often it is.
     about = {"pairs": len(rows), "judged": "hits of searches, by those who searched"}
     (folder / MARKED).write_text(json.dumps(about) + "\n", encoding="utf-8")
     used = {image for image, _, _, _ in rows}

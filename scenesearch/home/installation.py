@@ -8,34 +8,36 @@
 Only entry points make one: the command line, a notebook, the page.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scenesearch.encoder.base import Encoder
-from scenesearch.encoder.folder import verify_encoder
 from scenesearch.encoder.known import find_by_fingerprint, remember_encoder
-from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
-from scenesearch.encoder.vectors import TextVectors
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.library_files import LibraryFiles
 from scenesearch.home.roots import SOURCES, RootsError, read_roots
 from scenesearch.home.settings import Settings
 from scenesearch.pictures.originals import is_url
 from scenesearch.pictures.records import check_library_name
-from scenesearch.search.searcher import Searcher
-from scenesearch.store.base import CollectionMissing, VectorStore
+from scenesearch.store.base import CollectionMissing, CollectionSpec, VectorStore
 from scenesearch.store.open import open_store
+
+if TYPE_CHECKING:
+    from scenesearch.encoder.onnx import OnnxEncoder
+    from scenesearch.encoder.vectors import TextVectors
+    from scenesearch.search.searcher import Searcher
 
 
 @dataclass(frozen=True)
 class Installation:
     """Opens what the settings name.
 
-    `on_wait` is called with a sentence when the store keeps somebody waiting.
+    `on_wait` is called with a sentence when something has to wait for the store.
     """
 
     settings: Settings
@@ -49,9 +51,9 @@ class Installation:
         """The store, for the caller to close.
 
         With `reading`, a server is shown the read-only key where there is one. A `patient` store
-        outlives a server's restart, as an ingest must; a search does without, for somebody is
-        waiting for its answer. An embedded library that another process keeps for `lock_wait_s`
-        is busy: optimizing and deleting take long.
+        outlives a server's restart, as an ingest must; a search must not, since a person is
+        waiting for the answer. An embedded library is busy when another process keeps it for
+        `lock_wait_s`; optimizing and deleting take long.
         """
         now = self.settings
         return open_store(
@@ -65,14 +67,11 @@ class Installation:
             lock_wait_s=lock_wait_s,
         )
 
-    @contextmanager
     def store(
         self, *, reading: bool = False, patient: bool = False, lock_wait_s: float = 30
-    ) -> Iterator[VectorStore]:
-        """The same store, closed at the end of the block."""
-        opened = self.open_store(reading=reading, patient=patient, lock_wait_s=lock_wait_s)
-        with closing(opened) as store:
-            yield store
+    ) -> closing[VectorStore]:
+        """The same store for a `with` block, closed at its end."""
+        return closing(self.open_store(reading=reading, patient=patient, lock_wait_s=lock_wait_s))
 
     # Encoders
 
@@ -93,6 +92,10 @@ class Installation:
             file=now.known_encoders,
         )
 
+    def encoder_of(self, spec: CollectionSpec) -> Path:
+        """The folder of the encoder whose vectors the collection holds; raises EncoderError."""
+        return self.encoder_folder(spec.encoder, fingerprint=spec.fingerprint)
+
     def load_encoder(
         self,
         name: str | None = None,
@@ -100,13 +103,17 @@ class Installation:
         fingerprint: str | None = None,
         verify: bool = False,
         for_ingest: bool = False,
-    ) -> OnnxEncoder:
+    ) -> "OnnxEncoder":
         """The encoder in `encoder_folder`.
 
         With `verify`, every byte of the folder is checked before much work starts. `for_ingest`
         encodes pictures on the device of the settings, one thread a call, since the workers of an
         ingest call it side by side.
         """
+        # Not needed to look at a library: 0.1 s of a command that does only that.
+        from scenesearch.encoder.folder import verify_encoder
+        from scenesearch.encoder.onnx import OnnxEncoder
+
         folder = self.encoder_folder(name, fingerprint=fingerprint)
         if verify:
             verify_encoder(folder)
@@ -125,7 +132,7 @@ class Installation:
         *,
         verify: bool = False,
         for_ingest: bool = False,
-    ) -> OnnxEncoder:
+    ) -> "OnnxEncoder":
         """The encoder of that name or folder; by default the one whose vectors the library (or
         collection) holds, and for a library that does not exist yet that of new libraries."""
         fingerprint = None
@@ -141,7 +148,7 @@ class Installation:
         )
 
     def remember_encoder(self, encoder: Encoder) -> None:
-        """Note where its folder lies, so that it is found by its fingerprint later."""
+        """Note its folder, so that it can be found by its fingerprint later."""
         remember_encoder(self.settings.known_encoders, encoder.info)
 
     # Libraries
@@ -152,9 +159,11 @@ class Installation:
         store: VectorStore,
         library: str,
         *,
-        texts: TextVectors | None = None,
-    ) -> Searcher:
+        texts: "TextVectors | None" = None,
+    ) -> "Searcher":
         """Searches a library, or one of its collections; see `Searcher` for `texts`."""
+        from scenesearch.search.searcher import Searcher
+
         return Searcher(
             encoder, store, library, texts=texts, max_megapixels=self.settings.max_megapixels
         )
@@ -169,8 +178,8 @@ class Installation:
 
     @property
     def originals(self) -> AllowedOriginals:
-        """Which originals may be opened: below the roots of all libraries, and what the settings
-        add. It is read anew when a library's roots have changed."""
+        """The originals that may be opened: below the roots of all libraries, and what the
+        settings add. The roots are read again when they have changed."""
         files = sorted((self.settings.data_dir / "libraries").glob(f"*/{SOURCES}"))
         added = tuple(part.strip() for part in self.settings.originals.split(",") if part.strip())
         return _originals(tuple((file, _stamp(file)) for file in files), added)

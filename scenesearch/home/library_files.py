@@ -17,7 +17,7 @@ SAVED_REQUESTS = "saved-requests.json"
 
 @dataclass(frozen=True)
 class LibraryFiles:
-    """Where each of them lies. The folder need not exist."""
+    """Where each of them is. The folder need not exist."""
 
     folder: Path
 
@@ -36,18 +36,28 @@ class LibraryFiles:
         """The requests that visitors of the page saved."""
         return self.folder / SAVED_REQUESTS
 
+    @property
+    def rejects(self) -> Path:
+        """The table of what could not be ingested."""
+        return self.folder / REJECTS
+
+    @property
+    def feedback(self) -> Path:
+        """The table of hits that were marked right or wrong."""
+        return self.folder / FEEDBACK
+
     def open_rejects(self) -> Rejects:
-        """The table of what could not be ingested, made when missing."""
-        return Rejects(self.folder / REJECTS)
+        """The table, made when missing."""
+        return Rejects(self.rejects)
 
     def read_rejects(self) -> list[Reject]:
-        """All rejects by path. Where no ingest has left a table there are none."""
-        return Rejects.read(self.folder / REJECTS)
+        """All rejects by path; none where no ingest has left a table."""
+        return Rejects.read(self.rejects)
 
     def open_feedback(self) -> Feedback:
-        """The table of hits that were marked right or wrong, made when missing."""
-        return Feedback(self.folder / FEEDBACK)
+        """The table, made when missing."""
+        return Feedback(self.feedback)
 
     def read_marks(self) -> list[Mark]:
-        """All marks by text and image id. Where nobody has marked a hit there are none."""
-        return Feedback.read(self.folder / FEEDBACK)
+        """All marks by text and image id; none where no hit has been marked."""
+        return Feedback.read(self.feedback)

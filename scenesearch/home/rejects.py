@@ -2,9 +2,9 @@
 
     <data dir>/libraries/<library>/rejects.sqlite
 
-A permanent reject (damaged, not a picture) is not tried again until its file changes; a transient
-one (unreadable, a lost connection) is tried by every run. A row goes when its picture is written.
-Several processes may write at once.
+A permanent reject (damaged, not a picture) is tried again only when its file changes; a transient
+one (unreadable, a lost connection) is tried again by every run. A row is deleted when its picture
+is written. Several processes may write at once.
 """
 
 import json
@@ -55,11 +55,11 @@ class RejectsError(SceneSearchError):
 
 @dataclass(frozen=True)
 class Reject:
-    """A picture, or a row or folder of a source (no `image_id`), left out with its reason.
+    """A picture, or a row or folder of a source (no `image_id`), that was left out, and why.
 
-    `size_bytes` and `modified` are the file's at the last try; `described` what a manifest said of
-    the picture, so that it can be tried again without the manifest. Times are RFC 3339, in UTC;
-    `tries` is 0 until the reject is in the table.
+    `size_bytes` and `modified` are those of the file at the last try. `described` is what a
+    manifest says about the picture, so that it can be tried again without the manifest. Times are
+    RFC 3339, in UTC; `tries` is 0 until the reject is in the table.
     """
 
     path: str
@@ -78,11 +78,11 @@ class Reject:
         return "transient" if self.transient else "permanent"
 
     def holds_for(self, size_bytes: int, modified: str) -> bool:
-        """Whether a file of this size and time need not be tried again."""
+        """Whether a file with this size and time need not be tried again."""
         return not self.transient and (self.size_bytes, self.modified) == (size_bytes, modified)
 
     def to_json(self) -> dict[str, Any]:
-        """The row as `library rejects --json` prints it."""
+        """The row as printed by `library rejects --json`."""
         return {name: getattr(self, name) for name in COLUMNS}
 
 
@@ -109,7 +109,7 @@ class Rejects(Table[Reject]):
             self.write(_WRITE, rows)
 
     def of(self, paths: Sequence[str]) -> dict[str, Reject]:
-        """Those of these paths that are in the table."""
+        """The rejects with these paths, by path."""
         rows = self.select_among("SELECT * FROM rejects WHERE path IN ({})", paths)
         return {row[0]: self._read_row(*row) for row in rows}
 
@@ -144,7 +144,7 @@ class Rejects(Table[Reject]):
 
 
 def _described(text: Any) -> dict[str, Any]:
-    """What a manifest said; nothing where the table holds something else."""
+    """What a manifest says; empty where the table holds something else."""
     try:
         found = json.loads(text)
     except (TypeError, ValueError, RecursionError):

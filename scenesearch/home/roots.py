@@ -30,8 +30,8 @@ class RootsError(SceneSearchError):
 
 @dataclass(frozen=True)
 class Root:
-    """A folder or address that a library was filled from: what its image ids begin with, and
-    whether it is only known from a backup."""
+    """A folder or address that a library was filled from: the prefix of its image ids, and whether
+    it is only known from a backup."""
 
     prefix: str
     restored: bool = False
@@ -41,7 +41,7 @@ class Root:
 
 
 def read_roots(file: Path) -> dict[str, Root]:
-    """The roots of a library's `sources.json`, none without one; raises RootsError."""
+    """The roots in a library's `sources.json`, none if it is missing; raises RootsError."""
     try:
         return parse_roots(json.loads(file.read_bytes()))
     except FileNotFoundError:
@@ -53,7 +53,7 @@ def read_roots(file: Path) -> dict[str, Root]:
 
 
 def parse_roots(document: Any) -> dict[str, Root]:
-    """The roots of the parsed file; raises ValueError for what is none."""
+    """The roots in the parsed file; raises ValueError if it is malformed."""
     if not isinstance(document, dict):
         raise ValueError("expected a JSON object")
     if len(document) > _MOST_ROOTS:
@@ -77,7 +77,7 @@ def roots_json(roots: Mapping[str, Root]) -> bytes:
 
 
 def _is_prefix(text: str) -> bool:
-    """'' or a folder inside the library; it stands before every image id, so that no id leads
+    """Whether it is '' or a folder inside the library. It begins every image id, and no id may lead
     upwards."""
     if text == "":
         return True

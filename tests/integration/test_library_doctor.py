@@ -211,7 +211,7 @@ def test_thumbnails_of_an_ingest_that_is_at_work_are_waited_for(
             find_encoder=lambda spec: Path(),
             originals=AllowedOriginals(()),
             mend=True,
-            on_wait=lambda busy: told.set(),
+            on_wait=lambda sentence: told.set(),
         )
 
     doctor = Thread(target=look)
