@@ -105,7 +105,6 @@ def train(
         recipe = recipe.inside(Path(data[0]))
     elif data:
         recipe = replace(recipe, data=tuple(data))
-    keep_freed_memory()
     return run(recipe, out, resume=resume, shelf=shelf, log=log, on_step=on_step)
 
 
@@ -528,6 +527,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if done % 10 == 0:
             log(f"step {done}/{total} loss {loss:.3f}")
 
+    keep_freed_memory()
     try:
         train(
             options.recipe,
