@@ -1,10 +1,11 @@
-"""A CLIP of a few thousand weights with a tokenizer of its own: proves the road, knows nothing."""
+"""A CLIP of a few thousand random weights with its own tokenizer, to try the whole program on."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, trainers
@@ -62,5 +63,6 @@ def _tokenizer(captions: Iterable[str]) -> CLIPTokenizer:
     )
     learned.train_from_iterator(sorted(captions), trainer)
     model = json.loads(learned.to_str())["model"]
-    merges = [" ".join(pair) for pair in model["merges"]]
+    # Declared as a list of str, but only pairs are accepted.
+    merges: Any = [tuple(pair) for pair in model["merges"]]
     return CLIPTokenizer(vocab=model["vocab"], merges=merges, model_max_length=CONTEXT_LENGTH)
