@@ -32,7 +32,7 @@ from scenesearch.pictures.opening import (
 )
 from scenesearch.pictures.originals import OriginalError, is_url, original_of
 from scenesearch.store.base import CollectionSpec, IndexBusy, Point, VectorStore
-from scenesearch.store.catalog import Held, collections_of
+from scenesearch.store.catalog import CatalogEntry, collections_of
 from scenesearch.store.fields import BUILTIN_FIELDS, by_name
 from scenesearch.store.pages import OnWait, pages, shared
 
@@ -162,7 +162,7 @@ def examine(
 def _collections(
     store: VectorStore,
     library: str,
-    held: Sequence[Held],
+    held: Sequence[CatalogEntry],
     find_encoder: Callable[[CollectionSpec], Path],
     mend: bool,
 ) -> Iterator[Finding]:
@@ -194,7 +194,7 @@ def _collections(
             yield from _fields(store, library, one, mend)
 
 
-def _fields(store: VectorStore, library: str, live: Held, mend: bool) -> Iterator[Finding]:
+def _fields(store: VectorStore, library: str, live: CatalogEntry, mend: bool) -> Iterator[Finding]:
     build = f"scenesearch library build {library}, then scenesearch library promote {library}"
     declared = by_name(live.spec.fields)
     lacking = [one for one in BUILTIN_FIELDS if one.name not in declared]
@@ -231,7 +231,7 @@ class _Visit:
         self,
         library: str,
         store: VectorStore,
-        live: Held,
+        live: CatalogEntry,
         library_dir: Path,
         originals: Ingested,
         mend: bool,

@@ -86,7 +86,7 @@ from scenesearch.store.edge_build import build_shard, load_shard
 from scenesearch.store.edge_copy import copied, nobody_writing
 from scenesearch.store.edge_files import EdgeFiles, read_all
 from scenesearch.store.edge_filter import as_filter, index_of
-from scenesearch.store.edge_lock import Held, HolderLock, command_words
+from scenesearch.store.edge_lock import HolderLock, LockHeld, command_words
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 from scenesearch.store.payload import (
@@ -430,13 +430,13 @@ class EdgeStore:
             found = [Leftover("alias", name) for name in self._files.dangling()]
             for path in self._files.unfinished():
                 name = path.name.partition("-")[2]
-                with suppress(Held), nobody_writing(self._files.lock(name), 0):
+                with suppress(LockHeld), nobody_writing(self._files.lock(name), 0):
                     found.append(Leftover("folder", str(path)))
                     if remove:
                         shutil.rmtree(path, ignore_errors=True)
             for note in self._files.holders():
                 file = note.with_name(note.name.replace(".holder.json", ".lock"))
-                with suppress(Held), nobody_writing(file, 0):
+                with suppress(LockHeld), nobody_writing(file, 0):
                     found.append(Leftover("lock", str(note)))
                     if remove:
                         note.unlink(missing_ok=True)
@@ -586,7 +586,7 @@ class EdgeStore:
                 wait_s=self._lock_wait_s,
                 why=in_the_way,
             )
-        except Held as held:
+        except LockHeld as held:
             raise IndexBusy(
                 f"library {spec.library} is in use by {held}; close it or wait"
             ) from None
@@ -628,10 +628,10 @@ class EdgeStore:
         return lock
 
     def _acquire(self, lock: HolderLock, what: str, how: str, wait_s: float | None = None) -> None:
-        def sentence(held: Held) -> str:
+        def sentence(held: LockHeld) -> str:
             return f"library {what} is {how} by {held}"
 
-        def waiting(held: Held) -> None:
+        def waiting(held: LockHeld) -> None:
             now = time.monotonic()
             if self._on_wait is not None and now > self._tell_again:
                 self._tell_again = now + _TELL_AGAIN_S
@@ -639,7 +639,7 @@ class EdgeStore:
 
         try:
             lock.acquire(self._lock_wait_s if wait_s is None else wait_s, waiting)
-        except Held as held:
+        except LockHeld as held:
             raise IndexBusy(f"{sentence(held)}; close it or wait") from None
 
     @contextmanager
