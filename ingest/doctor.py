@@ -34,7 +34,7 @@ from scenesearch.pictures.originals import OriginalError, is_url, original_of
 from scenesearch.store.base import CollectionSpec, IndexBusy, Point, VectorStore
 from scenesearch.store.catalog import CatalogEntry, collections_of
 from scenesearch.store.fields import BUILTIN_FIELDS, by_name
-from scenesearch.store.pages import OnWait, pages, shared
+from scenesearch.store.pages import OnWait, pages, retry_while_busy
 
 Level = Literal["wrong", "advice", "mended"]
 
@@ -156,7 +156,7 @@ def examine(
                 *visit.folders(),
             ]
 
-    return findings + shared(compare, on_wait=on_wait)
+    return findings + retry_while_busy(compare, on_wait=on_wait)
 
 
 def _collections(
