@@ -199,7 +199,7 @@ def test_thumbnails_of_an_ingest_that_is_at_work_are_waited_for(
     early = world.folder / "thumbnails" / "ab" / f"{'ab' * 32}.jpg"
     early.parent.mkdir(exist_ok=True)
     early.write_bytes(b"")
-    world.store._lock_wait_s = 0
+    world.store._turns.lock_wait_s = 0
     ingest, told = EdgeStore(tmp_path / "edge"), Event()
 
     def look() -> None:
@@ -311,7 +311,7 @@ def test_a_server_collection_that_was_never_finished_is_removed_when_told_to(
 
     from scenesearch.store.server import ServerStore
 
-    monkeypatch.setattr("scenesearch.store.server._MAKING_S", 0.0)
+    monkeypatch.setattr("scenesearch.store.server._CREATION_S", 0.0)
     client = QdrantClient(":memory:")
     client.create_collection(
         "pets-colour-1",
