@@ -24,9 +24,9 @@ from scenesearch.store.filters import (
     Prefix,
     Range,
 )
+from scenesearch.store.payload import rfc3339
 
-_COUNTED = ("keyword", "integer", "boolean")
-_EXPECTED = {"keyword": str, "integer": int, "boolean": bool}
+_VALUE_TYPES = {"keyword": str, "integer": int, "boolean": bool}
 _MAX_INTEGER = 2**63 - 1
 
 # The id of no point: ids are UUIDs of version 5. Both homes ask for it where a condition has no
@@ -43,6 +43,19 @@ def checked(where: Filter, spec: CollectionSpec) -> Iterator[tuple[Plain | AnyOf
         yield inner, isinstance(condition, Not)
 
 
+def bounds_of(condition: Range) -> tuple[dict[str, float], dict[str, str]]:
+    """The range's bounds under the engines' names, numbers and moments (RFC 3339) apart."""
+    bounds = {
+        "gte": condition.at_least,
+        "lte": condition.at_most,
+        "gt": condition.above,
+        "lt": condition.below,
+    }
+    numbers = {name: float(b) for name, b in bounds.items() if isinstance(b, int | float)}
+    moments = {name: rfc3339(b) for name, b in bounds.items() if isinstance(b, datetime)}
+    return numbers, moments
+
+
 def declared_field(name: str, spec: CollectionSpec) -> PayloadField:
     """The field's declaration; raises StoreError with the most similar names."""
     fields = by_name(spec.fields)
@@ -56,7 +69,7 @@ def declared_field(name: str, spec: CollectionSpec) -> PayloadField:
 def facet_field(name: str, spec: CollectionSpec) -> PayloadField:
     """The same for a field whose values can be counted."""
     field = declared_field(name, spec)
-    if field.type not in _COUNTED:
+    if field.type not in _VALUE_TYPES:
         raise StoreError(f"the values of {name} ({field.type}) cannot be counted")
     return field
 
@@ -100,7 +113,7 @@ def _check_type(field: PayloadField, type_: str, what: str) -> None:
 
 
 def _check_values(condition: OneOf, field: PayloadField) -> None:
-    expected = _EXPECTED.get(field.type)
+    expected = _VALUE_TYPES.get(field.type)
     if expected is None:
         raise StoreError(
             f"{field.name} is a {field.type} field and cannot be compared with a value"

@@ -1,7 +1,6 @@
 """Filters and payload indexes as the embedded engine takes them."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import cast
 
 import numpy as np
@@ -9,7 +8,7 @@ import qdrant_edge as engine
 
 from scenesearch.pictures.records import MetadataType
 from scenesearch.store.base import CollectionSpec
-from scenesearch.store.conditions import NO_POINT, checked
+from scenesearch.store.conditions import NO_POINT, bounds_of, checked
 from scenesearch.store.filters import (
     AnyOf,
     Filter,
@@ -21,7 +20,7 @@ from scenesearch.store.filters import (
     Prefix,
     Range,
 )
-from scenesearch.store.payload import key_path, rfc3339
+from scenesearch.store.payload import key_path
 
 # Indexes are read from mapped files. That is as fast as on the heap once they have been read, and
 # 100,000 pictures open in a third of the time.
@@ -86,15 +85,5 @@ def _is(key: str, value: bool) -> engine.FieldCondition:
 
 
 def _range(condition: Range) -> "engine.RangeType":
-    bounds = {
-        "gte": condition.at_least,
-        "lte": condition.at_most,
-        "gt": condition.above,
-        "lt": condition.below,
-    }
-    moments = {name: rfc3339(b) for name, b in bounds.items() if isinstance(b, datetime)}
-    if moments:
-        return engine.RangeDateTime(**moments)
-    return engine.RangeFloat(
-        **{name: float(b) for name, b in bounds.items() if isinstance(b, int | float)}
-    )
+    numbers, moments = bounds_of(condition)
+    return engine.RangeDateTime(**moments) if moments else engine.RangeFloat(**numbers)

@@ -122,15 +122,6 @@ def check_dimension(vector: NDArray[np.float32], spec: CollectionSpec, what: str
         )
 
 
-def check_words(spec: CollectionSpec) -> None:
-    """Raise StoreError unless the collection's points have the vector of their words."""
-    if not spec.words:
-        raise StoreError(
-            f"library {spec.library} was made before words were indexed; ingest its pictures into "
-            "a new one to search both ways"
-        )
-
-
 def _plain(value: Any, image_id: str, key: str) -> Any:
     # Exact types first: nearly every value ends here, and this runs for every value of a library.
     kind = type(value)

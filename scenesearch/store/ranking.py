@@ -24,7 +24,7 @@ from scenesearch.store.ask import (
 )
 from scenesearch.store.base import CollectionSpec, ScoredPoint, StoreError
 from scenesearch.store.fields import PayloadField
-from scenesearch.store.payload import check_dimension, check_words, embedding_of, named_payloads
+from scenesearch.store.payload import check_dimension, embedding_of, named_payloads
 from scenesearch.store.sparse import SparseVector, query_words
 
 # How many of the nearest each side gives to a fusion, and diversity chooses among. It is the same
@@ -118,8 +118,11 @@ def answer(ask: Ask, spec: CollectionSpec, query: EngineQuery) -> list[ScoredPoi
 def _check(ask: Ask, spec: CollectionSpec) -> None:
     check_dimension(ask.vector, spec, "the query")
     match ask.rank_by:
-        case Hybrid():
-            check_words(spec)
+        case Hybrid() if not spec.words:
+            raise StoreError(
+                f"library {spec.library} was made before words were indexed; ingest its pictures "
+                "into a new one to search both ways"
+            )
         case Diverse(diversity=diversity) if not 0 <= diversity <= 1:
             raise StoreError(f"diversity is between 0 and 1, not {diversity}")
         case Examples(right=right, wrong=wrong):

@@ -8,7 +8,7 @@ from qdrant_client import models
 
 from scenesearch.pictures.records import MetadataType
 from scenesearch.store.base import CollectionSpec
-from scenesearch.store.conditions import NO_POINT, checked
+from scenesearch.store.conditions import NO_POINT, bounds_of, checked
 from scenesearch.store.filters import (
     AnyOf,
     Filter,
@@ -20,7 +20,7 @@ from scenesearch.store.filters import (
     Prefix,
     Range,
 )
-from scenesearch.store.payload import key_path, rfc3339
+from scenesearch.store.payload import key_path
 
 # The payload index for each type of field.
 INDEXES: Mapping[MetadataType, Any] = {
@@ -90,19 +90,9 @@ def _translated(condition: Plain | AnyOf) -> models.Condition:
 
 
 def _range(condition: Range) -> models.Range | models.DatetimeRange:
-    bounds = {
-        "gte": condition.at_least,
-        "lte": condition.at_most,
-        "gt": condition.above,
-        "lt": condition.below,
-    }
-    moments = {
-        name: datetime.fromisoformat(rfc3339(bound))
-        for name, bound in bounds.items()
-        if isinstance(bound, datetime)
-    }
-    if moments:
-        return models.DatetimeRange(**moments)
-    return models.Range(
-        **{name: float(bound) for name, bound in bounds.items() if isinstance(bound, int | float)}
+    numbers, moments = bounds_of(condition)
+    if not moments:
+        return models.Range(**numbers)
+    return models.DatetimeRange(
+        **{name: datetime.fromisoformat(moment) for name, moment in moments.items()}
     )

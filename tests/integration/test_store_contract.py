@@ -256,7 +256,7 @@ def test_a_specification_of_an_earlier_version_is_read() -> None:
 
 
 def test_a_collection_is_made_only_once(store: VectorStore, pets: str) -> None:
-    with pytest.raises(StoreError, match="already there"):
+    with pytest.raises(StoreError, match="already exists"):
         store.create_collection(pets, SPEC)
     assert store.count(pets) == 5
 
@@ -302,7 +302,7 @@ def test_an_alias_needs_a_collection_and_a_name_of_its_own(store: VectorStore, p
     with pytest.raises(StoreError, match="is a collection"):
         store.set_alias(pets, pets)
     store.set_alias(f"{pets}-alias", pets)
-    with pytest.raises(StoreError, match="already there"):
+    with pytest.raises(StoreError, match="already exists"):
         store.create_collection(f"{pets}-alias", SPEC)
 
 
