@@ -49,13 +49,11 @@ class EdgeFiles:
         return (self.folder(collection) / "collection.json").is_file()
 
     def collections(self) -> list[str]:
-        if not self._collections.is_dir():
-            return []
-        return sorted(
+        return [
             path.name
-            for path in self._collections.iterdir()
+            for path in _children(self._collections)
             if path.name[0] != "." and (path / "collection.json").is_file()
-        )
+        ]
 
     def spec(self, collection: str) -> CollectionSpec:
         """What a collection recorded; raises CollectionMissing."""
@@ -86,7 +84,7 @@ class EdgeFiles:
         """Give the finished folder its name; a folder there without a specification is unused."""
         shutil.rmtree(self.folder(collection), ignore_errors=True)
         folder.replace(self.folder(collection))
-        _sync_folder(self._collections)
+        sync(self._collections)
 
     def remove(self, collection: str) -> None:
         """Delete a collection's aliases and folder, in an order that is safe in a crash."""
@@ -100,25 +98,21 @@ class EdgeFiles:
 
     def aliases(self) -> dict[str, str]:
         """Alias -> collection, without aliases that lead nowhere."""
-        if not self._aliases.is_dir():
-            return {}
-        found = ((path.name, self._target(path.name)) for path in sorted(self._aliases.iterdir()))
+        found = ((path.name, self._target(path.name)) for path in _children(self._aliases))
         return {alias: target for alias, target in found if target and self.exists(target)}
 
     def dangling(self) -> list[str]:
         """Aliases that lead to no collection."""
-        if not self._aliases.is_dir():
-            return []
         valid = self.aliases()
-        return sorted(path.name for path in self._aliases.iterdir() if path.name not in valid)
+        return [path.name for path in _children(self._aliases) if path.name not in valid]
 
     def unfinished(self) -> list[Path]:
         """Folders of collections whose creation or deletion goes on, or was stopped."""
-        if not self._collections.is_dir():
-            return []
-        return sorted(
-            path for path in self._collections.iterdir() if path.name.startswith((".new-", ".old-"))
-        )
+        return [
+            path
+            for path in _children(self._collections)
+            if path.name.startswith((".new-", ".old-"))
+        ]
 
     def holders(self) -> list[Path]:
         """The notes of processes that have a lock, or had one when they died."""
@@ -148,6 +142,10 @@ class EdgeFiles:
             return None
 
 
+def _children(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
 def _write_atomically(path: Path, text: str) -> None:
     """Replace the file's content; a reader or a crash sees the old text or the new one."""
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
@@ -160,13 +158,14 @@ def _write_atomically(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows has no way to open a folder
+def sync(path: Path) -> None:
+    """Make a file or folder safe against power loss."""
+    if os.name == "nt":  # Windows cannot open a folder
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

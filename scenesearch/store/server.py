@@ -46,7 +46,7 @@ from scenesearch.store.payload import (
     vector_names,
 )
 from scenesearch.store.server_filter import INDEXES, as_filter
-from scenesearch.store.server_nodes import Node, Nodes, open_nodes
+from scenesearch.store.server_nodes import Nodes, open_nodes
 from scenesearch.store.server_requests import Requests
 from scenesearch.store.sparse import WORDS, SparseVector
 
@@ -87,7 +87,7 @@ class ServerStore:
 
     def __init__(
         self,
-        url: str,
+        url: str | Nodes,
         api_key: str | None = None,
         grpc_port: int | Literal["auto"] | None = "auto",
         timeout_s: float = 60,
@@ -101,21 +101,9 @@ class ServerStore:
         wait for a moment, writes as long as one request may take. Now and then `on_wait` receives
         a sentence about what is being waited for.
         """
-        nodes = open_nodes(url, api_key, grpc_port, timeout_s)
-        self._set_up(Requests(nodes, timeout_s, patience_s, on_wait))
-
-    @classmethod
-    def from_client(
-        cls, client: QdrantClient, *, name: str = "memory", timeout_s: float = 60
-    ) -> "ServerStore":
-        """A store over an existing client; `name` stands for the URL in messages."""
-        store = cls.__new__(cls)
-        store._set_up(Requests(Nodes([Node(client, name)]), timeout_s))
-        return store
-
-    def _set_up(self, requests: Requests) -> None:
-        self._requests = requests
-        self._read, self._write = requests.read, requests.write
+        nodes = open_nodes(url, api_key, grpc_port, timeout_s) if isinstance(url, str) else url
+        self._requests = Requests(nodes, timeout_s, patience_s, on_wait)
+        self._read, self._write = self._requests.read, self._requests.write
         self._specs: dict[str, tuple[CollectionSpec, float]] = {}
 
     @property

@@ -310,6 +310,7 @@ def test_a_server_collection_that_was_never_finished_is_removed_when_told_to(
     from qdrant_client import QdrantClient, models
 
     from scenesearch.store.server import ServerStore
+    from scenesearch.store.server_nodes import Node, Nodes
 
     monkeypatch.setattr("scenesearch.store.server._CREATION_S", 0.0)
     client = QdrantClient(":memory:")
@@ -318,7 +319,7 @@ def test_a_server_collection_that_was_never_finished_is_removed_when_told_to(
         models.VectorParams(size=4, distance=models.Distance.COSINE),
         metadata={"scenesearch": {"unfinished": "somebody"}},
     )
-    server = ServerStore.from_client(client)
+    server = ServerStore(Nodes([Node(client, "memory")]))
     (found,) = examine_store(server)
     assert (found.level, found.text) == (
         "wrong",

@@ -125,8 +125,9 @@ def in_memory(folder: Path) -> VectorStore:
     from qdrant_client import QdrantClient
 
     from scenesearch.store.server import ServerStore
+    from scenesearch.store.server_nodes import Node, Nodes
 
-    return ServerStore.from_client(QdrantClient(":memory:"))
+    return ServerStore(Nodes([Node(QdrantClient(":memory:"), "memory")]))
 
 
 def over_grpc(folder: Path) -> VectorStore:
