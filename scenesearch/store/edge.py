@@ -373,7 +373,7 @@ class EdgeStore:
         edge_room.check_room(root, opened.name, needed)
 
     def _write_spec(self, opened: OpenCollection, spec: CollectionSpec) -> None:
-        self._files.write_spec(self._files.folder(opened.name), spec)
+        self._files.write_spec(opened.folder, spec)
         opened.spec = spec
 
     def _disk_faults(self, name: str) -> AbstractContextManager[None]:

@@ -121,7 +121,7 @@ class Turns:
             collection = self._files.resolve(name)
             opened = self._enter(collection)
         try:
-            with engine_faults(self._files.folder(collection)):
+            with engine_faults(opened.folder):
                 yield opened
         finally:
             with self.guard:
@@ -158,7 +158,7 @@ class Turns:
             opened.shard.flush()
             opened.shard.close()
             try:
-                opened.shard = load_shard(opened.folder, config)
+                opened.shard = load_shard(opened.folder / "shard", config)
             except BaseException:
                 del self._opened[opened.name]
                 opened.release()
@@ -272,13 +272,13 @@ class Turns:
             return self._open_copy(collection, unwritable)
 
     def _open_in_place(self, collection: str) -> OpenCollection:
-        folder = self._files.shard(collection)
+        folder = self._files.folder(collection)
         lock = self.lock(collection, self._files.spec(collection).library)
         try:
             spec = self._files.spec(collection)  # it may have changed while this one waited
             began = time.monotonic()
-            with engine_faults(folder.parent, opening=True):
-                shard = load_shard(folder)
+            with engine_faults(folder, opening=True):
+                shard = load_shard(folder / "shard")
             now = time.monotonic()
         except BaseException:
             lock.release()
@@ -288,29 +288,31 @@ class Turns:
 
     def _open_copy(self, collection: str, unwritable: str) -> OpenCollection:
         spec = self._files.spec(collection)
-        folder = self._files.shard(collection)
+        folder = self._files.folder(collection)
         try:
             copy = copied(
-                folder, self._files.lock(collection), wait_s=self.lock_wait_s, why=unwritable
+                folder / "shard",
+                self._files.lock(collection),
+                wait_s=self.lock_wait_s,
+                why=unwritable,
             )
         except LockHeld as held:
             raise IndexBusy(
                 f"library {spec.library} is in use by {held}; close it or wait"
             ) from None
-        shard_copy = Path(copy.name) / "shard"
         try:
-            with engine_faults(folder.parent, opening=True):
-                shard = load_shard(shard_copy)
+            with engine_faults(folder, opening=True):
+                shard = load_shard(Path(copy.name) / "shard")
         except BaseException:
             copy.cleanup()
             raise
-        return OpenCollection(collection, spec, shard_copy, shard, None, copy, unwritable)
+        return OpenCollection(collection, spec, folder, shard, None, copy, unwritable)
 
     def _close(self, opened: OpenCollection) -> None:
         try:
             with (
                 disk_faults(opened.name, self._files.root),
-                engine_faults(self._files.folder(opened.name)),
+                engine_faults(opened.folder),
             ):
                 opened.flush()
                 opened.shard.close()
