@@ -320,7 +320,7 @@ ROW = b'{"image_id": "a.jpg"}'
         (lambda m, p: m["spec"]["fields"][1].update(type="integer"), "is keyword, not int"),
         (lambda m, p: next(f for f in m["spec"]["fields"] if f["name"] == "captions").update(
             type="integer"), "'captions' is text, not integer"),
-        (lambda m, p: m["spec"]["fields"][0].update(widget="date_range"), "impossible for a keyword"),
+        (lambda m, p: m["spec"]["fields"][0].update(widget="date_range"), "is impossible for"),
         (lambda m, p: array(m, p, UNIT[:2]), r"holds float32 \(2, 4\), not float32 \(3, 4\)"),
         (lambda m, p: array(m, p, UNIT.astype(np.float64)), "holds float64"),
         (lambda m, p: array(m, p, np.array([{}, {}, {}], object)), "holds object"),
