@@ -21,7 +21,7 @@ _PATIENCE_S = 600.0
 # Between two tries of a store that does not wait itself.
 _PAUSE_S = 0.1
 
-OnWait = Callable[[IndexBusy], None]
+OnWait = Callable[[str], None]
 _T = TypeVar("_T")
 
 
@@ -35,7 +35,7 @@ def pages(
 ) -> Iterator[list[Point]]:
     """Every point of the collection in pages; releases the collection at the end.
 
-    `on_wait` is called once per wait for another process. Raises IndexBusy after ten minutes.
+    `on_wait` receives a sentence once per wait for another process. Raises IndexBusy after ten minutes.
     """
     after: str | None = None
 
@@ -63,6 +63,6 @@ def retry_while_busy(do: Callable[[], _T], *, on_wait: OnWait | None = None) -> 
             if time.monotonic() > deadline:
                 raise
             if on_wait is not None:
-                on_wait(busy)
+                on_wait(f"{str(busy).removesuffix('; close it or wait')}; waiting")
             on_wait = None
             pause(_PAUSE_S)
