@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def load_towers(
     revision: str | None = None,
     shelf: Path | None = None,
 ) -> Towers:
-    """The base by bundled or shelved name, folder or hub id; raises EncoderError in one sentence."""
+    """The base by bundled or shelved name, folder or hub id; raises EncoderError."""
     folder, parent = _find(base, revision, shelf)
     if (folder / "encoder.json").is_file():
         if text_base is not None:
@@ -145,10 +146,8 @@ def _find(
     base: str | Path, revision: str | None, shelf: Path | None
 ) -> tuple[Path, dict[str, Any]]:
     """A folder on this disk, and where it is from; a hub id is downloaded."""
-    try:
+    with suppress(EncoderError):
         return find_encoder(str(base), shelf), {"base": Path(base).name}
-    except EncoderError:
-        folder = Path(base).expanduser()
     name = str(base)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(

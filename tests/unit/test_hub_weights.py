@@ -1,4 +1,4 @@
-"""What training fetches from the hub is checked as `models pull` checks it; a hub on this machine."""
+"""What training fetches from a hub on this machine is checked as `models pull` checks it."""
 
 import hashlib
 from collections.abc import Iterator
