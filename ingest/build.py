@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.collections import new_spec
+from ingest.collection import new_spec
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.ingested import Ingested
 from scenesearch.pictures.opening import ImageError, open_image, out_of_memory

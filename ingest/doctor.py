@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ingest.points import file_payload
-from ingest.walk import ARCHIVE_SUFFIX, walk
+from ingest.payload import file_payload
+from ingest.sources.walk import ARCHIVE_SUFFIX, walk
 from scenesearch.encoder.base import EncoderError
 from scenesearch.home.ingested import SOURCES, Ingested, RootsError, read_roots
 from scenesearch.home.rejects import FILE_NAME, Rejects

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ingest.journal import PART, Displaced, Journal, Rename, Step
-from ingest.points import descriptions_of, redescribed
+from ingest.payload import descriptions_of, redescribed
 from ingest.prune import is_empty, is_gone, nearest_folder
 from scenesearch.home.rejects import Rejects
 from scenesearch.pictures.originals import is_url
@@ -32,7 +32,7 @@ _Payload = Mapping[str, Any]
 Follow = Callable[[Mapping[str, str], int], None]
 
 
-class Places:
+class OldPlaces:
     """What is certain of files below the roots of a library; asked of each folder once.
 
     `asked` are roots at addresses that this run has listed: of others no server is asked.
@@ -44,7 +44,7 @@ class Places:
         self._is_empty = lru_cache(maxsize=4096)(is_empty)
         self._names = lru_cache(maxsize=64)(_names)
 
-    def is_left(self, path: str, came: "Came", was: _Payload) -> bool:
+    def is_left(self, path: str, came: "Arrivals", was: _Payload) -> bool:
         """Whether what lay at the path lies there no longer, and is one of those that `came`.
 
         In a folder that was left empty only where one of them has the very size and time that it
@@ -81,7 +81,7 @@ class Places:
             return False
 
 
-class Came:
+class Arrivals:
     """Payloads of pictures of one content that came. There may be thousands of copies: each
     question costs the same, however many they are."""
 
@@ -112,7 +112,7 @@ def settle(
     store: VectorStore,
     collection: str,
     journal: Journal,
-    places: Places,
+    places: OldPlaces,
     *,
     rejects: Rejects | None = None,
     follow: Follow | None = None,
@@ -170,14 +170,14 @@ def hand_over(
     journal.settled()
 
 
-def forget_moved(rejects: Rejects, places: Places) -> None:
+def forget_moved(rejects: Rejects, places: OldPlaces) -> None:
     """Take out rejects whose file was moved, and is a reject under its new name."""
     alike: dict[tuple[object, object], list[_Payload]] = defaultdict(list)
     for row in rejects.alike():
         file = {"path": row.path, "size_bytes": row.size_bytes, "modified": row.modified}
         alike[_file_of(file)].append(file)
     for files in alike.values():
-        came = Came(files)
+        came = Arrivals(files)
         rejects.forget([one["path"] for one in files if places.is_left(one["path"], came, one)])
 
 
@@ -204,7 +204,7 @@ def _pairs(
     store: VectorStore,
     collection: str,
     journal: Journal,
-    places: Places,
+    places: OldPlaces,
     by_content: Mapping[str, Sequence[str]],
 ) -> Iterator[Rename]:
     """For these contents the names that pictures had, each with the name that it has now."""
@@ -226,7 +226,7 @@ def _pairs(
         }
         if not came:
             continue
-        files, holding = Came(came.values()), {point.image_id for point in held[sha256]}
+        files, holding = Arrivals(came.values()), {point.image_id for point in held[sha256]}
         stale = {
             point.image_id: point.payload
             for point in held[sha256]

@@ -15,19 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ingest.batches import BatchSize
-from ingest.collections import new_spec
+from ingest.batch_size import BatchSize
+from ingest.collection import new_spec
 from ingest.journal import Journal, Step, journal_file
-from ingest.local import LocalEngine
-from ingest.moves import Follow, Places, forget_moved, hand_over, settle
-from ingest.prepare import Preparation
+from ingest.library_writer import LibraryWriter
+from ingest.local_engine import LocalEngine
+from ingest.moves import Follow, OldPlaces, forget_moved, hand_over, settle
+from ingest.picture_reader import PictureReader
 from ingest.prune import find_gone, forget_gone, place_of, remove
 from ingest.ray_engine import RayEngine
 from ingest.report import IngestReport
 from ingest.shards import WHOLE, Shard
-from ingest.source import Roots, Source
+from ingest.sources.base import Source
+from ingest.sources.roots import Roots
 from ingest.thumbnails import sweep
-from ingest.writer import Writer
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Rejects
 from scenesearch.home.renamed import follow
@@ -141,7 +142,7 @@ def _ingest(
         return collection
 
     roots = [source.root for source in sources if source.root]
-    places = Places(_known_roots(library_dir, sources), asked=roots)
+    places = OldPlaces(_known_roots(library_dir, sources), asked=roots)
     rename = following(store, library, library_dir)
     collection = existing_collection(store, library, encoder)
     moved = 0
@@ -153,7 +154,7 @@ def _ingest(
     report = IngestReport(library, collection, total=total, moved=moved)
     started, retried = time.perf_counter(), store.retried
     batch_size = BatchSize(options.batch_size)
-    writer = Writer(
+    writer = LibraryWriter(
         store,
         collection,
         rejects,
@@ -165,7 +166,7 @@ def _ingest(
     )
     for source in sources:
         writer.source(source)
-    preparation = Preparation(
+    preparation = PictureReader(
         encoder,
         thumbnails_dir=thumbnails_dir,
         max_megapixels=options.max_megapixels,

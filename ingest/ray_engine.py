@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from ingest.local import checked
-from ingest.prepare import Changed, Preparation, Prepared, Unchanged, embeddings
-from ingest.writer import Vector, Writer
+from ingest.library_writer import LibraryWriter, Vector
+from ingest.local_engine import checked
+from ingest.picture_reader import Changed, DecodedPicture, PictureReader, Unchanged, embeddings
 from scenesearch.encoder.base import Encoder, EncoderError
 from scenesearch.encoder.folder import read_encoder_info
 from scenesearch.errors import SceneSearchError, first_line
@@ -71,8 +71,8 @@ class RayEngine:
     def __init__(
         self,
         encoder: Encoder,
-        preparation: Preparation,
-        writer: Writer,
+        preparation: PictureReader,
+        writer: LibraryWriter,
         *,
         workers: int,
         batch_size: int,
@@ -169,7 +169,7 @@ class RayEngine:
 
     def _encoded(
         self, rows: list[tuple[Changed, str]]
-    ) -> Iterator[tuple[Prepared | Reject, Vector | None]]:
+    ) -> Iterator[tuple[DecodedPicture | Reject, Vector | None]]:
         preparation = self._preparation
         data = _ray_data()
         memory_mb = memory.given_mb()
@@ -252,14 +252,14 @@ class _Encoding:
         self._encoder = encoder
 
     def __call__(self, batch: _Batch) -> _Batch:
-        opened: list[Prepared | Reject] = list(_unpacked(batch))
-        new = [p for p in opened if isinstance(p, Prepared) and p.pixels is not None]
+        opened: list[DecodedPicture | Reject] = list(_unpacked(batch))
+        new = [p for p in opened if isinstance(p, DecodedPicture) and p.pixels is not None]
         vectors = {id(p): v for p, v in zip(new, embeddings(self._encoder, new), strict=True)}
         return _packed(self._result(item, vectors) for item in opened)
 
     def _result(
-        self, item: Prepared | Reject, vectors: dict[int, Vector | None]
-    ) -> tuple[Prepared | Reject, Vector | None]:
+        self, item: DecodedPicture | Reject, vectors: dict[int, Vector | None]
+    ) -> tuple[DecodedPicture | Reject, Vector | None]:
         if isinstance(item, Reject) or id(item) not in vectors:
             return item, None
         vector = vectors[id(item)]

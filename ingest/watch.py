@@ -14,18 +14,19 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ingest.archives import archive_source
-from ingest.changes import Changes, Settled
+from ingest.folder_watcher import Changes, FolderWatcher
 from ingest.journal import Journal, journal_file
 from ingest.moves import hand_over
 from ingest.pipeline import IngestOptions, following, ingest
 from ingest.prune import find_gone, is_gone, remove
 from ingest.report import IngestReport
 from ingest.sidecar import pictures_of
-from ingest.source import Roots, Source
-from ingest.sources import find_sources
+from ingest.sources.archives import archive_source
+from ingest.sources.base import Source
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
+from ingest.sources.walk import ARCHIVE_SUFFIX, is_hidden, is_unicode, is_wanted, walk
 from ingest.thumbnails import sweep
-from ingest.walk import ARCHIVE_SUFFIX, is_hidden, is_unicode, is_wanted, walk
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Rejects
 from scenesearch.pictures.formats import RAW_SUFFIXES, suffix_of, without_rendered
@@ -57,7 +58,7 @@ class Watched:
     thumbnails_dir: Path | None = None
     rejects: Rejects | None = None
     options: IngestOptions = field(default_factory=IngestOptions)
-    settle_s: float = 1.0
+    quiet_s: float = 1.0
     sweep_s: float = 3600.0
 
 
@@ -72,7 +73,7 @@ def watch(
     Each report counts one burst. Raises WatchError when a folder cannot be watched, StoreError
     where waiting does not help.
     """
-    changes = Changes(watched.folders, settle_s=watched.settle_s)
+    changes = FolderWatcher(watched.folders, quiet_s=watched.quiet_s)
 
     def progress(report: IngestReport) -> None:
         if stop.is_set():
@@ -119,7 +120,7 @@ class _Keeper:
         sources = find_sources(filled, roots=self._watched.roots)
         return self._ingest(sources, options)
 
-    def burst(self, settled: Settled) -> IngestReport | None:
+    def burst(self, settled: Changes) -> IngestReport | None:
         """What has changed; None when none of it concerns the library."""
         # What came into a new folder before it was watched has not been heard.
         below = [p for folder in settled.folders for p in walk(folder, lambda problem: None)]

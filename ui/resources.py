@@ -39,7 +39,8 @@ from ui.launch import page_settings
 if TYPE_CHECKING:
     from ingest.build import BuildReport
     from ingest.report import IngestReport
-    from ingest.source import Roots, Source
+    from ingest.sources.base import Source
+    from ingest.sources.roots import Roots
 
 # More values than this are not listed; the filter then takes typed ones too.
 MAX_CHOICES = 200
@@ -353,7 +354,7 @@ def start_ingest(folders: Sequence[Path], *, manifest: Path | None = None, title
     """Bring the folders' pictures in; with a manifest first what it says of the one folder's."""
 
     def work(job: Job) -> "IngestReport":
-        from ingest.sources import find_sources
+        from ingest.sources.find import find_sources
 
         def sources(roots: "Roots") -> "list[list[Source]]":
             plain = [find_sources(folders, roots=roots)]
@@ -370,7 +371,7 @@ def start_retry(rejected: Sequence[Reject]) -> Job:
     """Try the rejected pictures again, whether or not their files changed."""
 
     def work(job: Job) -> "IngestReport":
-        from ingest.sources import rejected_source
+        from ingest.sources.find import rejected_source
 
         return _ingest(job, lambda roots: [[rejected_source(rejected)]], retry=True)
 
@@ -381,7 +382,7 @@ def start_sample() -> Job:
     """Draw the sample library and bring it in."""
 
     def work(job: Job) -> "IngestReport":
-        from ingest.sources import find_sources
+        from ingest.sources.find import find_sources
         from scenesearch.sample.library import write_library
 
         folder = private_folder(settings().data_dir / "demo-pictures")
@@ -453,14 +454,15 @@ def _ingest(
     job: Job, find: "Callable[[Roots], list[list[Source]]]", *, retry: bool = False
 ) -> "IngestReport":
     """One run for each list of sources; the report counts all of them."""
-    from ingest.folder import NewFolder, unmade
+    from ingest.first_run import FirstRun, nothing_usable
     from ingest.pipeline import IngestOptions, ingest
     from ingest.report import IngestReport
-    from ingest.source import Roots, SourceError
+    from ingest.sources.base import SourceError
+    from ingest.sources.roots import Roots
 
     now = settings()
     own = now.library_dir(now.library)
-    folder = NewFolder(own)
+    folder = FirstRun(own)
     job.detail = "looking for pictures"
     if is_unfinished(own):
         with _working(job) as opened:
@@ -504,7 +506,7 @@ def _ingest(
         folder.discard()
         if whole.rejected and not whole.interrupted:
             reasons = [f"{one.path}: {one.reason}" for one in whole.rejects[:MOST_REASONS]]
-            raise SourceError(unmade(whole, reasons))
+            raise SourceError(nothing_usable(whole, reasons))
     return whole
 
 

@@ -27,8 +27,8 @@ def demo(
     ),
 ) -> None:
     """Draw a sample library, index it, search it and measure it: everything works, offline."""
-    from ingest.source import Roots
-    from ingest.sources import find_sources
+    from ingest.sources.find import find_sources
+    from ingest.sources.roots import Roots
     from scenesearch.runtime.private_files import make_private, private_folder
     from scenesearch.sample.library import write_library
     from scenesearch.search.searcher import Searcher

@@ -227,8 +227,8 @@ def template(
 
     The pictures are drawn from all in the folder, the same ones each time.
     """
-    from ingest.source import Roots
-    from ingest.sources import find_sources
+    from ingest.sources.find import find_sources
+    from ingest.sources.roots import Roots
 
     if out.exists():
         fail(f"{out} exists: give another --out")
@@ -373,8 +373,8 @@ def _gallery(
 ) -> Iterator[tuple["VectorStore", str, "Encoder", "Ingested"]]:
     """The store, the collection to ask, its encoder and what may be opened: of a library, or of a
     folder for the moment."""
-    from ingest.source import Roots
-    from ingest.sources import find_sources
+    from ingest.sources.find import find_sources
+    from ingest.sources.roots import Roots
     from scenesearch.home.ingested import Ingested, ingested
     from scenesearch.store.edge import EdgeStore
 

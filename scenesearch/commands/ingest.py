@@ -31,11 +31,11 @@ from scenesearch.commands.console import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ingest.folder import NewFolder
+    from ingest.first_run import FirstRun
     from ingest.pipeline import IngestOptions
     from ingest.report import IngestReport
     from ingest.shards import Shard
-    from ingest.source import Source
+    from ingest.sources.base import Source
     from scenesearch.encoder.base import Encoder
     from scenesearch.home.rejects import Rejects
     from scenesearch.home.settings import Settings
@@ -100,10 +100,10 @@ def ingest(
 
     Unchanged pictures are skipped, changed ones replaced, broken ones listed with their reason.
     """
-    from ingest.folder import NewFolder
+    from ingest.first_run import FirstRun
     from ingest.shards import WHOLE, held_shard
-    from ingest.source import Roots
-    from ingest.sources import find_sources
+    from ingest.sources.find import find_sources
+    from ingest.sources.roots import Roots
     from scenesearch.home.ingested import SOURCES
     from scenesearch.home.restore import is_unfinished, take_back_unfinished
 
@@ -113,7 +113,7 @@ def ingest(
         fail("nothing to ingest: give a folder, a picture or a manifest")
     if dry_run and not prune:
         fail("--dry-run goes with --prune: it lists what would be removed")
-    folder = NewFolder(settings.library_dir(name))
+    folder = FirstRun(settings.library_dir(name))
     held = held_shard(shard, settings.library_dir(name) / "shards") if shard else nullcontext(WHOLE)
     options = ingest_options(
         settings,
@@ -173,16 +173,16 @@ def ingest(
         interrupted("interrupted; run the same command again to continue")
 
 
-def end_unmade(report: "IngestReport", folder: "NewFolder", shard: "Shard") -> None:
+def end_unmade(report: "IngestReport", folder: "FirstRun", shard: "Shard") -> None:
     """Where a first run could use nothing leave nothing behind; exits with 1 and says so."""
-    from ingest.folder import unmade
+    from ingest.first_run import nothing_usable
 
     if report.collection:
         return
     if shard.of == 1:  # else other workers are at it
         folder.discard()
     if report.rejected and not report.interrupted:
-        fail(unmade(report), NOTHING)
+        fail(nothing_usable(report), NOTHING)
 
 
 def run_ingest(

@@ -88,7 +88,7 @@ def library_rejects(
 def _retry(
     rejects: "Sequence[Reject]", library: str, encoder: str | None, *, as_json: bool
 ) -> None:
-    from ingest.sources import rejected_source
+    from ingest.sources.find import rejected_source
 
     settings = read_settings()
     pictures = [reject for reject in rejects if reject.image_id is not None]

@@ -22,7 +22,7 @@ from PIL import Image
 
 import scenesearch
 import scenesearch.store.edge as edge
-from ingest.source import Roots
+from ingest.sources.roots import Roots
 from ingest.watch import Watched as Folders
 from ingest.watch import watch
 from scenesearch.encoder.onnx import OnnxEncoder
@@ -266,7 +266,7 @@ def test_watching_removes_what_is_gone_and_nothing_else(
             store,
             told.append,
             thumbnails_dir=own / "thumbnails",
-            settle_s=0.1,
+            quiet_s=0.1,
             sweep_s=0.5,
         )
         for number, _ in enumerate(watch(watched, stop)):

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ingest.build import BuildOptions, build
 from ingest.doctor import examine, is_well
-from ingest.folder import NewFolder
+from ingest.first_run import FirstRun
 from ingest.journal import Journal
 from scenesearch.home.ingested import Ingested
 from scenesearch.pictures.opening import thumbnail_path
@@ -241,7 +241,7 @@ def test_what_others_keep_in_the_folder_stays(tmp_path: Path) -> None:
     own = tmp_path / "photos"
     (own / "uploads").mkdir(parents=True)
     (own / "rejects.sqlite").touch()
-    folder = NewFolder(own)
+    folder = FirstRun(own)
     for name in ("sources.json", "feedback.sqlite", "tidying-1-of-2.sqlite-wal", "ingest.lock"):
         (own / name).touch()
     (own / "thumbnails" / "ab").mkdir(parents=True)

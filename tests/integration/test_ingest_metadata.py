@@ -8,11 +8,11 @@ import pytest
 from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
+from ingest.payload import descriptions_of
 from ingest.pipeline import ingest
-from ingest.points import descriptions_of
 from ingest.report import IngestReport
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.commands.app import app
 from scenesearch.pictures.records import GeoPoint
 from scenesearch.store.edge import EdgeStore

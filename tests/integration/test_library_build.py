@@ -18,8 +18,8 @@ from PIL import Image
 
 from ingest.build import BuildOptions, BuildReport, build
 from ingest.pipeline import ingest
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.home.ingested import Ingested
 from scenesearch.search.searcher import Searcher
 from scenesearch.store import catalog

@@ -6,7 +6,7 @@ from statistics import median
 import pytest
 
 from ingest import batches
-from ingest.batches import BatchSize
+from ingest.batch_size import BatchSize
 
 
 def found_out(seconds_a_picture: dict[int, float]) -> BatchSize:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.source import Roots, SourceError
+from ingest.sources.base import SourceError
+from ingest.sources.roots import Roots
 from scenesearch.home.ingested import Elsewhere, Ingested, Root, RootsError, ingested, read_roots
 from scenesearch.home.settings import Settings
 from scenesearch.pictures.originals import LocalFile, OriginalError, RemoteFile, TarMember

@@ -10,11 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from ingest.archives import archive_source, refuse_compressed
-from ingest.listed import listed_source
-from ingest.remote import remote_source
-from ingest.source import Problem, Roots, Source, SourceError
-from ingest.walk import ARCHIVE_SUFFIX, is_unicode, shown, walk
+from ingest.sources.archives import archive_source, refuse_compressed
+from ingest.sources.base import Problem, Source, SourceError
+from ingest.sources.path_list import path_list_source
+from ingest.sources.remote import remote_source
+from ingest.sources.roots import Roots
+from ingest.sources.walk import ARCHIVE_SUFFIX, is_unicode, shown, walk
 from scenesearch.datasets.manifest import MANIFEST_SUFFIXES, read_manifest
 from scenesearch.datasets.task import is_task_folder, read_task_folder
 from scenesearch.home.rejects import Reject
@@ -60,7 +61,7 @@ def find_sources(
     if LISTED in paths:
         if listed is None:
             raise SourceError("there is no list to read paths from")
-        sources.append(listed_source(listed, roots, separator=separator))
+        sources.append(path_list_source(listed, roots, separator=separator))
     return sources
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.points import described_payload, descriptions_of, file_payload, picture_payload
+from ingest.payload import described_payload, descriptions_of, file_payload, picture_payload
 from ingest.sidecar import sidecar_of, with_sidecar
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Reject
@@ -70,7 +70,7 @@ class Changed:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class DecodedPicture:
     """An opened picture; no `pixels`, `(3, height, width)`, where its content is in the library.
 
     `retries` counts the reads that were repeated; `notes` are what its metadata say and cannot be.
@@ -90,7 +90,7 @@ class Prepared:
     def sha256(self) -> str:
         return str(self.payload["sha256"])
 
-    def light(self) -> "Prepared":
+    def light(self) -> "DecodedPicture":
         """Without its pixels, which are the largest part by far."""
         return replace(self, pixels=None)
 
@@ -106,7 +106,9 @@ class Prepared:
         )
 
 
-def embeddings(encoder: Encoder, pictures: Sequence[Prepared]) -> list[NDArray[np.float32] | None]:
+def embeddings(
+    encoder: Encoder, pictures: Sequence[DecodedPicture]
+) -> list[NDArray[np.float32] | None]:
     """Of opened pictures, each `(dimension,)`; None for one that the memory is not enough for,
     even alone."""
     if not pictures:
@@ -120,7 +122,7 @@ def embeddings(encoder: Encoder, pictures: Sequence[Prepared]) -> list[NDArray[n
         return [vector for picture in pictures for vector in embeddings(encoder, [picture])]
 
 
-class Preparation:
+class PictureReader:
     """How pictures are made ready for one encoder; thread-safe, and can be pickled."""
 
     def __init__(
@@ -183,7 +185,7 @@ class Preparation:
             return changed.reject(out_of_memory())
         return hashlib.sha256(data).hexdigest()
 
-    def open(self, changed: Changed, *, encoded: str = "") -> Prepared | Reject:
+    def open(self, changed: Changed, *, encoded: str = "") -> DecodedPicture | Reject:
         """The picture with its whole payload; what may pass is tried again for a moment.
 
         `encoded` is a content whose vector is at hand already: it needs no pixels.
@@ -195,7 +197,7 @@ class Preparation:
         except MemoryError:  # of its thumbnail, its hash, its pixels
             return changed.reject(out_of_memory())
 
-    def _prepared(self, changed: Changed, encoded: str) -> Prepared:
+    def _prepared(self, changed: Changed, encoded: str) -> DecodedPicture:
         retries = 0
 
         def count(error: Exception, pause_s: float) -> None:
@@ -219,7 +221,7 @@ class Preparation:
         held = "" if known is None else str(known.get("sha256", ""))
         at_hand = opened.sha256 in (held, encoded)
         pixels = None if at_hand else self._encoder.preprocess(opened.image)
-        return Prepared(
+        return DecodedPicture(
             record.image_id,
             payload,
             pixels,

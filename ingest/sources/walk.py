@@ -5,7 +5,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ingest.source import Problem
+from ingest.sources.base import Problem
 from scenesearch.pictures.formats import (
     HEAD_BYTES,
     RAW_SUFFIXES,

@@ -14,7 +14,7 @@ _OURS = re.compile(
 )
 
 
-class NewFolder:
+class FirstRun:
     """What is in the folder now, before a run begins; made as early as that."""
 
     def __init__(self, folder: Path) -> None:
@@ -34,7 +34,7 @@ class NewFolder:
             self._folder.rmdir()
 
 
-def unmade(report: IngestReport, reasons: Sequence[str] = ()) -> str:
+def nothing_usable(report: IngestReport, reasons: Sequence[str] = ()) -> str:
     """The sentence on a first run that could use nothing of what it was given."""
     told = f": {'; '.join(reasons)}" if reasons else ""
     more = report.rejected - len(reasons)

@@ -6,9 +6,10 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
-from ingest.archives import archive_source, refuse_compressed
-from ingest.source import Problem, Roots, Source, SourceError
-from ingest.walk import ARCHIVE_SUFFIX
+from ingest.sources.archives import archive_source, refuse_compressed
+from ingest.sources.base import Problem, Source, SourceError
+from ingest.sources.roots import Roots
+from ingest.sources.walk import ARCHIVE_SUFFIX
 from scenesearch.pictures.formats import (
     HEAD_BYTES,
     RAW_SUFFIXES,

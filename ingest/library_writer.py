@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.journal import Journal
-from ingest.prepare import Candidate, Prepared, Unchanged
+from ingest.picture_reader import Candidate, DecodedPicture, Unchanged
 from ingest.report import IngestReport
-from ingest.source import Source
+from ingest.sources.base import Source
 from scenesearch.home.rejects import Reject, Rejects
 from scenesearch.pictures.records import ImageRecord
 from scenesearch.store.base import Point, StoreError, VectorStore
@@ -22,7 +22,7 @@ Vector = NDArray[np.float32]
 _REMEMBERED = 1000
 
 
-class Writer:
+class LibraryWriter:
     """One collection with its table of rejects, read and written by one thread.
 
     Where there is no `collection` yet, `make` gives one when the first picture is written. Points
@@ -133,7 +133,7 @@ class Writer:
 
     def put(
         self,
-        pictures: Sequence[Prepared],
+        pictures: Sequence[DecodedPicture],
         vectors: dict[str, Vector],
         encoded: Collection[str],
         *,
@@ -161,7 +161,7 @@ class Writer:
         if len(self._waiting) + at_risk >= self._write_batch:
             self.write()
 
-    def _watch(self, picture: Prepared, *, is_new: bool) -> None:
+    def _watch(self, picture: DecodedPicture, *, is_new: bool) -> None:
         """Note for the journal a picture whose content was known, or is not the one it had."""
         if self._was_empty or picture.held == picture.sha256:
             return

@@ -13,7 +13,8 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ingest.source import Problem, Roots, Source, SourceError
+from ingest.sources.base import Problem, Source, SourceError
+from ingest.sources.roots import Roots
 from scenesearch.datasets.columns import RESERVED, Description, Descriptions, LooseText, field_name
 from scenesearch.pictures.formats import (
     HEAD_BYTES,

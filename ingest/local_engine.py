@@ -12,9 +12,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
-from ingest.batches import BatchSize
-from ingest.prepare import Candidate, Changed, Preparation, Prepared, Unchanged, embeddings
-from ingest.writer import Vector, Writer
+from ingest.batch_size import BatchSize
+from ingest.library_writer import LibraryWriter, Vector
+from ingest.picture_reader import (
+    Candidate,
+    Changed,
+    DecodedPicture,
+    PictureReader,
+    Unchanged,
+    embeddings,
+)
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Reject
 from scenesearch.pictures.records import ImageRecord
@@ -29,14 +36,14 @@ _CHECK = 64
 _AHEAD = 2048
 
 Checked = Unchanged | Reject | Changed
-_Opened = Unchanged | Reject | Prepared
+_Opened = Unchanged | Reject | DecodedPicture
 
 
 @dataclass
 class _Batch:
     """Pictures to be written together; `new` of them are being encoded."""
 
-    pictures: list[Prepared]
+    pictures: list[DecodedPicture]
     known: dict[str, Vector]
     new: list[str]
     encoding: Future[dict[str, Vector]]
@@ -48,8 +55,8 @@ class LocalEngine:
     def __init__(
         self,
         encoder: Encoder,
-        preparation: Preparation,
-        writer: Writer,
+        preparation: PictureReader,
+        writer: LibraryWriter,
         *,
         workers: int,
         batch_size: BatchSize,
@@ -68,7 +75,7 @@ class LocalEngine:
 
     def run(self, records: Iterable[ImageRecord]) -> Generator[None]:
         """Bring in every record; stopped by an exception, what is encoded is written first."""
-        filling: list[Prepared] = []
+        filling: list[DecodedPicture] = []
         try:
             for item in self._opened(checked(records, self._writer, self._check)):
                 match item:
@@ -76,7 +83,7 @@ class LocalEngine:
                         self._writer.skip(item)
                     case Reject():
                         self._writer.reject(item)
-                    case Prepared():
+                    case DecodedPicture():
                         filling.append(item)
                 if len(filling) >= self._size.current:
                     self._encode(filling)
@@ -110,7 +117,7 @@ class LocalEngine:
 
     def _opened(self, items: Iterable[Checked]) -> Iterator[_Opened]:
         """Changed pictures opened, by as many threads as there are, in the order given."""
-        waiting: deque[_Opened | Future[Prepared | Reject]] = deque()
+        waiting: deque[_Opened | Future[DecodedPicture | Reject]] = deque()
         opening = 0
 
         def first() -> _Opened:
@@ -135,11 +142,11 @@ class LocalEngine:
         while waiting:
             yield first()
 
-    def _encode(self, pictures: Sequence[Prepared]) -> None:
+    def _encode(self, pictures: Sequence[DecodedPicture]) -> None:
         """Hand the batch to a worker, leaving out what the library or an earlier batch knows."""
         hashes = {picture.sha256 for picture in pictures} - self._coming
         known = self._writer.vectors(hashes)
-        new: dict[str, Prepared] = {}
+        new: dict[str, DecodedPicture] = {}
         for picture in pictures:
             if picture.pixels is not None and picture.sha256 in hashes - known.keys():
                 new.setdefault(picture.sha256, picture)
@@ -150,7 +157,7 @@ class LocalEngine:
         self._batches.append(_Batch(light, known, list(new), encoding))
         self._size.begun()
 
-    def _vectors(self, pictures: Sequence[Prepared]) -> dict[str, Vector]:
+    def _vectors(self, pictures: Sequence[DecodedPicture]) -> dict[str, Vector]:
         """Runs in a worker thread."""
         if not pictures:
             return {}
@@ -183,7 +190,7 @@ class LocalEngine:
 
 def checked(
     records: Iterable[ImageRecord],
-    writer: Writer,
+    writer: LibraryWriter,
     check: Callable[[Sequence[Candidate]], list[Checked]],
 ) -> Iterator[Checked]:
     """Each record compared with what the library knows, many looked up at a time."""

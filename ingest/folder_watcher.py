@@ -1,7 +1,7 @@
 """What changes in folders, once it has come to rest.
 
 Whoever copies a picture into a folder writes it in pieces: a path is ready when nothing has been
-heard of it for `settle_s` and its size and time are what they were when it was last looked at.
+heard of it for `quiet_s` and its size and time are what they were when it was last looked at.
 """
 
 import os
@@ -35,7 +35,7 @@ class WatchError(SceneSearchError):
 
 
 @dataclass(frozen=True)
-class Settled:
+class Changes:
     """Paths at rest: files and new folders that are there, files and folders that are gone."""
 
     files: tuple[Path, ...] = ()
@@ -55,12 +55,12 @@ class _Unsettled:
     state: _State = field(default=None)
 
 
-class Changes(FileSystemEventHandler):
+class FolderWatcher(FileSystemEventHandler):
     """Watches folders until closed; `settled` gives what has changed since it was last asked."""
 
-    def __init__(self, folders: Sequence[Path], *, settle_s: float) -> None:
+    def __init__(self, folders: Sequence[Path], *, quiet_s: float) -> None:
         self._folders = list(folders)
-        self._settle_s = settle_s
+        self._settle_s = quiet_s
         self._guard = threading.Lock()
         self._unsettled: dict[str, _Unsettled] = {}
         self._identities: dict[Path, _State] = {}
@@ -76,14 +76,14 @@ class Changes(FileSystemEventHandler):
         if event.dest_path:
             self._hear(os.fsdecode(event.dest_path))
 
-    def put_back(self, settled: Settled) -> None:
+    def put_back(self, settled: Changes) -> None:
         """Give these out again: they could not be dealt with."""
         for path in (*settled.files, *settled.folders, *settled.gone):
             self._hear(str(path))
         for path in settled.gone_folders:
             self._hear(str(path), was_folder=True)
 
-    def settled(self) -> Settled:
+    def settled(self) -> Changes:
         """The paths that have come to rest, each given out once."""
         now = time.monotonic()
         with self._guard:
@@ -110,7 +110,7 @@ class Changes(FileSystemEventHandler):
                 (gone_folders if unsettled.was_folder else gone).append(Path(path))
             else:
                 (folders if Path(path).is_dir() else files).append(Path(path))
-        return Settled(tuple(files), tuple(folders), tuple(gone), tuple(gone_folders))
+        return Changes(tuple(files), tuple(folders), tuple(gone), tuple(gone_folders))
 
     def lost(self) -> list[Path]:
         """Folders that are not what they were, such as a disk taken out, and are watched anew.
