@@ -228,7 +228,7 @@ class Journal:
         with self._table.at_once() as connection:
             connection.executemany("DELETE FROM loose WHERE sha256 = ?", [(h,) for h in hashes])
 
-    def settled(self) -> None:
+    def clear_moves(self) -> None:
         """Forget the run's moves; contents that were replaced may have left a thumbnail."""
         with self._table.at_once() as connection:
             connection.execute("INSERT OR IGNORE INTO loose SELECT DISTINCT sha256 FROM displaced")

@@ -122,6 +122,15 @@ def embeddings(
         return [vector for picture in pictures for vector in embeddings(encoder, [picture])]
 
 
+def longest_side_needed(encoder: Encoder) -> int:
+    """Pixels a side that a picture is decoded with.
+
+    A JPEG is decoded reduced, but with twice what encoder and thumbnail need, so that embeddings
+    differ from those of the full picture by no more than rounding.
+    """
+    return 2 * max(*encoder.info.image_size, 160)
+
+
 class PictureReader:
     """How pictures are made ready for one encoder; thread-safe, and can be pickled."""
 
@@ -137,9 +146,6 @@ class PictureReader:
         self._thumbnails_dir = thumbnails_dir
         self._max_megapixels = max_megapixels
         self._retry_rejects = retry_rejects
-        # A JPEG is decoded reduced, but with twice what encoder and thumbnail need, so that
-        # embeddings differ from those of the full picture by no more than rounding.
-        self._reduce_to = 2 * max(*encoder.info.image_size, 160)
 
     def check(self, candidate: Candidate) -> Unchanged | Reject | Changed:
         """Whether the picture must be opened; only its size and age are read."""
@@ -233,7 +239,9 @@ class PictureReader:
 
     def _open(self, record: ImageRecord) -> OpenedImage:
         opened = open_image(
-            record.original, reduce_to=self._reduce_to, max_megapixels=self._max_megapixels
+            record.original,
+            reduce_to=longest_side_needed(self._encoder),
+            max_megapixels=self._max_megapixels,
         )
         sidecar = sidecar_of(record.original)
         return opened if sidecar is None else with_sidecar(opened, sidecar)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from scenesearch.home.rejects import Reject
+from scenesearch.store.base import Point
 
 # So many rejects are named in a report; all of them are in the library's table.
 _NAMED = 10_000
@@ -69,6 +70,10 @@ class IngestReport:
             self.rejected += 1
             if len(self.rejects) < _NAMED:
                 self.rejects.append(reject)
+
+    def count_removed(self, points: Iterable[Point]) -> None:
+        self.removals = sorted(point.image_id for point in points)
+        self.removed = len(self.removals)
 
     def add(self, later: "IngestReport") -> None:
         """Count a later run too; the rate is of both."""

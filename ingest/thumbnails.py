@@ -18,7 +18,9 @@ from scenesearch.store.pages import OnWait, pages
 _CONTENT = re.compile(r"[0-9a-f]{64}")
 
 
-def sweep(store: VectorStore, library: str, journal: Journal, thumbnails_dir: Path | None) -> None:
+def delete_unused_thumbnails(
+    store: VectorStore, library: str, journal: Journal, thumbnails_dir: Path | None
+) -> None:
     """Delete the thumbnails of the journal's loose contents that no collection holds.
 
     Contents that one still holds stay loose, as do all while another process has a collection.
@@ -51,7 +53,7 @@ def sweep(store: VectorStore, library: str, journal: Journal, thumbnails_dir: Pa
 def loosen_all(
     store: VectorStore, collection: str, journal: Journal, *, on_wait: OnWait | None = None
 ) -> None:
-    """Keep all contents of a collection that is about to be deleted, for `sweep` afterwards."""
+    """Note all contents of a collection that is about to be deleted, as loose."""
     with suppress(StoreError):  # a damaged one is deleted all the same
         for page in pages(store, collection, payload=("sha256",), on_wait=on_wait):
             journal.loosen(str(point.payload.get("sha256", "")) for point in page)

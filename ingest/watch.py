@@ -16,9 +16,9 @@ from typing import TypeVar
 
 from ingest.folder_watcher import Changes, FolderWatcher
 from ingest.journal import Journal, journal_file
-from ingest.moves import hand_over
-from ingest.pipeline import IngestOptions, following, ingest
-from ingest.prune import find_gone, is_gone, remove
+from ingest.moves import Moves
+from ingest.pipeline import IngestOptions, ingest
+from ingest.prune import find_gone, is_gone
 from ingest.report import IngestReport
 from ingest.sidecar import pictures_of
 from ingest.sources.archives import archive_source
@@ -26,7 +26,7 @@ from ingest.sources.base import Source
 from ingest.sources.find import find_sources
 from ingest.sources.roots import Roots
 from ingest.sources.walk import ARCHIVE_SUFFIX, is_hidden, is_unicode, is_wanted, walk
-from ingest.thumbnails import sweep
+from ingest.thumbnails import delete_unused_thumbnails
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Rejects
 from scenesearch.pictures.formats import RAW_SUFFIXES, suffix_of, without_rendered
@@ -178,39 +178,28 @@ class _Keeper:
         if watched.rejects is not None:
             watched.rejects.forget(str(path) for path in gone if is_gone(str(path)))
 
-        def start() -> None:
-            with closing(Journal(self._journal)) as journal:
-                take_out(journal)
-
-        def take_out(journal: Journal) -> None:
-            ids = [watched.roots.image_id(path) for path in gone]
-            found = watched.store.retrieve(watched.library, ids)
-            points = [
-                point
-                for point in found.values()
-                if not os.path.lexists(str(point.payload.get("path", "")))
-            ]
-            # Below a folder, or inside an archive, may have been any number of pictures.
-            roots = [f"{folder}{os.sep}" for folder in folders]
-            roots += [f"{path}!" for path in gone if suffix_of(path.name) == ARCHIVE_SUFFIX]
-            if roots:
-                points += find_gone(
-                    watched.store, watched.library, roots, watched.options.shard, seen_to_go=True
-                ).points
-            points = [p for p in points if watched.options.shard.holds(p.image_id)]
-            follow = following(watched.store, watched.library, watched.library_dir)
-            hand_over(watched.store, watched.library, journal, points, follow=follow)
-            remove(watched.store, watched.library, points, journal, rejects=watched.rejects)
-            sweep(watched.store, watched.library, journal, watched.thumbnails_dir)
-            report.removals = sorted(point.image_id for point in points)
-            report.removed = len(points)
-
-        def alone() -> None:
-            with watched.store.working_on(watched.library):
-                start()
+        def take_out() -> None:
+            store, library = watched.store, watched.library
+            with store.working_on(library), closing(Journal(self._journal)) as journal:
+                found = store.retrieve(library, [watched.roots.image_id(path) for path in gone])
+                points = [
+                    point
+                    for point in found.values()
+                    if not os.path.lexists(str(point.payload.get("path", "")))
+                ]
+                # Below a folder, or inside an archive, may have been any number of pictures.
+                roots = [f"{folder}{os.sep}" for folder in folders]
+                roots += [f"{path}!" for path in gone if suffix_of(path.name) == ARCHIVE_SUFFIX]
+                shard = watched.options.shard
+                if roots:
+                    points += find_gone(store, library, roots, shard, seen_to_go=True).points
+                points = [point for point in points if shard.holds(point.image_id)]
+                Moves(store, library, journal, watched.library_dir, watched.rejects).remove(points)
+                delete_unused_thumbnails(store, library, journal, watched.thumbnails_dir)
+                report.count_removed(points)
 
         if watched.library in watched.store.aliases():  # else nothing could be used so far
-            self._in_turn(alone)
+            self._in_turn(take_out)
 
     def _source(self, files: Sequence[Path]) -> Source | None:
         """The pictures and archives among these files."""

@@ -445,7 +445,7 @@ def prune(
     import shutil
 
     from ingest.journal import Journal, journal_file
-    from ingest.thumbnails import loosen_all, sweep
+    from ingest.thumbnails import delete_unused_thumbnails, loosen_all
     from scenesearch.evaluation.promotion import saved_evaluations
     from scenesearch.store.catalog import collections_of, read_catalog
 
@@ -478,7 +478,7 @@ def prune(
                     loosen_all(store, one.name, journal, on_wait=waiting)
                     store.delete_collection(one.name)
                     shutil.rmtree(saved_evaluations(own) / one.name, ignore_errors=True)
-                sweep(store, name, journal, own / "thumbnails")
+                delete_unused_thumbnails(store, name, journal, own / "thumbnails")
     kept = [one for one in held if one not in doomed]
     if as_json:
         print_json(

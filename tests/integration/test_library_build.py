@@ -264,7 +264,7 @@ import sys, time
 from pathlib import Path
 import ingest.build
 from ingest.build import BuildOptions, build
-ingest.build._UPSERT = 1
+ingest.build._WRITE_BATCH = 1
 from scenesearch.store.edge import EdgeStore
 from tests.integration.test_library_build import HERE, WarmEncoder
 
