@@ -90,7 +90,7 @@ class Journal:
         self._table = Database(
             file, _SCHEMA, what="notes of what is to be tidied up", error=JournalError, synced=False
         )
-        self._has_displaced = self._any("displaced")
+        self.has_displaced = self._any("displaced")
 
     @property
     def step(self) -> Step:
@@ -135,11 +135,11 @@ class Journal:
                 connection.executemany(
                     "INSERT OR REPLACE INTO displaced VALUES (?, ?, ?, ?, ?)", left
                 )
-            self._has_displaced = self._has_displaced or bool(left)
+            self.has_displaced = self.has_displaced or bool(left)
 
     def vectors(self, hashes: Iterable[str]) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
         """Vectors of contents that were replaced, by content."""
-        if not self._has_displaced:
+        if not self.has_displaced:
             return {}
         rows = self._of("SELECT sha256, vector FROM displaced WHERE sha256 IN ({})", list(hashes))
         return {sha256: np.frombuffer(vector, np.float32) for sha256, vector in rows}
@@ -234,7 +234,7 @@ class Journal:
             connection.execute("INSERT OR IGNORE INTO loose SELECT DISTINCT sha256 FROM displaced")
             for table in ("arrived", "displaced", "renamed", "step"):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608
-        self._has_displaced = False
+        self.has_displaced = False
 
     def close(self) -> None:
         self._table.close()

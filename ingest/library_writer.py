@@ -21,6 +21,9 @@ Vector = NDArray[np.float32]
 # Vectors of contents that were met last: 1.5 MB of 384 dimensions.
 _REMEMBERED = 1000
 
+# File sizes looked up together.
+_SIZES = 1000
+
 
 class LibraryWriter:
     """One collection with its table of rejects, read and written by one thread.
@@ -104,6 +107,18 @@ class LibraryWriter:
         self._recent |= found
         for oldest in list(islice(self._recent, max(0, len(self._recent) - _REMEMBERED))):
             del self._recent[oldest]
+        return found
+
+    def known_sizes(self, sizes: Iterable[int]) -> set[int]:
+        """Those of these file sizes whose contents `vectors` may know."""
+        wanted = tuple(sizes)
+        if self._journal.has_displaced:
+            return set(wanted)  # nothing lists the sizes of replaced pictures
+        found: set[int] = set()
+        for start in range(0, len(wanted) if self._collection else 0, _SIZES):
+            where = (OneOf("size_bytes", wanted[start : start + _SIZES]),)
+            for point in self._store.scroll(self._collection, where=where, payload=("size_bytes",)):
+                found.add(point.payload["size_bytes"])
         return found
 
     def source(self, source: Source) -> None:

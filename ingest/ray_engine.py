@@ -1,14 +1,14 @@
 """The engine for a cluster: the same stages as a Ray Data pipeline.
 
-    records -> [driver: look-up, check] -> contents (tasks) -> [driver: twins]
+    records -> [driver: look-up, check] -> hash those with twins (tasks) -> [driver: twins]
             -> open (tasks) -> encode (a pool of actors, one for each core) -> [driver: write]
 
 The driver reads and writes the store, so that an embedded library works too; a server takes more
 from one driver than a few hundred cores encode, and `--shard` gives each part its own driver.
 Pictures, encoder folder and thumbnails must lie under the same paths on every node.
 
-Of a content that is seen twice only one is encoded, as in the local engine; for that every file
-is read once for its hash before it is opened.
+Of a content that is seen twice only one is encoded, as in the local engine. The workers cannot ask
+one another for a content, so a file that may have a twin is read for its hash before it is opened.
 """
 
 import logging
@@ -17,6 +17,7 @@ import os
 import pickle
 import signal
 import threading
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -71,14 +72,14 @@ class RayEngine:
     def __init__(
         self,
         encoder: Encoder,
-        preparation: PictureReader,
+        reader: PictureReader,
         writer: LibraryWriter,
         *,
         workers: int,
         batch_size: int,
     ) -> None:
         self._encoder = encoder
-        self._preparation = preparation
+        self._reader = reader
         self._writer = writer
         self._workers = workers
         self._batch_size = batch_size
@@ -92,7 +93,7 @@ class RayEngine:
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         try:
             window: list[Changed] = []
-            for item in checked(records, self._writer, self._preparation.check_all):
+            for item in checked(records, self._writer, self._reader.check_all):
                 match item:
                     case Unchanged():
                         self._writer.skip(item)
@@ -119,20 +120,22 @@ class RayEngine:
 
     def _window(self, window: list[Changed]) -> Iterator[None]:
         """So many changed pictures, through both pipelines."""
-        contents = list(self._contents(window))
-        hashes = {content for content in contents if isinstance(content, str)}
-        vectors = self._known(hashes)
+        self._writer.write()  # so that the library knows the contents of earlier windows
+        contents = self._contents(window)
+        vectors = self._known({one for one in contents.values() if isinstance(one, str)})
         # The first picture of each content is encoded, unless the library knows it.
         first: set[str] = set()
         rows: list[tuple[Changed, str]] = []
-        for changed, content in zip(window, contents, strict=True):
+        for position, changed in enumerate(window):
+            content = contents.get(position, "")
             if isinstance(content, Reject):
                 self._writer.reject(content)
+                yield
                 continue
             at_hand = content in vectors or content in first
-            first.add(content)
+            if content:
+                first.add(content)
             rows.append((changed, content if at_hand else ""))
-            yield
         wanted = {content for _, content in rows if content} | set(vectors)
         for prepared, vector in self._encoded(rows):
             if isinstance(prepared, Reject):
@@ -157,20 +160,34 @@ class RayEngine:
             found |= self._writer.vectors(part)
         return found
 
-    def _contents(self, window: list[Changed]) -> Iterator[str | Reject]:
-        preparation = self._preparation
+    def _contents(self, window: list[Changed]) -> dict[int, str | Reject]:
+        """By position, the hash of each picture that may have the content of another.
 
-        def contents(batch: _Batch) -> _Batch:
-            return _packed(map(preparation.sha256, _unpacked(batch)))
+        Two files of one content are of one size, so only those are read twice whose size another
+        picture of the window or of the library has: few of a hundred photographs.
+        """
+        sizes = Counter(changed.from_file["size_bytes"] for changed in window)
+        known = self._writer.known_sizes(sizes)
+        positions = [
+            position
+            for position, changed in enumerate(window)
+            if (size := changed.from_file["size_bytes"]) in known or sizes[size] > 1
+        ]
+        if not positions:
+            return {}
+        reader = self._reader
 
-        yield from self._rows(
-            self._dataset(window).map_batches(contents, batch_size=_BLOCK, num_cpus=_DECODING)
-        )
+        def hashed(batch: _Batch) -> _Batch:
+            return _packed(map(reader.sha256, _unpacked(batch)))
+
+        dataset = self._dataset([window[position] for position in positions])
+        rows = self._rows(dataset.map_batches(hashed, batch_size=_BLOCK, num_cpus=_DECODING))
+        return dict(zip(positions, rows, strict=True))
 
     def _encoded(
         self, rows: list[tuple[Changed, str]]
     ) -> Iterator[tuple[DecodedPicture | Reject, Vector | None]]:
-        preparation = self._preparation
+        reader = self._reader
         data = _ray_data()
         memory_mb = memory.given_mb()
 
@@ -178,7 +195,7 @@ class RayEngine:
             # One of as many processes as the node has cores; each has a budget of its own.
             memory.limit_to(memory_mb, processes=os.cpu_count() or 1)
             return _packed(
-                preparation.open(changed, encoded=content) for changed, content in _unpacked(batch)
+                reader.open(changed, encoded=content) for changed, content in _unpacked(batch)
             )
 
         size = self._workers or int(_ray().cluster_resources().get("CPU", 1))

@@ -402,7 +402,7 @@ KILLED_AT = [
     "delete",
     *(
         pytest.param(place, marks=pytest.mark.slow)
-        for place in ("upsert", "note", "rename", "reached", "follow", "settled", "tied")
+        for place in ("upsert", "note", "rename", "reached", "follow", "clear_moves", "tied")
     ),
 ]
 
