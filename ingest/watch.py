@@ -21,17 +21,16 @@ from ingest.pipeline import IngestOptions, ingest
 from ingest.prune import find_gone, is_gone
 from ingest.report import IngestReport
 from ingest.sidecar import pictures_of
-from ingest.sources.archives import archive_source
+from ingest.sources.archives import files_source
 from ingest.sources.base import Source
 from ingest.sources.find import find_sources
 from ingest.sources.roots import Roots
-from ingest.sources.walk import ARCHIVE_SUFFIX, is_hidden, is_unicode, is_wanted, walk
+from ingest.sources.walk import is_archive, is_hidden, is_unicode, is_wanted, walk
 from ingest.thumbnails import delete_unused_thumbnails
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Rejects
 from scenesearch.pictures.formats import RAW_SUFFIXES, suffix_of, without_rendered
 from scenesearch.pictures.originals import LocalFile
-from scenesearch.pictures.records import ImageRecord
 from scenesearch.store.base import CollectionMissing, IndexBusy, StoreUnavailable, VectorStore
 from scenesearch.store.pages import shared
 
@@ -123,7 +122,7 @@ class _Keeper:
     def burst(self, settled: Changes) -> IngestReport | None:
         """What has changed; None when none of it concerns the library."""
         # What came into a new folder before it was watched has not been heard.
-        below = [p for folder in settled.folders for p in walk(folder, lambda problem: None)]
+        below = [p for folder in settled.folders for p in walk(folder)]
         described = pictures_of([*settled.files, *settled.gone])
         source = self._source(sorted({*settled.files, *below, *described}))
         gone = [path for path in settled.gone if self._concerns(path)]
@@ -189,7 +188,7 @@ class _Keeper:
                 ]
                 # Below a folder, or inside an archive, may have been any number of pictures.
                 roots = [f"{folder}{os.sep}" for folder in folders]
-                roots += [f"{path}!" for path in gone if suffix_of(path.name) == ARCHIVE_SUFFIX]
+                roots += [f"{path}!" for path in gone if is_archive(path.name)]
                 shard = watched.options.shard
                 if roots:
                     points += find_gone(store, library, roots, shard, seen_to_go=True).points
@@ -204,22 +203,8 @@ class _Keeper:
     def _source(self, files: Sequence[Path]) -> Source | None:
         """The pictures and archives among these files."""
         wanted = [path for path in files if self._concerns(path) and is_wanted(path)]
-        archives = [LocalFile(path) for path in wanted if suffix_of(path.name) == ARCHIVE_SUFFIX]
-        pictures = [path for path in wanted if suffix_of(path.name) != ARCHIVE_SUFFIX]
-        pictures = [path for path in pictures if not _is_rendered_raw(path)]
-        if not archives and not pictures:
-            return None
-        roots = self._watched.roots
-        packed = archive_source(archives, roots)
-
-        def records() -> Iterator[ImageRecord]:
-            for path in pictures:
-                yield ImageRecord(roots.image_id(path), LocalFile(path))
-            yield from packed.records()
-
-        return Source(
-            records, len(pictures) + packed.count, fields=packed.fields, problems=packed.problems
-        )
+        usable = [LocalFile(p) for p in wanted if is_archive(p.name) or not _is_rendered_raw(p)]
+        return files_source(lambda problems: iter(usable), self._watched.roots) if usable else None
 
     def _concerns(self, path: Path) -> bool:
         """Whether the path lies in a watched folder and on the way there nothing is hidden."""
@@ -241,7 +226,7 @@ class _Keeper:
 
 
 def _holds_pictures(folder: Path) -> bool:
-    return next(walk(folder, lambda problem: None), None) is not None
+    return next(walk(folder), None) is not None
 
 
 def _holds_anything(folder: Path) -> bool:

@@ -5,8 +5,9 @@
 import gzip
 import hashlib
 import json
+import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,15 +16,9 @@ from typing import Any
 
 from ingest.sources.base import Problem, Source, SourceError
 from ingest.sources.roots import Roots
+from ingest.sources.walk import is_archive, is_picture_name
 from scenesearch.datasets.columns import RESERVED, Description, Descriptions, LooseText, field_name
-from scenesearch.pictures.formats import (
-    HEAD_BYTES,
-    RAW_SUFFIXES,
-    SUFFIXES,
-    is_picture,
-    suffix_of,
-    without_rendered,
-)
+from scenesearch.pictures.formats import HEAD_BYTES, is_picture, suffix_of, without_rendered
 from scenesearch.pictures.opening import atomic_writer
 from scenesearch.pictures.originals import (
     LocalFile,
@@ -60,6 +55,43 @@ class _Index:
     pictures: Sequence[tuple[str, Place]]
     sidecars: Mapping[str, str]
     problems: Sequence[Problem]
+
+
+def files_source(
+    find: Callable[[list[Problem]], Iterator[Archive]],
+    roots: Roots,
+    *,
+    folder: Path | str | None = None,
+) -> Source:
+    """The pictures that `find` gives, and those in the archives that it gives.
+
+    It is called once now, to count, and again for the records; what it cannot use it adds to the
+    list. With a `folder`, that is where it looks, and SourceError is raised when nothing is there.
+    """
+    problems: list[Problem] = []
+    count, archives = 0, []
+    for found in find(problems):
+        if is_archive(found.name):
+            archives.append(found)
+        else:
+            count += 1
+    root = ""
+    if folder is not None:
+        if not count and not archives:
+            why = f" ({problems[0].where}: {problems[0].reason})" if problems else ""
+            raise SourceError(f"{folder} holds no pictures{why}")
+        roots.add(folder)
+        root = f"{folder}{os.sep if isinstance(folder, Path) else '/'}"
+    packed = archive_source(archives, roots)
+
+    def records() -> Iterator[ImageRecord]:
+        for found in find([]):
+            if not is_archive(found.name):
+                yield roots.record(found)
+        yield from packed.records()
+
+    problems += packed.problems
+    return Source(records, count + packed.count, packed.fields, tuple(problems), root)
 
 
 def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
@@ -155,7 +187,7 @@ def _scan(archive: Archive, state: OriginalState) -> _Index:
                 suffix = suffix_of(name)
                 if PurePosixPath(name).name.startswith("."):
                     continue
-                wanted = suffix in SUFFIXES or suffix in RAW_SUFFIXES
+                wanted = is_picture_name(name)
                 if isinstance(place, str):
                     if wanted:
                         shown = name.encode("utf-8", "backslashreplace").decode()

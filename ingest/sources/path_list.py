@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import IO
 
 from ingest.sources.base import Problem, Source, SourceError
-from ingest.sources.remote import image_id
 from ingest.sources.roots import Roots
 from ingest.sources.walk import is_unicode, shown
 from scenesearch.pictures.originals import LocalFile, RemoteFile, is_url
@@ -65,10 +64,8 @@ def path_list_source(lines: IO[bytes], roots: Roots, *, separator: bytes = b"\n"
         spool.seek(0)
         for line in _split(spool, b"\0"):
             name = os.fsdecode(line)
-            if is_url(name):
-                yield ImageRecord(image_id(name, roots), RemoteFile(name))
-            elif line:
-                yield ImageRecord(roots.image_id(Path(name)), LocalFile(Path(name)))
+            if line:
+                yield roots.record(RemoteFile(name) if is_url(name) else LocalFile(Path(name)))
 
     return Source(records, count, problems=tuple(problems))
 

@@ -2,11 +2,13 @@
 
 import os
 from pathlib import Path
+from urllib.parse import unquote
 
 from ingest.sources.base import SourceError
 from scenesearch.home.ingested import Root, RootsError, read_roots, roots_json
 from scenesearch.pictures.opening import atomic_writer
-from scenesearch.pictures.originals import is_url
+from scenesearch.pictures.originals import LocalFile, RemoteFile, is_url
+from scenesearch.pictures.records import ImageRecord
 from scenesearch.runtime.private_files import private_folder
 
 
@@ -79,6 +81,13 @@ class Roots:
         inside = text[len(root) :].lstrip("/" if _is_address(path) else os.sep)
         prefix = self._roots[root].prefix
         return prefix + (inside if _is_address(path) else inside.replace(os.sep, "/"))
+
+    def record(self, original: LocalFile | RemoteFile) -> ImageRecord:
+        """The picture under its name in the library, `%20` of a web address as a space."""
+        if isinstance(original, LocalFile):
+            return ImageRecord(self.image_id(original.path), original)
+        name = self.image_id(original.url)
+        return ImageRecord(unquote(name) if original.url.startswith("http") else name, original)
 
     def _root_of(self, path: str) -> str | None:
         """The innermost known root that holds the path."""

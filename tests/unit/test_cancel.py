@@ -101,7 +101,7 @@ def _captions(folder: Path) -> None:
 def _folder(folder: Path) -> None:
     for number in range(50):
         (folder / f"{number}.jpg").touch()
-    list(walk(folder, lambda problem: None))
+    list(walk(folder))
 
 
 def _archive(folder: Path) -> None:
