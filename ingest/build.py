@@ -13,7 +13,7 @@ that pictures ingested meanwhile are in it.
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -78,20 +78,9 @@ class BuildReport:
 
     def to_json(self) -> dict[str, Any]:
         """The documented JSON shape of `scenesearch library build --json`."""
-        return {
-            "library": self.library,
-            "live": self.live,
-            "collection": self.collection,
-            "total": self.total,
-            "seen": self.seen,
-            "kept": self.kept,
-            "copied": self.copied,
-            "encoded": self.encoded,
-            "removed": self.removed,
-            "seconds": round(self.seconds, 3),
-            "interrupted": self.interrupted,
-            "unusable": [one.__dict__ for one in self.unusable.values()],
-        }
+        found = asdict(self) | {"seconds": round(self.seconds, 3)}
+        del found["copies"]
+        return found | {"unusable": list(found["unusable"].values())}
 
 
 def build(
@@ -166,59 +155,49 @@ def _target(store: VectorStore, live: str, spec: CollectionSpec, encoder: Encode
     return name
 
 
+@dataclass
 class _Build:
     """One build: it says which pictures lack, and is what the engine writes to."""
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        store: VectorStore,
-        originals: Ingested,
-        options: BuildOptions,
-        report: BuildReport,
-        on_wait: OnWait | None,
-    ) -> None:
-        self._encoder = encoder
-        self._store = store
-        self._originals = originals
-        self._options = options
-        self._report = report
-        self._on_wait = on_wait
-        self._is_first_pass = True
-        self._waiting: list[Point] = []
-        self._unflushed = 0
+    encoder: Encoder
+    store: VectorStore
+    originals: Ingested
+    options: BuildOptions
+    report: BuildReport
+    on_wait: OnWait | None
+    _is_first_pass: bool = True
+    _waiting: list[Point] = field(default_factory=list)
+    _unflushed: int = 0
 
     def bring_over(self, *, first: bool) -> Generator[None]:
         """Write what the new collection lacks, yielding whenever counts changed."""
         self._is_first_pass = first
-        self._report.unusable.clear()
-        if self._report.copies:
+        self.report.unusable.clear()
+        if self.report.copies:
             yield from self._copy_vectors()
         else:
-            size = BatchSize(self._options.batch_size)
-            engine = LocalEngine(
-                self._encoder, self, workers=self._options.workers, batch_size=size
-            )
+            size = BatchSize(self.options.batch_size)
+            engine = LocalEngine(self.encoder, self, workers=self.options.workers, batch_size=size)
             yield from engine.run(self._compared(), self._decoded)
 
     def remove_what_is_gone(self) -> None:
         """Delete what the live collection no longer holds."""
-        new = self._report.collection
-        points = self._store.scroll(new, payload=())
+        new = self.report.collection
+        points = self.store.scroll(new, payload=())
         while ids := [point.image_id for point in islice(points, PAGE)]:
             there = self._retrieve(ids)
             gone = [image_id for image_id in ids if image_id not in there]
-            self._store.delete(new, gone)
-            self._report.removed += len(gone)
+            self.store.delete(new, gone)
+            self.report.removed += len(gone)
 
     def _compared(self) -> Iterator[Unchanged | Point]:
         """Every point of the live collection that the new one lacks; `Unchanged` for the others."""
-        for page in pages(self._store, self._report.live, on_wait=self._on_wait):
+        for page in pages(self.store, self.report.live, on_wait=self.on_wait):
             yield from self._compare(page)
 
     def _compare(self, page: Sequence[Point]) -> list[Unchanged | Point]:
         ids = [point.image_id for point in page]
-        there = self._store.retrieve(self._report.collection, ids)
+        there = self.store.retrieve(self.report.collection, ids)
         return [
             Unchanged()
             if point.image_id in there and there[point.image_id].payload == point.payload
@@ -227,11 +206,9 @@ class _Build:
         ]
 
     def _copy_vectors(self) -> Iterator[None]:
-        report = self._report
+        report = self.report
         with_vectors = self._is_first_pass  # later passes find little that lacks
-        for page in pages(
-            self._store, report.live, with_vectors=with_vectors, on_wait=self._on_wait
-        ):
+        for page in pages(self.store, report.live, with_vectors=with_vectors, on_wait=self.on_wait):
             lacking = []
             for item in self._compare(page):
                 if isinstance(item, Unchanged):
@@ -252,14 +229,14 @@ class _Build:
         path = str(point.payload.get("path", ""))
         try:
             opened = open_image(
-                self._originals.original(point.payload),
+                self.originals.original(point.payload),
                 # As ingest opens them, so that a build gives the vectors that an ingest would.
-                reduce_to=longest_side_needed(self._encoder),
-                max_megapixels=self._options.max_megapixels,
+                reduce_to=longest_side_needed(self.encoder),
+                max_megapixels=self.options.max_megapixels,
             )
             if opened.sha256 != point.payload.get("sha256"):
                 raise ImageError("changed since it was ingested")
-            pixels = self._encoder.preprocess(opened.image)
+            pixels = self.encoder.preprocess(opened.image)
         except ImageError as error:
             return Reject(path, str(error), image_id=point.image_id)
         except MemoryError:
@@ -268,10 +245,10 @@ class _Build:
 
     def _retrieve(self, ids: Sequence[str], *, with_vectors: bool = False) -> dict[str, Point]:
         """Of the live collection."""
-        live = self._report.live
+        live = self.report.live
         return shared(
-            lambda: self._store.retrieve(live, ids, with_vectors=with_vectors),
-            on_wait=self._on_wait,
+            lambda: self.store.retrieve(live, ids, with_vectors=with_vectors),
+            on_wait=self.on_wait,
         )
 
     # --- what the engine writes to ---
@@ -282,12 +259,12 @@ class _Build:
 
     def skip(self, unchanged: Unchanged) -> None:
         if self._is_first_pass:
-            self._report.kept += 1
+            self.report.kept += 1
         self._count(1)
 
     def reject(self, reject: Reject) -> None:
         image_id = str(reject.image_id)
-        self._report.unusable[image_id] = Unusable(image_id, reject.path, reject.reason)
+        self.report.unusable[image_id] = Unusable(image_id, reject.path, reject.reason)
         self._count(1)
 
     def put(
@@ -300,21 +277,21 @@ class _Build:
     ) -> None:
         """Take encoded pictures; they are written before a crash would cost more than a batch."""
         self._waiting += [Point(p.image_id, vectors[p.sha256], p.payload) for p in pictures]
-        self._report.encoded += len(pictures)
+        self.report.encoded += len(pictures)
         self._count(len(pictures))
-        if len(self._waiting) + at_risk >= max(_WRITE_BATCH, self._options.batch_size):
+        if len(self._waiting) + at_risk >= max(_WRITE_BATCH, self.options.batch_size):
             self.write()
 
     def write(self) -> None:
         if not self._waiting:
             return
-        self._store.upsert(self._report.collection, self._waiting)
+        self.store.upsert(self.report.collection, self._waiting)
         self._unflushed += len(self._waiting)
         self._waiting = []
         if self._unflushed >= _FLUSH_EVERY:
-            self._store.flush(self._report.collection)
+            self.store.flush(self.report.collection)
             self._unflushed = 0
 
     def _count(self, pictures: int) -> None:
         if self._is_first_pass:
-            self._report.seen += pictures
+            self.report.seen += pictures

@@ -131,21 +131,14 @@ def longest_side_needed(encoder: Encoder) -> int:
     return 2 * max(*encoder.info.image_size, 160)
 
 
+@dataclass(frozen=True)
 class PictureReader:
     """How pictures are made ready for one encoder; thread-safe, and can be pickled."""
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        *,
-        thumbnails_dir: Path | None = None,
-        max_megapixels: float = 200,
-        retry_rejects: bool = False,
-    ) -> None:
-        self._encoder = encoder
-        self._thumbnails_dir = thumbnails_dir
-        self._max_megapixels = max_megapixels
-        self._retry_rejects = retry_rejects
+    encoder: Encoder
+    thumbnails_dir: Path | None = None
+    max_megapixels: float = 200
+    retry_rejects: bool = False
 
     def check(self, candidate: Candidate) -> Unchanged | Reject | Changed:
         """Whether the picture must be opened; only its size and age are read."""
@@ -170,7 +163,7 @@ class PictureReader:
         if (
             earlier is not None
             and earlier.holds_for(from_file["size_bytes"], _age(from_file))
-            and not self._retry_rejects
+            and not self.retry_rejects
         ):
             return earlier
         return Changed(candidate, from_file, described)
@@ -216,8 +209,8 @@ class PictureReader:
             passing=lambda error: 0.0 if _passes(error) else None,
             on_retry=count,
         )
-        if self._thumbnails_dir is not None:
-            thumbnail = thumbnail_path(self._thumbnails_dir, opened.sha256)
+        if self.thumbnails_dir is not None:
+            thumbnail = thumbnail_path(self.thumbnails_dir, opened.sha256)
             if not thumbnail.exists():
                 write_thumbnail(opened.image, thumbnail)
         record, known = changed.candidate.record, changed.candidate.known
@@ -226,7 +219,7 @@ class PictureReader:
         payload = picture_payload(record.image_id, opened, told) | changed.from_file
         held = "" if known is None else str(known.get("sha256", ""))
         at_hand = opened.sha256 in (held, encoded)
-        pixels = None if at_hand else self._encoder.preprocess(opened.image)
+        pixels = None if at_hand else self.encoder.preprocess(opened.image)
         return DecodedPicture(
             record.image_id,
             payload,
@@ -240,8 +233,8 @@ class PictureReader:
     def _open(self, record: ImageRecord) -> OpenedImage:
         opened = open_image(
             record.original,
-            reduce_to=longest_side_needed(self._encoder),
-            max_megapixels=self._max_megapixels,
+            reduce_to=longest_side_needed(self.encoder),
+            max_megapixels=self.max_megapixels,
         )
         sidecar = sidecar_of(record.original)
         return opened if sidecar is None else with_sidecar(opened, sidecar)

@@ -19,6 +19,7 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -62,6 +63,7 @@ class RayError(SceneSearchError):
     """Ray is not there or failed; the message is one sentence for the user."""
 
 
+@dataclass(frozen=True)
 class RayEngine:
     """Ray Data over one encoder; `run` yields whenever the writer's counts have changed.
 
@@ -69,20 +71,11 @@ class RayEngine:
     `workers=0` means as many as the cluster has cores.
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        reader: PictureReader,
-        writer: LibraryWriter,
-        *,
-        workers: int,
-        batch_size: int,
-    ) -> None:
-        self._encoder = encoder
-        self._reader = reader
-        self._writer = writer
-        self._workers = workers
-        self._batch_size = batch_size
+    encoder: Encoder
+    reader: PictureReader
+    writer: LibraryWriter
+    workers: int
+    batch_size: int
 
     def run(self, records: Iterable[ImageRecord]) -> Generator[None]:
         """Bring in every record; stopped by an exception, what came back is written first."""
@@ -93,12 +86,12 @@ class RayEngine:
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         try:
             window: list[Changed] = []
-            for item in checked(records, self._writer, self._reader.check_all):
+            for item in checked(records, self.writer, self.reader.check_all):
                 match item:
                     case Unchanged():
-                        self._writer.skip(item)
+                        self.writer.skip(item)
                     case Reject():
-                        self._writer.reject(item)
+                        self.writer.reject(item)
                     case Changed():
                         window.append(item)
                 if len(window) == _WINDOW:
@@ -107,12 +100,12 @@ class RayEngine:
                 yield
             if window:
                 yield from self._window(window)
-            self._writer.write()
+            self.writer.write()
             yield
         except StoreError:
             raise  # there is nowhere to write to
         except BaseException:
-            self._writer.write()
+            self.writer.write()
             raise
         finally:
             if started:
@@ -120,7 +113,7 @@ class RayEngine:
 
     def _window(self, window: list[Changed]) -> Iterator[None]:
         """So many changed pictures, through both pipelines."""
-        self._writer.write()  # so that the library knows the contents of earlier windows
+        self.writer.write()  # so that the library knows the contents of earlier windows
         contents = self._contents(window)
         vectors = self._known({one for one in contents.values() if isinstance(one, str)})
         # The first picture of each content is encoded, unless the library knows it.
@@ -129,7 +122,7 @@ class RayEngine:
         for position, changed in enumerate(window):
             content = contents.get(position, "")
             if isinstance(content, Reject):
-                self._writer.reject(content)
+                self.writer.reject(content)
                 yield
                 continue
             at_hand = content in vectors or content in first
@@ -139,7 +132,7 @@ class RayEngine:
         wanted = {content for _, content in rows if content} | set(vectors)
         for prepared, vector in self._encoded(rows):
             if isinstance(prepared, Reject):
-                self._writer.reject(prepared)
+                self.writer.reject(prepared)
             else:
                 vectors_of_it = vectors
                 if vector is not None:
@@ -147,17 +140,17 @@ class RayEngine:
                         vectors[prepared.sha256] = vector
                     vectors_of_it = {prepared.sha256: vector}
                 elif prepared.sha256 in wanted and prepared.sha256 not in vectors:
-                    self._writer.reject(prepared.not_encoded())  # as the twin it waited for
+                    self.writer.reject(prepared.not_encoded())  # as the twin it waited for
                     continue
                 new = [prepared.sha256] if vector is not None else []
-                self._writer.put([prepared], vectors_of_it, new)
+                self.writer.put([prepared], vectors_of_it, new)
             yield
 
     def _known(self, hashes: set[str]) -> dict[str, Vector]:
         found: dict[str, Vector] = {}
         remaining = iter(hashes)
         while part := list(islice(remaining, 1000)):
-            found |= self._writer.vectors(part)
+            found |= self.writer.vectors(part)
         return found
 
     def _contents(self, window: list[Changed]) -> dict[int, str | Reject]:
@@ -167,7 +160,7 @@ class RayEngine:
         picture of the window or of the library has: few of a hundred photographs.
         """
         sizes = Counter(changed.from_file["size_bytes"] for changed in window)
-        known = self._writer.known_sizes(sizes)
+        known = self.writer.known_sizes(sizes)
         positions = [
             position
             for position, changed in enumerate(window)
@@ -175,7 +168,7 @@ class RayEngine:
         ]
         if not positions:
             return {}
-        reader = self._reader
+        reader = self.reader
 
         def hashed(batch: _Batch) -> _Batch:
             return _packed(map(reader.sha256, _unpacked(batch)))
@@ -187,7 +180,7 @@ class RayEngine:
     def _encoded(
         self, rows: list[tuple[Changed, str]]
     ) -> Iterator[tuple[DecodedPicture | Reject, Vector | None]]:
-        reader = self._reader
+        reader = self.reader
         data = _ray_data()
         memory_mb = memory.given_mb()
 
@@ -198,14 +191,14 @@ class RayEngine:
                 reader.open(changed, encoded=content) for changed, content in _unpacked(batch)
             )
 
-        size = self._workers or int(_ray().cluster_resources().get("CPU", 1))
+        size = self.workers or int(_ray().cluster_resources().get("CPU", 1))
         dataset = (
             self._dataset(rows)
-            .map_batches(opened, batch_size=self._batch_size, num_cpus=_DECODING)
+            .map_batches(opened, batch_size=self.batch_size, num_cpus=_DECODING)
             .map_batches(
                 _Encoding,
-                fn_constructor_args=(self._encoder,),
-                batch_size=self._batch_size,
+                fn_constructor_args=(self.encoder,),
+                batch_size=self.batch_size,
                 compute=data.ActorPoolStrategy(size=size),
                 num_cpus=_ENCODING,
             )
@@ -240,8 +233,8 @@ class RayEngine:
         if not os.environ.get("RAY_ADDRESS"):
             # Else it joins whatever cluster was started on this machine last.
             here = {"address": "local", "include_dashboard": False}
-            if self._workers:
-                here["num_cpus"] = self._workers
+            if self.workers:
+                here["num_cpus"] = self.workers
         before = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(log_to_driver=False, logging_level="error", **here)

@@ -10,20 +10,8 @@ from scenesearch.store.base import Point
 # So many rejects are named in a report; all of them are in the library's table.
 _NAMED = 10_000
 
-_COUNTS = [
-    "total",
-    "seen",
-    "written",
-    "skipped",
-    "encoded",
-    "reused",
-    "rejected",
-    "removed",
-    "moved",
-    "retries",
-    "noted",
-    "seconds",
-]
+_WRITTEN = ("seen", "written", "skipped", "rejected", "removed", "moved")
+_COUNTS = (*_WRITTEN, "total", "encoded", "reused", "retries", "noted", "seconds")
 
 
 @dataclass
@@ -95,21 +83,11 @@ class IngestReport:
 
     def to_json(self) -> dict[str, Any]:
         """The documented JSON shape of `scenesearch ingest --json`."""
+        counts = (*_WRITTEN, "encoded", "reused", "retries", "batch_size", "interrupted", "dry_run")
         return {
             "library": self.library,
             "collection": self.collection or None,
-            "seen": self.seen,
-            "written": self.written,
-            "skipped": self.skipped,
-            "rejected": self.rejected,
-            "removed": self.removed,
-            "moved": self.moved,
-            "encoded": self.encoded,
-            "reused": self.reused,
-            "retries": self.retries,
-            "batch_size": self.batch_size,
-            "interrupted": self.interrupted,
-            "dry_run": self.dry_run,
+            **{name: getattr(self, name) for name in counts},
             "images_per_s": round(self.images_per_s, 2),
             "rejects": [{"path": r.path, "reason": r.reason, "kind": r.kind} for r in self.rejects],
             "removals": self.removals,

@@ -27,10 +27,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
+from ingest.collection import ensure_collection
+from ingest.journal import Journal
 from ingest.library_writer import LibraryWriter
 from ingest.payload import file_payload, folders_of
 from ingest.picture_reader import DecodedPicture
-from ingest.pipeline import IngestOptions, ensure_collection, ingest
+from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
 from ingest.sources.find import find_sources
 from ingest.sources.roots import Roots
@@ -351,7 +353,16 @@ def bench_library(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
     with closing(EdgeStore(folder / "data" / "edge")) as store:
         collection = ensure_collection(store, "photos", encoder)
         report = IngestReport("photos", collection)
-        writer = LibraryWriter(store, collection, None, report, flush_every=1600, write_batch=64)
+        writer = LibraryWriter(
+            store,
+            collection,
+            None,
+            report,
+            Journal(),
+            make=lambda: collection,
+            flush_every=1600,
+            write_batch=64,
+        )
         records = source.records()
         while part := list(islice(records, 10_000)):
             prepared = [_as_if_opened(record) for record in part]
@@ -362,7 +373,7 @@ def bench_library(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
                 for start in range(0, len(prepared), BATCH):
                     some = prepared[start : start + BATCH]
                     known = {p.sha256: v for p, v in zip(some, unit[start:], strict=False)}
-                    writer.put(some, known, len(some))
+                    writer.put(some, known, known.keys())
                 writer.write()
 
             busy = time.process_time()
