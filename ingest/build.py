@@ -1,7 +1,7 @@
-"""Another encoder's collection beside the live one, which keeps answering: blue/green.
+"""Makes another encoder's collection while the live one keeps answering (blue/green).
 
-The live collection says what there is. Every payload is carried over as it stands, with what
-manifests said. A vector is copied where the picture side of both encoders is the same (only the
+Every payload of the live collection is carried over unchanged, with what manifests said. A vector
+is copied where the picture side of both encoders is the same (only the
 text side was trained, or the same encoder's collection is made afresh), else encoded from the kept
 original, which has to be the file that was ingested.
 
@@ -96,8 +96,8 @@ def build(
 ) -> BuildReport:
     """Fill a collection of this encoder with the pictures of the library's live one.
 
-    It goes on with one that an earlier build left or made, unless that one is live or what a
-    rollback leads to. `live_image_fingerprint` is the picture side of the live encoder, where
+    It continues a collection that an earlier build made, unless that one is live or the target of a
+    rollback. `live_image_fingerprint` is the picture side of the live encoder, where
     the live collection is too old to know it. What `originals` does not hold is not opened. Ctrl-C
     ends the run with `interrupted` set and everything written kept; so does a kill. Raises
     StoreError as the store does.

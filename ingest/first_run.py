@@ -36,10 +36,10 @@ class FirstRun:
 
 def nothing_usable(report: IngestReport, reasons: Sequence[str] = ()) -> str:
     """The sentence on a first run that could use nothing of what it was given."""
-    told = f": {'; '.join(reasons)}" if reasons else ""
+    why = f": {'; '.join(reasons)}" if reasons else ""
     more = report.rejected - len(reasons)
-    told += f"; and {more} more" if reasons and more else ""
-    return f"nothing of it could be used, so there is no library {report.library} yet{told}"
+    why += f"; and {more} more" if reasons and more else ""
+    return f"nothing of it could be used, so there is no library {report.library} yet{why}"
 
 
 def _names(folder: Path) -> set[str]:

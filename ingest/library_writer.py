@@ -1,4 +1,4 @@
-"""The library's side of a run: what it knows of pictures, and what is written to it."""
+"""What the library knows of pictures, and what a run writes to it."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,7 @@
-"""One picture on its way to the encoder: is it new, then opened, described, made into pixels.
+"""One picture on its way to the encoder: it is checked, opened, described and made into pixels.
 
-Nothing here knows the store: what the library holds of a picture comes with it, so that the same
-work is done in threads of this process or in processes of other machines.
+Nothing here knows the store. What the library holds of a picture comes with it, so that the same
+work can be done in threads of this process or on other machines.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from scenesearch.pictures.originals import OriginalError
 from scenesearch.pictures.records import ImageRecord
 from scenesearch.runtime.retry import Patience, patiently
 
-# A lost connection, a file still being written: for a moment, because a worker waits meanwhile.
+# For a lost connection or a file still being written; short, because a worker waits meanwhile.
 _READS = Patience(deadline_s=30, tries=4, first_pause_s=0.5)
 
 
@@ -95,7 +95,7 @@ class DecodedPicture:
         return replace(self, pixels=None)
 
     def not_encoded(self) -> Reject:
-        """It, for want of memory in the encoder; the next run tries again."""
+        """The reject of a picture that the encoder had no memory for; the next run tries again."""
         return Reject(
             str(self.payload["path"]),
             str(out_of_memory()),
@@ -109,8 +109,10 @@ class DecodedPicture:
 def embeddings(
     encoder: Encoder, pictures: Sequence[DecodedPicture]
 ) -> list[NDArray[np.float32] | None]:
-    """Of opened pictures, each `(dimension,)`; None for one that the memory is not enough for,
-    even alone."""
+    """The vectors of opened pictures, each `(dimension,)`.
+
+    None for a picture that the memory is not enough for even alone.
+    """
     if not pictures:
         return []
     try:
@@ -133,7 +135,7 @@ def longest_side_needed(encoder: Encoder) -> int:
 
 @dataclass(frozen=True)
 class PictureReader:
-    """How pictures are made ready for one encoder; thread-safe, and can be pickled."""
+    """Checks, opens and preprocesses pictures for one encoder; thread-safe, and can be pickled."""
 
     encoder: Encoder
     thumbnails_dir: Path | None = None
@@ -153,10 +155,10 @@ class PictureReader:
             from_file["sidecar"] = sidecar.version
         if candidate.known is not None:
             known = candidate.known
-            as_told = descriptions_of(known)
+            earlier_description = descriptions_of(known)
             if (
                 known.items() >= from_file.items()
-                and as_told.items() >= described.items()
+                and earlier_description.items() >= described.items()
                 and ("sidecar" in known) == (sidecar is not None)
             ):
                 return Unchanged(None if earlier is None else earlier.path)
@@ -187,7 +189,7 @@ class PictureReader:
     def open(self, changed: Changed, *, encoded: str = "") -> DecodedPicture | Reject:
         """The picture with its whole payload; what may pass is tried again for a moment.
 
-        `encoded` is a content whose vector is at hand already: it needs no pixels.
+        `encoded` is a content that has its vector already and needs no pixels.
         """
         try:
             return self._prepared(changed, encoded)
@@ -215,8 +217,8 @@ class PictureReader:
                 write_thumbnail(opened.image, thumbnail)
         record, known = changed.candidate.record, changed.candidate.known
         # What a manifest said earlier outlives a run without that manifest.
-        told = ({} if known is None else descriptions_of(known)) | changed.described
-        payload = picture_payload(record.image_id, opened, told) | changed.from_file
+        description = ({} if known is None else descriptions_of(known)) | changed.described
+        payload = picture_payload(record.image_id, opened, description) | changed.from_file
         held = "" if known is None else str(known.get("sha256", ""))
         at_hand = opened.sha256 in (held, encoded)
         pixels = None if at_hand else self.encoder.preprocess(opened.image)
@@ -245,5 +247,5 @@ def _passes(error: Exception) -> bool:
 
 
 def _age(from_file: Mapping[str, Any]) -> str:
-    """An archive's or a server's version tells a change that neither size nor time shows."""
+    """With the version of an archive or server, which shows changes that size and time do not."""
     return " ".join(from_file[key] for key in ("modified", "etag") if key in from_file)

@@ -1,4 +1,4 @@
-"""Pictures into a collection: check, decode, encode, write.
+"""Brings pictures into a collection: check, decode, encode, write.
 
     sources -> shard -> engine (local threads, or Ray) -> writer -> collection -> moves, prune
                                                              \\-> table of rejects, journal
@@ -72,9 +72,9 @@ def ingest(
 ) -> IngestReport:
     """Bring the sources' pictures into the library's collection.
 
-    A new library's is made when the first picture is written: where nothing could be used there is
-    none, and the report names none. Pictures that have moved take the place of their old ones; in
-    `library_dir` lies what is to follow them, and what a run that was killed has left to do.
+    The collection of a new library is made when the first picture is written; if nothing could be
+    used, there is none and the report names none. A picture that has moved replaces its old point.
+    In `library_dir` are the marks and saved requests that follow it, and the journal.
 
     A picture that cannot be used is a reject in the report, never an exception. Ctrl-C ends the
     run with everything acknowledged kept and `interrupted` set. Raises StoreError when the store

@@ -1,4 +1,4 @@
-"""What a run of ingest tells: its counts while it goes on and at its end."""
+"""The counts of an ingest, while it runs and at its end."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,8 +1,8 @@
-"""Folders and a library kept alike: new, changed and removed pictures within seconds.
+"""Keeps a library up to date with folders: new, changed and removed pictures within seconds.
 
-Between bursts of changes an embedded library is let go, so that searches find it free. What was
-not heard (a disk that was away, more at once than the system reports) is found by a look at
-everything each hour.
+Between bursts of changes an embedded library is released, so that searches find it free. Changes
+that the system did not report (a disk that was away, too many at once) are found by a full scan
+each hour.
 """
 
 import os
@@ -36,16 +36,16 @@ from scenesearch.store.pages import shared
 
 _T = TypeVar("_T")
 
-# How often the watcher looks up when nothing happens.
+# How often changes are asked for.
 _LOOK_S = 0.2
 
-# After a store's trouble outlasted an ingest's own patience.
+# The pause after a store failed for longer than an ingest's own patience.
 _TROUBLE_S = 30.0
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What is kept alike, with all that ingest needs; `say` tells a person of trouble."""
+    """The folders and the library, with all that ingest needs; `say` shows a message."""
 
     folders: Sequence[Path]
     roots: Roots
@@ -58,7 +58,7 @@ class Watched:
     rejects: Rejects | None = None
     options: IngestOptions = field(default_factory=IngestOptions)
     quiet_s: float = 1.0
-    sweep_s: float = 3600.0
+    full_scan_s: float = 3600.0
 
 
 def watch(
@@ -67,12 +67,12 @@ def watch(
     *,
     on_progress: Callable[[IngestReport], None] | None = None,
 ) -> Iterator[IngestReport]:
-    """First everything, then each burst of changes as it settles; ends when `stop` is set.
+    """First a full ingest, then one of each burst of changes; ends when `stop` is set.
 
     Each report counts one burst. Raises WatchError when a folder cannot be watched, StoreError
     where waiting does not help.
     """
-    changes = FolderWatcher(watched.folders, quiet_s=watched.quiet_s)
+    watcher = FolderWatcher(watched.folders, quiet_s=watched.quiet_s)
 
     def progress(report: IngestReport) -> None:
         if stop.is_set():
@@ -80,31 +80,31 @@ def watch(
         if on_progress is not None:
             on_progress(report)
 
-    keeper = _Keeper(watched, progress)
+    updater = _Updater(watched, progress)
     try:
-        yield keeper.everything(watched.options)
-        swept = time.monotonic()
+        yield updater.ingest_all(watched.options)
+        scanned = time.monotonic()
         while not stop.wait(_LOOK_S):
-            if changes.lost() or time.monotonic() - swept > watched.sweep_s:
-                yield keeper.everything(replace(watched.options, prune=True))
-                swept = time.monotonic()
-            settled = changes.settled()
-            if not settled:
+            if watcher.watch_again() or time.monotonic() - scanned > watched.full_scan_s:
+                yield updater.ingest_all(replace(watched.options, prune=True))
+                scanned = time.monotonic()
+            changes = watcher.take_changes()
+            if not changes:
                 continue
             try:
-                report = keeper.burst(settled)
+                report = updater.ingest_changes(changes)
             except (IndexBusy, StoreUnavailable) as error:
                 watched.say(f"{error}; trying again in {_TROUBLE_S:.0f} s")
-                changes.put_back(settled)
+                watcher.put_back(changes)
                 stop.wait(_TROUBLE_S)
                 continue
             if report is not None:
                 yield report
     finally:
-        changes.close()
+        watcher.close()
 
 
-class _Keeper:
+class _Updater:
     def __init__(self, watched: Watched, on_progress: Callable[[IngestReport], None]) -> None:
         self._watched = watched
         self._on_progress = on_progress
@@ -113,25 +113,25 @@ class _Keeper:
         for folder in watched.folders:
             watched.roots.add(folder)
 
-    def everything(self, options: IngestOptions) -> IngestReport:
-        """All folders as a plain ingest has them; an empty one may be filled later."""
+    def ingest_all(self, options: IngestOptions) -> IngestReport:
+        """All folders, as a plain ingest reads them; an empty one may be filled later."""
         filled = [folder for folder in self._watched.folders if _holds_pictures(folder)]
         sources = find_sources(filled, roots=self._watched.roots)
         return self._ingest(sources, options)
 
-    def burst(self, settled: Changes) -> IngestReport | None:
-        """What has changed; None when none of it concerns the library."""
-        # What came into a new folder before it was watched has not been heard.
-        below = [p for folder in settled.folders for p in walk(folder)]
-        described = pictures_of([*settled.files, *settled.gone])
-        source = self._source(sorted({*settled.files, *below, *described}))
-        gone = [path for path in settled.gone if self._concerns(path)]
-        folders = [path for path in settled.gone_folders if self._concerns(path)]
+    def ingest_changes(self, changes: Changes) -> IngestReport | None:
+        """Bring in and remove what has changed; None when none of it concerns the library."""
+        # There was no event about what came into a new folder before it was watched.
+        below = [p for folder in changes.folders for p in walk(folder)]
+        described = pictures_of([*changes.files, *changes.gone])
+        source = self._source(sorted({*changes.files, *below, *described}))
+        gone = [path for path in changes.gone if self._concerns(path)]
+        folders = [path for path in changes.gone_folders if self._concerns(path)]
         if source is None and not gone and not folders:
             return None
         options = replace(self._watched.options, prune=False)
         report = self._ingest([] if source is None else [source], options)
-        # Pictures that were moved have their new place by now, and with it their vector.
+        # Moved pictures are at their new place by now, and have kept their vector.
         if (gone or folders) and not report.interrupted:
             self._remove(gone, folders, report)
         return report
@@ -162,7 +162,7 @@ class _Keeper:
         return self._in_turn(start)
 
     def _remove(self, gone: Sequence[Path], folders: Sequence[Path], report: IngestReport) -> None:
-        """Take out the pictures of these paths, unless their whole root has gone."""
+        """Remove the pictures of these paths, unless their whole root has gone."""
         watched = self._watched
         lost = [folder for folder in watched.folders if not _holds_anything(folder)]
         for folder in lost:
@@ -177,7 +177,7 @@ class _Keeper:
         if watched.rejects is not None:
             watched.rejects.forget(str(path) for path in gone if is_gone(str(path)))
 
-        def take_out() -> None:
+        def remove_points() -> None:
             store, library = watched.store, watched.library
             with store.working_on(library), closing(Journal(self._journal)) as journal:
                 found = store.retrieve(library, [watched.roots.image_id(path) for path in gone])
@@ -186,7 +186,7 @@ class _Keeper:
                     for point in found.values()
                     if not os.path.lexists(str(point.payload.get("path", "")))
                 ]
-                # Below a folder, or inside an archive, may have been any number of pictures.
+                # Below a folder or inside an archive there may have been any number of pictures.
                 roots = [f"{folder}{os.sep}" for folder in folders]
                 roots += [f"{path}!" for path in gone if is_archive(path.name)]
                 shard = watched.options.shard
@@ -198,7 +198,7 @@ class _Keeper:
                 report.count_removed(points)
 
         if watched.library in watched.store.aliases():  # else nothing could be used so far
-            self._in_turn(take_out)
+            self._in_turn(remove_points)
 
     def _source(self, files: Sequence[Path]) -> Source | None:
         """The pictures and archives among these files."""
@@ -207,7 +207,7 @@ class _Keeper:
         return files_source(lambda problems: iter(usable), self._watched.roots) if usable else None
 
     def _concerns(self, path: Path) -> bool:
-        """Whether the path lies in a watched folder and on the way there nothing is hidden."""
+        """Whether the path is in a watched folder, with nothing hidden on the way."""
         roots = (folder for folder in self._watched.folders if path.is_relative_to(folder))
         root = next(roots, None)
         if root is None or not is_unicode(path):
@@ -215,7 +215,7 @@ class _Keeper:
         return not any(is_hidden(part) for part in path.relative_to(root).parts)
 
     def _in_turn(self, do: Callable[[], _T]) -> _T:
-        """What `do` gives once nobody else has the library, which is let go afterwards."""
+        """The result of `do`, called when nobody else has the library, which is then released."""
         watched = self._watched
         done = shared(do, on_wait=self._waiting)
         watched.store.release(watched.library)
@@ -237,7 +237,7 @@ def _holds_anything(folder: Path) -> bool:
 
 
 def _is_rendered_raw(path: Path) -> bool:
-    """A camera's RAW beside which a rendered picture of the same name lies."""
+    """Whether it is a RAW file and a rendered picture of the same name is in its folder."""
     if suffix_of(path.name) not in RAW_SUFFIXES:
         return False
     try:

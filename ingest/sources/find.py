@@ -1,7 +1,7 @@
-"""Where pictures come from: folders, single files, archives, addresses, manifests, lists, the
-task's format.
+"""Finds the sources behind the paths that the user gives.
 
-A source keeps nothing in memory but what its manifest or its sidecars say.
+Folders, single files, archives, addresses, manifests, lists of paths and folders in the task's
+format. A source keeps nothing in memory but what its manifest or its sidecars say.
 """
 
 import os

@@ -267,7 +267,7 @@ def test_watching_removes_what_is_gone_and_nothing_else(
             told.append,
             thumbnails_dir=own / "thumbnails",
             quiet_s=0.1,
-            sweep_s=0.5,
+            full_scan_s=0.5,
         )
         for number, _ in enumerate(watch(watched, stop)):
             if number == 0:
