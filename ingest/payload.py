@@ -13,20 +13,14 @@ from scenesearch.pictures.records import GeoPoint, ImageRecord, Value
 
 # Keys that only file and picture fill. `own` says what else came from the file itself.
 _OF_THE_FILE = {
-    "path",
-    "size_bytes",
-    "modified",
-    "etag",
-    "sidecar",
-    "image_id",
-    "sha256",
-    "phash",
-    "width",
-    "height",
-    "orientation",
-    "folder",
-    "own",
+    *("path", "size_bytes", "modified", "etag", "sidecar", "image_id", "sha256", "phash"),
+    *("width", "height", "orientation", "folder", "own"),
 }
+# What the metadata of a file say in a single value.
+_SCALARS = (
+    *("taken", "camera", "lens", "exposure_s", "aperture", "iso", "focal_length_mm", "location"),
+    *("title", "rating"),
+)
 # Points written before there was `own` hold these, and no words, of the file itself.
 _OWN_OF_OLD: Mapping[str, Any] = {"fields": ["taken", "camera", "lens", "location"]}
 
@@ -60,42 +54,26 @@ def picture_payload(
     what came from the file, for when the file says something else.
     """
     metadata = opened.metadata
-    scalars: Mapping[str, Value | None] = {
-        "taken": metadata.taken,
-        "camera": metadata.camera,
-        "lens": metadata.lens,
-        "exposure_s": metadata.exposure_s,
-        "aperture": metadata.aperture,
-        "iso": metadata.iso,
-        "focal_length_mm": metadata.focal_length_mm,
-        "location": metadata.location,
-        "title": metadata.title,
-        "rating": metadata.rating,
-    }
+    scalars = {name: getattr(metadata, name) for name in _SCALARS}
     said = {name: _jsonable(value) for name, value in scalars.items() if value is not None}
-    said = {name: value for name, value in said.items() if name not in described}
     own: dict[str, Any] = {"fields": sorted(said)}
+    if metadata.description:
+        own["captions"] = [metadata.description]
+    if metadata.tags:
+        own["tags"] = list(metadata.tags)
     payload: dict[str, Any] = {
         "sha256": opened.sha256,
         "width": opened.width,
         "height": opened.height,
         "orientation": opened.orientation,
         "folder": folders_of(image_id),
-        **described,
+        "own": own,
         **said,
     }
-    captions = (metadata.description,) if metadata.description else ()
-    for name, texts in (("captions", captions), ("tags", metadata.tags)):
-        already = {text.casefold() for text in described.get(name, ())}
-        further = [text for text in texts if text.casefold() not in already]
-        if further:
-            own[name] = further
-            payload[name] = [*described.get(name, ()), *further]
     phash = perceptual_hash(opened.image)
     if phash is not None:
         payload["phash"] = phash
-    payload["own"] = own
-    return payload
+    return redescribed(payload, described)
 
 
 def descriptions_of(payload: Mapping[str, Any]) -> dict[str, Any]:
