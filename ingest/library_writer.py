@@ -119,7 +119,8 @@ class LibraryWriter:
             begins = [source.root] + ([f"{source.listing}:"] if source.listing else [])
             still = [problem.where for problem in source.problems]
             self.rejects.forget_sources(begins, but=still)
-        self._note(Reject(problem.where, problem.reason) for problem in source.problems)
+        for problem in source.problems:
+            self._note(Reject(problem.where, problem.reason))
 
     def skip(self, unchanged: Unchanged) -> None:
         self.report.seen += 1
@@ -130,13 +131,12 @@ class LibraryWriter:
     def reject(self, reject: Reject) -> None:
         """Count and keep it; one kept from an earlier run has not been tried again."""
         self.report.seen += 1
-        self._note([reject])
+        self._note(reject)
 
-    def _note(self, rejects: Iterable[Reject]) -> None:
-        for reject in rejects:
-            self.report.reject([reject])
-            if self.rejects is not None and not reject.tries:
-                self.rejects.add([reject])
+    def _note(self, reject: Reject) -> None:
+        self.report.reject(reject)
+        if self.rejects is not None and not reject.tries:
+            self.rejects.add([reject])
 
     def put(
         self,
@@ -159,7 +159,12 @@ class LibraryWriter:
                     f"{self.collection} meanwhile; run the same command again"
                 )
             self._waiting.append(Point(picture.image_id, vector, picture.payload))
-            self._watch(picture, is_new=picture.sha256 in encoded)
+            # The journal notes a picture whose content was known, or is not the one it had.
+            if not self._was_empty and picture.held != picture.sha256:
+                if picture.sha256 not in encoded:
+                    self._arrived.append((picture.image_id, picture.sha256, picture.described))
+                if picture.held:
+                    self._replacing[picture.image_id] = picture.described
             self.report.retries += picture.retries
             self.report.note(str(picture.payload["path"]), picture.notes)
         self.report.seen += len(pictures)
@@ -167,15 +172,6 @@ class LibraryWriter:
         self.report.reused += len(pictures) - len(encoded)
         if len(self._waiting) + at_risk >= self.write_batch:
             self.write()
-
-    def _watch(self, picture: DecodedPicture, *, is_new: bool) -> None:
-        """Note for the journal a picture whose content was known, or is not the one it had."""
-        if self._was_empty or picture.held == picture.sha256:
-            return
-        if not is_new:
-            self._arrived.append((picture.image_id, picture.sha256, picture.described))
-        if picture.held:
-            self._replacing[picture.image_id] = picture.described
 
     def write(self) -> None:
         """Write what has been gathered; returns when it is acknowledged."""

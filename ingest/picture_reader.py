@@ -177,9 +177,7 @@ class PictureReader:
         """The content of a picture that is not opened yet."""
         original = changed.candidate.record.original
         try:
-            data = patiently(
-                original.read, _READS, passing=lambda error: 0.0 if _passes(error) else None
-            )
+            data = patiently(original.read, _READS, passing=_pause_s)
         except OriginalError as error:
             return changed.reject(error)
         except MemoryError:
@@ -192,58 +190,53 @@ class PictureReader:
         `encoded` is a content that has its vector already and needs no pixels.
         """
         try:
-            return self._prepared(changed, encoded)
+            return self._opened(changed, encoded)
         except ImageError as error:
             return changed.reject(error)
         except MemoryError:  # of its thumbnail, its hash, its pixels
             return changed.reject(out_of_memory())
 
-    def _prepared(self, changed: Changed, encoded: str) -> DecodedPicture:
+    def _opened(self, changed: Changed, encoded: str) -> DecodedPicture:
+        record, known = changed.candidate.record, changed.candidate.known
         retries = 0
 
         def count(error: Exception, pause_s: float) -> None:
             nonlocal retries
             retries += 1
 
-        opened = patiently(
-            lambda: self._open(changed.candidate.record),
-            _READS,
-            passing=lambda error: 0.0 if _passes(error) else None,
-            on_retry=count,
-        )
+        def read() -> OpenedImage:
+            opened = open_image(
+                record.original,
+                reduce_to=longest_side_needed(self.encoder),
+                max_megapixels=self.max_megapixels,
+            )
+            sidecar = sidecar_of(record.original)
+            return opened if sidecar is None else with_sidecar(opened, sidecar)
+
+        opened = patiently(read, _READS, passing=_pause_s, on_retry=count)
         if self.thumbnails_dir is not None:
             thumbnail = thumbnail_path(self.thumbnails_dir, opened.sha256)
             if not thumbnail.exists():
                 write_thumbnail(opened.image, thumbnail)
-        record, known = changed.candidate.record, changed.candidate.known
         # What a manifest said earlier outlives a run without that manifest.
         description = ({} if known is None else descriptions_of(known)) | changed.described
-        payload = picture_payload(record.image_id, opened, description) | changed.from_file
         held = "" if known is None else str(known.get("sha256", ""))
-        at_hand = opened.sha256 in (held, encoded)
-        pixels = None if at_hand else self.encoder.preprocess(opened.image)
+        has_vector = opened.sha256 in (held, encoded)
         return DecodedPicture(
             record.image_id,
-            payload,
-            pixels,
+            picture_payload(record.image_id, opened, description) | changed.from_file,
+            None if has_vector else self.encoder.preprocess(opened.image),
             retries,
             opened.metadata.notes,
             held,
             changed.described,
         )
 
-    def _open(self, record: ImageRecord) -> OpenedImage:
-        opened = open_image(
-            record.original,
-            reduce_to=longest_side_needed(self.encoder),
-            max_megapixels=self.max_megapixels,
-        )
-        sidecar = sidecar_of(record.original)
-        return opened if sidecar is None else with_sidecar(opened, sidecar)
 
-
-def _passes(error: Exception) -> bool:
-    return isinstance(error, ImageError | OriginalError) and error.transient
+def _pause_s(error: Exception) -> float | None:
+    """None for an error that stays; one that may pass needs no pause of its own."""
+    transient = isinstance(error, ImageError | OriginalError) and error.transient
+    return 0.0 if transient else None
 
 
 def _age(from_file: Mapping[str, Any]) -> str:

@@ -52,12 +52,11 @@ class IngestReport:
     def images_per_s(self) -> float:
         return self.seen / self.seconds if self.seconds > 0 else 0.0
 
-    def reject(self, rejects: Iterable[Reject]) -> None:
-        """Count these, and name them while there is room."""
-        for reject in rejects:
-            self.rejected += 1
-            if len(self.rejects) < _NAMED:
-                self.rejects.append(reject)
+    def reject(self, reject: Reject) -> None:
+        """Count it, and name it while there is room."""
+        self.rejected += 1
+        if len(self.rejects) < _NAMED:
+            self.rejects.append(reject)
 
     def count_removed(self, points: Iterable[Point]) -> None:
         self.removals = sorted(point.image_id for point in points)

@@ -115,7 +115,7 @@ def thumbnail_of(world: World, image_id: str) -> Path:
     return thumbnail_path(world.own / "thumbnails", str(point.payload["sha256"]))
 
 
-@pytest.mark.parametrize("place", ["settled", "loose", "tied", "loosen"])
+@pytest.mark.parametrize("place", ["clear_moves", "loose", "tied", "loosen"])
 def test_thumbnails_that_a_killed_run_left_are_found_by_the_next(
     world: World, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
