@@ -46,6 +46,23 @@ _EXAMPLES = 5
 _BEGUN_S = 3600.0
 
 
+# The states of a picture that are findings: check, level and text, in the order of the report.
+_STATES: dict[str, tuple[str, Level, str]] = {
+    "missing": ("missing", "wrong", "originals that are not where they were"),
+    "changed": ("changed", "wrong", "originals that have changed since they were ingested"),
+    "elsewhere": (
+        "elsewhere",
+        "advice",
+        "originals outside the folders and addresses that this installation has ingested from, "
+        "which are not opened",
+    ),
+    "unreachable": ("unreachable", "advice", "originals that cannot be reached now"),
+    "no thumbnail": ("thumbnails", "wrong", "pictures without a thumbnail"),
+    "thumbnail made": ("thumbnails", "mended", "thumbnails made"),
+    "remote": ("remote", "advice", "originals at addresses, which were not asked for"),
+}
+
+
 @dataclass
 class Finding:
     """Something about a library: `text` is a sentence with the number in it, `mend` the command.
@@ -269,48 +286,17 @@ class _Examination:
                 on_progress(seen, max(total, seen))
         ingest = f"scenesearch ingest {self._filled_from()} --library {self.library}"
         doctor = f"scenesearch library doctor {self.library}"
-        findings: list[tuple[str, str, str, str, Level]] = [
-            (
-                "missing",
-                "missing",
-                "originals that are not where they were",
-                f"{ingest}, or where they are now; with --prune those that are gone are removed",
-                "wrong",
-            ),
-            (
-                "changed",
-                "changed",
-                "originals that have changed since they were ingested",
-                ingest,
-                "wrong",
-            ),
-            (
-                "elsewhere",
-                "elsewhere",
-                "originals outside the folders and addresses that this installation has ingested "
-                "from, which are not opened",
-                f"scenesearch ingest FOLDER --library {self.library}, or SCENESEARCH_ORIGINALS",
-                "advice",
-            ),
-            ("unreachable", "unreachable", "originals that cannot be reached now", "", "advice"),
-            (
-                "no thumbnail",
-                "thumbnails",
-                "pictures without a thumbnail",
-                f"{doctor} --mend",
-                "wrong",
-            ),
-            ("thumbnail made", "thumbnails", "thumbnails made", "", "mended"),
-            (
-                "remote",
-                "remote",
-                "originals at addresses, which were not asked for",
-                f"{doctor} --remote",
-                "advice",
-            ),
-        ]
-        for state, check, what, mend, level in findings:
-            yield from tallies[state].finding(check, what, mend, level)
+        elsewhere = f"scenesearch ingest FOLDER --library {self.library}"
+        mend = {
+            "missing": f"{ingest}, or where they are now; "
+            "with --prune those that are gone are removed",
+            "changed": ingest,
+            "elsewhere": f"{elsewhere}, or SCENESEARCH_ORIGINALS",
+            "no thumbnail": f"{doctor} --mend",
+            "remote": f"{doctor} --remote",
+        }
+        for state, (check, level, what) in _STATES.items():
+            yield from tallies[state].finding(check, what, mend.get(state, ""), level)
 
     def thumbnails(self, others: Sequence[str], on_wait: OnWait | None) -> Iterator[Finding]:
         """Those of no picture in any collection of the library."""

@@ -90,7 +90,7 @@ class Journal:
         self._table = Database(
             file, _SCHEMA, what="notes of what is to be tidied up", error=JournalError, synced=False
         )
-        self.has_displaced = self._any("displaced")
+        self.has_displaced = bool(self._rows("SELECT 1 FROM displaced LIMIT 1"))
 
     @property
     def step(self) -> Step:
@@ -146,19 +146,11 @@ class Journal:
 
     def arrivals(self) -> Iterator[dict[str, list[str]]]:
         """Ids by content of the pictures that arrived, many contents at a time."""
-        after = ""
-        while True:
-            contents = self._rows(
-                "SELECT DISTINCT sha256 FROM arrived WHERE sha256 > ? ORDER BY sha256 LIMIT ?",
-                (after, PART),
-            )
-            if not contents:
-                return
-            after = contents[-1][0]
+        for contents in self._keys("sha256", "arrived"):
             found: dict[str, list[str]] = defaultdict(list)
             for sha256, image_id in self._of(
                 "SELECT sha256, image_id FROM arrived WHERE sha256 IN ({}) ORDER BY image_id",
-                [sha256 for (sha256,) in contents],
+                contents,
             ):
                 found[sha256].append(image_id)
             yield found
@@ -179,8 +171,7 @@ class Journal:
 
     def came(self, ids: Sequence[str]) -> set[str]:
         """Which of these pictures have a content that the library knew before."""
-        rows = self._of("SELECT image_id FROM arrived WHERE image_id IN ({})", ids)
-        return {image_id for (image_id,) in rows}
+        return self._among("image_id", "arrived", ids)
 
     def rename(self, renames: Iterable[Rename]) -> None:
         rows = [(r.old, r.new, json.dumps(dict(r.payload)), int(r.is_stale)) for r in renames]
@@ -189,26 +180,19 @@ class Journal:
 
     def renames(self) -> Iterator[list[Rename]]:
         """Every rename, those to one new name together, many at a time."""
-        after = ""
-        while True:
-            news = self._rows(
-                "SELECT DISTINCT new FROM renamed WHERE new > ? ORDER BY new LIMIT ?", (after, PART)
-            )
-            if not news:
-                return
-            after = news[-1][0]
-            rows = self._of("SELECT * FROM renamed WHERE new IN ({})", [new for (new,) in news])
+        for news in self._keys("new", "renamed"):
+            rows = self._of("SELECT * FROM renamed WHERE new IN ({})", news)
             yield [
                 Rename(old, new, json.loads(kept), bool(stale)) for old, new, kept, stale in rows
             ]
 
     def taken(self, ids: Sequence[str]) -> set[str]:
         """Which of these ids are the new name of a picture."""
-        return {new for (new,) in self._of("SELECT new FROM renamed WHERE new IN ({})", ids)}
+        return self._among("new", "renamed", ids)
 
     def left(self, ids: Sequence[str]) -> set[str]:
         """Which of these ids are the old name of a picture."""
-        return {old for (old,) in self._of("SELECT old FROM renamed WHERE old IN ({})", ids)}
+        return self._among("old", "renamed", ids)
 
     def loosen(self, hashes: Iterable[str]) -> None:
         """Note contents whose thumbnails may not be needed any more."""
@@ -216,12 +200,9 @@ class Journal:
             rows = [(sha256,) for sha256 in hashes]
             connection.executemany("INSERT OR IGNORE INTO loose VALUES (?)", rows)
 
-    def loose(self, after: str = "") -> list[str]:
-        """The next `PART` of those contents, in order."""
-        rows = self._rows(
-            "SELECT sha256 FROM loose WHERE sha256 > ? ORDER BY sha256 LIMIT ?", (after, PART)
-        )
-        return [sha256 for (sha256,) in rows]
+    def loose(self) -> Iterator[list[str]]:
+        """All of those contents, many at a time."""
+        return self._keys("sha256", "loose")
 
     def tied(self, hashes: Sequence[str]) -> None:
         """Forget contents whose thumbnails are dealt with."""
@@ -239,8 +220,18 @@ class Journal:
     def close(self) -> None:
         self._table.close()
 
-    def _any(self, table: str) -> bool:
-        return bool(self._rows(f"SELECT 1 FROM {table} LIMIT 1"))  # noqa: S608
+    def _keys(self, column: str, table: str) -> Iterator[list[str]]:
+        """Every value of the column once, `PART` at a time; rows given out may be deleted."""
+        select = f"SELECT DISTINCT {column} FROM {table} WHERE {column} > ?"  # noqa: S608
+        after = ""
+        while rows := self._rows(f"{select} ORDER BY {column} LIMIT {PART}", (after,)):
+            after = rows[-1][0]
+            yield [key for (key,) in rows]
+
+    def _among(self, column: str, table: str, values: Sequence[str]) -> set[str]:
+        """Which of these values the column has."""
+        select = f"SELECT {column} FROM {table} WHERE {column} IN "  # noqa: S608
+        return {value for (value,) in self._of(select + "({})", values)}
 
     def _of(self, select: str, values: Sequence[str]) -> list[Any]:
         """All rows of a selection among any number of values."""

@@ -25,12 +25,10 @@ def delete_unused_thumbnails(
 
     Contents that one still holds stay loose, as do all while another process has a collection.
     """
-    after = ""
     live = store.aliases().get(library)
     others = [held.name for held in read_catalog(store).libraries.get(library, ())]
     others = [name for name in others if name != live]
-    while part := journal.loose(after):
-        after = part[-1]
+    for part in journal.loose():
         unused = {sha256 for sha256 in part if _CONTENT.fullmatch(sha256)}
         done = [sha256 for sha256 in part if sha256 not in unused]
         if live is not None:

@@ -561,7 +561,7 @@ def test_the_journal_is_empty_after_a_run(world: World, sizes: Sequence[int]) ->
         (world.photos / f"{number}.png").rename(world.photos / f"x{number}.png")
     world.run()
     with closing(Journal(journal_file(world.own))) as journal:
-        assert (journal.step, list(journal.arrivals()), journal.loose()) == (0, [], [])
+        assert (journal.step, list(journal.arrivals()), list(journal.loose())) == (0, [], [])
 
 
 def test_the_command_counts_moves_in_text_and_json(photos: Path, tmp_path: Path) -> None:
