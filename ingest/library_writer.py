@@ -106,11 +106,11 @@ class LibraryWriter:
         wanted = tuple(sizes)
         if self.journal.has_displaced:
             return set(wanted)  # nothing lists the sizes of replaced pictures
-        found: set[int] = set()
+        found: set[Any] = set()
         for start in range(0, len(wanted) if self.collection else 0, _SIZES):
             where = (OneOf("size_bytes", wanted[start : start + _SIZES]),)
-            for point in self.store.scroll(self.collection, where=where, payload=("size_bytes",)):
-                found.add(point.payload["size_bytes"])
+            points = self.store.scroll(self.collection, where=where, payload=("size_bytes",))
+            found |= {point.payload.get("size_bytes") for point in points}
         return found
 
     def source(self, source: Source) -> None:

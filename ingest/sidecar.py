@@ -53,7 +53,7 @@ def pictures_of(paths: Iterable[Path]) -> list[Path]:
         if path.suffix not in _SUFFIXES:
             continue
         try:
-            names = [beside.name for beside in path.parent.iterdir() if beside.is_file()]
+            names = [file.name for file in path.parent.iterdir() if file.is_file()]
         except OSError:
             continue
         found += [

@@ -18,7 +18,7 @@ from ingest.folder_watcher import Changes, FolderWatcher
 from ingest.journal import Journal, journal_file
 from ingest.moves import Moves
 from ingest.pipeline import IngestOptions, ingest
-from ingest.prune import find_gone, is_gone
+from ingest.prune import find_gone, is_empty, is_gone
 from ingest.report import IngestReport
 from ingest.sidecar import pictures_of
 from ingest.sources.archives import files_source
@@ -115,7 +115,7 @@ class _Updater:
 
     def ingest_all(self, options: IngestOptions) -> IngestReport:
         """All folders, as a plain ingest reads them; an empty one may be filled later."""
-        filled = [folder for folder in self._watched.folders if _holds_pictures(folder)]
+        filled = [folder for folder in self._watched.folders if any(walk(folder))]
         sources = find_sources(filled, roots=self._watched.roots)
         return self._ingest(sources, options)
 
@@ -164,7 +164,7 @@ class _Updater:
     def _remove(self, gone: Sequence[Path], folders: Sequence[Path], report: IngestReport) -> None:
         """Remove the pictures of these paths, unless their whole root has gone."""
         watched = self._watched
-        lost = [folder for folder in watched.folders if not _holds_anything(folder)]
+        lost = [folder for folder in watched.folders if is_empty(folder)]
         for folder in lost:
             sentence = f"{folder} is empty or gone: nothing of it is removed from the library"
             watched.say(sentence)
@@ -225,23 +225,12 @@ class _Updater:
         self._watched.say(f"{str(busy).removesuffix('; close it or wait')}; waiting")
 
 
-def _holds_pictures(folder: Path) -> bool:
-    return next(walk(folder), None) is not None
-
-
-def _holds_anything(folder: Path) -> bool:
-    try:
-        return next(folder.iterdir(), None) is not None
-    except OSError:
-        return False
-
-
 def _is_rendered_raw(path: Path) -> bool:
     """Whether it is a RAW file and a rendered picture of the same name is in its folder."""
     if suffix_of(path.name) not in RAW_SUFFIXES:
         return False
     try:
-        names = sorted(beside.name for beside in path.parent.iterdir())
+        names = sorted(file.name for file in path.parent.iterdir())
     except OSError:
         return False
     return path.name not in set(without_rendered(names))
