@@ -5,7 +5,7 @@ from statistics import median
 
 import pytest
 
-from ingest import batches
+from ingest import batch_size
 from ingest.batch_size import BatchSize
 
 
@@ -74,7 +74,7 @@ def test_two_workers_that_tell_at_once_decide_once(monkeypatch: pytest.MonkeyPat
             others[0].join(0.2)
         return median(values)
 
-    monkeypatch.setattr(batches, "median", while_another_tells)
+    monkeypatch.setattr(batch_size, "median", while_another_tells)
     for _ in range(8):
         size = sizes.current
         sizes.begun()
