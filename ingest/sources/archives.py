@@ -1,5 +1,7 @@
-"""Pictures in tar archives, as WebDataset writes them: beside `a.jpg` a caption `a.txt` or
-`a.caption`, columns in `a.json`, a class in `a.cls`.
+"""Pictures in folders and in tar archives.
+
+An archive is read as WebDataset writes it: next to `a.jpg` a caption `a.txt` or `a.caption`, columns
+in `a.json`, a class in `a.cls`.
 """
 
 import gzip
@@ -49,7 +51,7 @@ _MAX_PROBLEMS = 10_000
 
 @dataclass(frozen=True)
 class _Index:
-    """What an archive holds: pictures with their places, texts beside them by member name."""
+    """The contents of an archive: pictures with their places, and texts by member name."""
 
     state: OriginalState
     pictures: Sequence[tuple[str, Place]]
@@ -95,11 +97,11 @@ def files_source(
 
 
 def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
-    """The pictures of these archives, described by the texts beside them.
+    """The pictures of these archives, described by the texts next to them.
 
     Each archive is read through once now (its bodies are skipped where it is a local file), and
-    the columns of all are typed together. Of a remote archive the contents are remembered beside
-    the library, so that an unchanged one is not read again.
+    the columns of all are typed together. The contents of a remote archive are stored with the
+    library, so that an unchanged one is not read again.
     """
     problems: list[Problem] = []
     names: list[str] = []
@@ -133,7 +135,7 @@ def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
 
     def records() -> Iterator[ImageRecord]:
         for archive in usable:
-            with suppress(OriginalError):  # told above; what has changed since is for the next run
+            with suppress(OriginalError):  # reported above; later changes are for the next run
                 index = _read(archive, roots.folder)
                 yield from _records(archive, index, described, roots)
 
@@ -238,7 +240,7 @@ def _by_key(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _row(name: str, text: str) -> dict[str, Any] | str:
-    """The text beside a picture as columns, or why it is none."""
+    """The text next to a picture as columns, or why it is none."""
     suffix = suffix_of(name)
     if suffix in _CAPTION_SUFFIXES:
         return {"caption": text}

@@ -18,7 +18,7 @@ from scenesearch.runtime.cancel import watched
 
 _ARCHIVE_SUFFIX = ".tar"
 
-# What network storage and operating systems put beside pictures: their own thumbnails, waste.
+# Folders of network storage and operating systems: their own thumbnails, waste bins.
 _NOT_WALKED = {"@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 
 
