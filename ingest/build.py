@@ -23,7 +23,7 @@ from ingest.library_writer import Vector
 from ingest.local_engine import LocalEngine
 from ingest.picture_reader import DecodedPicture, Unchanged, longest_side_needed
 from scenesearch.encoder.base import Encoder
-from scenesearch.home.ingested import Ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.rejects import Reject
 from scenesearch.pictures.opening import ImageError, open_image, out_of_memory
 from scenesearch.store.base import CollectionSpec, Point, VectorStore
@@ -88,7 +88,7 @@ def build(
     *,
     encoder: Encoder,
     store: VectorStore,
-    originals: Ingested,
+    originals: AllowedOriginals,
     live_image_fingerprint: str = "",
     options: BuildOptions | None = None,
     on_progress: Callable[[BuildReport], None] | None = None,
@@ -161,7 +161,7 @@ class _Build:
 
     encoder: Encoder
     store: VectorStore
-    originals: Ingested
+    originals: AllowedOriginals
     options: BuildOptions
     report: BuildReport
     on_wait: OnWait | None

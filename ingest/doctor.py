@@ -23,8 +23,9 @@ from ingest.payload import file_payload
 from ingest.prune import is_gone
 from ingest.sources.walk import is_archive, walk
 from scenesearch.encoder.base import EncoderError
-from scenesearch.home.ingested import SOURCES, Ingested, RootsError, read_roots
+from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.rejects import FILE_NAME, Reject, Rejects
+from scenesearch.home.roots import SOURCES, RootsError, read_roots
 from scenesearch.pictures.opening import (
     THUMBNAIL_SIDE,
     ImageError,
@@ -151,7 +152,7 @@ def examine(
     store: VectorStore,
     library_dir: Path,
     find_encoder: Callable[[CollectionSpec], Path],
-    originals: Ingested,
+    originals: AllowedOriginals,
     mend: bool = False,
     remote: bool = False,
     max_megapixels: float = 200,
@@ -257,7 +258,7 @@ class _Examination:
     store: VectorStore
     live: str
     library_dir: Path
-    originals: Ingested
+    originals: AllowedOriginals
     mend: bool
     remote: bool
     max_megapixels: float
@@ -388,7 +389,7 @@ class _Examination:
 
     def _original(self, point: Point, path: str) -> tuple[str, str]:
         """What is the matter with the original, ('', '') when it is as it was; and the reason."""
-        if not self.originals.holds(path):
+        if not self.originals.allows(path):
             return "elsewhere", ""
         if is_url(path) and not self.remote:
             return "remote", ""

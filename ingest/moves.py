@@ -22,8 +22,8 @@ from typing import Any
 from ingest.journal import PART, Displaced, Journal, Rename, Step
 from ingest.payload import descriptions_of, redescribed
 from ingest.prune import is_empty, is_gone, nearest_folder
+from scenesearch.home.picture_renames import apply_renames
 from scenesearch.home.rejects import Rejects
-from scenesearch.home.renamed import follow
 from scenesearch.pictures.originals import is_url
 from scenesearch.store.base import Point, VectorStore
 from scenesearch.store.filters import OneOf
@@ -202,7 +202,7 @@ class Moves:
         if self.journal.step == Step.DESCRIBED:
             if names and self.library_dir is not None:
                 fields = self.store.describe(self.collection).fields
-                follow(self.library_dir, names, fields, once=self.journal.token)
+                apply_renames(self.library_dir, names, fields, once=self.journal.token)
             self.journal.reached(Step.FOLLOWED)
         return len(names)
 

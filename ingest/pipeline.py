@@ -30,8 +30,8 @@ from ingest.sources.base import Source
 from ingest.sources.roots import Roots
 from ingest.thumbnails import delete_unused_thumbnails
 from scenesearch.encoder.base import Encoder
-from scenesearch.home.ingested import SOURCES
 from scenesearch.home.rejects import Rejects
+from scenesearch.home.roots import SOURCES
 from scenesearch.store.base import NoRoom, VectorStore
 
 # Points are written so many at a time, or as many as two rounds of all workers.

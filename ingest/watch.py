@@ -217,12 +217,9 @@ class _Updater:
     def _in_turn(self, do: Callable[[], _T]) -> _T:
         """The result of `do`, called when nobody else has the library, which is then released."""
         watched = self._watched
-        done = shared(do, on_wait=self._waiting)
+        done = shared(do, on_wait=watched.say)
         watched.store.release(watched.library)
         return done
-
-    def _waiting(self, busy: IndexBusy) -> None:
-        self._watched.say(f"{str(busy).removesuffix('; close it or wait')}; waiting")
 
 
 def _is_rendered_raw(path: Path) -> bool:

@@ -1,7 +1,7 @@
 """Pictures in folders and in tar archives.
 
-An archive is read as WebDataset writes it: next to `a.jpg` a caption `a.txt` or `a.caption`, columns
-in `a.json`, a class in `a.cls`.
+An archive is read as WebDataset writes it: next to `a.jpg` a caption `a.txt` or `a.caption`,
+columns in `a.json`, a class in `a.cls`.
 """
 
 import gzip
