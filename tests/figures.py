@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from ingest.pipeline import ingest
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.datasets.task import MATCHING_GRADE, read_crowd, read_expert, texts_of
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ingest.pipeline import IngestOptions
     from ingest.report import IngestReport
     from ingest.shards import Shard
-    from ingest.source import Source
+    from ingest.sources.base import Source
     from scenesearch.encoder.base import Encoder
     from scenesearch.home.installation import Installation
     from scenesearch.home.rejects import Rejects

@@ -21,13 +21,12 @@ import streamlit as st
 from PIL import Image
 
 import scenesearch
-from ingest.source import Roots
+from ingest.sources.roots import Roots
 from ingest.watch import Watched as Folders
 from ingest.watch import watch
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.allowed_originals import NOT_HERE
-from scenesearch.home.ingested import NOT_HERE
 from scenesearch.store import payload
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
@@ -271,8 +270,8 @@ def test_watching_removes_what_is_gone_and_nothing_else(
             store,
             told.append,
             thumbnails_dir=own / "thumbnails",
-            settle_s=0.1,
-            sweep_s=0.5,
+            quiet_s=0.1,
+            full_scan_s=0.5,
         )
         for number, _ in enumerate(watch(watched, stop)):
             if number == 0:

@@ -11,8 +11,9 @@ from PIL import Image
 
 from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
-from ingest.source import Roots, SourceError
-from ingest.sources import find_sources
+from ingest.sources.base import SourceError
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.pictures.opening import thumbnail_path
 from scenesearch.pictures.records import LibraryNameError
 from scenesearch.store.ask import Ask

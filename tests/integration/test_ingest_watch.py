@@ -18,7 +18,7 @@ from PIL import Image
 
 from ingest.pipeline import IngestOptions
 from ingest.report import IngestReport
-from ingest.source import Roots
+from ingest.sources.roots import Roots
 from ingest.watch import Watched, watch
 from scenesearch.home.feedback import Feedback
 from scenesearch.home.rejects import Rejects
@@ -54,7 +54,7 @@ class Watcher:
             thumbnails_dir=data / "thumbnails",
             rejects=self._rejects,
             options=IngestOptions(batch_size=4),
-            settle_s=SETTLE_S,
+            quiet_s=SETTLE_S,
         )
         self._thread = threading.Thread(target=self._run, args=(watched,))
         self._thread.start()

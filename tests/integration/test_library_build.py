@@ -18,8 +18,8 @@ from PIL import Image
 
 from ingest.build import BuildOptions, BuildReport, build
 from ingest.pipeline import ingest
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.search.searcher import Searcher
 from scenesearch.store import catalog
@@ -265,7 +265,7 @@ import sys, time
 from pathlib import Path
 import ingest.build
 from ingest.build import BuildOptions, build
-ingest.build._UPSERT = 1
+ingest.build._WRITE_BATCH = 1
 from scenesearch.store.edge import EdgeStore
 from tests.integration.test_library_build import HERE, WarmEncoder
 

@@ -13,8 +13,8 @@ from PIL import Image
 
 from ingest.doctor import Finding, examine, examine_store, is_well
 from ingest.pipeline import ingest
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.encoder.base import EncoderError
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.rejects import FILE_NAME, Rejects

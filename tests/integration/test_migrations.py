@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from ingest.pipeline import ingest
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.home.backup import open_backup, write_backup
 from scenesearch.home.restore import restore
 from scenesearch.search.searcher import Searcher

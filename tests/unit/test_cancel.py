@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ingest.archives import archive_source
-from ingest.listed import listed_source
-from ingest.source import Roots
-from ingest.walk import walk
+from ingest.sources.archives import archive_source
+from ingest.sources.path_list import path_list_source
+from ingest.sources.roots import Roots
+from ingest.sources.walk import walk
 from scenesearch.datasets.manifest import read_manifest
 from scenesearch.datasets.queries import read_queries
 from scenesearch.datasets.task import read_captions
@@ -101,7 +101,7 @@ def _captions(folder: Path) -> None:
 def _folder(folder: Path) -> None:
     for number in range(50):
         (folder / f"{number}.jpg").touch()
-    list(walk(folder, lambda problem: None))
+    list(walk(folder))
 
 
 def _archive(folder: Path) -> None:
@@ -113,7 +113,7 @@ def _archive(folder: Path) -> None:
 
 def _list(folder: Path) -> None:
     (folder / "a.jpg").touch()
-    listed_source(io.BytesIO(f"{folder}/a.jpg\n".encode() * 50), Roots())
+    path_list_source(io.BytesIO(f"{folder}/a.jpg\n".encode() * 50), Roots())
 
 
 def _waiting(folder: Path) -> None:

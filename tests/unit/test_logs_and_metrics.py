@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from ingest.pipeline import ingest
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.commands.console import say
 from scenesearch.home import logs, prometheus
 from scenesearch.home.settings import Settings
