@@ -37,7 +37,7 @@ from scenesearch.search.request import (
     Phrase,
     QueryError,
     Request,
-    Words,
+    Text,
 )
 from scenesearch.store.fields import PayloadField, by_name
 from scenesearch.store.filters import (
@@ -135,7 +135,7 @@ def scene_of(text: str, fields: Sequence[PayloadField]) -> str | None:
     except QueryError:  # as a filter that another library took
         return None
     match parts:
-        case (Words(excluded=False) as words,):
+        case (Text(excluded=False) as words,):
             return words.text
     return None
 
@@ -333,10 +333,10 @@ class _Reading:
             if isinstance(term, Like):
                 parts.append(term)
             elif term.phrases:
-                parts.append(Words(tuple(term.phrases), term.excluded))
+                parts.append(Text(tuple(term.phrases), term.excluded))
         if len(parts) > MAX_PARTS:
             raise QueryError(f"the request has {len(parts)} parts, at most {MAX_PARTS} are taken")
-        phrases = sum(len(part.phrases) for part in parts if isinstance(part, Words))
+        phrases = sum(len(part.phrases) for part in parts if isinstance(part, Text))
         if phrases > MAX_PHRASES:
             raise QueryError(
                 f"the request has {phrases} weighted phrases, at most {MAX_PHRASES} are taken"

@@ -45,7 +45,7 @@ class Phrase:
 
 
 @dataclass(frozen=True)
-class Words:
+class Text:
     """A scene described in words; `excluded` when pictures must not show it."""
 
     phrases: tuple[Phrase, ...]
@@ -87,7 +87,7 @@ class Upload:
         return f'"[{self.name}]"'
 
 
-Part = Words | Like | Upload
+Part = Text | Like | Upload
 Operator = Literal[":", "=", ">", ">=", "<", "<=", "has"]
 
 

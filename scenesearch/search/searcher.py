@@ -37,8 +37,8 @@ from scenesearch.search.request import (
     Part,
     QueryError,
     Request,
+    Text,
     Upload,
-    Words,
 )
 from scenesearch.search.target import Aim, AimPart, aim_of, mixed
 from scenesearch.store.base import (
@@ -344,7 +344,7 @@ class Searcher:
             return request.hybrid
         if request.sort is not None or request.diversity is not None:
             return False
-        return any(isinstance(part, Words) for part in request.parts) and self._described
+        return any(isinstance(part, Text) for part in request.parts) and self._described
 
     @cached_property
     def _described(self) -> bool:
@@ -393,7 +393,7 @@ class Searcher:
         vocabulary = self._calibration.known.vocabulary if self._calibration.known else None
         if vocabulary is None or self._calibration.familiarity < _FAMILIAR:
             return []
-        wanted = (part for part in request.parts if isinstance(part, Words) and not part.excluded)
+        wanted = (part for part in request.parts if isinstance(part, Text) and not part.excluded)
         new = [word for part in wanted for word in vocabulary.new_in(part.text)][:_NEW_WORDS_NAMED]
         if not new:
             return []
@@ -403,7 +403,7 @@ class Searcher:
 
     def _part(self, part: Part) -> AimPart:
         match part:
-            case Words():
+            case Text():
                 vector, weight = self._words(part)
                 return AimPart(vector, self._calibration.of(part.text), weight, part.excluded)
             case Like():
@@ -412,7 +412,7 @@ class Searcher:
                 vector = self._uploaded(part)
         return AimPart(vector, self._pictures, part.weight, part.excluded)
 
-    def _words(self, words: Words) -> tuple[NDArray[np.float32], float]:
+    def _words(self, words: Text) -> tuple[NDArray[np.float32], float]:
         """The embedding of the description, with what its weighted phrases add or take away, and
         what it weighs beside other parts: 'dog^2' twice as much as 'dog'."""
         whole = self.texts.of(words.text)
@@ -578,7 +578,7 @@ class Searcher:
                 diversity=request.diversity,
             )
         words = " ".join(
-            part.text for part in request.parts if isinstance(part, Words) and not part.excluded
+            part.text for part in request.parts if isinstance(part, Text) and not part.excluded
         )
         if request.hybrid and words:
             return self._store.search_hybrid(
@@ -610,7 +610,7 @@ class Searcher:
         return (
             self.hub_penalty is not None
             and bool(request.parts)
-            and all(isinstance(part, Words) and not part.excluded for part in request.parts)
+            and all(isinstance(part, Text) and not part.excluded for part in request.parts)
             and not (request.diversity or request.hybrid or request.right)
         )
 

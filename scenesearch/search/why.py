@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scenesearch.encoder.base import Encoder
-from scenesearch.search.request import Phrase, Request, Words
+from scenesearch.search.request import Phrase, Request, Text
 from scenesearch.search.searcher import Searcher
 from scenesearch.search.target import Aim
 
@@ -86,7 +86,7 @@ def why(
     """
     aim = searcher.aim(request)
     effects = tuple(_word_effects(searcher, request, aim, vector))
-    words = sum(len(part.text.split()) for part in request.parts if isinstance(part, Words))
+    words = sum(len(part.text.split()) for part in request.parts if isinstance(part, Text))
     return Why(
         image_id,
         float(aim.relevance(vector @ aim.vector)),
@@ -102,7 +102,7 @@ def _word_effects(
     whole = float(aim.log_odds(vector @ aim.vector))
     effects: list[WordEffect] = []
     for number, part in enumerate(request.parts):
-        if not isinstance(part, Words):
+        if not isinstance(part, Text):
             continue
         words = [(p, word) for p, phrase in enumerate(part.phrases) for word in phrase.text.split()]
         for position, (_, word) in enumerate(words):
@@ -124,7 +124,7 @@ def _word_effects(
 
 
 def _above_average(
-    searcher: Searcher, request: Request, word: Words, vector: NDArray[np.float32]
+    searcher: Searcher, request: Request, word: Text, vector: NDArray[np.float32]
 ) -> float:
     """What the only word that a request wants adds: log odds above those of an average picture,
     for without it nothing is asked."""

@@ -20,7 +20,7 @@ from PIL import Image
 from scenesearch.encoder.vectors import TextVectors
 from scenesearch.search.grammar import parse_where
 from scenesearch.search.relevance import Known, known_to_json
-from scenesearch.search.request import Like, Order, Phrase, QueryError, Request, Upload, Words
+from scenesearch.search.request import Like, Order, Phrase, QueryError, Request, Text, Upload
 from scenesearch.search.searcher import MAX_UPLOAD_BYTES, Searcher, conditions_in
 from scenesearch.search.vocabulary import COMMON, Vocabulary
 from scenesearch.store.base import CollectionSpec, Point, StoreError
@@ -165,7 +165,7 @@ def test_an_uploaded_picture_asks(photos: Photos) -> None:
     photos.add("red.jpg", COLOURS["red"])
     photos.add("blue.jpg", COLOURS["blue"])
     assert photos.ids(Request((Upload(png(COLOURS["blue"])),)), k=1) == ["blue.jpg"]
-    mixed = Request((Words((Phrase("red"),)), Upload(png(COLOURS["blue"]), weight=0.1)))
+    mixed = Request((Text((Phrase("red"),)), Upload(png(COLOURS["blue"]), weight=0.1)))
     assert photos.ids(mixed, k=1) == ["red.jpg"]
 
 
