@@ -1,7 +1,7 @@
 """A request in, an answer out: what page, command line, notebooks and evaluation ask alike.
 
-The way of a request: its parts become vectors and one aim (`scenesearch.search.target`), its
-filters conditions; the store ranks; relevance cuts; copies are collapsed; a page is taken.
+The way of a request: its parts become vectors and one query vector, its filters conditions; the store
+ranks; relevance cuts; copies are collapsed; a page is taken.
 """
 
 import base64
@@ -27,6 +27,7 @@ from scenesearch.search.answer import Hit, SearchResult
 from scenesearch.search.copies import Copies
 from scenesearch.search.emptied import fields_of, passed_by_none
 from scenesearch.search.grammar import conditions_of, folded, parse
+from scenesearch.search.query_vector import PartVector, QueryVector, combine, weighted_sum
 from scenesearch.search.relevance import Calibration, read_calibration, read_picture_calibration
 from scenesearch.search.request import (
     MAX_FILTERS,
@@ -40,7 +41,6 @@ from scenesearch.search.request import (
     Text,
     Upload,
 )
-from scenesearch.search.target import Aim, AimPart, aim_of, mixed
 from scenesearch.store.base import (
     RESCORED,
     Point,
@@ -241,19 +241,19 @@ class Searcher:
         where, excluded = self._without_excluded(request, parts, (*request.where, *asked), notices)
         # What nothing is like cannot be ranked: the pictures least like 'people' are no answer to
         # '-people', all that do not show them are.
-        aim = aim_of(parts) if any(not part.excluded for part in parts) else None
-        fetch = self._ranking(request, aim, where, notices)
+        query = combine(parts) if any(not part.excluded for part in parts) else None
+        fetch = self._ranking(request, query, where, notices)
         page, start, partial, more = _page(
             fetch,
             request,
             self._cursor(request),
             self._arranged(request),
-            self._called_wrong(request, aim) if request.collapse and request.wrong else (),
+            self._called_wrong(request, query) if request.collapse and request.wrong else (),
         )
         if not page and not partial and not start:
             notices += self._emptied(request, asked, told)
-        hits = self._hits(page, start, compared=aim is not None)
-        facets = self._counts(request, aim, where, notices) if request.facets else {}
+        hits = self._hits(page, start, compared=query is not None)
+        facets = self._counts(request, query, where, notices) if request.facets else {}
         finished = time.perf_counter()
         return SearchResult(
             query=request.text or str(request),
@@ -319,7 +319,7 @@ class Searcher:
         where, _ = conditions_of(request.filters, self.fields, self._values)
         parts = [self._part(part) for part in request.parts]
         where, _ = self._without_excluded(request, parts, (*request.where, *where), [])
-        points = self._nearest(request, aim_of(parts), where, request.k, payload=())
+        points = self._nearest(request, combine(parts), where, request.k, payload=())
         scores = sorted((point.score for point in points), reverse=True)
         return [
             point if point.score == score else ScoredPoint(point.image_id, score, point.payload)
@@ -333,9 +333,9 @@ class Searcher:
         known = self._calibration.known
         return known.hub_penalty if known is not None and known.hubness != 0 else None
 
-    def aim(self, request: Request) -> Aim:
+    def query_vector(self, request: Request) -> QueryVector:
         """Where a request that asks for something looks, and what its cosines mean."""
-        return aim_of([self._part(part) for part in request.parts])
+        return combine([self._part(part) for part in request.parts])
 
     # What is asked
 
@@ -401,16 +401,16 @@ class Searcher:
         name = self._encoder.info.name
         return [f"{name} learned from no description with {words}: it may find something else"]
 
-    def _part(self, part: Part) -> AimPart:
+    def _part(self, part: Part) -> PartVector:
         match part:
             case Text():
                 vector, weight = self._words(part)
-                return AimPart(vector, self._calibration.of(part.text), weight, part.excluded)
+                return PartVector(vector, self._calibration.of(part.text), weight, part.excluded)
             case Like():
                 vector = self._picture_of(part.image_id)
             case Upload():
                 vector = self._uploaded(part)
-        return AimPart(vector, self._pictures, part.weight, part.excluded)
+        return PartVector(vector, self._pictures, part.weight, part.excluded)
 
     def _words(self, words: Text) -> tuple[NDArray[np.float32], float]:
         """The embedding of the description, with what its weighted phrases add or take away, and
@@ -420,7 +420,7 @@ class Searcher:
         if not weighted:
             return whole, 1.0
         vectors = [whole, *(self.texts.of(phrase.text) for phrase in weighted)]
-        return mixed(vectors, [1.0, *(phrase.weight - 1 for phrase in weighted)])
+        return weighted_sum(vectors, [1.0, *(phrase.weight - 1 for phrase in weighted)])
 
     def _picture_of(self, name: str) -> NDArray[np.float32]:
         image_id = self.image_id(name)
@@ -482,7 +482,7 @@ class Searcher:
         return vector
 
     def _without_excluded(
-        self, request: Request, parts: Sequence[AimPart], where: Filter, notices: list[str]
+        self, request: Request, parts: Sequence[PartVector], where: Filter, notices: list[str]
     ) -> tuple[Filter, int]:
         """The filter that also leaves out what confidently shows a subtracted part, and how many.
 
@@ -492,8 +492,8 @@ class Searcher:
         showing: set[str] = set()
         for part in parts:
             if part.excluded:
-                aim = aim_of([replace(part, excluded=False)])
-                found, complete = self._relevant(aim, where, SHOWS_FROM, payload=())
+                query = combine([replace(part, excluded=False)])
+                found, complete = self._relevant(query, where, SHOWS_FROM, payload=())
                 showing.update(candidate.point.image_id for candidate in found)
                 if not complete:
                     notices.append(
@@ -505,13 +505,15 @@ class Searcher:
             return where, 0
         return (*where, Not(OneOf("image_id", tuple(sorted(left_out))))), len(showing - known)
 
-    def _called_wrong(self, request: Request, aim: Aim | None) -> list[ScoredPoint]:
+    def _called_wrong(self, request: Request, query: QueryVector | None) -> list[ScoredPoint]:
         """The pictures that were called wrong, as they would be found: so are their copies."""
         found = self._store.retrieve(self._collection, request.wrong, with_vectors=True)
         return [
             ScoredPoint(
                 point.image_id,
-                0.0 if aim is None or point.vector is None else float(point.vector @ aim.vector),
+                0.0
+                if query is None or point.vector is None
+                else float(point.vector @ query.vector),
                 point.payload,
             )
             for point in found.values()
@@ -520,16 +522,16 @@ class Searcher:
     # Rankings
 
     def _ranking(
-        self, request: Request, aim: Aim | None, where: Filter, notices: list[str]
+        self, request: Request, query: QueryVector | None, where: Filter, notices: list[str]
     ) -> _Fetch:
-        if aim is None:
+        if query is None:
             keys = self._browsed(request.sort, where)
             return self._whole(
                 lambda n: [_Candidate(ScoredPoint(key[-1], 0.0, {}), 1.0, key) for key in keys[:n]]
             )
         if request.sort is not None:
             payload = (request.sort.field,)
-            found, complete = self._answering(request, aim, where, payload=payload)
+            found, complete = self._answering(request, query, where, payload=payload)
             if not complete:
                 notices.append(f"sorted are the {MAX_RELEVANT} most relevant pictures")
             field = by_name(self.fields)[request.sort.field]
@@ -542,15 +544,15 @@ class Searcher:
 
         def nearest(n: int) -> list[_Candidate]:
             payload = None if n <= _FEW else ("sha256", "phash")
-            points = self._nearest(request, aim, where, n, payload=payload)
-            return _candidates(points, aim, by_place=self._corrects(request))
+            points = self._nearest(request, query, where, n, payload=payload)
+            return _candidates(points, query, by_place=self._corrects(request))
 
         return nearest
 
     def _nearest(
         self,
         request: Request,
-        aim: Aim,
+        query: QueryVector,
         where: Filter,
         n: int,
         *,
@@ -561,7 +563,7 @@ class Searcher:
             vectors = [point.vector for point in found.values() if point.vector is not None]
             return self._store.recommend(
                 self._collection,
-                aim.vector,
+                query.vector,
                 right=vectors,
                 weight=_QUERY_WEIGHT,
                 k=n,
@@ -571,7 +573,7 @@ class Searcher:
         if request.diversity:
             return self._store.search_diverse(
                 self._collection,
-                aim.vector,
+                query.vector,
                 k=n,
                 where=where,
                 payload=payload,
@@ -583,7 +585,7 @@ class Searcher:
         if request.hybrid and words:
             return self._store.search_hybrid(
                 self._collection,
-                aim.vector,
+                query.vector,
                 words,
                 k=n,
                 where=where,
@@ -594,7 +596,7 @@ class Searcher:
         if penalty is not None and self._corrects(request):
             return self._store.search_rescored(
                 self._collection,
-                aim.vector,
+                query.vector,
                 penalty,
                 k=n,
                 where=where,
@@ -602,7 +604,7 @@ class Searcher:
                 exact=request.exact,
             )
         return self._store.search(
-            self._collection, aim.vector, k=n, where=where, payload=payload, exact=request.exact
+            self._collection, query.vector, k=n, where=where, payload=payload, exact=request.exact
         )
 
     def _corrects(self, request: Request) -> bool:
@@ -621,17 +623,17 @@ class Searcher:
         return RESCORED if self._corrects(request) and request.sort is None else 0
 
     def _answering(
-        self, request: Request, aim: Aim, where: Filter, *, payload: Sequence[str]
+        self, request: Request, query: QueryVector, where: Filter, *, payload: Sequence[str]
     ) -> tuple[list[_Candidate], bool]:
         """All that the request finds relevant enough, and whether these are all there are."""
         corrected = request if self._corrects(request) else None
         return self._relevant(
-            aim, where, request.min_relevance, payload=payload, corrected=corrected
+            query, where, request.min_relevance, payload=payload, corrected=corrected
         )
 
     def _relevant(
         self,
-        aim: Aim,
+        query: QueryVector,
         where: Filter,
         at_least: float,
         *,
@@ -643,13 +645,13 @@ class Searcher:
         n = _FEW
         while True:
             points = (
-                self._nearest(corrected, aim, where, n, payload=payload)
+                self._nearest(corrected, query, where, n, payload=payload)
                 if corrected
                 else self._store.search(
-                    self._collection, aim.vector, k=n, where=where, payload=payload
+                    self._collection, query.vector, k=n, where=where, payload=payload
                 )
             )
-            found = _candidates(points, aim, by_place=corrected is not None)
+            found = _candidates(points, query, by_place=corrected is not None)
             below = bool(found) and found[-1].relevance < at_least
             if below or len(found) < n or n >= MAX_RELEVANT:
                 kept = [candidate for candidate in found if candidate.relevance >= at_least]
@@ -685,18 +687,18 @@ class Searcher:
         return sorted(_sort_key(point, field, sort) for point in points)
 
     def _counts(
-        self, request: Request, aim: Aim | None, where: Filter, notices: list[str]
+        self, request: Request, query: QueryVector | None, where: Filter, notices: list[str]
     ) -> dict[str, tuple[tuple[str | int | bool, int], ...]]:
         """Values of the fields among the pictures of the answer, most frequent first."""
         names = request.facets
-        if aim is None or request.min_relevance == 0:  # all that passes the filters
+        if query is None or request.min_relevance == 0:  # all that passes the filters
             return {
                 name: tuple(self._store.facet(self._collection, name, where=where))
                 for name in names
             }
         # Counted here: the store takes seconds to count within ten thousand ids, and one tenth of
         # that to hand over their values.
-        found, complete = self._answering(request, aim, where, payload=names)
+        found, complete = self._answering(request, query, where, payload=names)
         if not complete:
             notices.append(f"counted are the {MAX_RELEVANT} most relevant pictures")
         counts: dict[str, Counter[str | int | bool]] = {name: Counter() for name in names}
@@ -741,7 +743,7 @@ class Searcher:
 
 
 def _candidates(
-    points: Sequence[ScoredPoint], aim: Aim, *, by_place: bool = False
+    points: Sequence[ScoredPoint], query: QueryVector, *, by_place: bool = False
 ) -> list[_Candidate]:
     """The points with their relevance; `by_place` the highest one goes to the first.
 
@@ -749,7 +751,7 @@ def _candidates(
     less true for it: on the judged pairs AUROC, Brier score and, of the ten first hits, the
     calibration error are better so (docs/evaluation.md).
     """
-    relevance = aim.relevance(np.array([point.score for point in points], np.float32))
+    relevance = query.relevance(np.array([point.score for point in points], np.float32))
     if by_place:
         relevance = np.sort(relevance)[::-1]
     return [

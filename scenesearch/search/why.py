@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scenesearch.encoder.base import Encoder
+from scenesearch.search.query_vector import QueryVector
 from scenesearch.search.request import Phrase, Request, Text
 from scenesearch.search.searcher import Searcher
-from scenesearch.search.target import Aim
 
 # Coarser than the image tower's own grid; 49 pictures to encode.
 GRID = 7
@@ -84,22 +84,22 @@ def why(
 
     With the upright RGB `picture` also those of its parts. Subtracted words have effects too.
     """
-    aim = searcher.aim(request)
-    effects = tuple(_word_effects(searcher, request, aim, vector))
+    query = searcher.query_vector(request)
+    effects = tuple(_word_effects(searcher, request, query, vector))
     words = sum(len(part.text.split()) for part in request.parts if isinstance(part, Text))
     return Why(
         image_id,
-        float(aim.relevance(vector @ aim.vector)),
+        float(query.relevance(vector @ query.vector)),
         effects,
-        None if picture is None else heat_map(encoder, aim, picture),
+        None if picture is None else heat_map(encoder, query, picture),
         words - len(effects),
     )
 
 
 def _word_effects(
-    searcher: Searcher, request: Request, aim: Aim, vector: NDArray[np.float32]
+    searcher: Searcher, request: Request, query: QueryVector, vector: NDArray[np.float32]
 ) -> list[WordEffect]:
-    whole = float(aim.log_odds(vector @ aim.vector))
+    whole = float(query.log_odds(vector @ query.vector))
     effects: list[WordEffect] = []
     for number, part in enumerate(request.parts):
         if not isinstance(part, Text):
@@ -115,8 +115,8 @@ def _word_effects(
             else:
                 del parts[number]
             if any(not other.excluded for other in parts):
-                rest_aim = searcher.aim(replace(request, parts=tuple(parts)))
-                effect = whole - float(rest_aim.log_odds(vector @ rest_aim.vector))
+                without = searcher.query_vector(replace(request, parts=tuple(parts)))
+                effect = whole - float(without.log_odds(vector @ without.vector))
             else:
                 effect = _above_average(searcher, request, part, vector)
             effects.append(WordEffect(word, effect))
@@ -128,7 +128,7 @@ def _above_average(
 ) -> float:
     """What the only word that a request wants adds: log odds above those of an average picture,
     for without it nothing is asked."""
-    alone = searcher.aim(replace(request, parts=(word,)))
+    alone = searcher.query_vector(replace(request, parts=(word,)))
     average = searcher.calibration.average(alone.vector)
     return float(alone.slope * (vector @ alone.vector - average))
 
@@ -140,8 +140,8 @@ def _phrases(phrases: Sequence[Phrase], words: Sequence[tuple[int, str]]) -> tup
     return tuple(replace(phrase, text=text) for phrase, text in kept if text)
 
 
-def heat_map(encoder: Encoder, aim: Aim, picture: Image.Image) -> HeatMap:
-    """Where the picture shows what the aim looks for; takes as long as encoding 50 pictures."""
+def heat_map(encoder: Encoder, query: QueryVector, picture: Image.Image) -> HeatMap:
+    """Where the picture shows what the query looks for; takes as long as encoding 50 pictures."""
     pixels = encoder.preprocess(picture)  # (3, height, width)
     _, height, width = pixels.shape
     # The encoder's mean colour: what is left when nothing is to be seen.
@@ -154,11 +154,11 @@ def heat_map(encoder: Encoder, aim: Aim, picture: Image.Image) -> HeatMap:
         covered[cell, :, top:bottom, left:right] = grey
     cosines = np.concatenate(
         [
-            encoder.encode_pixels(covered[start : start + _BATCH]) @ aim.vector
+            encoder.encode_pixels(covered[start : start + _BATCH]) @ query.vector
             for start in range(0, len(covered), _BATCH)
         ]
     )
-    odds = aim.log_odds(cosines)  # the last is the whole picture's
+    odds = query.log_odds(cosines)  # the last is the whole picture's
     cells = (odds[-1] - odds[:-1]).reshape(GRID, GRID).astype(np.float32)
     return HeatMap(cells, _seen(encoder, picture))
 

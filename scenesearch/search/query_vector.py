@@ -26,7 +26,7 @@ SUBTRACTION = 0.5
 
 
 @dataclass(frozen=True)
-class AimPart:
+class PartVector:
     """A part of a request as a vector of unit length, `(dimension,)`."""
 
     vector: NDArray[np.float32]
@@ -36,7 +36,7 @@ class AimPart:
 
 
 @dataclass(frozen=True)
-class Aim:
+class QueryVector:
     """Where to look: a vector of unit length, and the line from cosine to log odds."""
 
     vector: NDArray[np.float32]
@@ -51,13 +51,13 @@ class Aim:
         return self.intercept + self.slope * cosines.astype(np.float64)
 
 
-def aim_of(parts: Sequence[AimPart]) -> Aim:
-    """The aim of all parts together, of which at least one is wanted.
+def combine(parts: Sequence[PartVector]) -> QueryVector:
+    """The query of all parts together, of which at least one is wanted.
 
     Raises QueryError when the parts cancel each other out.
     """
     if len(parts) == 1 and not parts[0].excluded:  # the embedding itself, to its last bit
-        return Aim(parts[0].vector, *parts[0].calibration.line(parts[0].vector))
+        return QueryVector(parts[0].vector, *parts[0].calibration.line(parts[0].vector))
     wanted = [part for part in parts if not part.excluded]
     unwanted = [part for part in parts if part.excluded]
     direction = np.zeros_like(parts[0].vector, dtype=np.float64)
@@ -75,10 +75,10 @@ def aim_of(parts: Sequence[AimPart]) -> Aim:
     slope = float(np.linalg.norm(direction))
     if slope < 1e-6:
         raise QueryError("the request takes away all that it asks for")
-    return Aim((direction / slope).astype(np.float32), intercept, slope)
+    return QueryVector((direction / slope).astype(np.float32), intercept, slope)
 
 
-def mixed(
+def weighted_sum(
     vectors: Sequence[NDArray[np.float32]], weights: Sequence[float]
 ) -> tuple[NDArray[np.float32], float]:
     """The weighted sum of vectors as a direction of unit length and its own length.
