@@ -50,9 +50,9 @@ from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.search.relevance import (
     METHOD,
     Calibration,
-    Known,
+    TrainingTexts,
     described_by,
-    known_to_json,
+    training_texts_to_json,
 )
 from scenesearch.search.vocabulary import Vocabulary, counted
 from training.export import write_manifest
@@ -119,7 +119,8 @@ def calibrate_encoder(
     `held_back` are the pictures to fit on, resolved paths: those that training has not seen.
     `known` are captions that the encoder was trained on, of other pictures: with some hundreds of
     them relevance also counts how far a query is from all of them, and `hubness`, to be chosen
-    on pictures of neither, may take from pictures that are near to any text (`relevance.Known`).
+    on pictures of neither, may take from pictures that are near to any text
+    (`relevance.TrainingTexts`).
     `rarity` is what a query's words lose that are in few of these captions or in none
     (`vocabulary.Vocabulary`): 0 for encoders that have learned words from elsewhere too.
     Writes `calibration` of encoder.json and `reliability.png`; raises TrainingError, leaving the
@@ -187,7 +188,9 @@ def fit_votes(
         "query_mean": round(fitted.query_mean, 4),
         "mean_picture": [round(float(value), 5) for value in fitted.mean_picture],
         **(
-            {"known": known_to_json(replace(fitted.known, hubness=hubness))} if fitted.known else {}
+            {"known": training_texts_to_json(replace(fitted.training_texts, hubness=hubness))}
+            if fitted.training_texts
+            else {}
         ),
         **_picture_queries(votes, pairs),
         "pictures": len(np.unique(votes.pictures)),
@@ -220,7 +223,7 @@ def fit(
     familiar = None if known is None else _unweighted(known, votes, pairs)
     columns = [_cosines(votes, pairs), texts @ mean_picture]
     if familiar is not None:
-        columns.append(familiar.of_queries(pairs.texts)[votes.queries] - familiar.typical)
+        columns.append(familiar.nearness(pairs.texts)[votes.queries] - familiar.typical)
     features = np.stack(columns, axis=1)  # (pairs, 2 or 3)
     # Of one size, or the solver stops early along the narrow feature.
     centre = features.mean(axis=0)
@@ -243,12 +246,12 @@ def fit(
     return Calibration(intercept, float(slopes[0]), float(slopes[1]), mean_picture, familiar)
 
 
-def _unweighted(known: np.ndarray, votes: Votes, pairs: Pairs) -> Known:
+def _unweighted(known: np.ndarray, votes: Votes, pairs: Pairs) -> TrainingTexts:
     """What is known, measured on the judged pictures and queries; its weight is to be fitted."""
     described = described_by(pairs.images[np.unique(votes.pictures)], known)
     foreign, familiar = np.percentile(described, [1, 10])
-    plain = Known(known, 0.0, 0.0, float(foreign), float(familiar))
-    typical = np.median(plain.of_queries(pairs.texts[np.unique(votes.queries)]))
+    plain = TrainingTexts(known, 0.0, 0.0, float(foreign), float(familiar))
+    typical = np.median(plain.nearness(pairs.texts[np.unique(votes.queries)]))
     return replace(plain, typical=float(typical))
 
 

@@ -1,7 +1,7 @@
 """A request in, an answer out: what page, command line, notebooks and evaluation ask alike.
 
-The way of a request: its parts become vectors and one query vector, its filters conditions; the store
-ranks; relevance cuts; copies are collapsed; a page is taken.
+The way of a request: its parts become vectors and one query vector, its filters conditions; the
+store ranks; relevance cuts; copies are collapsed; a page is taken.
 """
 
 import base64
@@ -202,7 +202,7 @@ class Searcher:
     def _among_own(self, calibration: Calibration) -> Calibration:
         """The calibration for pictures like this library's; point ids are hashes, so that the
         first ones are no kind of their own."""
-        if calibration.known is None:
+        if calibration.training_texts is None:
             return calibration
         points = self._store.scroll(
             self.library, payload=(), with_vectors=True, batch_size=_LOOKED_AT
@@ -330,7 +330,7 @@ class Searcher:
     def hub_penalty(self) -> Callable[[NDArray[np.float32]], NDArray[np.float64]] | None:
         """What a ranking by a description takes off the cosines of pictures that are near to any
         text, `(n, dimension)` -> `(n,)`; None where it takes nothing."""
-        known = self._calibration.known
+        known = self._calibration.training_texts
         return known.hub_penalty if known is not None and known.hubness != 0 else None
 
     def query_vector(self, request: Request) -> QueryVector:
@@ -390,7 +390,11 @@ class Searcher:
 
     def _new_words(self, request: Request) -> list[str]:
         """Says which words the encoder cannot know, where the pictures are like those it knows."""
-        vocabulary = self._calibration.known.vocabulary if self._calibration.known else None
+        vocabulary = (
+            self._calibration.training_texts.vocabulary
+            if self._calibration.training_texts
+            else None
+        )
         if vocabulary is None or self._calibration.familiarity < _FAMILIAR:
             return []
         wanted = (part for part in request.parts if isinstance(part, Text) and not part.excluded)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from scenesearch.encoder.vectors import TextVectors
 from scenesearch.search.grammar import parse_where
-from scenesearch.search.relevance import Known, known_to_json
+from scenesearch.search.relevance import TrainingTexts, training_texts_to_json
 from scenesearch.search.request import Like, Order, Phrase, QueryError, Request, Text, Upload
 from scenesearch.search.searcher import MAX_UPLOAD_BYTES, Searcher, conditions_in
 from scenesearch.search.vocabulary import COMMON, Vocabulary
@@ -544,9 +544,11 @@ def test_words_that_the_encoder_never_learned_count_for_less_and_are_named(
     (red, blue) = colour_encoder.encode_texts(["red", "blue"])
     vocabulary = Vocabulary({"red": COMMON, "a": COMMON}, weight=1.0)
     # Red is what the known texts are about: red pictures are familiar, blue ones are not.
-    known = Known(np.stack([red] * 6), 0.0, 0.0, float(red @ blue), 1.0, vocabulary=vocabulary)
+    known = TrainingTexts(
+        np.stack([red] * 6), 0.0, 0.0, float(red @ blue), 1.0, vocabulary=vocabulary
+    )
     calibration = {**info.calibration, "query_mean": 0.0, "mean_picture": [0.0] * 4}
-    calibration["known"] = known_to_json(known)
+    calibration["known"] = training_texts_to_json(known)
     colour_encoder.info = replace(info, calibration=calibration)
     photos = Photos(store, colour_encoder)
     photos.add("red.jpg", COLOURS["red"])
@@ -577,10 +579,10 @@ def test_a_picture_that_is_near_to_any_text_ranks_behind_one_as_near_to_this_one
 ) -> None:
     # The known texts are all 'red', so that the reddest picture is a hub.
     (red,) = colour_encoder.encode_texts(["red"])
-    known = Known(np.stack([red] * 6), 0.0, 0.0, 0.0, 1.0, hubness=2.0)
+    known = TrainingTexts(np.stack([red] * 6), 0.0, 0.0, 0.0, 1.0, hubness=2.0)
     info = colour_encoder.info
     calibration = {**info.calibration, "query_mean": 0.0, "mean_picture": [0.0] * 4}
-    calibration["known"] = known_to_json(known)
+    calibration["known"] = training_texts_to_json(known)
     colour_encoder.info = replace(info, calibration=calibration)
     photos = Photos(store, colour_encoder)
     names = reds(photos, 4, camera="Leica")
