@@ -4,13 +4,15 @@
 form.
 """
 
+import dataclasses
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.pictures.records import MAX_QUERY_CHARACTERS
-from scenesearch.store.filters import Filter
+from scenesearch.search.quoting import quoted
+from scenesearch.store.filters import Condition, Filter
 
 MAX_CHARACTERS = MAX_QUERY_CHARACTERS
 MAX_PARTS = 16
@@ -41,7 +43,7 @@ class Phrase:
         if self.weight == 1:
             return " ".join(_quoted_if_special(word) for word in self.text.split())
         blank = " " in self.text or _SPECIAL_WORD.fullmatch(self.text)
-        return f"{_quoted(self.text) if blank else self.text}^{self.weight:g}"
+        return f"{quoted(self.text) if blank else self.text}^{self.weight:g}"
 
 
 @dataclass(frozen=True)
@@ -71,14 +73,14 @@ class Like:
     def __str__(self) -> str:
         plain = _PLAIN_ID.fullmatch(self.image_id)
         weight = "" if self.weight == 1 else f"^{self.weight:g}"
-        return f"like:{self.image_id if plain else _quoted(self.image_id)}{weight}"
+        return f"like:{self.image_id if plain else quoted(self.image_id)}{weight}"
 
 
 @dataclass(frozen=True)
 class Upload:
     """A picture from outside the library: the bytes of its file. It has no written form."""
 
-    data: bytes = field(repr=False)
+    data: bytes = dataclasses.field(repr=False)
     name: str = "picture"
     weight: float = 1.0
     excluded: bool = False
@@ -95,14 +97,16 @@ Operator = Literal[":", "=", ">", ">=", "<", "<=", "has"]
 class FieldFilter:
     """One filter as it was written, with its field found among those the library declares.
 
-    Values are kept in the grammar's own form (quoted where needed); of the operator `has`, they
-    are names of fields. `scenesearch.search.grammar.condition_of` gives the store's condition.
+    Values are kept in the grammar's own form, quoted where needed. With the operator `has` they
+    are names of fields. `condition` is what the store is asked; None for a keyword that is looked
+    up among the library's values (`scenesearch.search.filtering`).
     """
 
     field: str
     operator: Operator
     values: tuple[str, ...]
-    negated: bool = False
+    negated: bool
+    condition: Condition | None = dataclasses.field(compare=False, repr=False)
 
     def __str__(self) -> str:
         minus = "-" if self.negated else ""
@@ -156,8 +160,8 @@ class Request:
     wrong: tuple[str, ...] = ()
     facets: tuple[str, ...] = ()
     exact: bool = False
-    text: str = field(default="", compare=False)
-    notices: tuple[str, ...] = field(default=(), compare=False)
+    text: str = dataclasses.field(default="", compare=False)
+    notices: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
     def __str__(self) -> str:
         """The text that reads back as the same parts and filters (an upload has none)."""
@@ -171,10 +175,5 @@ class Request:
         return " ".join([*written, *map(str, self.filters)])
 
 
-def _quoted(text: str) -> str:
-    doubled = text.replace('"', '""')
-    return f'"{doubled}"'
-
-
 def _quoted_if_special(word: str) -> str:
-    return _quoted(word) if _SPECIAL_WORD.fullmatch(word) else word
+    return quoted(word) if _SPECIAL_WORD.fullmatch(word) else word

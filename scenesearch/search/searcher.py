@@ -25,14 +25,19 @@ from scenesearch.pictures.opening import ImageError, decode_image, out_of_memory
 from scenesearch.runtime.events import query_text, searching
 from scenesearch.search.answer import Hit, SearchResult
 from scenesearch.search.copies import Copies
-from scenesearch.search.emptied import fields_of, passed_by_none
-from scenesearch.search.grammar import conditions_of, folded, parse
+from scenesearch.search.filtering import (
+    KeywordValues,
+    conditions_of,
+    fields_of,
+    folded,
+    passed_by_none,
+)
+from scenesearch.search.grammar import parse
 from scenesearch.search.query_vector import PartVector, QueryVector, combine, weighted_sum
 from scenesearch.search.relevance import Calibration, read_calibration, read_picture_calibration
 from scenesearch.search.request import (
     MAX_FILTERS,
     MAX_HITS,
-    FieldFilter,
     Like,
     Order,
     Part,
@@ -53,8 +58,6 @@ from scenesearch.store.conditions import declared_field, facet_field
 from scenesearch.store.fields import PayloadField, by_name
 from scenesearch.store.filters import Filter, Has, Not, OneOf
 
-__all__ = ["Hit", "SearchResult", "Searcher", "conditions_in"]
-
 MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 
 # So many pictures at most are sorted, counted by facets or left out as showing what is subtracted.
@@ -64,9 +67,6 @@ MAX_RELEVANT = 10_000
 # poorly and is rarely judged to fit, but of 375 pictures at least so relevant to one of 14 words 81
 # of 100 show it, by their captions (`python -m tests.figures subtraction`).
 SHOWS_FROM = 0.1
-
-# Values of a keyword field that a filter like 'camera:canon' is looked up among.
-MAX_VALUES_LOOKED_UP = 50_000
 
 # How long the library's name is believed to stand for the collection that it stood for.
 _SETTLED_S = 2.0
@@ -94,9 +94,6 @@ _NEW_WORDS_NAMED = 5
 
 # Values of a field that are counted, the most frequent ones.
 MAX_COUNTED = 100
-
-# How long values are believed to be all: an ingest may add some.
-_VALUES_FRESH_S = 5.0
 
 # How long the picture that a name ends is believed to be the only one, and so many names are kept.
 _NAMES_FRESH_S = 60.0
@@ -147,21 +144,6 @@ _Fetch = Callable[[int], list[_Candidate]]
 _Group = tuple[_Candidate, tuple[str, ...]]
 
 
-def conditions_in(
-    store: VectorStore, library: str, filters: Sequence[FieldFilter]
-) -> tuple[Filter, tuple[str, ...]]:
-    """The filters as conditions, with keywords looked up among the library's values; notices: how
-    the filters were understood, and which of them no picture passes."""
-    fields = store.describe(library).fields
-    where, told = conditions_of(filters, fields, lambda field: _values_of(store, library, field))
-    named = list(zip(map(str, filters), where, strict=True))
-    return where, (*told, *passed_by_none(store, library, fields, named, told))
-
-
-def _values_of(store: VectorStore, library: str, field: str) -> list[str]:
-    return [str(value) for value, _ in store.facet(library, field, limit=MAX_VALUES_LOOKED_UP)]
-
-
 class Searcher:
     """Searches one library; checks once that the encoder is the collection's own.
 
@@ -187,7 +169,6 @@ class Searcher:
         self._store = store
         self._settle()
         self._max_megapixels = max_megapixels
-        self._known_values: dict[str, tuple[list[str], float]] = {}
         self._known_names: dict[tuple[str, str], tuple[str, float]] = {}
         self._calibration = self._among_own(
             read_calibration(encoder.info.calibration, encoder.info.dimension)
@@ -233,7 +214,7 @@ class Searcher:
         request = replace(request, **options)
         self._check(request)
         request = replace(request, hybrid=self._hybrid(request))
-        asked, told = conditions_of(request.filters, self.fields, self._values)
+        asked, told = conditions_of(request.filters, self.fields, self._values.of)
         notices = [*request.notices, *told]
         notices += self._new_words(request)
         parts = [self._part(part) for part in request.parts]
@@ -272,7 +253,7 @@ class Searcher:
 
     def count(self, request: Request) -> int:
         """How many pictures pass the request's filters; words and pictures are not looked at."""
-        where, _ = conditions_of(request.filters, self.fields, self._values)
+        where, _ = conditions_of(request.filters, self.fields, self._values.of)
         return self._store.count(self._collection, where=(*request.where, *where))
 
     def passed_by_none(self, where: Filter) -> list[str]:
@@ -306,6 +287,7 @@ class Searcher:
         check_encoder(spec, name=info.name, fingerprint=info.fingerprint, dimension=info.dimension)
         self.fields: tuple[PayloadField, ...] = spec.fields
         self._spec, self._collection = spec, collection
+        self._values = KeywordValues(self._store, collection)
         self._settled_at = time.monotonic()
 
     def ranking(self, request: Request) -> list[ScoredPoint]:
@@ -316,7 +298,7 @@ class Searcher:
         only when that is asked for: captions are often the very queries.
         """
         self._check(request)
-        where, _ = conditions_of(request.filters, self.fields, self._values)
+        where, _ = conditions_of(request.filters, self.fields, self._values.of)
         parts = [self._part(part) for part in request.parts]
         where, _ = self._without_excluded(request, parts, (*request.where, *where), [])
         points = self._nearest(request, combine(parts), where, request.k, payload=())
@@ -380,13 +362,6 @@ class Searcher:
                 facet_field(name, self._spec)
         except StoreError as error:
             raise QueryError(str(error)) from None
-
-    def _values(self, field: str) -> list[str]:
-        values, read_at = self._known_values.get(field, ([], -_VALUES_FRESH_S))
-        if time.monotonic() - read_at >= _VALUES_FRESH_S:
-            values = _values_of(self._store, self._collection, field)
-            self._known_values[field] = values, time.monotonic()
-        return values
 
     def _new_words(self, request: Request) -> list[str]:
         """Says which words the encoder cannot know, where the pictures are like those it knows."""

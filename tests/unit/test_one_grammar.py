@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from scenesearch.commands.app import app
 from scenesearch.home.settings import Settings
 from scenesearch.notebook import Library, open_library
+from scenesearch.search.filtering import conditions_in
 from scenesearch.search.grammar import parse_where
-from scenesearch.search.searcher import conditions_in
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenesearch.pictures.records import GeoPoint
-from scenesearch.search.grammar import QueryError, conditions_of, parse, parse_where
-from scenesearch.search.request import FieldFilter, Like, Phrase, Request, Text
+from scenesearch.search.filtering import conditions_of
+from scenesearch.search.grammar import parse, parse_where
+from scenesearch.search.request import FieldFilter, Like, Phrase, QueryError, Request, Text
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
 from scenesearch.store.filters import (
     AnyOf,
@@ -52,7 +53,7 @@ def words(text: str, *, excluded: bool = False) -> Text:
 
 def conditions(request: Request | tuple[FieldFilter, ...]) -> tuple[Condition, ...]:
     filters = request.filters if isinstance(request, Request) else request
-    return conditions_of(filters, FIELDS, VALUES.__getitem__, today=TODAY)[0]
+    return conditions_of(filters, FIELDS, VALUES.__getitem__)[0]
 
 
 # Words, pictures, mixtures

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scenesearch.encoder.vectors import TextVectors
+from scenesearch.search.filtering import conditions_in
 from scenesearch.search.grammar import parse_where
 from scenesearch.search.relevance import TrainingTexts, training_texts_to_json
 from scenesearch.search.request import Like, Order, Phrase, QueryError, Request, Text, Upload
-from scenesearch.search.searcher import MAX_UPLOAD_BYTES, Searcher, conditions_in
+from scenesearch.search.searcher import MAX_UPLOAD_BYTES, Searcher
 from scenesearch.search.vocabulary import COMMON, Vocabulary
 from scenesearch.store.base import CollectionSpec, Point, StoreError
 from scenesearch.store.edge import EdgeStore

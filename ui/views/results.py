@@ -9,10 +9,10 @@ from typing import Any
 import streamlit as st
 
 from scenesearch.home.feedback import FILE_NAME, Feedback
-from scenesearch.search.grammar import QueryError, parse_order
+from scenesearch.search.answer import Hit, SearchResult
+from scenesearch.search.grammar import parse_order
 from scenesearch.search.relevance import Band
-from scenesearch.search.request import Request
-from scenesearch.search.searcher import Hit, SearchResult
+from scenesearch.search.request import QueryError, Request
 from scenesearch.store.filters import Filter
 from ui import pictures
 from ui.components import PAGE_SIZE, Card, grid, label, page_of, pager, small, title_of

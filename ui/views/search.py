@@ -7,8 +7,9 @@ from pathlib import Path
 import streamlit as st
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.search.grammar import QueryError, as_value
+from scenesearch.search.quoting import as_value
 from scenesearch.search.relevance import STRONG
+from scenesearch.search.request import QueryError
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 from ui import components, resources
