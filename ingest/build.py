@@ -29,7 +29,7 @@ from scenesearch.runtime.cancel import result_of
 from scenesearch.store.base import CollectionSpec, Point, VectorStore
 from scenesearch.store.catalog import collections_of, next_name
 from scenesearch.store.fields import BUILTIN_FIELDS, BUILTIN_NAMES
-from scenesearch.store.pages import PAGE, OnWait, pages, shared
+from scenesearch.store.pages import PAGE, OnWait, pages, retry_while_busy
 
 _UPSERT = 64
 _FLUSH_EVERY = 1600
@@ -121,7 +121,7 @@ def build(
         library,
         live,
         collection,
-        total=shared(lambda: store.count(live), on_wait=on_wait),
+        total=retry_while_busy(lambda: store.count(live), on_wait=on_wait),
         copies=bool(image_fingerprint) and image_fingerprint == encoder.info.image_fingerprint,
     )
     run = _Build(encoder, store, originals, options or BuildOptions(), report, on_wait)
@@ -335,7 +335,7 @@ class _Build:
     def _retrieve(self, ids: Sequence[str], *, with_vectors: bool = False) -> dict[str, Point]:
         """Of the live collection."""
         live = self._report.live
-        return shared(
+        return retry_while_busy(
             lambda: self._store.retrieve(live, ids, with_vectors=with_vectors),
             on_wait=self._on_wait,
         )

@@ -32,9 +32,9 @@ from scenesearch.pictures.opening import (
 )
 from scenesearch.pictures.originals import OriginalError, is_url, original_of
 from scenesearch.store.base import CollectionSpec, IndexBusy, Point, VectorStore
-from scenesearch.store.catalog import Held, collections_of
+from scenesearch.store.catalog import CatalogEntry, collections_of
 from scenesearch.store.fields import BUILTIN_FIELDS, by_name
-from scenesearch.store.pages import OnWait, pages, shared
+from scenesearch.store.pages import OnWait, pages, retry_while_busy
 
 Level = Literal["wrong", "advice", "mended"]
 
@@ -156,13 +156,13 @@ def examine(
                 *visit.folders(),
             ]
 
-    return findings + shared(compare, on_wait=on_wait)
+    return findings + retry_while_busy(compare, on_wait=on_wait)
 
 
 def _collections(
     store: VectorStore,
     library: str,
-    held: Sequence[Held],
+    held: Sequence[CatalogEntry],
     find_encoder: Callable[[CollectionSpec], Path],
     mend: bool,
 ) -> Iterator[Finding]:
@@ -194,7 +194,7 @@ def _collections(
             yield from _fields(store, library, one, mend)
 
 
-def _fields(store: VectorStore, library: str, live: Held, mend: bool) -> Iterator[Finding]:
+def _fields(store: VectorStore, library: str, live: CatalogEntry, mend: bool) -> Iterator[Finding]:
     build = f"scenesearch library build {library}, then scenesearch library promote {library}"
     declared = by_name(live.spec.fields)
     lacking = [one for one in BUILTIN_FIELDS if one.name not in declared]
@@ -231,7 +231,7 @@ class _Visit:
         self,
         library: str,
         store: VectorStore,
-        live: Held,
+        live: CatalogEntry,
         library_dir: Path,
         originals: Ingested,
         mend: bool,

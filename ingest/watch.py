@@ -32,7 +32,7 @@ from scenesearch.pictures.formats import RAW_SUFFIXES, suffix_of, without_render
 from scenesearch.pictures.originals import LocalFile
 from scenesearch.pictures.records import ImageRecord
 from scenesearch.store.base import CollectionMissing, IndexBusy, StoreUnavailable, VectorStore
-from scenesearch.store.pages import shared
+from scenesearch.store.pages import retry_while_busy
 
 _T = TypeVar("_T")
 
@@ -242,7 +242,7 @@ class _Keeper:
     def _in_turn(self, do: Callable[[], _T]) -> _T:
         """What `do` gives once nobody else has the library, which is let go afterwards."""
         watched = self._watched
-        done = shared(do, on_wait=self._waiting)
+        done = retry_while_busy(do, on_wait=self._waiting)
         watched.store.release(watched.library)
         return done
 

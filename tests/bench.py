@@ -41,6 +41,7 @@ from scenesearch.pictures.records import ImageRecord
 from scenesearch.sample.library import write_library
 from scenesearch.search.searcher import Searcher
 from scenesearch.store import edge
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS
@@ -255,7 +256,9 @@ def bench_large(
             label: [
                 {
                     hit.image_id
-                    for hit in store.search("bench", v, k=10, where=where, payload=(), exact=True)
+                    for hit in store.search(
+                        "bench", Ask(v, limit=10, where=where, payload=(), exact=True)
+                    )
                 }
                 for v in vectors
             ]
@@ -270,7 +273,7 @@ def bench_large(
                 times, found = [], 0
                 for vector, exact in zip(vectors, truth[label], strict=True):
                     started = time.perf_counter()
-                    hits = store.search("bench", vector, k=10, where=where, payload=())
+                    hits = store.search("bench", Ask(vector, limit=10, where=where, payload=()))
                     times.append(1000 * (time.perf_counter() - started))
                     found += len(exact & {hit.image_id for hit in hits})
                 p50, p95 = np.percentile(times[8:], [50, 95])

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from scenesearch.evaluation.compare import Comparison, SavedRun
     from scenesearch.home.settings import Settings
     from scenesearch.store.base import IndexBusy, VectorStore
-    from scenesearch.store.catalog import Held
+    from scenesearch.store.catalog import CatalogEntry
     from scenesearch.store.filters import Filter
 
 CollectionOption = Annotated[
@@ -233,7 +233,7 @@ def promote(
         typer.echo(f"{new.name} is live{back}")
 
 
-def candidate(held: "list[Held]", library: str, collection: str | None) -> "Held":
+def candidate(held: "list[CatalogEntry]", library: str, collection: str | None) -> "CatalogEntry":
     """The collection to promote: the one named, else the one built last."""
     if collection is not None:
         names = [one.name for one in held]
@@ -266,8 +266,8 @@ def candidate(held: "list[Held]", library: str, collection: str | None) -> "Held
 def objections(
     settings: "Settings",
     store: "VectorStore",
-    live: "Held",
-    new: "Held",
+    live: "CatalogEntry",
+    new: "CatalogEntry",
     queries: Path | None,
     require: list[str],
     *,
@@ -303,7 +303,7 @@ def objections(
 def _evaluated(
     settings: "Settings",
     store: "VectorStore",
-    held: "Held",
+    held: "CatalogEntry",
     queries: Path | None,
     where: "Filter",
 ) -> "SavedRun":
@@ -517,7 +517,7 @@ def _pictures(store: "VectorStore", collection: str) -> int | None:
     return count
 
 
-def _summary(settings: "Settings", held: "Held") -> dict[str, Any] | None:
+def _summary(settings: "Settings", held: "CatalogEntry") -> dict[str, Any] | None:
     """The figures of the collection's kept evaluation."""
     from scenesearch.evaluation.promotion import saved_evaluations
 

@@ -260,7 +260,7 @@ def its_turn(settings: "Settings", library: str, shard: "Shard") -> "Iterator[No
         yield
         return
     from scenesearch.runtime.private_files import private_folder
-    from scenesearch.store.edge_lock import Held, HolderLock, command_words
+    from scenesearch.store.edge_lock import HolderLock, LockHeld, command_words
 
     part = "" if shard.of == 1 else f"-{shard.number}-of-{shard.of}"
     folder = settings.library_dir(library)
@@ -268,7 +268,7 @@ def its_turn(settings: "Settings", library: str, shard: "Shard") -> "Iterator[No
     lock = HolderLock(folder / f"ingest{part}.lock", command_words())
     try:
         lock.acquire(1.0)
-    except Held as held:
+    except LockHeld as held:
         who = f"`{held.holder.command}` (process {held.holder.pid})" if held.holder else "another"
         fail(f"library {library} is being filled by {who}; wait for it, or share out with --shard")
     try:

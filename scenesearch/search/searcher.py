@@ -46,8 +46,17 @@ from scenesearch.search.request import (
     Text,
     Upload,
 )
-from scenesearch.store.base import (
+from scenesearch.store.ask import (
     RESCORED,
+    Ask,
+    Cosine,
+    Diverse,
+    Examples,
+    Hybrid,
+    RankBy,
+    Rescored,
+)
+from scenesearch.store.base import (
     Point,
     ScoredPoint,
     StoreError,
@@ -537,54 +546,32 @@ class Searcher:
         *,
         payload: Sequence[str] | None,
     ) -> list[ScoredPoint]:
+        ask = Ask(
+            query.vector,
+            limit=n,
+            where=where,
+            payload=payload,
+            exact=request.exact,
+            rank_by=self._rank_by(request),
+        )
+        return self._store.search(self._collection, ask)
+
+    def _rank_by(self, request: Request) -> RankBy:
         if request.right:
             found = self._store.retrieve(self._collection, request.right, with_vectors=True)
             vectors = [point.vector for point in found.values() if point.vector is not None]
-            return self._store.recommend(
-                self._collection,
-                query.vector,
-                right=vectors,
-                weight=_QUERY_WEIGHT,
-                k=n,
-                where=where,
-                payload=payload,
-            )
+            return Examples(right=vectors, weight=_QUERY_WEIGHT)
         if request.diversity:
-            return self._store.search_diverse(
-                self._collection,
-                query.vector,
-                k=n,
-                where=where,
-                payload=payload,
-                diversity=request.diversity,
-            )
+            return Diverse(request.diversity)
         words = " ".join(
             part.text for part in request.parts if isinstance(part, Text) and not part.excluded
         )
         if request.hybrid and words:
-            return self._store.search_hybrid(
-                self._collection,
-                query.vector,
-                words,
-                k=n,
-                where=where,
-                payload=payload,
-                exact=request.exact,
-            )
+            return Hybrid(words)
         penalty = self.hub_penalty
         if penalty is not None and self._corrects(request):
-            return self._store.search_rescored(
-                self._collection,
-                query.vector,
-                penalty,
-                k=n,
-                where=where,
-                payload=payload,
-                exact=request.exact,
-            )
-        return self._store.search(
-            self._collection, query.vector, k=n, where=where, payload=payload, exact=request.exact
-        )
+            return Rescored(penalty)
+        return Cosine()
 
     def _corrects(self, request: Request) -> bool:
         """Whether the nearest are ranked again for hubness: of descriptions in words alone."""
@@ -627,7 +614,7 @@ class Searcher:
                 self._nearest(corrected, query, where, n, payload=payload)
                 if corrected
                 else self._store.search(
-                    self._collection, query.vector, k=n, where=where, payload=payload
+                    self._collection, Ask(query.vector, limit=n, where=where, payload=payload)
                 )
             )
             found = _candidates(points, query, by_place=corrected is not None)

@@ -5,7 +5,7 @@ behave alike; one suite of contract tests runs over both.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol, get_args
@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from scenesearch.errors import SceneSearchError, did_you_mean, first_line
 from scenesearch.pictures.records import LibraryNameError, check_library_name
+from scenesearch.store.ask import Ask
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
-from scenesearch.store.words import Fusion
 
 # So many libraries are named where one is not there.
 _NAMED = 12
@@ -85,7 +85,7 @@ class CollectionSpec:
     """What a collection records of itself, fixed when it is made but for what is said below.
 
     Fields may be added. `words` says that points carry the words of their payload too, for
-    `search_hybrid`; collections made before there were any go on without. `state` is 'building'
+    hybrid search; collections made before there were any go on without. `state` is 'building'
     while the collection is being filled, and nobody's to promote. `previous` is the collection
     that this one took the alias from, what a rollback goes back to. Collections of earlier
     versions have no `image_fingerprint` and no `created` (RFC 3339). `layout` says how payload
@@ -209,13 +209,6 @@ class ScoredPoint(NamedTuple):
     payload: Mapping[str, Any]
 
 
-# What is taken off the cosines of pictures, from their embeddings, `(n, dim)` -> `(n,)`.
-Penalty = Callable[[NDArray[np.float32]], NDArray[np.float64]]
-
-# So many of the nearest are ranked again by `search_rescored`.
-RESCORED = 50
-
-
 @dataclass(frozen=True)
 class Leftover:
     """What a stopped process has left in the store; an 'alias' leads nowhere."""
@@ -292,92 +285,8 @@ class VectorStore(Protocol):
         `after` goes on behind that picture, there or not, in the same order.
         """
 
-    def search(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        exact: bool = False,
-    ) -> list[ScoredPoint]:
-        """The k nearest by cosine after `offset`, ties broken by image id.
-
-        `payload` names the keys wanted of each hit, all by default.
-        """
-
-    # The four below rank otherwise; `score` of what they give is the cosine all the same, so that
-    # relevance means what it does in a plain search. All page stably.
-
-    def search_hybrid(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        text: str,
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        exact: bool = False,
-        fusion: Fusion = "dbsf",
-    ) -> list[ScoredPoint]:
-        """By cosine and by the words of captions, tags, title and file name, fused.
-
-        The best by either side come first, then the rest by cosine. Where no point has a word
-        of the text it is the plain search. Raises StoreError for a collection without words.
-        """
-
-    def search_rescored(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        penalty: Penalty,
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        exact: bool = False,
-    ) -> list[ScoredPoint]:
-        """The RESCORED nearest by cosine less a penalty of their own, then the rest by cosine."""
-
-    def search_diverse(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        diversity: float = 0.5,
-    ) -> list[ScoredPoint]:
-        """By maximal marginal relevance: each hit near the query and unlike those before it.
-
-        `diversity` 0 is the plain search, 1 cares for variety alone. The nearest few hundred
-        are arranged so; those after them follow by cosine.
-        """
-
-    def recommend(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        *,
-        right: Sequence[NDArray[np.float32]] = (),
-        wrong: Sequence[NDArray[np.float32]] = (),
-        weight: int = 1,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-    ) -> list[ScoredPoint]:
-        """By the sum of cosines to the query and the `right` examples less those to the `wrong`.
-
-        The query counts as `weight` examples.
-        """
+    def search(self, name: str, ask: Ask) -> list[ScoredPoint]:
+        """The best points for what is asked, ties by image id."""
 
     def count(self, name: str, *, where: Filter = ()) -> int:
         """Exact number of points that fit."""

@@ -20,7 +20,7 @@ Role = Literal["live", "previous", "ready", "building"]
 
 
 @dataclass(frozen=True)
-class Held:
+class CatalogEntry:
     """A collection of a library: 'live', 'previous' (a rollback leads there), 'ready' or
     'building' (being filled, or left so by a run that was stopped)."""
 
@@ -36,7 +36,7 @@ class Catalog:
     `unfinished` are names with their libraries: of what a stopped process began to make.
     """
 
-    libraries: dict[str, list[Held]]
+    libraries: dict[str, list[CatalogEntry]]
     foreign: tuple[str, ...] = ()
     unfinished: tuple[tuple[str, str], ...] = ()
 
@@ -55,14 +55,16 @@ def read_catalog(store: VectorStore) -> Catalog:
             unfinished.append((name, error.library))
         except StoreError:  # another program's, or damaged
             foreign.append(name)
-    libraries: dict[str, list[Held]] = {}
+    libraries: dict[str, list[CatalogEntry]] = {}
     for name, spec in sorted(specs.items(), key=lambda item: (item[1].created, item[0])):
         live = aliases.get(spec.library)
-        libraries.setdefault(spec.library, []).append(Held(name, spec, _role(name, live, specs)))
+        libraries.setdefault(spec.library, []).append(
+            CatalogEntry(name, spec, _role(name, live, specs))
+        )
     return Catalog(dict(sorted(libraries.items())), tuple(foreign), tuple(unfinished))
 
 
-def collections_of(store: VectorStore, library: str) -> list[Held]:
+def collections_of(store: VectorStore, library: str) -> list[CatalogEntry]:
     """The library's collections in the order they were made; raises CollectionMissing for none."""
     held = read_catalog(store).libraries.get(library)
     if not held:

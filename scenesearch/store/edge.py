@@ -63,20 +63,17 @@ from itertools import repeat
 from pathlib import Path
 from typing import cast
 
-import numpy as np
 import qdrant_edge as engine
-from numpy.typing import NDArray
 
 from scenesearch.errors import FULL, UNWRITABLE, obstacle
 from scenesearch.runtime.cancel import look_up
 from scenesearch.store import edge_room, ranking
+from scenesearch.store.ask import Ask, Cosine, Diverse, Examples
 from scenesearch.store.base import (
-    RESCORED,
     CollectionSpec,
     IndexBusy,
     Leftover,
     NoRoom,
-    Penalty,
     Point,
     ScoredPoint,
     State,
@@ -89,23 +86,18 @@ from scenesearch.store.edge_build import build_shard, load_shard
 from scenesearch.store.edge_copy import copied, nobody_writing
 from scenesearch.store.edge_files import EdgeFiles, read_all
 from scenesearch.store.edge_filter import as_filter, index_of
-from scenesearch.store.edge_lock import Held, HolderLock, command_words
+from scenesearch.store.edge_lock import HolderLock, LockHeld, command_words
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 from scenesearch.store.payload import (
-    check_dimension,
-    check_diversity,
-    check_words,
-    embedding_of,
     key_path,
     payload_keys,
     payload_of,
     point_ids,
     points_of,
-    scored_of,
     vectors_of,
 )
-from scenesearch.store.words import POOL, RRF_K, WORDS, Fusion, Words, words_asked, words_of
+from scenesearch.store.words import POOL, RRF_K, WORDS, Words, words_of
 
 # Points per engine operation: 2 MB of 512-d vectors, one entry of the write-ahead log.
 _BATCH = 1000
@@ -349,156 +341,16 @@ class EdgeStore:
             if offset is None:
                 return
 
-    def search(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        exact: bool = False,
-    ) -> list[ScoredPoint]:
+    def search(self, name: str, ask: Ask) -> list[ScoredPoint]:
         with self._shard(name) as opened:
-            check_dimension(vector, opened.spec, "the query")
-            query = engine.Query.Nearest(vector.tolist())
-            filter_ = as_filter(where, opened.spec)
-            keys = payload_keys(payload)
+            filter_ = as_filter(ask.where, opened.spec)
 
-            def fetch(limit: int) -> list[ScoredPoint]:
-                request = engine.QueryRequest(
-                    limit=limit,
-                    query=query,
-                    filter=filter_,
-                    params=_EXACT if exact else _SEARCH,
-                    with_payload=keys,
-                )
-                return [hit for hit in scored_of(opened.shard.query(request), opened.spec) if hit]
+            def query(
+                rank_by: ranking.EngineRankBy, limit: int, with_vectors: bool
+            ) -> list[engine.ScoredPoint]:
+                return opened.shard.query(_request(ask, filter_, rank_by, limit, with_vectors))
 
-            return ranking.page(fetch, k=k, offset=offset)
-
-    def search_hybrid(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        text: str,
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        exact: bool = False,
-        fusion: Fusion = "dbsf",
-    ) -> list[ScoredPoint]:
-        def nearest(k: int, offset: int = 0) -> list[ScoredPoint]:
-            return self.search(
-                name, vector, k=k, offset=offset, where=where, payload=payload, exact=exact
-            )
-
-        with self._shard(name) as opened:
-            check_words(opened.spec)
-            check_dimension(vector, opened.spec, "the query")
-            filter_ = as_filter(where, opened.spec)
-        words = words_asked(text)
-        if words is None:
-            return nearest(k, offset)
-        by_cosine = engine.Prefetch(
-            POOL,
-            query=engine.Query.Nearest(vector.tolist()),
-            filter=filter_,
-            params=_EXACT if exact else _SEARCH,
-        )
-        by_words = engine.Prefetch(
-            POOL, query=engine.Query.Nearest(_sparse(words), using=WORDS), filter=filter_
-        )
-        query = _fusion(fusion)
-        ranking.check_page(k, offset)
-
-        def fused(limit: int) -> list[ranking.Ranked]:
-            return self._ranked(name, query, payload, limit, prefetches=[by_cosine, by_words])
-
-        first = ranking.reranked(fused, vector, k=offset + k)
-        return ranking.then_nearest(first, nearest, k=k, offset=offset)
-
-    def search_rescored(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        penalty: Penalty,
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        exact: bool = False,
-    ) -> list[ScoredPoint]:
-        def nearest(k: int) -> list[ScoredPoint]:
-            return self.search(name, vector, k=k, where=where, payload=payload, exact=exact)
-
-        def fetch(limit: int) -> list[ranking.Ranked]:
-            return self._ranked(
-                name, query, payload, limit, filter_=filter_, params=_EXACT if exact else _SEARCH
-            )
-
-        ranking.check_page(k, offset)
-        with self._shard(name) as opened:
-            check_dimension(vector, opened.spec, "the query")
-            filter_ = as_filter(where, opened.spec)
-        query = engine.Query.Nearest(vector.tolist())
-        first = ranking.rescored(fetch, vector, penalty, k=RESCORED)
-        return ranking.then_nearest(first, nearest, k=k, offset=offset)
-
-    def search_diverse(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        diversity: float = 0.5,
-    ) -> list[ScoredPoint]:
-        def nearest(k: int) -> list[ScoredPoint]:
-            return self.search(name, vector, k=k, where=where, payload=payload)
-
-        with self._shard(name) as opened:
-            check_dimension(vector, opened.spec, "the query")
-            filter_ = as_filter(where, opened.spec)
-        ranking.check_page(k, offset)
-        query = engine.Mmr(vector.tolist(), 1 - check_diversity(diversity), POOL)
-        found = self._ranked(name, query, payload, min(offset + k, POOL), filter_=filter_)
-        first = ranking.with_cosines(found, vector)
-        return ranking.then_nearest(first, nearest, k=k, offset=offset)
-
-    def recommend(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        *,
-        right: Sequence[NDArray[np.float32]] = (),
-        wrong: Sequence[NDArray[np.float32]] = (),
-        weight: int = 1,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-    ) -> list[ScoredPoint]:
-        with self._shard(name) as opened:
-            for example in (vector, *right, *wrong):
-                check_dimension(example, opened.spec, "the query or an example")
-            filter_ = as_filter(where, opened.spec)
-        examples = engine.RecommendQuery(
-            [example.tolist() for example in (*[vector] * weight, *right)],
-            [example.tolist() for example in wrong],
-        )
-        query = engine.Query.RecommendSumScores(examples)
-
-        def summed(limit: int) -> list[ranking.Ranked]:
-            return self._ranked(name, query, payload, limit, filter_=filter_)
-
-        return ranking.reranked(summed, vector, k=k, offset=offset)
+            return ranking.answer(ask, opened.spec, query)
 
     def count(self, name: str, *, where: Filter = ()) -> int:
         with self._shard(name) as opened:
@@ -578,13 +430,13 @@ class EdgeStore:
             found = [Leftover("alias", name) for name in self._files.dangling()]
             for path in self._files.unfinished():
                 name = path.name.partition("-")[2]
-                with suppress(Held), nobody_writing(self._files.lock(name), 0):
+                with suppress(LockHeld), nobody_writing(self._files.lock(name), 0):
                     found.append(Leftover("folder", str(path)))
                     if remove:
                         shutil.rmtree(path, ignore_errors=True)
             for note in self._files.holders():
                 file = note.with_name(note.name.replace(".holder.json", ".lock"))
-                with suppress(Held), nobody_writing(file, 0):
+                with suppress(LockHeld), nobody_writing(file, 0):
                     found.append(Leftover("lock", str(note)))
                     if remove:
                         note.unlink(missing_ok=True)
@@ -615,36 +467,6 @@ class EdgeStore:
                     del self._opened[one.name]
                     self._shut(one)
             return bool(leaving)
-
-    def _ranked(
-        self,
-        name: str,
-        query: "engine.ScoringQueryType",
-        payload: Sequence[str] | None,
-        limit: int,
-        *,
-        filter_: engine.Filter | None = None,
-        prefetches: list[engine.Prefetch] | None = None,
-        params: engine.SearchParams = _SEARCH,
-    ) -> list[ranking.Ranked]:
-        """The first `limit` of the engine's order with their vectors; none for a limit of 0."""
-        if not limit:
-            return []
-        request = engine.QueryRequest(
-            limit=limit,
-            query=query,
-            prefetches=prefetches,
-            filter=filter_,
-            params=params,
-            with_payload=payload_keys(payload),
-            with_vector=_wanted(True),
-        )
-        with self._shard(name) as opened:
-            found = opened.shard.query(request)
-        hits = scored_of(found, opened.spec)
-        return [
-            (hit, embedding_of(one.vector)) for hit, one in zip(hits, found, strict=True) if hit
-        ]
 
     def _prepare_graph(self, opened: _Open) -> None:
         """Let the shard's next optimization build a graph: opened anew, it takes the setting."""
@@ -764,7 +586,7 @@ class EdgeStore:
                 wait_s=self._lock_wait_s,
                 why=in_the_way,
             )
-        except Held as held:
+        except LockHeld as held:
             raise IndexBusy(
                 f"library {spec.library} is in use by {held}; close it or wait"
             ) from None
@@ -806,10 +628,10 @@ class EdgeStore:
         return lock
 
     def _acquire(self, lock: HolderLock, what: str, how: str, wait_s: float | None = None) -> None:
-        def sentence(held: Held) -> str:
+        def sentence(held: LockHeld) -> str:
             return f"library {what} is {how} by {held}"
 
-        def waiting(held: Held) -> None:
+        def waiting(held: LockHeld) -> None:
             now = time.monotonic()
             if self._on_wait is not None and now > self._tell_again:
                 self._tell_again = now + _TELL_AGAIN_S
@@ -817,7 +639,7 @@ class EdgeStore:
 
         try:
             lock.acquire(self._lock_wait_s if wait_s is None else wait_s, waiting)
-        except Held as held:
+        except LockHeld as held:
             raise IndexBusy(f"{sentence(held)}; close it or wait") from None
 
     @contextmanager
@@ -871,6 +693,52 @@ class EdgeStore:
         return StoreError(f"collection {collection}: {text}")
 
 
+def _request(
+    ask: Ask,
+    filter_: engine.Filter | None,
+    rank_by: ranking.EngineRankBy,
+    limit: int,
+    with_vectors: bool,
+) -> engine.QueryRequest:
+    vector = ask.vector.tolist()
+    params = _EXACT if ask.exact else _SEARCH
+    nearest = engine.Query.Nearest(vector)
+    prefetches: list[engine.Prefetch] | None = None
+    query: engine.ScoringQueryType
+    match rank_by:
+        case Cosine():
+            query = nearest
+        case ranking.Fused(words=words, fusion=fusion):
+            by_words = engine.Query.Nearest(_sparse(words), using=WORDS)
+            prefetches = [
+                engine.Prefetch(POOL, query=nearest, filter=filter_, params=params),
+                engine.Prefetch(POOL, query=by_words, filter=filter_),
+            ]
+            filter_ = None
+            # The stubs do not say that both are kinds of Fusion.
+            query = cast(
+                engine.Fusion, engine.Fusion.Rrf(RRF_K) if fusion == "rrf" else engine.Fusion.Dbsf()
+            )
+        case Diverse(diversity=diversity):
+            query = engine.Mmr(vector, 1 - diversity, POOL)
+        case Examples(right=right, wrong=wrong, weight=weight):
+            query = engine.Query.RecommendSumScores(
+                engine.RecommendQuery(
+                    [vector] * weight + [example.tolist() for example in right],
+                    [example.tolist() for example in wrong],
+                )
+            )
+    return engine.QueryRequest(
+        limit=limit,
+        query=query,
+        prefetches=prefetches,
+        filter=filter_,
+        params=params,
+        with_payload=payload_keys(ask.payload),
+        with_vector=_wanted(with_vectors),
+    )
+
+
 def _config(spec: CollectionSpec, edges: int = 0) -> engine.EdgeConfig:
     """The engine's settings; the graph has so many edges at each point, none for 0."""
     return engine.EdgeConfig(
@@ -902,13 +770,6 @@ def _wanted(with_vectors: bool) -> bool | list[str]:
 
 def _sparse(words: Words) -> engine.SparseVector:
     return engine.SparseVector(words.indices, words.values)
-
-
-def _fusion(fusion: Fusion) -> engine.Fusion:
-    # The stubs do not say that both are kinds of Fusion.
-    return cast(
-        engine.Fusion, engine.Fusion.Rrf(RRF_K) if fusion == "rrf" else engine.Fusion.Dbsf()
-    )
 
 
 def _with_words(vector: list[float], words: Words | None) -> "engine.Vector":

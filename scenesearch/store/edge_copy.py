@@ -17,7 +17,7 @@ from pathlib import Path
 
 from scenesearch.store.base import StoreUnavailable
 from scenesearch.store.edge_build import MEMORY, copy_sparse
-from scenesearch.store.edge_lock import Held
+from scenesearch.store.edge_lock import LockHeld
 from scenesearch.store.edge_room import allocated_bytes, free_bytes, to_open
 
 
@@ -26,7 +26,7 @@ def copied(
 ) -> "tempfile.TemporaryDirectory[str]":
     """A temporary folder with a copy of the shard in it, as `shard`; gone when cleaned up.
 
-    Raises Held while another process writes, OSError for a file that cannot be read, and
+    Raises LockHeld while another process writes, OSError for a file that cannot be read, and
     StoreUnavailable where there is room for no copy; `why` there has to be one is for its sentence.
     """
     needed = allocated_bytes(shard)
@@ -68,7 +68,7 @@ class _FullError(Exception):
 
 @contextmanager
 def nobody_writing(lock: Path, wait_s: float) -> Iterator[None]:
-    """Shares the lock that a writer has alone, which needs no right to write; raises Held."""
+    """Shares the lock that a writer has alone, which needs no right to write; raises LockHeld."""
     try:
         descriptor = os.open(lock, os.O_RDONLY)
     except FileNotFoundError:  # nobody ever wrote here
@@ -78,7 +78,7 @@ def nobody_writing(lock: Path, wait_s: float) -> Iterator[None]:
     try:
         while not _shared(descriptor):
             if time.monotonic() >= deadline:
-                raise Held(None)
+                raise LockHeld(None)
             time.sleep(0.02)
         yield
     finally:

@@ -52,7 +52,7 @@ class Holder:
         return f"`{self.command}` (process {self.pid}){doing}"
 
 
-class Held(Exception):  # noqa: N818 - reads as what it is
+class LockHeld(Exception):  # noqa: N818 - reads as what it is
     """Another holder has the lock; None when it has not left its name."""
 
     def __init__(self, holder: Holder | None) -> None:
@@ -71,10 +71,10 @@ class HolderLock:
         # Acquired in one thread, released in whichever closes the store.
         self._lock = FileLock(path, thread_local=False, mode=FILE_MODE)
 
-    def acquire(self, wait_s: float, on_wait: Callable[[Held], None] | None = None) -> None:
+    def acquire(self, wait_s: float, on_wait: Callable[[LockHeld], None] | None = None) -> None:
         """Take the lock when those who came before have had it.
 
-        Raises Held when one holder keeps it for `wait_s`; while it goes from one to the next the
+        Raises LockHeld when one holder keeps it for `wait_s`; while it goes from one to the next the
         wait goes on. `on_wait` is told once, of a wait that takes long. Raises OSError where the
         lock itself cannot be used.
         """
@@ -93,9 +93,9 @@ class HolderLock:
                         break
                     if on_wait is not None and not told and now - began >= _TELL_S:
                         told = True
-                        on_wait(Held(holder))
+                        on_wait(LockHeld(holder))
                 if now - moved_at >= wait_s:
-                    raise Held(holder)
+                    raise LockHeld(holder)
                 look_up()
                 time.sleep(_LOOK_S * (1 + ahead))
             self._write_note("")  # before the next in the queue looks who has it

@@ -42,7 +42,7 @@ def pages(
     after: str | None = None
     try:
         while True:
-            page = shared(
+            page = retry_while_busy(
                 lambda after=after: list(  # type: ignore[misc]
                     islice(
                         store.scroll(
@@ -66,7 +66,7 @@ def pages(
         store.release(collection)
 
 
-def shared(
+def retry_while_busy(
     do: Callable[[], _T],
     *,
     patience_s: float = PATIENCE_S,

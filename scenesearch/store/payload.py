@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenesearch.pictures.records import GeoPoint, point_id
-from scenesearch.store.base import CollectionSpec, EncoderMismatch, Point, ScoredPoint, StoreError
+from scenesearch.store.base import CollectionSpec, EncoderMismatch, Point, StoreError
 from scenesearch.store.values import checks_of, fitting, is_image_id
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -108,13 +108,6 @@ def check_words(spec: CollectionSpec) -> None:
         )
 
 
-def check_diversity(diversity: float) -> float:
-    """Return it, or raise StoreError: it is a share."""
-    if not 0 <= diversity <= 1:
-        raise StoreError(f"diversity is between 0 and 1, not {diversity}")
-    return diversity
-
-
 def _plain(value: Any, image_id: str, key: str) -> Any:
     # Exact types first: nearly every value ends here, and this runs for each value of a library.
     kind = type(value)
@@ -152,15 +145,6 @@ def points_of(records: Iterable[Any], spec: CollectionSpec) -> list[Point]:
         Point(own[0], None if record.vector is None else embedding_of(record.vector), own[1])
         for record, own in zip(records, payloads, strict=True)
         if own is not None
-    ]
-
-
-def scored_of(found: Sequence[Any], spec: CollectionSpec) -> list[ScoredPoint | None]:
-    """The same of what a search found; None in the place of a point that names no picture."""
-    payloads = named((one.payload for one in found), spec)
-    return [
-        None if own is None else ScoredPoint(own[0], one.score, own[1])
-        for one, own in zip(found, payloads, strict=True)
     ]
 
 

@@ -18,20 +18,17 @@ from dataclasses import replace
 from typing import Any, Literal, TypeVar
 from uuid import UUID, uuid4
 
-import numpy as np
-from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 
 from scenesearch.runtime.cancel import look_up, pause
 from scenesearch.runtime.retry import Patience, patiently
 from scenesearch.store import ranking
+from scenesearch.store.ask import Ask, Cosine, Diverse, Examples
 from scenesearch.store.base import (
-    RESCORED,
     CollectionMissing,
     CollectionSpec,
     CollectionUnfinished,
     Leftover,
-    Penalty,
     Point,
     ScoredPoint,
     State,
@@ -43,22 +40,17 @@ from scenesearch.store.conditions import facet_field, new_fields
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 from scenesearch.store.payload import (
-    check_dimension,
-    check_diversity,
-    check_words,
-    embedding_of,
     key_path,
     payload_keys,
     payload_of,
     point_ids,
     points_of,
-    scored_of,
     vectors_of,
 )
 from scenesearch.store.server_faults import Fault, understand
 from scenesearch.store.server_filter import as_filter, index_of
 from scenesearch.store.server_nodes import Node, Nodes, open_nodes
-from scenesearch.store.words import POOL, RRF_K, WORDS, Fusion, Words, words_asked, words_of
+from scenesearch.store.words import POOL, RRF_K, WORDS, Words, words_of
 
 _T = TypeVar("_T")
 
@@ -334,163 +326,16 @@ class ServerStore:
             if offset is None:
                 return
 
-    def search(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        exact: bool = False,
-    ) -> list[ScoredPoint]:
-        check_dimension(vector, self._spec(name), "the query")
-        query = vector.tolist()
-        filter_ = self._filter(name, where)
-        keys = payload_keys(payload)
+    def search(self, name: str, ask: Ask) -> list[ScoredPoint]:
+        filter_ = self._filter(name, ask.where)
 
-        def fetch(limit: int) -> list[ScoredPoint]:
-            answer = self._read(
-                lambda: self._client.query_points(
-                    name,
-                    query=query,
-                    query_filter=filter_,
-                    search_params=_EXACT if exact else _SEARCH,
-                    limit=limit,
-                    with_payload=keys,
-                ),
-                name,
-            )
-            return [hit for hit in scored_of(answer.points, self._spec(name)) if hit]
+        def query(
+            rank_by: ranking.EngineRankBy, limit: int, with_vectors: bool
+        ) -> list[models.ScoredPoint]:
+            request = _request(ask, filter_, rank_by, limit, with_vectors)
+            return self._read(lambda: self._client.query_points(name, **request), name).points
 
-        return ranking.page(fetch, k=k, offset=offset)
-
-    def search_hybrid(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        text: str,
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        exact: bool = False,
-        fusion: Fusion = "dbsf",
-    ) -> list[ScoredPoint]:
-        def nearest(k: int, offset: int = 0) -> list[ScoredPoint]:
-            return self.search(
-                name, vector, k=k, offset=offset, where=where, payload=payload, exact=exact
-            )
-
-        spec = self._spec(name)
-        check_words(spec)
-        check_dimension(vector, spec, "the query")
-        ranking.check_page(k, offset)
-        words = words_asked(text)
-        if words is None:
-            return nearest(k, offset)
-        filter_ = self._filter(name, where)
-        sides = [
-            models.Prefetch(
-                query=vector.tolist(),
-                filter=filter_,
-                params=_EXACT if exact else _SEARCH,
-                limit=POOL,
-            ),
-            models.Prefetch(query=_sparse(words), using=WORDS, filter=filter_, limit=POOL),
-        ]
-        query = (
-            models.RrfQuery(rrf=models.Rrf(k=RRF_K))
-            if fusion == "rrf"
-            else models.FusionQuery(fusion=models.Fusion.DBSF)
-        )
-
-        def fused(limit: int) -> list[ranking.Ranked]:
-            return self._ranked(name, query, payload, limit, prefetch=sides)
-
-        first = ranking.reranked(fused, vector, k=offset + k)
-        return ranking.then_nearest(first, nearest, k=k, offset=offset)
-
-    def search_rescored(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        penalty: Penalty,
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        exact: bool = False,
-    ) -> list[ScoredPoint]:
-        def nearest(k: int) -> list[ScoredPoint]:
-            return self.search(name, vector, k=k, where=where, payload=payload, exact=exact)
-
-        def fetch(limit: int) -> list[ranking.Ranked]:
-            return self._ranked(
-                name, query, payload, limit, filter_=filter_, params=_EXACT if exact else _SEARCH
-            )
-
-        ranking.check_page(k, offset)
-        check_dimension(vector, self._spec(name), "the query")
-        filter_ = self._filter(name, where)
-        query = models.NearestQuery(nearest=vector.tolist())
-        first = ranking.rescored(fetch, vector, penalty, k=RESCORED)
-        return ranking.then_nearest(first, nearest, k=k, offset=offset)
-
-    def search_diverse(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        diversity: float = 0.5,
-    ) -> list[ScoredPoint]:
-        def nearest(k: int) -> list[ScoredPoint]:
-            return self.search(name, vector, k=k, where=where, payload=payload)
-
-        check_dimension(vector, self._spec(name), "the query")
-        ranking.check_page(k, offset)
-        mmr = models.Mmr(diversity=check_diversity(diversity), candidates_limit=POOL)
-        query = models.NearestQuery(nearest=vector.tolist(), mmr=mmr)
-        filter_ = self._filter(name, where)
-        found = self._ranked(name, query, payload, min(offset + k, POOL), filter_=filter_)
-        first = ranking.with_cosines(found, vector)
-        return ranking.then_nearest(first, nearest, k=k, offset=offset)
-
-    def recommend(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        *,
-        right: Sequence[NDArray[np.float32]] = (),
-        wrong: Sequence[NDArray[np.float32]] = (),
-        weight: int = 1,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-    ) -> list[ScoredPoint]:
-        spec = self._spec(name)
-        for example in (vector, *right, *wrong):
-            check_dimension(example, spec, "the query or an example")
-        examples = models.RecommendInput(
-            positive=[example.tolist() for example in (*[vector] * weight, *right)],
-            negative=[example.tolist() for example in wrong],
-            strategy=models.RecommendStrategy.SUM_SCORES,
-        )
-        query = models.RecommendQuery(recommend=examples)
-        filter_ = self._filter(name, where)
-
-        def summed(limit: int) -> list[ranking.Ranked]:
-            return self._ranked(name, query, payload, limit, filter_=filter_)
-
-        return ranking.reranked(summed, vector, k=k, offset=offset)
+        return ranking.answer(ask, self._spec(name), query)
 
     def count(self, name: str, *, where: Filter = ()) -> int:
         filter_ = self._filter(name, where)
@@ -604,40 +449,6 @@ class ServerStore:
             ),
             name,
         )
-
-    def _ranked(
-        self,
-        name: str,
-        query: models.Query,
-        payload: Sequence[str] | None,
-        limit: int,
-        *,
-        filter_: models.Filter | None = None,
-        prefetch: list[models.Prefetch] | None = None,
-        params: models.SearchParams = _SEARCH,
-    ) -> list[ranking.Ranked]:
-        """The first `limit` of the engine's order with their vectors; none for a limit of 0."""
-        if not limit:
-            return []
-        answer = self._read(
-            lambda: self._client.query_points(
-                name,
-                query=query,
-                prefetch=prefetch,
-                query_filter=filter_,
-                search_params=params,
-                limit=limit,
-                with_payload=payload_keys(payload),
-                with_vectors=_wanted(True),
-            ),
-            name,
-        )
-        hits = scored_of(answer.points, self._spec(name))
-        return [
-            (hit, embedding_of(one.vector))
-            for hit, one in zip(hits, answer.points, strict=True)
-            if hit
-        ]
 
     def _scroll(
         self,
@@ -792,6 +603,54 @@ class ServerStore:
         with suppress(StoreError):
             libraries = list(self.aliases()) or self.collections()
         return CollectionMissing(name, libraries, at=self._url)
+
+
+def _request(
+    ask: Ask,
+    filter_: models.Filter | None,
+    rank_by: ranking.EngineRankBy,
+    limit: int,
+    with_vectors: bool,
+) -> dict[str, Any]:
+    """The arguments of the client's query."""
+    vector = ask.vector.tolist()
+    params = _EXACT if ask.exact else _SEARCH
+    prefetch: list[models.Prefetch] | None = None
+    query: models.Query
+    match rank_by:
+        case Cosine():
+            query = models.NearestQuery(nearest=vector)
+        case ranking.Fused(words=words, fusion=fusion):
+            prefetch = [
+                models.Prefetch(query=vector, filter=filter_, params=params, limit=POOL),
+                models.Prefetch(query=_sparse(words), using=WORDS, filter=filter_, limit=POOL),
+            ]
+            filter_ = None
+            query = (
+                models.RrfQuery(rrf=models.Rrf(k=RRF_K))
+                if fusion == "rrf"
+                else models.FusionQuery(fusion=models.Fusion.DBSF)
+            )
+        case Diverse(diversity=diversity):
+            mmr = models.Mmr(diversity=diversity, candidates_limit=POOL)
+            query = models.NearestQuery(nearest=vector, mmr=mmr)
+        case Examples(right=right, wrong=wrong, weight=weight):
+            query = models.RecommendQuery(
+                recommend=models.RecommendInput(
+                    positive=[vector] * weight + [example.tolist() for example in right],
+                    negative=[example.tolist() for example in wrong],
+                    strategy=models.RecommendStrategy.SUM_SCORES,
+                )
+            )
+    return {
+        "query": query,
+        "prefetch": prefetch,
+        "query_filter": filter_,
+        "search_params": params,
+        "limit": limit,
+        "with_payload": payload_keys(ask.payload),
+        "with_vectors": _wanted(with_vectors),
+    }
 
 
 def _unfinished(recorded: Any) -> bool:

@@ -11,13 +11,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, Literal
+from typing import Any
 
 import qdrant_edge as engine
 
 WORDS = "words"  # name of the sparse vector; the picture's own has none
-
-Fusion = Literal["rrf", "dbsf"]
 
 # What each side hands to the fusion, on every page of an answer: a pool that grew with the page
 # would reorder the pages before it.

@@ -24,6 +24,7 @@ from ingest.source import Roots
 from ingest.sources import find_sources
 from scenesearch.home.feedback import Feedback
 from scenesearch.home.rejects import Rejects
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import Point, StoreUnavailable
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import COLOURS, ColourEncoder
@@ -183,7 +184,7 @@ def test_two_pictures_that_exchange_their_names_exchange_what_was_said(
     assert world.tags() == {"red.jpg": ["cold"], "blue.jpg": ["warm"]}
     assert world.marks() == {"red.jpg": "water", "blue.jpg": "fire"}
     (vector,) = world.encoder.encode_texts(["red"])
-    assert world.store.search("photos", vector, k=1)[0].image_id == "blue.jpg"
+    assert world.store.search("photos", Ask(vector, limit=1))[0].image_id == "blue.jpg"
 
 
 def test_a_chain_of_renames_moves_each_and_encodes_none(world: World, tmp_path: Path) -> None:

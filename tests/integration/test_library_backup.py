@@ -19,6 +19,7 @@ from scenesearch.home.feedback import FILE_NAME, Feedback, Mark
 from scenesearch.home.ingested import Root
 from scenesearch.home.restore import SideFiles, restore
 from scenesearch.pictures.records import GeoPoint
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import CollectionSpec, Point, StoreUnavailable, VectorStore
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
@@ -104,7 +105,7 @@ def test_there_and_back_through_both_homes(
     with opened(home, tmp_path / "other") as store:
         assert brought_back(tmp_path / "there.zip", store, name) == f"{name}-colour-1"
         assert store.describe(name) == spec
-        found = store.search(name, written["blank.jpg"].vector, k=1)
+        found = store.search(name, Ask(written["blank.jpg"].vector, limit=1))
         assert found[0].image_id == "blank.jpg"
         where = (OneOf("photo date.v2", ("A-1",)), Near("location", GeoPoint(46.5, 8.2), 30_000))
         assert store.count(name, where=where) == 1

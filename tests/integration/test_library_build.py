@@ -23,6 +23,7 @@ from ingest.sources import find_sources
 from scenesearch.home.ingested import Ingested
 from scenesearch.search.searcher import Searcher
 from scenesearch.store import catalog
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import CollectionMissing, EncoderMismatch, StoreError, VectorStore
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.pages import pages
@@ -207,7 +208,7 @@ def test_no_read_fails_while_the_alias_moves(store: VectorStore, library: str) -
     def read() -> None:
         while not done.is_set():
             try:
-                assert store.search(library, vector, k=1)[0].image_id == "red.jpg"
+                assert store.search(library, Ask(vector, limit=1))[0].image_id == "red.jpg"
                 answered[0] += 1
             except Exception as error:
                 failures.append(error)

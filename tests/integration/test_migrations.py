@@ -23,6 +23,7 @@ from ingest.sources import find_sources
 from scenesearch.home.backup import open_backup, write_backup
 from scenesearch.home.restore import restore
 from scenesearch.search.searcher import Searcher
+from scenesearch.store.ask import Ask, Hybrid
 from scenesearch.store.base import LAYOUT, CollectionSpec, Point, StoreError
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import COLOURS, ColourEncoder
@@ -74,7 +75,7 @@ def check(store: EdgeStore) -> None:
     assert point.payload["captions"] == ["a blue wall"]
     vector = encoder.encode_texts(["green"])[0]
     assert np.allclose(point.vector, encoder.encode_texts(["blue"])[0], atol=0.02)
-    assert store.search_hybrid("photos", vector, "a blue wall", k=6)
+    assert store.search("photos", Ask(vector, limit=6, rank_by=Hybrid("a blue wall")))
     store.upsert("photos", [Point("new.jpg", vector, {"captions": ["new"], "folder": "trip"})])
     assert store.count("photos") == 7
 

@@ -18,6 +18,7 @@ from scenesearch.home.settings import Settings
 from scenesearch.notebook import open_library
 from scenesearch.search.searcher import Searcher
 from scenesearch.store import server
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import CollectionSpec, Point, StoreError, StoreUnavailable
 from scenesearch.store.fields import BUILTIN_FIELDS
 from scenesearch.store.server import ServerStore
@@ -177,7 +178,7 @@ def test_the_alias_moves_under_load_and_no_read_fails(served: Served) -> None:
     reading = served.store(READER)
 
     def read() -> None:
-        (hit,) = reading.search("photos", vector, k=1)
+        (hit,) = reading.search("photos", Ask(vector, limit=1))
         seen.add(hit.payload["from"])
         assert reading.count("photos") == 1
 

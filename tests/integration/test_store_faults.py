@@ -15,6 +15,7 @@ from scenesearch.errors import FULL, READ_ONLY
 from scenesearch.home.feedback import Feedback
 from scenesearch.home.rejects import Reject, Rejects, RejectsError
 from scenesearch.store import edge, edge_copy, edge_room
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import CollectionSpec, NoRoom, Point, StoreError, StoreUnavailable
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import PayloadField
@@ -54,7 +55,10 @@ def test_a_full_disk_is_read_from_a_copy_that_goes_with_the_store(
     monkeypatch.setattr(edge_copy.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
     before = state_of(root / "collections")
     with closing(EdgeStore(root)) as store:
-        assert {hit.image_id for hit in store.search(NAME, QUERY, k=2)} == {"a.jpg", "b.jpg"}
+        assert {hit.image_id for hit in store.search(NAME, Ask(QUERY, limit=2))} == {
+            "a.jpg",
+            "b.jpg",
+        }
         assert len(list((tmp_path / "temporary").iterdir())) == 1
     assert list((tmp_path / "temporary").iterdir()) == []
     assert state_of(root / "collections") == before

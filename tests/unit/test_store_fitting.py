@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import scenesearch.store.edge as edge
+from scenesearch.store.ask import Ask, Diverse
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField, custom_fields
@@ -86,7 +87,7 @@ def test_what_does_not_fit_its_field_is_not_handed_out(
     store.upsert("pets", [Point(f"{n}", vector, row) for n, row in enumerate(rows)])
     expected = {"image_id": "a.jpg", "width": 3}
     assert [dict(point.payload) for point in store.scroll("pets")] == [expected]
-    assert [dict(hit.payload) for hit in store.search("pets", vector, k=3)] == [expected]
-    found = store.search_diverse("pets", vector, k=3)
+    assert [dict(hit.payload) for hit in store.search("pets", Ask(vector, limit=3))] == [expected]
+    found = store.search("pets", Ask(vector, limit=3, rank_by=Diverse()))
     assert [dict(hit.payload) for hit in found] == [expected]
     assert store.retrieve("pets", ["0", "1", "2"]).keys() == {"a.jpg"}

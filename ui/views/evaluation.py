@@ -19,7 +19,7 @@ from scenesearch.evaluation.promotion import saved_evaluations
 from scenesearch.evaluation.saving import REPORT, SUMMARY, document_of, save
 from scenesearch.runtime.private_files import make_private, private_folder
 from scenesearch.store.base import VectorStore
-from scenesearch.store.catalog import Held, collections_of
+from scenesearch.store.catalog import CatalogEntry, collections_of
 from ui import pictures, resources
 from ui.components import Card, grid, small, title_of
 from ui.jobs import Job
@@ -67,14 +67,14 @@ def _folder() -> Path:
     return saved_evaluations(settings.library_dir(settings.library))
 
 
-def _evaluated(held: Sequence[Held]) -> list[str]:
+def _evaluated(held: Sequence[CatalogEntry]) -> list[str]:
     return [one.name for one in held if (_folder() / one.name / SUMMARY).is_file()]
 
 
 # --- measure ---------------------------------------------------------------------------------
 
 
-def _measure(held: Sequence[Held]) -> None:
+def _measure(held: Sequence[CatalogEntry]) -> None:
     st.text(
         "A file of queries says which pictures should be found: a table with the columns "
         "query_text and images. Every query is asked, and what comes back is compared."
@@ -177,7 +177,7 @@ def _measure_one(
 # --- reports ---------------------------------------------------------------------------------
 
 
-def _reports(held: Sequence[Held]) -> None:
+def _reports(held: Sequence[CatalogEntry]) -> None:
     names = _evaluated(held)
     if not names:
         st.text("Nothing has been measured yet.")
@@ -236,7 +236,7 @@ def _figures(summary: dict[str, Any]) -> pd.DataFrame:
 # --- compare ---------------------------------------------------------------------------------
 
 
-def _compare(held: Sequence[Held]) -> None:
+def _compare(held: Sequence[CatalogEntry]) -> None:
     names = _evaluated(held)
     if len(names) < 2:
         st.text(
@@ -276,7 +276,7 @@ def _compare(held: Sequence[Held]) -> None:
 # --- side by side ----------------------------------------------------------------------------
 
 
-def _side_by_side(held: Sequence[Held]) -> None:
+def _side_by_side(held: Sequence[CatalogEntry]) -> None:
     names = [one.name for one in held if one.role != "building"]
     if len(names) < 2:
         st.text("There is one collection only: build another encoder's in the view Library.")

@@ -15,7 +15,7 @@ from scenesearch.home.rejects import Reject
 from scenesearch.pictures.duplicates import Group
 from scenesearch.pictures.formats import SUFFIXES
 from scenesearch.store.base import CollectionMissing, IndexBusy, StoreError, VectorStore
-from scenesearch.store.catalog import Held, collections_of, promote, rollback_target
+from scenesearch.store.catalog import CatalogEntry, collections_of, promote, rollback_target
 from ui import launch, resources
 from ui.components import label, small
 from ui.pictures import original_of, thumbnail
@@ -385,7 +385,7 @@ def _build() -> None:
                 st.rerun()
 
 
-def _promote(store: VectorStore, held: Sequence[Held]) -> None:
+def _promote(store: VectorStore, held: Sequence[CatalogEntry]) -> None:
     ready = [one.name for one in held if one.role in ("ready", "previous")]
     if not ready:
         return
@@ -426,7 +426,7 @@ def _objections(store: VectorStore, live: str, new: str) -> Iterator[str]:
         st.toast(label(found.doubt))
 
 
-def _roll_back(store: VectorStore, held: Sequence[Held]) -> None:
+def _roll_back(store: VectorStore, held: Sequence[CatalogEntry]) -> None:
     if len(held) < 2:
         return
     library = resources.settings().library
