@@ -163,6 +163,17 @@ class Request:
     text: str = dataclasses.field(default="", compare=False)
     notices: tuple[str, ...] = dataclasses.field(default=(), compare=False)
 
+    @property
+    def descriptions(self) -> tuple[Text, ...]:
+        """What pictures shall show, in words."""
+        texts = (part for part in self.parts if isinstance(part, Text))
+        return tuple(text for text in texts if not text.excluded)
+
+    @property
+    def named_pictures(self) -> tuple[str, ...]:
+        """The names of pictures that the request compares by or excludes."""
+        return tuple(part.image_id for part in self.parts if isinstance(part, Like))
+
     def __str__(self) -> str:
         """The text that reads back as the same parts and filters (an upload has none)."""
         written: list[str] = []
@@ -173,6 +184,25 @@ class Request:
                 written.append("+")
             written.append(str(part))
         return " ".join([*written, *map(str, self.filters)])
+
+    def check(self) -> None:
+        """Raise QueryError for what cannot be asked of any library."""
+        if not (self.parts or self.filters or self.where):
+            raise QueryError("the query is empty: describe a scene in words")
+        if len(self.where) > MAX_FILTERS:
+            raise QueryError(f"{len(self.where)} conditions are given, at most {MAX_FILTERS}")
+        if not 1 <= self.k <= MAX_HITS:
+            raise QueryError(f"{self.k} pictures are asked for; 1 to {MAX_HITS} can be")
+        if not 0 <= self.offset <= MAX_HITS:
+            raise QueryError(f"offset {self.offset}: 0 to {MAX_HITS} pictures can be passed over")
+        if self.offset and self.after is not None:
+            raise QueryError("a page begins at an offset or after a cursor, not both")
+        if not 0 <= self.min_relevance <= 1:
+            raise QueryError(f"min_relevance {self.min_relevance} is not between 0 and 1")
+        if self.diversity is not None and not 0 <= self.diversity <= 1:
+            raise QueryError(f"diversity {self.diversity} is not between 0 and 1")
+        if self.sort is not None and (self.diversity is not None or self.hybrid):
+            raise QueryError("an answer is sorted by a field, diverse or hybrid: one of them")
 
 
 def _quoted_if_special(word: str) -> str:

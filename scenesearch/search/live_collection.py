@@ -1,0 +1,57 @@
+"""The collection that a library's name stands for, and what is remembered of it."""
+
+import time
+from functools import cached_property
+
+from scenesearch.encoder.base import EncoderInfo
+from scenesearch.search.filtering import KeywordValues
+from scenesearch.search.names import PictureNames
+from scenesearch.search.request import QueryError, Request
+from scenesearch.store.base import StoreError, VectorStore, check_encoder
+from scenesearch.store.conditions import declared_field, facet_field
+from scenesearch.store.fields import by_name
+from scenesearch.store.filters import Has
+
+# Words count by themselves where this share of pictures has captions. Where half have them, the
+# others fall behind (docs/search.md has the figures).
+_CAPTIONED_FROM = 0.95
+
+
+class LiveCollection:
+    """Asked by its own name: were its alias to move between encoding and search, another encoder's
+    vectors would be compared. Raises CollectionMissing and EncoderMismatch.
+    """
+
+    def __init__(self, store: VectorStore, library: str, encoder: EncoderInfo) -> None:
+        self.store = store
+        self.name = store.resolve(library)
+        self.spec = store.describe(self.name)
+        check_encoder(
+            self.spec,
+            name=encoder.name,
+            fingerprint=encoder.fingerprint,
+            dimension=encoder.dimension,
+        )
+        self.fields = by_name(self.spec.fields)
+        self.values = KeywordValues(store, self.name)
+        self.names = PictureNames(store, self.name, library)
+        self.opened_at = time.monotonic()
+
+    @cached_property
+    def is_captioned(self) -> bool:
+        """Whether nearly every picture has a caption, and so words help."""
+        if not self.spec.words or "captions" not in self.fields:
+            return False
+        captioned = self.store.count(self.name, where=(Has("captions"),))
+        return captioned > 0 and captioned >= _CAPTIONED_FROM * self.store.count(self.name)
+
+    def check(self, request: Request) -> None:
+        """Raise QueryError for what cannot be asked of this collection."""
+        request.check()
+        try:
+            if request.sort and declared_field(request.sort.field, self.spec).type == "geo":
+                raise QueryError(f"{request.sort.field} is a place and has no order to sort by")
+            for name in request.facets:
+                facet_field(name, self.spec)
+        except StoreError as error:
+            raise QueryError(str(error)) from None
