@@ -54,7 +54,7 @@ def _period(text: str, today: date) -> tuple[datetime, datetime]:
         first = int(decade[1])
         return _of(first)[0], _of(first + 9)[1]
     if counted := _LAST_DAYS.fullmatch(words):
-        return _back(today, int(counted[1]), counted[2]), _after_day(today)
+        return _back(today, int(counted[1]), counted[2]), _midnight(today + timedelta(days=1))
     if words.startswith(("this ", "last ")):
         which, _, unit = words.partition(" ")
         return _relative(which == "last", unit, today)
@@ -85,7 +85,9 @@ def _named(words: list[str], year: int) -> tuple[datetime, datetime]:
     """'may' 2019, '31 may' 2019, 'may 31' 2019, 'summer' 2019."""
     match words:
         case [name] if name in _SEASONS:
-            return _season(name, year)
+            first = _SEASONS[name]
+            end = (year + 1, 3) if first == 12 else (year, first + 3)
+            return _of(year, first)[0], _of(*end)[0]
         case [name] if name in _MONTHS:
             return _of(year, _MONTHS[name])
         case [day, name] if name in _MONTHS and re.fullmatch(r"\d{1,2}", day):
@@ -116,12 +118,6 @@ def _relative(last: bool, unit: str, today: date) -> tuple[datetime, datetime]:
     return next(found for found in candidates if found[1] <= _midnight(today))
 
 
-def _season(name: str, year: int) -> tuple[datetime, datetime]:
-    first = _SEASONS[name]
-    end = (year + 1, 3) if first == 12 else (year, first + 3)
-    return _of(year, first)[0], _of(*end)[0]
-
-
 def _back(today: date, count: int, unit: str) -> datetime:
     if unit in _DAYS_OF:
         return _midnight(today - timedelta(days=count * _DAYS_OF[unit] - 1))
@@ -144,7 +140,3 @@ def _of(year: int, month: int | None = None, day: int | None = None) -> tuple[da
 
 def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-def _after_day(day: date) -> datetime:
-    return _midnight(day) + timedelta(days=1)

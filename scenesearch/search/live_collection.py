@@ -1,16 +1,22 @@
 """The collection that a library's name stands for, and what is remembered of it."""
 
 import time
+from collections.abc import Sequence
 from functools import cached_property
 
 from scenesearch.encoder.base import EncoderInfo
-from scenesearch.search.filtering import KeywordValues
+from scenesearch.search.filtering import (
+    KeywordValues,
+    conditions_of,
+    fields_of,
+    passed_by_none,
+)
 from scenesearch.search.names import PictureNames
 from scenesearch.search.request import QueryError, Request
 from scenesearch.store.base import StoreError, VectorStore, check_encoder
 from scenesearch.store.conditions import declared_field, facet_field
 from scenesearch.store.fields import by_name
-from scenesearch.store.filters import Has
+from scenesearch.store.filters import Filter, Has
 
 # Words count by themselves where this share of pictures has captions. Where half have them, the
 # others fall behind (docs/search.md has the figures).
@@ -44,6 +50,23 @@ class LiveCollection:
             return False
         captioned = self.store.count(self.name, where=(Has("captions"),))
         return captioned > 0 and captioned >= _CAPTIONED_FROM * self.store.count(self.name)
+
+    def conditions(self, request: Request) -> tuple[Filter, tuple[str, ...]]:
+        """All conditions that the request makes, and notices about those that are written."""
+        written, notices = conditions_of(request.filters, self.spec.fields, self.values.of)
+        return (*written, *request.where), notices
+
+    def passed_by_none(
+        self, request: Request, conditions: Filter, notices: Sequence[str] = ()
+    ) -> list[str]:
+        """Why no picture passes the `conditions` of the request; nothing where one does."""
+        labels = (
+            self.fields[names[0]].label if (names := fields_of(one)) else ""
+            for one in request.where
+        )
+        named = zip((*map(str, request.filters), *labels), conditions, strict=True)
+        given = [(name, condition) for name, condition in named if name]
+        return passed_by_none(self.store, self.name, self.spec.fields, given, notices)
 
     def check(self, request: Request) -> None:
         """Raise QueryError for what cannot be asked of this collection."""

@@ -16,8 +16,8 @@ from scenesearch.store.payload import check_image_id
 _FRESH_S = 60.0
 _MAX_REMEMBERED = 1000
 
-# Ids at once where all are listed: for each batch the engine finds them anew.
-_LISTED = 10_000
+# Points at once where all that pass a filter are listed: for each batch the engine filters anew.
+LISTED = 10_000
 
 
 class Example(NamedTuple):
@@ -74,7 +74,7 @@ class PictureNames:
 
     def _look_up(self, names: Sequence[str]) -> dict[str, str]:
         """The id that each name ends."""
-        points = self._store.scroll(self._collection, payload=(), batch_size=_LISTED)
+        points = self._store.scroll(self._collection, payload=(), batch_size=LISTED)
         paths = [(f"/{folded(point.image_id)}", point.image_id) for point in points]
         found: dict[str, str] = {}
         for name in names:

@@ -11,10 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from scenesearch.search.live_collection import LiveCollection
+from scenesearch.search.names import LISTED
 from scenesearch.search.query_vector import QueryVector
-from scenesearch.search.request import Order
+from scenesearch.search.request import Order, Request
 from scenesearch.store.ask import RESCORED, Ask, Cosine, Rescored
-from scenesearch.store.base import Point, ScoredPoint, VectorStore
+from scenesearch.store.base import Point, ScoredPoint
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 
@@ -26,9 +28,6 @@ _REORDERED = 512
 
 # Up to so many hits come with whole payloads; of more, whole payloads are fetched for the page.
 _FEW = 256
-
-# Points at once where all that pass a filter are listed: for each batch the engine filters anew.
-_LISTED = 10_000
 
 
 class Candidate(NamedTuple):
@@ -43,8 +42,7 @@ class Candidate(NamedTuple):
 class Nearest:
     """The pictures nearest to a query, ranked as `ask` says; its limit and payload are not used."""
 
-    store: VectorStore
-    collection: str
+    live: LiveCollection
     query: QueryVector
     ask: Ask
 
@@ -60,7 +58,8 @@ class Nearest:
 
     def points(self, n: int, payload: Sequence[str] | None) -> list[ScoredPoint]:
         """The n first, each with its cosine."""
-        return self.store.search(self.collection, replace(self.ask, limit=n, payload=payload))
+        ask = replace(self.ask, limit=n, payload=payload)
+        return self.live.store.search(self.live.name, ask)
 
     def first(self, n: int) -> list[Candidate]:
         return self._candidates(n, None if n <= _FEW else ("sha256", "phash"))
@@ -102,14 +101,14 @@ class Nearest:
 class Listed:
     """Candidates in an order that is known; they get their payloads when they are asked for."""
 
-    store: VectorStore
-    collection: str
+    live: LiveCollection
     candidates: Sequence[Candidate]
     reordered = 0
 
     def first(self, n: int) -> list[Candidate]:
         candidates = self.candidates[:n]
-        whole = self.store.retrieve(self.collection, [one.point.image_id for one in candidates])
+        image_ids = [one.point.image_id for one in candidates]
+        whole = self.live.store.retrieve(self.live.name, image_ids)
         return [
             one._replace(point=one.point._replace(payload=whole[one.point.image_id].payload))
             for one in candidates
@@ -120,39 +119,36 @@ class Listed:
 Ranking = Nearest | Listed
 
 
-def sort_by(
-    nearest: Nearest, at_least: float, order: Order, fields: Mapping[str, PayloadField]
-) -> tuple[Listed, bool]:
-    """The pictures that are so relevant in the order of a field, and whether these are all."""
-    field = fields[order.field]
-    found, complete = nearest.relevant(at_least, payload=(field.name,))
-    keyed = [one._replace(key=_sort_key(one.point, field, order)) for one in found]
-    ordered = sorted(keyed, key=lambda candidate: candidate.key)
-    return Listed(nearest.store, nearest.collection, ordered), complete
-
-
-def browse(
-    store: VectorStore,
-    collection: str,
-    where: Filter,
-    order: Order | None,
-    fields: Mapping[str, PayloadField],
-) -> Listed:
-    """All that pass the filter, in the order of a field, or without an order by image id."""
+def rank(
+    live: LiveCollection, request: Request, nearest: Nearest | None, where: Filter
+) -> tuple[Ranking, list[str]]:
+    """The order of the answer, and notices: the nearest first, or by a field; where nothing is
+    compared, all that pass the filter, by a field or by image id."""
+    order = request.sort
     payload = (order.field,) if order else ()
-    keys = sorted(
-        _sort_key(point, fields[order.field], order) if order else (point.image_id,)
-        for point in store.scroll(collection, where=where, payload=payload, batch_size=_LISTED)
-    )
-    candidates = [Candidate(ScoredPoint(key[-1], 0.0, {}), 1.0, key) for key in keys]
-    return Listed(store, collection, candidates)
+    if nearest is None:
+        points = live.store.scroll(live.name, where=where, payload=payload, batch_size=LISTED)
+        keys = sorted(_sort_key(point, order, live.fields) for point in points)
+        return Listed(
+            live, [Candidate(ScoredPoint(key[-1], 0.0, {}), 1.0, key) for key in keys]
+        ), []
+    if order is None:
+        return nearest, []
+    found, complete = nearest.relevant(request.min_relevance, payload)
+    keyed = [one._replace(key=_sort_key(one.point, order, live.fields)) for one in found]
+    notices = [] if complete else [f"sorted are the {MAX_RELEVANT} most relevant pictures"]
+    return Listed(live, sorted(keyed, key=lambda candidate: candidate.key)), notices
 
 
-def _sort_key(point: Point | ScoredPoint, field: PayloadField, order: Order) -> tuple[Any, ...]:
-    """Orders by the field's value, those without one last, ties by image id; plain JSON values."""
-    value = point.payload.get(field.name)
+def _sort_key(
+    point: Point | ScoredPoint, order: Order | None, fields: Mapping[str, PayloadField]
+) -> tuple[Any, ...]:
+    """By the field's value, those without one last, ties by image id; plain JSON values."""
+    if order is None:
+        return (point.image_id,)
+    value = point.payload.get(order.field)
     value = (value[0] if value else None) if isinstance(value, list) else value
-    if field.type == "datetime" and value is not None:
+    if fields[order.field].type == "datetime" and value is not None:
         try:
             value = datetime.fromisoformat(str(value)).timestamp()
         except (ValueError, OverflowError, OSError):

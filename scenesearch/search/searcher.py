@@ -20,8 +20,7 @@ from scenesearch.pictures.opening import ImageError, decode_image, out_of_memory
 from scenesearch.runtime.events import query_text, searching
 from scenesearch.search.answer import Hit, SearchResult
 from scenesearch.search.collapse import Group
-from scenesearch.search.facets import Facets, count_all, count_relevant
-from scenesearch.search.filtering import conditions_of, fields_of, passed_by_none
+from scenesearch.search.facets import count_values
 from scenesearch.search.grammar import parse
 from scenesearch.search.live_collection import LiveCollection
 from scenesearch.search.names import Example
@@ -29,11 +28,11 @@ from scenesearch.search.paging import take_page
 from scenesearch.search.query_vector import PartVector, QueryVector, combine, weighted_sum
 from scenesearch.search.relevance import Calibration, read_calibration, read_picture_calibration
 from scenesearch.search.request import Like, Order, Part, QueryError, Request, Text, Upload
-from scenesearch.search.retrieval import MAX_RELEVANT, Nearest, Ranking, browse, sort_by
+from scenesearch.search.retrieval import MAX_RELEVANT, Nearest, rank
 from scenesearch.store.ask import Ask, Cosine, Diverse, Examples, Hybrid, Penalty, RankBy, Rescored
 from scenesearch.store.base import ScoredPoint, VectorStore
 from scenesearch.store.fields import PayloadField
-from scenesearch.store.filters import Condition, Filter, Not, OneOf
+from scenesearch.store.filters import Filter, Not, OneOf
 
 MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 
@@ -158,24 +157,21 @@ class Searcher:
         live.check(request)
         request = replace(request, hybrid=self._is_hybrid(request, live))
 
-        conditions, filter_notices = conditions_of(request.filters, self.fields, live.values.of)
+        conditions, filter_notices = live.conditions(request)
         examples = live.names.find(request.named_pictures)
         parts = [self._vector_of(part, examples) for part in request.parts]
         encoded = time.perf_counter()
 
-        where, excluded, exclusion_notices = self._exclude(
-            live, request, parts, examples, (*request.where, *conditions)
-        )
+        where, excluded, exclusion_notices = _exclude(live, request, parts, examples, conditions)
         nearest = self._nearest(live, request, parts, where)
-        ranking, ranking_notices = _rank(nearest, live, request, where)
-        wrong = self._wrong(live, request, nearest)
-        page = take_page(ranking, request, wrong)
+        ranking, ranking_notices = rank(live, request, nearest, where)
+        page = take_page(ranking, request, _wrong(live, request, nearest))
         empty_notices: list[str] = []
         if not (page.groups or page.partial or page.start):
-            empty_notices = self._why_empty(live, request, conditions, filter_notices)
-        facets, facet_notices = _count(nearest, live, request, where)
-        hits = self._hits(live, page.groups, page.start, compared=nearest is not None)
-        partial = self._hits(live, [(one, ()) for one in page.partial], 0, compared=True)
+            empty_notices = live.passed_by_none(request, conditions, filter_notices)
+        facets, facet_notices = count_values(live, request, nearest, where)
+        hits = _hits(live, page.groups, page.start, compared=nearest is not None)
+        partial = _hits(live, [(one, ()) for one in page.partial], 0, compared=True)
         finished = time.perf_counter()
         return SearchResult(
             query=request.text or str(request),
@@ -214,17 +210,17 @@ class Searcher:
     def count(self, request: Request) -> int:
         """How many pictures pass the request's filters, whatever its words and pictures."""
         live = self._live
-        conditions, _ = conditions_of(request.filters, self.fields, live.values.of)
-        return self._store.count(live.name, where=(*request.where, *conditions))
+        conditions, _ = live.conditions(request)
+        return self._store.count(live.name, where=conditions)
 
     def passed_by_none(self, where: Filter) -> list[str]:
         """Why no picture passes the conditions, named by their fields' labels; nothing where one
         does."""
-        return self._why_empty(self._live, Request(where=where), (), ())
+        return self._live.passed_by_none(Request(where=where), where)
 
     def ranking(self, request: Request) -> list[ScoredPoint]:
-        """The `k` first of the order that `search` gives, without payload and whatever their
-        relevance: what evaluation measures.
+        """The `k` first by cosine with a description, in the order that `search` gives, without
+        payload and whatever their relevance: what evaluation measures.
 
         Metrics sort by score, so the scores are sorted too: the highest goes to the first, even
         where that is not its own. Hybrid only when the request says so: captions are often the
@@ -232,14 +228,12 @@ class Searcher:
         """
         live = self._live
         live.check(request)
-        conditions, _ = conditions_of(request.filters, self.fields, live.values.of)
+        conditions, _ = live.conditions(request)
         examples = live.names.find(request.named_pictures)
         parts = [self._vector_of(part, examples) for part in request.parts]
-        where, _, _ = self._exclude(live, request, parts, examples, (*request.where, *conditions))
+        where, _, _ = _exclude(live, request, parts, examples, conditions)
         nearest = self._nearest(live, request, parts, where)
-        if nearest is None:
-            raise QueryError("nothing is asked for that pictures could be ranked by")
-        points = nearest.points(request.k, payload=())
+        points = nearest.points(request.k, payload=()) if nearest else []
         scores = sorted((point.score for point in points), reverse=True)
         return [
             point if point.score == score else point._replace(score=score)
@@ -321,38 +315,6 @@ class Searcher:
 
     # The ranking
 
-    def _exclude(
-        self,
-        live: LiveCollection,
-        request: Request,
-        parts: Sequence[PartVector],
-        examples: dict[str, Example],
-        where: Filter,
-    ) -> tuple[Filter, int, list[str]]:
-        """The filter that also leaves out what confidently shows an excluded part; how many these
-        are; notices.
-
-        The examples that the request names are left out too: whoever asks knows them.
-        """
-        named = {point.image_id for point in examples.values()}
-        showing: set[str] = set()
-        notices: list[str] = []
-        for part in parts:
-            if part.excluded:
-                query = combine([replace(part, excluded=False)])
-                nearest = Nearest(self._store, live.name, query, Ask(query.vector, 0, where))
-                found, complete = nearest.relevant(SHOWS_FROM)
-                showing.update(candidate.point.image_id for candidate in found)
-                if not complete:
-                    notices.append(
-                        f"only the {MAX_RELEVANT} pictures that most show what is subtracted "
-                        "are left out"
-                    )
-        left_out = showing | named | set(request.wrong)
-        if left_out:
-            where = (*where, Not(OneOf("image_id", tuple(sorted(left_out)))))
-        return where, len(showing - named), notices
-
     def _nearest(
         self, live: LiveCollection, request: Request, parts: Sequence[PartVector], where: Filter
     ) -> Nearest | None:
@@ -366,7 +328,7 @@ class Searcher:
         query = combine(parts)
         rank_by = self._rank_by(live, request)
         ask = Ask(query.vector, 0, where, exact=request.exact, rank_by=rank_by)
-        return Nearest(self._store, live.name, query, ask)
+        return Nearest(live, query, ask)
 
     def _rank_by(self, live: LiveCollection, request: Request) -> RankBy:
         if request.right:
@@ -377,87 +339,79 @@ class Searcher:
             return Diverse(request.diversity)
         if request.hybrid and request.descriptions:
             return Hybrid(" ".join(part.text for part in request.descriptions))
-        # Only descriptions alone are near to the hubs that this corrects.
+        # Hubness is corrected for requests that are descriptions alone.
         if self.hub_penalty is not None and len(request.descriptions) == len(request.parts):
             return Rescored(self.hub_penalty)
         return Cosine()
 
-    def _wrong(
-        self, live: LiveCollection, request: Request, nearest: Nearest | None
-    ) -> list[ScoredPoint]:
-        """The pictures called wrong, scored as if they were found, so that their duplicates are
-        known."""
-        if not (request.collapse and request.wrong):
-            return []
-        found = self._store.retrieve(live.name, request.wrong, with_vectors=True)
-        return [
-            ScoredPoint(
-                point.image_id,
-                float(point.vector @ nearest.query.vector)
-                if nearest is not None and point.vector is not None
-                else 0.0,
-                point.payload,
-            )
-            for point in found.values()
-        ]
 
-    # The answer
+def _exclude(
+    live: LiveCollection,
+    request: Request,
+    parts: Sequence[PartVector],
+    examples: dict[str, Example],
+    where: Filter,
+) -> tuple[Filter, int, list[str]]:
+    """The filter that also leaves out what confidently shows an excluded part; how many these
+    are; notices.
 
-    def _why_empty(
-        self,
-        live: LiveCollection,
-        request: Request,
-        conditions: Sequence[Condition],
-        notices: Sequence[str],
-    ) -> list[str]:
-        """Why the filters leave nothing; `conditions` are those of the written ones."""
-        named = list(zip(map(str, request.filters), conditions, strict=True))
-        named += [
-            (live.fields[names[0]].label, one) for one in request.where if (names := fields_of(one))
-        ]
-        return passed_by_none(self._store, live.name, self.fields, named, notices)
+    The examples that the request names are left out too: whoever asks knows them.
+    """
+    named = {point.image_id for point in examples.values()}
+    showing: set[str] = set()
+    notices: list[str] = []
+    for part in parts:
+        if part.excluded:
+            query = combine([replace(part, excluded=False)])
+            nearest = Nearest(live, query, Ask(query.vector, 0, where))
+            found, complete = nearest.relevant(SHOWS_FROM)
+            showing.update(candidate.point.image_id for candidate in found)
+            if not complete:
+                notices.append(
+                    f"only the {MAX_RELEVANT} pictures that most show what is subtracted "
+                    "are left out"
+                )
+    left_out = showing | named | set(request.wrong)
+    if left_out:
+        where = (*where, Not(OneOf("image_id", tuple(sorted(left_out)))))
+    return where, len(showing - named), notices
 
-    def _hits(
-        self, live: LiveCollection, groups: Sequence[Group], start: int, *, compared: bool
-    ) -> tuple[Hit, ...]:
-        payloads = {found.point.image_id: found.point.payload for found, _ in groups}
-        bare = [image_id for image_id, payload in payloads.items() if "path" not in payload]
-        if bare:
-            whole = self._store.retrieve(live.name, bare)
-            payloads |= {image_id: point.payload for image_id, point in whole.items()}
-        return tuple(
-            Hit(
-                rank=rank,
-                image_id=found.point.image_id,
-                path=str(payloads[found.point.image_id].get("path", "")),
-                score=found.point.score if compared else None,
-                relevance=found.relevance if compared else None,
-                payload=payloads[found.point.image_id],
-                copies=duplicates,
-            )
-            for rank, (found, duplicates) in enumerate(groups, start=start + 1)
+
+def _wrong(live: LiveCollection, request: Request, nearest: Nearest | None) -> list[ScoredPoint]:
+    """The pictures called wrong, scored as if they were found, so that their duplicates are
+    known."""
+    if not (request.collapse and request.wrong):
+        return []
+    found = live.store.retrieve(live.name, request.wrong, with_vectors=True)
+    return [
+        ScoredPoint(
+            point.image_id,
+            float(point.vector @ nearest.query.vector)
+            if nearest is not None and point.vector is not None
+            else 0.0,
+            point.payload,
         )
+        for point in found.values()
+    ]
 
 
-def _rank(
-    nearest: Nearest | None, live: LiveCollection, request: Request, where: Filter
-) -> tuple[Ranking, list[str]]:
-    """The order of the answer, and notices."""
-    if nearest is None:
-        return browse(live.store, live.name, where, request.sort, live.fields), []
-    if request.sort is None:
-        return nearest, []
-    ranking, complete = sort_by(nearest, request.min_relevance, request.sort, live.fields)
-    return ranking, [] if complete else [f"sorted are the {MAX_RELEVANT} most relevant pictures"]
-
-
-def _count(
-    nearest: Nearest | None, live: LiveCollection, request: Request, where: Filter
-) -> tuple[Facets, list[str]]:
-    """The values of the request's facets, and notices."""
-    if not request.facets:
-        return {}, []
-    if nearest is None or request.min_relevance == 0:
-        return count_all(live.store, live.name, request.facets, where), []
-    facets, complete = count_relevant(nearest, request.min_relevance, request.facets)
-    return facets, [] if complete else [f"counted are the {MAX_RELEVANT} most relevant pictures"]
+def _hits(
+    live: LiveCollection, groups: Sequence[Group], start: int, *, compared: bool
+) -> tuple[Hit, ...]:
+    payloads = {found.point.image_id: found.point.payload for found, _ in groups}
+    bare = [image_id for image_id, payload in payloads.items() if "path" not in payload]
+    if bare:
+        whole = live.store.retrieve(live.name, bare)
+        payloads |= {image_id: point.payload for image_id, point in whole.items()}
+    return tuple(
+        Hit(
+            rank=rank,
+            image_id=found.point.image_id,
+            path=str(payloads[found.point.image_id].get("path", "")),
+            score=found.point.score if compared else None,
+            relevance=found.relevance if compared else None,
+            payload=payloads[found.point.image_id],
+            copies=duplicates,
+        )
+        for rank, (found, duplicates) in enumerate(groups, start=start + 1)
+    )

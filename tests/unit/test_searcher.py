@@ -1,10 +1,11 @@
-"""A request over a real embedded store: aims, exclusion, order, pages, copies, counts, limits."""
+"""A request over a real embedded store: vectors, exclusion, order, pages, duplicates, limits."""
 
 import base64
 import io
 import json
 import math
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -160,6 +161,43 @@ def test_the_picture_of_a_name_is_looked_for_once_and_again_when_it_is_gone(
     assert photos.searcher.image_id("1") == "b/1.jpg"
     photos.add("1", COLOURS["red"])  # what is named so outright
     assert photos.searcher.image_id("1") == "1"
+
+
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("red", {"search": 1}),
+        ("red width:10", {"search": 1}),
+        ("like:a/1.jpg", {"retrieve": 1, "search": 1}),
+        ("like:1", {"retrieve": 1, "search": 1}),
+        ("like:1 like:2 snow", {"retrieve": 1, "search": 1}),
+        ("red - like:1 like:2", {"retrieve": 1, "search": 2}),
+    ],
+)
+def test_pictures_of_the_library_cost_one_retrieval_however_many_are_named(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch, text: str, calls: dict[str, int]
+) -> None:
+    for name in ("a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg"):
+        photos.add(name, COLOURS["red"], {"width": 10})
+    photos.searcher.search("like:1 like:2", k=1)  # ends of ids are remembered
+    counted: Counter[str] = Counter()
+
+    def count(name: str) -> None:
+        method = getattr(photos.store, name)
+
+        def counting(*given: Any, **options: Any) -> Any:
+            counted[name] += 1
+            return method(*given, **options)
+
+        monkeypatch.setattr(photos.store, name, counting)
+
+    for name in ("search", "retrieve", "scroll", "count", "facet"):
+        count(name)
+    first = photos.searcher.search(text, k=1)
+    assert counted == calls
+    assert first.next is not None
+    photos.searcher.search(text, k=1, after=first.next)
+    assert counted == {name: 2 * times for name, times in calls.items()}
 
 
 def test_an_uploaded_picture_asks(photos: Photos) -> None:
