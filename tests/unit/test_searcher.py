@@ -171,7 +171,7 @@ def test_the_picture_of_a_name_is_looked_for_once_and_again_when_it_is_gone(
         ("like:a/1.jpg", {"retrieve": 1, "search": 1}),
         ("like:1", {"retrieve": 1, "search": 1}),
         ("like:1 like:2 snow", {"retrieve": 1, "search": 1}),
-        ("red - like:1 like:2", {"retrieve": 1, "search": 2}),
+        ("red -like:5 like:2", {"retrieve": 1, "search": 2}),
     ],
 )
 def test_pictures_of_the_library_cost_one_retrieval_however_many_are_named(
@@ -179,7 +179,9 @@ def test_pictures_of_the_library_cost_one_retrieval_however_many_are_named(
 ) -> None:
     for name in ("a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg"):
         photos.add(name, COLOURS["red"], {"width": 10})
-    photos.searcher.search("like:1 like:2", k=1)  # ends of ids are remembered
+    # Ends of ids are remembered, and whether the library is captioned.
+    photos.add("c/5.jpg", COLOURS["blue"])
+    photos.searcher.search("red like:1 like:2 like:5", k=1)
     counted: Counter[str] = Counter()
 
     def count(name: str) -> None:
