@@ -29,7 +29,7 @@ PERPLEXITY = 30
 _COMPONENTS = 50
 
 
-class LayoutError(SceneSearchError):
+class MapError(SceneSearchError):
     """There can be no such layout; the message is one sentence for the user."""
 
 
@@ -59,12 +59,12 @@ def has_neighbours() -> bool:
 def neighbours(vectors: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float32]:
     """t-SNE of the vectors `(n, dim)`, `(n, 2)`; begins at the principal components.
 
-    Raises LayoutError when it cannot be computed.
+    Raises MapError when it cannot be computed.
     """
     if not has_neighbours():
-        raise LayoutError("t-SNE needs scikit-learn: pip install 'scenesearch[train]'")
+        raise MapError("t-SNE needs scikit-learn: pip install 'scenesearch[train]'")
     if len(vectors) < 5:
-        raise LayoutError(f"t-SNE needs at least 5 pictures, there are {len(vectors)}")
+        raise MapError(f"t-SNE needs at least 5 pictures, there are {len(vectors)}")
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder, "vectors.npy"), Path(folder, "points.npy")
         np.save(given, vectors, allow_pickle=False)
@@ -88,7 +88,7 @@ def neighbours(vectors: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.flo
                 raise
         if process.returncode or not found.exists():
             lines = said.decode(errors="replace").strip().splitlines() or ["it was ended"]
-            raise LayoutError(f"t-SNE could not be computed: {lines[-1]}")
+            raise MapError(f"t-SNE could not be computed: {lines[-1]}")
         points: NDArray[np.float32] = np.load(found, allow_pickle=False)
         return points
 
@@ -110,7 +110,7 @@ def fingerprint(image_ids: Sequence[str], collection: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def save_layout(folder: Path, key: str, points: NDArray[np.float32]) -> None:
+def save_map(folder: Path, key: str, points: NDArray[np.float32]) -> None:
     """Keep the coordinates under the key; those of before go."""
     private_folder(folder)
     with atomic_writer(_file(folder, key), private=True) as out:
@@ -120,7 +120,7 @@ def save_layout(folder: Path, key: str, points: NDArray[np.float32]) -> None:
             other.unlink(missing_ok=True)
 
 
-def read_layout(folder: Path, key: str, count: int) -> NDArray[np.float32] | None:
+def read_map(folder: Path, key: str, count: int) -> NDArray[np.float32] | None:
     """The coordinates kept under the key; None when there are none of so many pictures."""
     try:
         points = np.load(_file(folder, key), allow_pickle=False)

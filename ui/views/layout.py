@@ -70,7 +70,7 @@ def _points(opened: Opened, place: Any, ids: list[str], vectors: Any, collection
     """Where each picture lies: at once by components, or by t-SNE where that was computed."""
     folder = opened.settings.library_dir(opened.library) / "layouts"
     key = library_map.fingerprint(ids, collection)
-    kept = library_map.read_layout(folder, key, len(ids))
+    kept = library_map.read_map(folder, key, len(ids))
     way = place.selectbox(
         "Laid out by", ["Main differences (PCA)", "Neighbours (t-SNE)"], key="way"
     )
@@ -86,7 +86,7 @@ def _points(opened: Opened, place: Any, ids: list[str], vectors: Any, collection
 
         def work(job: Job, _: VectorStore) -> None:
             job.detail = f"{len(ids):,} pictures; this has no half-way mark"
-            library_map.save_layout(folder, key, library_map.neighbours(vectors))
+            library_map.save_map(folder, key, library_map.neighbours(vectors))
 
         try:
             resources.start("Laying the map out by t-SNE", work)
