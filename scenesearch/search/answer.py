@@ -14,11 +14,10 @@ _PRINTED = 10
 class Hit:
     """One picture of an answer; `score` is its cosine, `relevance` a probability (0-1).
 
-    Where the nearest are ranked again for hubness, the highest relevance of them belongs to the
-    first place, and so on: relevance falls from hit to hit, cosines need not.
-    `copies` are ids of near-duplicates for which this hit stands. Where the request wants no words
-    or pictures (filters alone, or only what must not be seen) nothing is compared: a hit passes
-    the filters, and has neither score nor relevance, None.
+    Where the nearest are ranked again for hubness, the highest relevance goes to the first hit, and
+    so on: relevance falls from hit to hit, cosines need not. `copies` are the ids of
+    near-duplicates that this hit stands for. With filters alone, or when the request only says
+    what must not be seen, nothing is compared: score and relevance are None.
     """
 
     rank: int
@@ -62,12 +61,12 @@ class Hit:
 
 @dataclass(frozen=True, repr=False)
 class SearchResult:
-    """Hits in order, with what was asked and how long each part took.
+    """Hits in order, with the request and how long each part took.
 
-    Without hits nothing in the library matches, and `partial` holds the best that there is below
-    the relevance asked for. `next` is the cursor of the page after this one, None on the last.
-    `notices` say how the request was understood where that may surprise. `excluded` counts
-    pictures left out because they show what was subtracted.
+    Where nothing in the library matches, there are no hits, and `partial` holds the best pictures
+    below the relevance asked for. `next` is the cursor of the page after this one, None on the
+    last. `notices` say how the request was understood, where that may surprise. `excluded` counts
+    the pictures that were left out because they show what was subtracted.
     """
 
     query: str

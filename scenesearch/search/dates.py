@@ -2,7 +2,7 @@
 
 ISO's other forms are read too: 20190531, 2019-W22, 2019-05-31T18:00 (that minute).
 Blanks may be written as '-' or '_', so that 'taken:last-year' needs no quotes. Seasons are the
-meteorological ones of the northern half: summer is June to August, winter 2020 begins in
+meteorological ones of the northern hemisphere: summer is June to August, winter 2020 begins in
 December 2020.
 """
 
@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 _ISO = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
 _WEEK = re.compile(r"\d{4}-?W\d{2}")
 _MOMENT = re.compile(r"[\dW-]+(?:[T ](\d{2})(?::?(\d{2}))?(?::?(\d{2}))?.*)?")
-_LENGTH_OF = (  # of what a moment names by how many numbers its time has
+_LENGTH_OF = (  # of the period that a moment names, by how many numbers its time has
     timedelta(days=1),
     timedelta(hours=1),
     timedelta(minutes=1),
@@ -32,9 +32,9 @@ _SEASONS = {"spring": 3, "summer": 6, "autumn": 9, "fall": 9, "winter": 12}  # f
 
 
 def period(text: str, today: date) -> tuple[datetime, datetime]:
-    """First moment of what the text names and the first moment after it, in UTC.
+    """The first moment of the period that the text names, and the first one after it, in UTC.
 
-    `today` is what 'yesterday' and 'last summer' count from. Raises ValueError.
+    'yesterday' and 'last summer' count from `today`. Raises ValueError.
     """
     try:
         return _period(text.strip(), today)
@@ -69,7 +69,7 @@ def _period(text: str, today: date) -> tuple[datetime, datetime]:
 
 
 def _moment(text: str) -> tuple[datetime, datetime]:
-    """What ISO 8601 writes otherwise; as long as its last number is: a second, an hour, a week."""
+    """Other forms of ISO 8601. The last number gives the length: a second, an hour, a week."""
     written = _MOMENT.fullmatch(text)
     if written is None:
         raise ValueError(f"{text} is no date")
@@ -98,7 +98,7 @@ def _named(words: list[str], year: int) -> tuple[datetime, datetime]:
 
 
 def _relative(last: bool, unit: str, today: date) -> tuple[datetime, datetime]:
-    """The period of this kind that holds today, or with `last` the latest that is over."""
+    """The period of this kind that today lies in, or with `last` the latest that is over."""
     if unit == "week":
         monday = today - timedelta(days=today.weekday() + 7 * last)
         return _midnight(monday), _midnight(monday + timedelta(days=7))

@@ -18,8 +18,8 @@ from scenesearch.store.conditions import declared_field, facet_field
 from scenesearch.store.fields import by_name
 from scenesearch.store.filters import Filter, Has
 
-# Words count by themselves where this share of pictures has captions. Where half have them, the
-# others fall behind (docs/search.md has the figures).
+# Words are ranked by where at least this share of pictures has captions. Where only half have them,
+# the others fall behind (docs/search.md has the figures).
 _CAPTIONED_FROM = 0.95
 
 

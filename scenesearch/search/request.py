@@ -34,7 +34,7 @@ class QueryError(SceneSearchError):
 
 @dataclass(frozen=True)
 class Phrase:
-    """Words of a scene and how much they count beside the others (1: as they stand)."""
+    """Words of a scene, and how much they count compared with the others (1: as they stand)."""
 
     text: str
     weight: float = 1.0
@@ -48,7 +48,7 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Text:
-    """A scene described in words; `excluded` when pictures must not show it."""
+    """A scene described in words; pictures must not show it if it is `excluded`."""
 
     phrases: tuple[Phrase, ...]
     excluded: bool = False
@@ -64,7 +64,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Like:
-    """A picture of the library by its id, or by the end of its id where only one ends so."""
+    """A picture of the library, by its id, or by the end of its id if no other id ends with it."""
 
     image_id: str
     weight: float = 1.0
@@ -130,19 +130,20 @@ class Order:
 
 @dataclass(frozen=True)
 class Request:
-    """All that can be asked of a library.
+    """Everything that can be asked of a library.
 
-    `parts` say what is looked for; without any that is wanted, every picture that passes the
-    filters and shows nothing excluded is an answer. `where` holds conditions that come from
-    elsewhere than the text, as from the widgets of a page. `k` hits are wanted, after the first
-    `offset` or, stable while pictures are being added, after the cursor `after` of the page
-    before. `diversity` (0-1) trades likeness to the request for difference between the hits;
-    `hybrid` also ranks by the words of captions, tags, title and file name, None where that helps:
-    in libraries whose pictures have captions. `right` and `wrong` are ids of pictures that a user
-    called so: the answer leans towards the like of the right ones, rather than being diverse or
-    hybrid, and leaves the wrong ones out. `facets` names fields whose values in the answer are
-    counted. `text` is what was written, `notices` how it was
-    understood where that may surprise.
+    `parts` say what to look for. If none is wanted, every picture that passes the filters and
+    shows nothing excluded is a hit. `where` holds conditions that are not from the text, but for
+    example from the widgets of a page.
+
+    `k` hits are given, after the first `offset`, or after the page that ended with the cursor
+    `after`, which is stable while pictures are being added. `diversity` (0-1) trades likeness to
+    the request for difference between the hits. `hybrid` also ranks by the words of captions,
+    tags, title and file name; None does so where it helps, in libraries whose pictures have
+    captions. `right` and `wrong` are ids of pictures that a user called so: the ranking leans
+    towards pictures like the right ones, instead of being diverse or hybrid, and the wrong ones
+    are left out. `facets` names fields whose values in the answer are counted. `text` is what was
+    written; `notices` say how it was understood, where that may surprise.
     """
 
     parts: tuple[Part, ...] = ()
@@ -175,7 +176,7 @@ class Request:
         return tuple(part.image_id for part in self.parts if isinstance(part, Like))
 
     def __str__(self) -> str:
-        """The text that reads back as the same parts and filters (an upload has none)."""
+        """The text that is read back as the same parts and filters (an upload has no text)."""
         written: list[str] = []
         for part in self.parts:
             if part.excluded:

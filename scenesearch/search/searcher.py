@@ -36,19 +36,20 @@ from scenesearch.store.filters import Filter, Not, OneOf
 
 MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 
-# From this relevance to a subtracted part on, a picture shows it. A word alone describes a picture
-# poorly and is rarely judged to fit, but of 375 pictures at least so relevant to one of 14 words 81
-# of 100 show it, by their captions (`python -m tests.figures subtraction`).
+# A picture of at least this relevance to a subtracted part shows it. A single word describes a
+# picture poorly and is rarely judged to fit, but of 375 pictures at least so relevant to one of 14
+# words, 81 of 100 show it, by their captions (`python -m tests.figures subtraction`).
 SHOWS_FROM = 0.1
 
 # So long after a library was opened, its name is not looked up again.
 _ALIAS_FRESH_S = 2.0
 
-# The request counts as so many pictures called right. Of 330 requests with three or more relevant
-# pictures among 1,000, one of the first ten called right: recall@10 of the others .461 without it,
-# .456 with a weight of 1, .474 with 3, .481 with 5, .480 with 10; mAP .316, .334, .335, .331, .327.
-# Pictures called wrong are only left out: to push their like away cost mAP (.509 to .466), for
-# what a request finds wrongly is like what it wants (`python -m tests.figures feedback`).
+# The request counts as much as so many pictures called right. Over 330 requests with three or more
+# relevant pictures among 1,000, with one of the first ten called right, recall@10 of the others is
+# .461 without it, .456 with a weight of 1, .474 with 3, .481 with 5, .480 with 10; mAP is .316,
+# .334, .335, .331, .327. Pictures called wrong are only left out: pushing away what is like them
+# costs mAP (.509 to .466), for what a request finds wrongly is like what it wants
+# (`python -m tests.figures feedback`).
 _QUERY_WEIGHT = 5
 
 # The familiarity of a library to its encoder is measured on so many pictures.
@@ -60,7 +61,7 @@ _NEW_WORDS_NAMED = 5
 
 
 class Options(TypedDict, total=False):
-    """What may be said of a request beside its text; see `Request`."""
+    """What a request may say besides its text; see `Request`."""
 
     where: Filter
     k: int
@@ -95,7 +96,7 @@ class Searcher:
         max_megapixels: float = 100,
     ) -> None:
         if texts is not None and texts.fingerprint != encoder.info.fingerprint:
-            raise ValueError("the text vectors kept are another encoder's")
+            raise ValueError("the text vectors are another encoder's")
         self.library = library
         self.texts = texts or TextVectors(encoder)
         self._encoder = encoder
@@ -274,7 +275,7 @@ class Searcher:
 
     def _describe(self, text: Text) -> tuple[NDArray[np.float32], float]:
         """The embedding of the description, with what its weighted phrases add or take away, and
-        what it weighs beside other parts: 'dog^2' twice as much as 'dog'."""
+        its weight among the parts: 'dog^2' has twice the weight of 'dog'."""
         whole = self.texts.of(text.text)
         weighted = [phrase for phrase in text.phrases if phrase.weight != 1]
         if not weighted:
