@@ -58,18 +58,14 @@ class _Owners:
             if near.any():
                 owner = self._positions[int(near.argmax())]
             else:
-                self._add(position, phash, score)
+                if count == len(self._hashes):
+                    self._hashes = np.concatenate([self._hashes, np.zeros_like(self._hashes)])
+                    self._scores = np.concatenate([self._scores, np.zeros_like(self._scores)])
+                self._hashes[count], self._scores[count] = phash, score
+                self._positions.append(position)
         if content:
             self._by_content[content] = owner
         return owner
-
-    def _add(self, position: int, phash: np.uint64, score: float) -> None:
-        count = len(self._positions)
-        if count == len(self._hashes):
-            self._hashes = np.concatenate([self._hashes, np.zeros_like(self._hashes)])
-            self._scores = np.concatenate([self._scores, np.zeros_like(self._scores)])
-        self._hashes[count], self._scores[count] = phash, score
-        self._positions.append(position)
 
 
 def _read_hash(phash: Any) -> np.uint64 | None:

@@ -152,38 +152,36 @@ class _Reader:
         while position < len(text):
             if space := _SPACE.match(text, position):
                 position = space.end()
-            elif found := _OPERATOR.match(text, position):
+                continue
+            if found := _OPERATOR.match(text, position):
                 self.operator = found["sign"], self.current
                 self.current = _Words(excluded=found["sign"] == "-")
                 self.parts.append(self.current)
                 position = found.end()
-            else:
-                position = self.term(text, position)
-                self.operator = None
+                continue
+            found = _FILTER.match(text, position)
+            if not (found and self.filter(found)):
+                found = self.words(text, position)
+            position, self.operator = found.end(), None
 
-    def term(self, text: str, position: int) -> int:
-        """Read a filter, a picture, a phrase or a word, in this order of trial; return its end."""
-        found = _FILTER.match(text, position)
-        if found and (self.like(found) if _is_like(found) else self.filter(found)):
-            return found.end()
+    def words(self, text: str, position: int) -> re.Match[str]:
+        """Read a phrase or a word; a sign makes it a part of its own, and those around go on."""
         if found := _PHRASE.match(text, position):
             words = " ".join(unquoted(found["quoted"]).split())
         else:
             found = next(_WORD.finditer(text, position))  # anything but a blank begins a word
             words = found["text"]
         if words:
-            self.words(found["sign"] or "").add(words, _weight(found))
-        return found.end()
-
-    def words(self, sign: str) -> _Words:
-        """Where words with this sign belong; a sign makes a part of its own, and the words around
-        it go on."""
-        if not sign:
-            return self.current
-        self.parts.append(part := _Words(excluded=sign == "-"))
-        return part
+            part = self.current
+            if found["sign"]:
+                part = _Words(excluded=found["sign"] == "-")
+                self.parts.append(part)
+            part.add(words, _weight(found))
+        return found
 
     def filter(self, match: re.Match[str]) -> bool:
+        if match["name"].lower() == "like" and match["op"] == ":" and match["raw"]:
+            return self.like(match)
         sign = match["sign"] or (self.operator[0] if self.operator else "")
         try:
             found = _filter_of(match, match["raw"], sign, self.fields, self.today)
@@ -221,10 +219,6 @@ class _Reader:
             )
         _check_number(self.filters)
         return Request(tuple(parts), tuple(self.filters), text=text, notices=tuple(self.notices))
-
-
-def _is_like(match: re.Match[str]) -> bool:
-    return match["name"].lower() == "like" and match["op"] == ":" and bool(match["raw"])
 
 
 def _weight(match: re.Match[str]) -> float:

@@ -12,9 +12,8 @@ from scenesearch.search.filtering import (
     passed_by_none,
 )
 from scenesearch.search.names import PictureNames
-from scenesearch.search.request import QueryError, Request
-from scenesearch.store.base import StoreError, VectorStore, check_encoder
-from scenesearch.store.conditions import declared_field, facet_field
+from scenesearch.search.request import Request
+from scenesearch.store.base import VectorStore, check_encoder
 from scenesearch.store.fields import by_name
 from scenesearch.store.filters import Filter, Has
 
@@ -67,14 +66,3 @@ class LiveCollection:
         named = zip((*map(str, request.filters), *labels), conditions, strict=True)
         given = [(name, condition) for name, condition in named if name]
         return passed_by_none(self.store, self.name, self.spec.fields, given, notices)
-
-    def check(self, request: Request) -> None:
-        """Raise QueryError for what cannot be asked of this collection."""
-        request.check()
-        try:
-            if request.sort and declared_field(request.sort.field, self.spec).type == "geo":
-                raise QueryError(f"{request.sort.field} is a place and has no order to sort by")
-            for name in request.facets:
-                facet_field(name, self.spec)
-        except StoreError as error:
-            raise QueryError(str(error)) from None

@@ -12,6 +12,8 @@ from typing import Literal
 from scenesearch.errors import SceneSearchError
 from scenesearch.pictures.records import MAX_QUERY_CHARACTERS
 from scenesearch.search.quoting import quoted
+from scenesearch.store.base import CollectionSpec, StoreError
+from scenesearch.store.conditions import declared_field, facet_field
 from scenesearch.store.filters import Condition, Filter
 
 MAX_CHARACTERS = MAX_QUERY_CHARACTERS
@@ -186,8 +188,8 @@ class Request:
             written.append(str(part))
         return " ".join([*written, *map(str, self.filters)])
 
-    def check(self) -> None:
-        """Raise QueryError for what cannot be asked of any library."""
+    def check(self, spec: CollectionSpec) -> None:
+        """Raise QueryError for what cannot be asked of the collection."""
         if not (self.parts or self.filters or self.where):
             raise QueryError("the query is empty: describe a scene in words")
         if len(self.where) > MAX_FILTERS:
@@ -204,6 +206,13 @@ class Request:
             raise QueryError(f"diversity {self.diversity} is not between 0 and 1")
         if self.sort is not None and (self.diversity is not None or self.hybrid):
             raise QueryError("an answer is sorted by a field, diverse or hybrid: one of them")
+        try:
+            if self.sort and declared_field(self.sort.field, spec).type == "geo":
+                raise QueryError(f"{self.sort.field} is a place and has no order to sort by")
+            for name in self.facets:
+                facet_field(name, spec)
+        except StoreError as error:
+            raise QueryError(str(error)) from None
 
 
 def _quoted_if_special(word: str) -> str:

@@ -56,13 +56,25 @@ class Nearest:
                 return RESCORED
         return _REORDERED
 
-    def points(self, n: int, payload: Sequence[str] | None) -> list[ScoredPoint]:
-        """The n first, each with its cosine."""
-        ask = replace(self.ask, limit=n, payload=payload)
-        return self.live.store.search(self.live.name, ask)
+    def first(self, n: int, payload: Sequence[str] | None = None) -> list[Candidate]:
+        """The n first, with the payload of these keys, by default the whole one if n is small.
 
-    def first(self, n: int) -> list[Candidate]:
-        return self._candidates(n, None if n <= _FEW else ("sha256", "phash"))
+        Where hubness has changed the order of cosines, the highest relevance goes to the first
+        place, and so on. So relevance falls from hit to hit and is no less true: on the judged
+        pairs AUROC, Brier score and, for the first ten hits, the calibration error are better
+        (docs/evaluation.md).
+        """
+        if payload is None and n > _FEW:
+            payload = ("sha256", "phash")
+        ask = replace(self.ask, limit=n, payload=payload)
+        points = self.live.store.search(self.live.name, ask)
+        relevance = self.query.relevance(np.array([point.score for point in points], np.float32))
+        if isinstance(self.ask.rank_by, Rescored):
+            relevance = np.sort(relevance)[::-1]
+        return [
+            Candidate(point, float(probability), (-point.score, point.image_id))
+            for point, probability in zip(points, relevance, strict=True)
+        ]
 
     def relevant(
         self, at_least: float, payload: Sequence[str] = ()
@@ -73,28 +85,11 @@ class Nearest:
             ranking = replace(self, ask=replace(self.ask, rank_by=Cosine()))
         n = _FEW
         while True:
-            found = ranking._candidates(n, payload)
+            found = ranking.first(n, payload)
             complete = len(found) < n or found[-1].relevance < at_least
             if complete or n >= MAX_RELEVANT:
                 return [one for one in found if one.relevance >= at_least], complete
             n = min(4 * n, MAX_RELEVANT)
-
-    def _candidates(self, n: int, payload: Sequence[str] | None) -> list[Candidate]:
-        """The n first with their relevance.
-
-        Where hubness has changed the order of cosines, the highest relevance goes to the first
-        place, and so on. So relevance falls from hit to hit and is no less true: on the judged
-        pairs AUROC, Brier score and, for the first ten hits, the calibration error are better
-        (docs/evaluation.md).
-        """
-        points = self.points(n, payload)
-        relevance = self.query.relevance(np.array([point.score for point in points], np.float32))
-        if isinstance(self.ask.rank_by, Rescored):
-            relevance = np.sort(relevance)[::-1]
-        return [
-            Candidate(point, float(probability), (-point.score, point.image_id))
-            for point, probability in zip(points, relevance, strict=True)
-        ]
 
 
 @dataclass(frozen=True)

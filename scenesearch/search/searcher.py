@@ -145,57 +145,57 @@ class Searcher:
         """
         with searching(self.library, QueryError) as event:
             query_text(event, request)
-            result = self._search(request, options)
-            event.hits = len(result.hits)
-            event.encode_ms, event.search_ms = result.encode_ms, result.search_ms
-            return result
+            started = time.perf_counter()
+            live = self._follow_alias()
+            request = self.parse(request) if isinstance(request, str) else request
+            request = replace(request, **options)
+            request.check(live.spec)
+            request = replace(request, hybrid=self._is_hybrid(request, live))
 
-    def _search(self, request: Request | str, options: Options) -> SearchResult:
-        started = time.perf_counter()
-        live = self._follow_alias()
-        request = self.parse(request) if isinstance(request, str) else request
-        request = replace(request, **options)
-        live.check(request)
-        request = replace(request, hybrid=self._is_hybrid(request, live))
+            conditions, filter_notices = live.conditions(request)
+            examples = live.names.find(request.named_pictures)
+            parts = [self._vector_of(part, examples) for part in request.parts]
+            encoded = time.perf_counter()
 
-        conditions, filter_notices = live.conditions(request)
-        examples = live.names.find(request.named_pictures)
-        parts = [self._vector_of(part, examples) for part in request.parts]
-        encoded = time.perf_counter()
+            where, excluded, exclusion_notices = _exclude(
+                live, request, parts, examples, conditions
+            )
+            nearest = self._nearest(live, request, parts, where)
+            ranking, ranking_notices = rank(live, request, nearest, where)
+            page = take_page(ranking, request, _wrong(live, request, nearest))
+            empty_notices: list[str] = []
+            if not (page.groups or page.partial or page.start):
+                empty_notices = live.passed_by_none(request, conditions, filter_notices)
+            facets, facet_notices = count_values(live, request, nearest, where)
+            hits = _hits(live, page.groups, page.start, compared=nearest is not None)
+            partial = _hits(live, [(one, ()) for one in page.partial], 0, compared=True)
+            finished = time.perf_counter()
 
-        where, excluded, exclusion_notices = _exclude(live, request, parts, examples, conditions)
-        nearest = self._nearest(live, request, parts, where)
-        ranking, ranking_notices = rank(live, request, nearest, where)
-        page = take_page(ranking, request, _wrong(live, request, nearest))
-        empty_notices: list[str] = []
-        if not (page.groups or page.partial or page.start):
-            empty_notices = live.passed_by_none(request, conditions, filter_notices)
-        facets, facet_notices = count_values(live, request, nearest, where)
-        hits = _hits(live, page.groups, page.start, compared=nearest is not None)
-        partial = _hits(live, [(one, ()) for one in page.partial], 0, compared=True)
-        finished = time.perf_counter()
-        return SearchResult(
-            query=request.text or str(request),
-            encoder=self._encoder.info.name,
-            library=self.library,
-            hits=hits,
-            partial=partial,
-            next=page.next,
-            notices=(
-                *request.notices,
-                *filter_notices,
-                *self._new_words(request),
-                *exclusion_notices,
-                *ranking_notices,
-                *empty_notices,
-                *facet_notices,
-            ),
-            facets=facets,
-            excluded=excluded,
-            encode_ms=(encoded - started) * 1000,
-            search_ms=(finished - encoded) * 1000,
-            total_ms=(finished - started) * 1000,
-        )
+            event.hits = len(hits)
+            event.encode_ms = (encoded - started) * 1000
+            event.search_ms = (finished - encoded) * 1000
+            return SearchResult(
+                query=request.text or str(request),
+                encoder=self._encoder.info.name,
+                library=self.library,
+                hits=hits,
+                partial=partial,
+                next=page.next,
+                notices=(
+                    *request.notices,
+                    *filter_notices,
+                    *self._new_words(request),
+                    *exclusion_notices,
+                    *ranking_notices,
+                    *empty_notices,
+                    *facet_notices,
+                ),
+                facets=facets,
+                excluded=excluded,
+                encode_ms=event.encode_ms,
+                search_ms=event.search_ms,
+                total_ms=(finished - started) * 1000,
+            )
 
     def _follow_alias(self) -> LiveCollection:
         """The collection that the library's name stands for, another one after a promote."""
@@ -228,13 +228,15 @@ class Searcher:
         very queries.
         """
         live = self._live
-        live.check(request)
+        request.check(live.spec)
         conditions, _ = live.conditions(request)
         examples = live.names.find(request.named_pictures)
         parts = [self._vector_of(part, examples) for part in request.parts]
         where, _, _ = _exclude(live, request, parts, examples, conditions)
         nearest = self._nearest(live, request, parts, where)
-        points = nearest.points(request.k, payload=()) if nearest else []
+        if nearest is None:
+            raise QueryError("nothing is described that pictures could be ranked by")
+        points = self._store.search(live.name, replace(nearest.ask, limit=request.k, payload=()))
         scores = sorted((point.score for point in points), reverse=True)
         return [
             point if point.score == score else point._replace(score=score)

@@ -106,12 +106,12 @@ def test_reasons_are_bars_and_shades() -> None:
 
 def test_reasons_have_the_relevance_of_the_hit_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
     # As where hubness gives the nearest's relevance to the first place.
-    whole = Nearest._candidates
+    first = Nearest.first
 
     def other(self: Nearest, *given: Any) -> list[Candidate]:
-        return [candidate._replace(relevance=0.42) for candidate in whole(self, *given)]
+        return [candidate._replace(relevance=0.42) for candidate in first(self, *given)]
 
-    monkeypatch.setattr(Nearest, "_candidates", other)
+    monkeypatch.setattr(Nearest, "first", other)
     assert "why 2020/may/beach-dog.jpg, 42%:" in search("dog on a beach", "--why", 1).stdout
     found = document("dog on a beach", "--why", 1)
     assert found["why"]["relevance"] == found["hits"][0]["relevance"] == 0.42
