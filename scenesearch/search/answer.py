@@ -15,7 +15,7 @@ class Hit:
     """One picture of an answer; `score` is its cosine, `relevance` a probability (0-1).
 
     Where the nearest are ranked again for hubness, the highest relevance goes to the first hit, and
-    so on: relevance falls from hit to hit, cosines need not. `copies` are the ids of
+    so on: relevance falls from hit to hit, cosines need not. `duplicates` are the ids of
     near-duplicates that this hit stands for. With filters alone, or when the request only says
     what must not be seen, nothing is compared: score and relevance are None.
     """
@@ -26,7 +26,7 @@ class Hit:
     score: float | None
     relevance: float | None
     payload: Mapping[str, Any]
-    copies: tuple[str, ...] = ()
+    duplicates: tuple[str, ...] = ()
 
     @property
     def band(self) -> Band | None:
@@ -42,7 +42,7 @@ class Hit:
         return f"<Hit {self._line().lstrip()}>"
 
     def _line(self) -> str:
-        copies = f"  (and {len(self.copies)} like it)" if self.copies else ""
+        copies = f"  (and {len(self.duplicates)} like it)" if self.duplicates else ""
         likeness = "" if self.relevance is None else f"{self.relevance:>4.0%} {self.band:<7}  "
         return f"{self.rank:>3}  {likeness}{_printable(self.image_id)}{copies}"
 
@@ -54,7 +54,7 @@ class Hit:
             "score": self.score,
             "relevance": self.relevance,
             "band": self.band,
-            "copies": list(self.copies),
+            "copies": list(self.duplicates),
             "payload": dict(self.payload),
         }
 

@@ -414,7 +414,7 @@ def _hits(
             score=found.point.score if compared else None,
             relevance=found.relevance if compared else None,
             payload=payloads[found.point.image_id],
-            copies=duplicates,
+            duplicates=duplicates,
         )
         for rank, (found, duplicates) in enumerate(groups, start=start + 1)
     )

@@ -482,7 +482,7 @@ def test_copies_become_one_hit_with_their_names(photos: Photos) -> None:
     photos.add("smaller.jpg", (219, 31, 30), {"sha256": "bb" * 32, "phash": "f0f0f0f00f0f0f0e"})
     photos.add("other.jpg", (218, 32, 30), {"sha256": "cc" * 32, "phash": "0f0f0f0ff0f0f0f0"})
     hits = photos.searcher.search("red", collapse=True).hits
-    assert [(hit.image_id, hit.copies) for hit in hits] == [
+    assert [(hit.image_id, hit.duplicates) for hit in hits] == [
         ("original.jpg", ("same-bytes.jpg", "smaller.jpg")),
         ("other.jpg", ()),
     ]
@@ -503,7 +503,7 @@ def test_a_page_is_filled_however_many_copies_there_are(photos: Photos) -> None:
         photos.add(f"copy-{number:02}.jpg", (220, 30, 30), {"sha256": "aa" * 32})
     names = reds(photos, 3, first=1)
     first = photos.searcher.search("red", k=2, collapse=True)
-    assert [(hit.image_id, len(hit.copies)) for hit in first.hits] == [
+    assert [(hit.image_id, len(hit.duplicates)) for hit in first.hits] == [
         ("copy-00.jpg", 59),
         (names[0], 0),
     ]

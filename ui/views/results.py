@@ -196,7 +196,7 @@ def _of_hit(hit: Hit) -> _Picture:
     found = []
     if hit.relevance is not None and hit.score is not None:
         found = [f"{hit.relevance:.0%} relevant", f"cosine {hit.score:.3f}"]
-    found += [f"{len(hit.copies)} more like it"] if hit.copies else []
+    found += [f"{len(hit.duplicates)} more like it"] if hit.duplicates else []
     return _Picture(hit.image_id, hit.payload, " · ".join(found))
 
 
