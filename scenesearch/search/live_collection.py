@@ -23,8 +23,10 @@ _CAPTIONED_FROM = 0.95
 
 
 class LiveCollection:
-    """Asked by its own name: were its alias to move between encoding and search, another encoder's
-    vectors would be compared. Raises CollectionMissing and EncoderMismatch.
+    """The collection that a library's name stood for at `opened_at`, under its own name.
+
+    If the alias moved between encoding and search, a search by the alias would compare another
+    encoder's vectors. Raises CollectionMissing and EncoderMismatch when made.
     """
 
     def __init__(self, store: VectorStore, library: str, encoder: EncoderInfo) -> None:
