@@ -24,12 +24,20 @@ from scenesearch.store.ask import (
 )
 from scenesearch.store.base import CollectionSpec, ScoredPoint, StoreError
 from scenesearch.store.fields import PayloadField
-from scenesearch.store.payload import check_dimension, check_words, embedding_of, named
-from scenesearch.store.words import POOL, Words, words_asked
+from scenesearch.store.payload import check_dimension, embedding_of, named_payloads
+from scenesearch.store.sparse import SparseVector, query_words
 
-# Copies of one picture have exactly equal scores, and engines return ties in no given order. A
-# few more than asked for settle almost every tie at the cut; the limit keeps a library of ten
-# thousand blank pages from being fetched whole.
+# How many of the nearest each side gives to a fusion, and diversity chooses among. It is the same
+# for every limit: a pool that grew with the limit would change the order of the first hits.
+POOL = 200
+
+# In reciprocal rank fusion a rank weighs 1 / (RRF_K + rank): Cormack, Clarke and Büttcher (2009),
+# with their 60.
+RRF_K = 60
+
+# Copies of one picture have exactly equal scores, and engines return ties in any order. A few more
+# hits than asked for decide almost every tie at the cut; the limit keeps a library of ten thousand
+# blank pages from being fetched whole.
 _SPARE = 8
 _MOST_SPARE = 4096
 
@@ -38,7 +46,7 @@ _MOST_SPARE = 4096
 class Fused:
     """By cosine and by words, the POOL best of either fused: what `Hybrid` asks of an engine."""
 
-    words: Words
+    words: SparseVector
     fusion: Fusion
 
 
@@ -66,7 +74,7 @@ def answer(ask: Ask, spec: CollectionSpec, query: EngineQuery) -> list[ScoredPoi
 
     def nearest(limit: int) -> list[ScoredPoint]:
         found = query(Cosine(), limit, False)
-        payloads = named((one.payload for one in found), spec)
+        payloads = named_payloads((one.payload for one in found), spec)
         return [
             ScoredPoint(own[0], one.score, own[1])
             for one, own in zip(found, payloads, strict=True)
@@ -75,7 +83,7 @@ def answer(ask: Ask, spec: CollectionSpec, query: EngineQuery) -> list[ScoredPoi
 
     def ranked(rank_by: EngineRankBy, limit: int) -> list[_Ranked]:
         found = query(rank_by, limit, True)
-        payloads = named((one.payload for one in found), spec)
+        payloads = named_payloads((one.payload for one in found), spec)
         return [
             _Ranked(own[0], one.score, own[1], embedding_of(one.vector))
             for one, own in zip(found, payloads, strict=True)
@@ -91,7 +99,7 @@ def answer(ask: Ask, spec: CollectionSpec, query: EngineQuery) -> list[ScoredPoi
         case Examples() as examples:
             return _with_cosines(_first(lambda n: ranked(examples, n), ask.limit), ask.vector)
         case Hybrid(text=text, fusion=fusion):
-            words = words_asked(text)
+            words = query_words(text)
             if words is None:
                 return _first(nearest, ask.limit)
             fused = Fused(words, fusion)
@@ -110,8 +118,11 @@ def answer(ask: Ask, spec: CollectionSpec, query: EngineQuery) -> list[ScoredPoi
 def _check(ask: Ask, spec: CollectionSpec) -> None:
     check_dimension(ask.vector, spec, "the query")
     match ask.rank_by:
-        case Hybrid():
-            check_words(spec)
+        case Hybrid() if not spec.words:
+            raise StoreError(
+                f"library {spec.library} was made before words were indexed; ingest its pictures "
+                "into a new one to search both ways"
+            )
         case Diverse(diversity=diversity) if not 0 <= diversity <= 1:
             raise StoreError(f"diversity is between 0 and 1, not {diversity}")
         case Examples(right=right, wrong=wrong):
@@ -124,8 +135,8 @@ def _first(fetch: Callable[[int], list[_Hit]], limit: int) -> list[_Hit]:
     spare = _SPARE
     while True:
         found = _in_order(fetch(limit + spare))
-        settled = len(found) < limit + spare or found[limit - 1].score > found[-1].score
-        if settled or spare >= _MOST_SPARE:
+        is_decided = len(found) < limit + spare or found[limit - 1].score > found[-1].score
+        if is_decided or spare >= _MOST_SPARE:
             return found[:limit]
         spare *= 8
 

@@ -21,13 +21,13 @@ import streamlit as st
 from PIL import Image
 
 import scenesearch
-import scenesearch.store.edge as edge
 from ingest.source import Roots
 from ingest.watch import Watched as Folders
 from ingest.watch import watch
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.ingested import NOT_HERE
+from scenesearch.store import payload
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
 from tests.cli import CommandLine
@@ -140,8 +140,8 @@ def hostile(run: CommandLine, tmp_path: Path, outside: Path, address: str) -> in
         row.setdefault("image_id", f"h{number}.jpg")
         points.append(Point(f"h{number}.jpg", vector / np.linalg.norm(vector), row))
     unchecked = pytest.MonkeyPatch()
-    unchecked.setattr(edge, "payload_of", lambda point: dict(point.payload))
-    unchecked.setattr(edge, "words_of", lambda payload: None)
+    unchecked.setattr(payload, "_payload_of", lambda point: dict(point.payload))
+    unchecked.setattr(payload, "payload_words", lambda row: None)
     with closing(EdgeStore(tmp_path / "edge")) as store:
         store.upsert("photos", points)
         store.flush("photos")

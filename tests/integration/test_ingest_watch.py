@@ -224,7 +224,7 @@ def test_library_is_free_between_bursts_and_waited_for_when_in_use(
     lock = HolderLock(tmp_path / "data" / "edge" / "locks" / f"{collection}.work.lock", "a doctor")
     lock.acquire(5)
     save(photos / "new.jpg", "yellow")
-    watcher._store._lock_wait_s = 0.1
+    watcher._store._turns.lock_wait_s = 0.1
     watcher.until(lambda: any("worked on by `a doctor`" in text for text in watcher.said))
     lock.release()
     watcher.until(lambda: "new.jpg" in watcher.ids())

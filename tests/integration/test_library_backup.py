@@ -133,7 +133,7 @@ def test_a_backup_keeps_folders_feedback_and_saved_requests(good: Path, tmp_path
 def test_no_backup_is_overwritten(good: Path, tmp_path: Path) -> None:
     with (
         closing(EdgeStore(tmp_path / "origin")) as store,
-        pytest.raises(BackupError, match="is there already"),
+        pytest.raises(BackupError, match="already exists"),
     ):
         write_backup(store, "pets", good)
 
@@ -301,7 +301,7 @@ ROW = b'{"image_id": "a.jpg"}'
         (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": 3}'), "line 3: no object with an"),
         (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": ""}'), "an image id is empty"),
         (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "\\ud800"}'), "line 3: "),
-        (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "x": NaN}'), "no JSON number"),
+        (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "x": NaN}'), "not a JSON number"),
         (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "x": ' + b"[" * 10**5),
          "line 3: "),
         (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "x": [[[[[[[[[]]]]]]]]]}'),

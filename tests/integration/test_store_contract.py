@@ -125,8 +125,9 @@ def in_memory(folder: Path) -> VectorStore:
     from qdrant_client import QdrantClient
 
     from scenesearch.store.server import ServerStore
+    from scenesearch.store.server_nodes import Node, Nodes
 
-    return ServerStore.from_client(QdrantClient(":memory:"))
+    return ServerStore(Nodes([Node(QdrantClient(":memory:"), "memory")]))
 
 
 def over_grpc(folder: Path) -> VectorStore:
@@ -256,7 +257,7 @@ def test_a_specification_of_an_earlier_version_is_read() -> None:
 
 
 def test_a_collection_is_made_only_once(store: VectorStore, pets: str) -> None:
-    with pytest.raises(StoreError, match="already there"):
+    with pytest.raises(StoreError, match="already exists"):
         store.create_collection(pets, SPEC)
     assert store.count(pets) == 5
 
@@ -302,7 +303,7 @@ def test_an_alias_needs_a_collection_and_a_name_of_its_own(store: VectorStore, p
     with pytest.raises(StoreError, match="is a collection"):
         store.set_alias(pets, pets)
     store.set_alias(f"{pets}-alias", pets)
-    with pytest.raises(StoreError, match="already there"):
+    with pytest.raises(StoreError, match="already exists"):
         store.create_collection(f"{pets}-alias", SPEC)
 
 
@@ -683,7 +684,7 @@ def test_a_filter_means_the_same_in_scroll_count_and_search(
         (Has("tag"), "no field 'tag'; did you mean tags"),
         (AnyOf((Has("tags"), Has("tag"))), "no field 'tag'; did you mean tags"),
         (OneOf("zzz", ("x",)), "no field 'zzz'; did you mean .*width"),
-        (OneOf("width", ("640",)), "width is a integer field; '640' is none of its values"),
+        (OneOf("width", ("640",)), "width is a integer field; '640' is not one of its values"),
         (OneOf("width", (True,)), "width is a integer field; True"),
         (OneOf("indoors", (1,)), "indoors is a boolean field; 1"),
         (OneOf("width", (2**70,)), "too large"),
@@ -692,10 +693,10 @@ def test_a_filter_means_the_same_in_scroll_count_and_search(
         (Range("width", at_least=datetime(2020, 1, 1)), "cannot bound its range"),
         (Range("taken", at_least=2020), "cannot bound its range"),
         (Range("width", at_least=float("nan")), "nan cannot bound"),
-        (Prefix("captions", "x"), "captions is a text field and cannot be asked for a beginning"),
-        (HasWords("tags", "x"), "tags is a keyword field and cannot be asked for words"),
+        (Prefix("captions", "x"), "captions is a text field and cannot be searched by prefix"),
+        (HasWords("tags", "x"), "tags is a keyword field and cannot be searched for words"),
         (Near("tags", GeoPoint(0, 0), 1), "tags is a keyword field"),
-        (Near("location", GeoPoint(91, 0), 1), "no place on Earth"),
+        (Near("location", GeoPoint(91, 0), 1), "not a place on Earth"),
         (Near("location", GeoPoint(0, 0), 0), "radius of 0"),
     ],
 )

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scenesearch.store import edge, edge_build
+from scenesearch.store import edge_build, edge_turns
 from scenesearch.store.ask import Ask
 from scenesearch.store.base import (
     CollectionMissing,
@@ -41,10 +41,10 @@ HOLDER = """
 import sys
 from pathlib import Path
 import numpy as np
-from scenesearch.store import edge
+from scenesearch.store import edge, edge_turns
 from scenesearch.store.base import Point
 
-edge._TURN_S = 600
+edge_turns._TURN_S = 600
 store = edge.EdgeStore(Path(sys.argv[2]))
 vector = np.array([1, 0, 0, 0], np.float32)
 store.count("photos-tiny-1")
@@ -398,7 +398,7 @@ def test_who_has_a_collection_and_does_not_use_it_lets_it_go_to_who_waits(root: 
 def test_who_is_at_work_without_end_loses_its_turn_between_two_operations(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "_LISTEN_S", 600)  # idle or not is not the question here
+    monkeypatch.setattr(edge_turns, "_IDLE_CHECK_S", 600)  # idle or not is not the question here
     worker, waiter = EdgeStore(root), EdgeStore(root, lock_wait_s=60)
     worker.count(NAME)
     counted: list[int] = []

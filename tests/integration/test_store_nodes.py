@@ -132,7 +132,7 @@ def test_a_collection_made_at_first_contact_makes_no_second_server(
         closing(opened(server, None)) as maker,
         closing(opened(server, server.port)) as store,
     ):
-        rest = store._nodes.current.client.http.collections_api
+        rest = store._requests.nodes.current.client.http.collections_api
         list_now = rest.get_collections
         before = [list_now()]
         maker.create_collection("photos-tiny-1", SPEC)

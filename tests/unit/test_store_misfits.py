@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import scenesearch.store.edge as edge
+from scenesearch.store import payload
 from scenesearch.store.ask import Ask, Diverse
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
@@ -75,8 +75,8 @@ def test_a_collection_cannot_declare_otherwise_what_files_alone_say_and_what_are
 def test_what_does_not_fit_its_field_is_not_handed_out(
     store: EdgeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "payload_of", lambda point: dict(point.payload))
-    monkeypatch.setattr(edge, "words_of", lambda payload: None)
+    monkeypatch.setattr(payload, "_payload_of", lambda point: dict(point.payload))
+    monkeypatch.setattr(payload, "payload_words", lambda row: None)
     store.create_collection("pets", CollectionSpec("pets", "colour", "c", 4, BUILTIN_FIELDS))
     vector = np.array([1, 0, 0, 0], np.float32)
     rows = [
