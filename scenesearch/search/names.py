@@ -48,15 +48,9 @@ class PictureNames:
                 check_image_id(name)
             except StoreError:  # empty, or half a character
                 raise QueryError(f"like:{name!r} cannot name a picture") from None
-        now = time.monotonic()
-        remembered = {
-            name: image_id
-            for name in names
-            for image_id, read_at in [self._remembered.get(name, ("", -_FRESH_S))]
-            if now - read_at < _FRESH_S
-        }
-        points = self._retrieve([*names, *remembered.values()])
-        ids = {name: name if name in points else remembered.get(name, name) for name in names}
+        meant = {name: self._remembered_id(name) for name in names}
+        points = self._retrieve([*names, *meant.values()])
+        ids = {name: name if name in points else meant[name] for name in names}
         unknown = [name for name, image_id in ids.items() if image_id not in points]
         if unknown:
             found = self._look_up(unknown)
@@ -69,8 +63,14 @@ class PictureNames:
             examples[name] = Example(image_id, vector)
         return examples
 
+    def _remembered_id(self, name: str) -> str:
+        image_id, read_at = self._remembered.get(name, (name, 0.0))
+        return image_id if time.monotonic() - read_at < _FRESH_S else name
+
     def _retrieve(self, image_ids: Sequence[str]) -> dict[str, Point]:
-        return self._store.retrieve(self._collection, image_ids, with_vectors=True)
+        return self._store.retrieve(
+            self._collection, list(dict.fromkeys(image_ids)), with_vectors=True
+        )
 
     def _look_up(self, names: Sequence[str]) -> dict[str, str]:
         """The id that each name ends."""

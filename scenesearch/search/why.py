@@ -117,19 +117,13 @@ def _word_effects(
                 without = searcher.query_vector(replace(request, parts=tuple(parts)))
                 effect = whole - float(without.log_odds(vector @ without.vector))
             else:
-                effect = _above_average(searcher, request, part, vector)
+                # Without its only wanted word a request asks for nothing. So this one is compared
+                # with what it says of an average picture.
+                alone = searcher.query_vector(replace(request, parts=(part,)))
+                average = searcher.calibration.average(alone.vector)
+                effect = float(alone.slope * (vector @ alone.vector - average))
             effects.append(WordEffect(word, effect))
     return effects
-
-
-def _above_average(
-    searcher: Searcher, request: Request, word: Text, vector: NDArray[np.float32]
-) -> float:
-    """What the only word that a request wants adds: log odds above those of an average picture,
-    for without it nothing is asked."""
-    alone = searcher.query_vector(replace(request, parts=(word,)))
-    average = searcher.calibration.average(alone.vector)
-    return float(alone.slope * (vector @ alone.vector - average))
 
 
 def _phrases(phrases: Sequence[Phrase], words: Sequence[tuple[int, str]]) -> tuple[Phrase, ...]:
