@@ -6,7 +6,7 @@ from typing import Any
 
 from scenesearch.search.relevance import Band, band
 
-# So many hits are shown where an answer is printed.
+# How many hits are shown where an answer is printed.
 _PRINTED = 10
 
 

@@ -8,7 +8,7 @@ from scenesearch.search.request import Request
 from scenesearch.search.retrieval import MAX_RELEVANT, Nearest
 from scenesearch.store.filters import Filter
 
-# So many values of a field are counted, the most frequent ones.
+# How many values of a field are counted: the most frequent ones.
 _MAX_COUNTED = 100
 
 Facets = Mapping[str, tuple[tuple[str | int | bool, int], ...]]

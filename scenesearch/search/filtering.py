@@ -17,13 +17,13 @@ from scenesearch.store.base import VectorStore
 from scenesearch.store.fields import PayloadField, by_name
 from scenesearch.store.filters import AnyOf, Condition, Filter, Has, Not, OneOf, Plain
 
-# A keyword is looked up among so many values of its field, the most frequent ones.
+# How many values of its field a keyword is looked up among: the most frequent ones.
 _MOST_VALUES = 50_000
 
-# Values read so long ago are read again: an ingest may have added some.
+# Older values are read again: an ingest may have added some.
 _VALUES_FRESH_S = 5.0
 
-# Suggestions: to compare a value with a text takes 10 microseconds.
+# Limits of suggestions: comparing a value with a text takes 10 microseconds.
 _MOST_SUGGESTIONS, _MOST_COMPARED, _LONGEST_SUGGESTION = 3, 5_000, 100
 
 

@@ -12,11 +12,12 @@ from scenesearch.search.request import QueryError
 from scenesearch.store.base import Point, StoreError, VectorStore
 from scenesearch.store.payload import check_image_id
 
-# So long a name that ends one id alone is taken to do so still, and so many names are remembered.
+# A name that was the end of one id alone is taken to be so still for this long; this many names
+# are remembered.
 _FRESH_S = 60.0
 _MAX_REMEMBERED = 1000
 
-# Points at once where all that pass a filter are listed: for each batch the engine filters anew.
+# The batch where all points that pass a filter are listed: for each batch the engine filters anew.
 LISTED = 10_000
 
 

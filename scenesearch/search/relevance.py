@@ -38,10 +38,10 @@ class CalibrationError(EncoderError):
     """The encoder's calibration cannot be read."""
 
 
-# So many of the nearest training texts are averaged.
+# How many of the nearest training texts are averaged.
 _NEAREST_TO_QUERY, _NEAREST_TO_PICTURE, _NEAREST_TO_HUB = 3, 5, 3
 
-# One search ranks at most so many pictures.
+# A search ranks no more pictures than this for hubness.
 _FEW = 64
 
 

@@ -20,13 +20,13 @@ from scenesearch.store.base import Point, ScoredPoint
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 
-# At most so many pictures are sorted, counted by facets, or left out for what they show.
+# The most pictures that are sorted, counted by facets, or left out for what they show.
 MAX_RELEVANT = 10_000
 
-# Fused and diverse rankings reorder so many of the nearest; behind them cosines fall.
+# How many of the nearest fused and diverse rankings reorder; behind them cosines fall.
 _REORDERED = 512
 
-# Up to so many hits come with whole payloads; of more, whole payloads are fetched for the page.
+# Up to this many hits come with whole payloads. If there are more, those of the page are fetched.
 _FEW = 256
 
 

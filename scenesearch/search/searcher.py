@@ -41,21 +41,21 @@ MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 # words, 81 of 100 show it, by their captions (`python -m tests.figures subtraction`).
 SHOWS_FROM = 0.1
 
-# So long after a library was opened, its name is not looked up again.
+# The alias is not resolved for this long after its collection was opened.
 _ALIAS_FRESH_S = 2.0
 
-# The request counts as much as so many pictures called right. Over 330 requests with three or more
-# relevant pictures among 1,000, with one of the first ten called right, recall@10 of the others is
-# .461 without it, .456 with a weight of 1, .474 with 3, .481 with 5, .480 with 10; mAP is .316,
-# .334, .335, .331, .327. Pictures called wrong are only left out: pushing away what is like them
-# costs mAP (.509 to .466), for what a request finds wrongly is like what it wants
+# The request counts as much as this number of pictures called right. Over 330 requests with three
+# or more relevant pictures among 1,000, with one of the first ten called right, recall@10 of the
+# others is .461 without it, .456 with a weight of 1, .474 with 3, .481 with 5, .480 with 10; mAP is
+# .316, .334, .335, .331, .327. Pictures called wrong are only left out: pushing away what is like
+# them costs mAP (.509 to .466), for what a request finds wrongly is like what it wants
 # (`python -m tests.figures feedback`).
 _QUERY_WEIGHT = 5
 
-# The familiarity of a library to its encoder is measured on so many pictures.
+# How many pictures the familiarity of a library to its encoder is measured on.
 _FAMILIARITY_SAMPLE = 256
 
-# From this familiarity on, words that the encoder has not learned are worth a notice, so many.
+# From this familiarity on, a notice names words that the encoder has not learned, up to five.
 _FAMILIAR = 0.5
 _NEW_WORDS_NAMED = 5
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 # Letters of any script. In scripts without blanks a whole clause is one word, and unknown.
 _WORD = re.compile(r"[^\W\d_]+")
 
-# A word that so many captions had is as well known as any.
+# A word that this many captions had is as well known as any.
 COMMON = 20
 
 
