@@ -32,7 +32,7 @@ from scenesearch.evaluation.calibration import (
 )
 from scenesearch.pictures.duplicates import distance, perceptual_hash
 from scenesearch.pictures.opening import open_image
-from scenesearch.search.request import Phrase, Request, Words
+from scenesearch.search.request import Phrase, Request, Text
 from scenesearch.search.searcher import SHOWS_FROM, Searcher
 from scenesearch.store.ask import RESCORED, Ask, Examples, Hybrid
 from scenesearch.store.base import CollectionSpec, Point
@@ -95,7 +95,7 @@ class Judged:
 
 def words(text: str) -> Request:
     """A request in these words, whatever stands in them."""
-    return Request((Words((Phrase(text),)),))
+    return Request((Text((Phrase(text),)),))
 
 
 def relevance(judged: Judged) -> Iterator[str]:

@@ -116,8 +116,8 @@ def evaluate(
         return
     from scenesearch.evaluation.details import look_closer
     from scenesearch.evaluation.saving import REPORT, document_of, save
+    from scenesearch.search.filtering import conditions_in
     from scenesearch.search.grammar import parse_where
-    from scenesearch.search.searcher import conditions_in
 
     judged = [file for file in (expert, crowd) if file is not None]
     if queries is None and not judged:

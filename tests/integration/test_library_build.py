@@ -182,7 +182,7 @@ def test_promote_moves_readers_and_rollback_moves_them_back(
 def test_a_resident_searcher_never_mixes_two_encoders(
     store: VectorStore, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scenesearch.search.searcher._SETTLED_S", 1000.0)
+    monkeypatch.setattr("scenesearch.search.searcher._ALIAS_FRESH_S", 1000.0)
     searcher = Searcher(colour_encoder(), store, library)
     new = build(library, encoder=WarmEncoder(), store=store, originals=HERE).collection
     before = searcher.search("red", k=6, exact=True)
@@ -192,7 +192,7 @@ def test_a_resident_searcher_never_mixes_two_encoders(
     assert [hit.image_id for hit in after.hits] == [hit.image_id for hit in before.hits]
     expected = [hit.score for hit in before.hits]
     assert [hit.score for hit in after.hits] == pytest.approx(expected, abs=1e-5)
-    monkeypatch.setattr("scenesearch.search.searcher._SETTLED_S", -1.0)
+    monkeypatch.setattr("scenesearch.search.searcher._ALIAS_FRESH_S", -1.0)
     with pytest.raises(EncoderMismatch, match="encoder warm"):
         searcher.search("red")
     catalog.promote(store, library, catalog.rollback_target(store, library))

@@ -24,7 +24,7 @@ from scenesearch.datasets.task import read_captions
 from scenesearch.pictures.originals import LocalFile
 from scenesearch.runtime.cancel import look_up, pause, result_of, watched, watched_by
 from scenesearch.runtime.retry import Patience, patiently
-from scenesearch.search.library_map import LayoutError, neighbours
+from scenesearch.search.library_map import MapError, neighbours
 from ui.jobs import Jobs
 
 
@@ -200,5 +200,5 @@ def test_a_map_that_is_cancelled_ends_its_process(monkeypatch: pytest.MonkeyPatc
 
 def test_a_map_whose_process_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scenesearch.search.library_map.sys.executable", "/bin/false")
-    with pytest.raises(LayoutError, match="t-SNE could not be computed: it was ended"):
+    with pytest.raises(MapError, match="t-SNE could not be computed: it was ended"):
         neighbours(np.zeros((10, 4), np.float32))

@@ -81,7 +81,7 @@ def test_a_failed_search_is_an_error_with_its_kind_and_a_refused_one_is_not(
     with pytest.raises(QueryError):
         searcher.search("")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searcher, "_search", lambda *_: 1 / 0)
+        patch.setattr(store, "search", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             searcher.search("red")
     refused, failed = logged(capsys)
