@@ -1,7 +1,7 @@
-"""Another encoder's collection beside the live one, which keeps answering: blue/green.
+"""Makes another encoder's collection while the live one keeps answering (blue/green).
 
-The live collection says what there is. Every payload is carried over as it stands, with what
-manifests said. A vector is copied where the picture side of both encoders is the same (only the
+Every payload of the live collection is carried over unchanged, with what manifests said. A vector
+is copied where the picture side of both encoders is the same (only the
 text side was trained, or the same encoder's collection is made afresh), else encoded from the kept
 original, which has to be the file that was ingested.
 
@@ -11,27 +11,27 @@ that pictures ingested meanwhile are in it.
 """
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ingest.collections import new_spec
+from ingest.batch_size import BatchSize
+from ingest.collection import new_spec
+from ingest.library_writer import Vector
+from ingest.local_engine import LocalEngine
+from ingest.picture_reader import DecodedPicture, Unchanged, longest_side_needed
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.allowed_originals import AllowedOriginals
+from scenesearch.home.rejects import Reject
 from scenesearch.pictures.opening import ImageError, open_image, out_of_memory
-from scenesearch.runtime.cancel import result_of
 from scenesearch.store.base import CollectionSpec, Point, VectorStore
 from scenesearch.store.catalog import collections_of, next_name
 from scenesearch.store.fields import BUILTIN_FIELDS, BUILTIN_NAMES
-from scenesearch.store.pages import PAGE, OnWait, pages, shared
+from scenesearch.store.pages import PAGE, OnWait, pages, retry_while_busy
 
-_UPSERT = 64
+_WRITE_BATCH = 64
 _FLUSH_EVERY = 1600
 
 # Passes over the live collection, the first included; one that somebody keeps filling is never
@@ -78,20 +78,9 @@ class BuildReport:
 
     def to_json(self) -> dict[str, Any]:
         """The documented JSON shape of `scenesearch library build --json`."""
-        return {
-            "library": self.library,
-            "live": self.live,
-            "collection": self.collection,
-            "total": self.total,
-            "seen": self.seen,
-            "kept": self.kept,
-            "copied": self.copied,
-            "encoded": self.encoded,
-            "removed": self.removed,
-            "seconds": round(self.seconds, 3),
-            "interrupted": self.interrupted,
-            "unusable": [one.__dict__ for one in self.unusable.values()],
-        }
+        found = asdict(self) | {"seconds": round(self.seconds, 3)}
+        del found["copies"]
+        return found | {"unusable": list(found["unusable"].values())}
 
 
 def build(
@@ -107,8 +96,8 @@ def build(
 ) -> BuildReport:
     """Fill a collection of this encoder with the pictures of the library's live one.
 
-    It goes on with one that an earlier build left or made, unless that one is live or what a
-    rollback leads to. `live_image_fingerprint` is the picture side of the live encoder, where
+    It continues a collection that an earlier build made, unless that one is live or the target of a
+    rollback. `live_image_fingerprint` is the picture side of the live encoder, where
     the live collection is too old to know it. What `originals` does not hold is not opened. Ctrl-C
     ends the run with `interrupted` set and everything written kept; so does a kill. Raises
     StoreError as the store does.
@@ -121,40 +110,31 @@ def build(
         library,
         live,
         collection,
-        total=shared(lambda: store.count(live), on_wait=on_wait),
+        total=retry_while_busy(lambda: store.count(live), on_wait=on_wait),
         copies=bool(image_fingerprint) and image_fingerprint == encoder.info.image_fingerprint,
     )
     run = _Build(encoder, store, originals, options or BuildOptions(), report, on_wait)
-    with store.working_on(collection):
-        return _fill(run, report, store, on_progress)
-
-
-def _fill(
-    run: "_Build",
-    report: BuildReport,
-    store: VectorStore,
-    on_progress: Callable[[BuildReport], None] | None,
-) -> BuildReport:
-    """Bring over what lacks, and complete the collection, which this process alone works on."""
     started = time.perf_counter()
-    store.record(report.collection, state="building")
-    try:
-        for number in range(_MOST_PASSES):
-            written = report.copied + report.encoded
-            for _ in run.bring_over(first=number == 0):
-                report.seconds = time.perf_counter() - started
-                if on_progress is not None:
-                    on_progress(report)
-            if report.copied + report.encoded == written:
-                break
-        run.remove_what_is_gone()
-    except KeyboardInterrupt:
-        report.interrupted = True
-    store.release(report.live)
-    store.flush(report.collection)
-    if not report.interrupted:
-        store.optimize(report.collection)
-        store.record(report.collection, state="ready")
+    with store.working_on(collection):
+        store.record(collection, state="building")
+        try:
+            for number in range(_MOST_PASSES):
+                written = report.copied + report.encoded
+                with closing(run.bring_over(first=number == 0)) as progress:
+                    for _ in progress:
+                        report.seconds = time.perf_counter() - started
+                        if on_progress is not None:
+                            on_progress(report)
+                if report.copied + report.encoded == written:
+                    break
+            run.remove_what_is_gone()
+        except KeyboardInterrupt:
+            report.interrupted = True
+        store.release(live)
+        store.flush(collection)
+        if not report.interrupted:
+            store.optimize(collection)
+            store.record(collection, state="ready")
     report.seconds = time.perf_counter() - started
     return report
 
@@ -175,167 +155,143 @@ def _target(store: VectorStore, live: str, spec: CollectionSpec, encoder: Encode
     return name
 
 
+@dataclass
 class _Build:
-    """One build; its report is brought up to date batch by batch."""
+    """One build: it says which pictures lack, and is what the engine writes to."""
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        store: VectorStore,
-        originals: AllowedOriginals,
-        options: BuildOptions,
-        report: BuildReport,
-        on_wait: OnWait | None,
-    ) -> None:
-        self._encoder = encoder
-        self._store = store
-        self._originals = originals
-        self._options = options
-        self._report = report
-        self._on_wait = on_wait
-        self._unflushed = 0
-        # As ingest opens them, so that a build gives the vectors that an ingest would.
-        self._reduce_to = 2 * max(*encoder.info.image_size, 160)
+    encoder: Encoder
+    store: VectorStore
+    originals: AllowedOriginals
+    options: BuildOptions
+    report: BuildReport
+    on_wait: OnWait | None
+    _is_first_pass: bool = True
+    _waiting: list[Point] = field(default_factory=list)
+    _unflushed: int = 0
 
-    def bring_over(self, *, first: bool) -> Iterator[None]:
+    def bring_over(self, *, first: bool) -> Generator[None]:
         """Write what the new collection lacks, yielding whenever counts changed."""
-        report = self._report
-        report.unusable.clear()
-        pool = ThreadPoolExecutor(self._options.workers, thread_name_prefix="build")
-        with_vectors = report.copies and first  # later passes find little that lacks
-        try:
-            for page in pages(
-                self._store, report.live, with_vectors=with_vectors, on_wait=self._on_wait
-            ):
-                lacking = self._lacking(page)
-                if first:
-                    report.seen += len(page) - len(lacking)
-                    report.kept += len(page) - len(lacking)
-                done = self._copied(lacking) if report.copies else self._encoded(lacking, pool)
-                for count in done:
-                    report.seen += count if first else 0
-                    yield
-                yield
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+        self._is_first_pass = first
+        self.report.unusable.clear()
+        if self.report.copies:
+            yield from self._copy_vectors()
+        else:
+            size = BatchSize(self.options.batch_size)
+            engine = LocalEngine(self.encoder, self, workers=self.options.workers, batch_size=size)
+            yield from engine.run(self._compared(), self._decoded)
 
     def remove_what_is_gone(self) -> None:
         """Delete what the live collection no longer holds."""
-        new = self._report.collection
-        points = self._store.scroll(new, payload=())
+        new = self.report.collection
+        points = self.store.scroll(new, payload=())
         while ids := [point.image_id for point in islice(points, PAGE)]:
             there = self._retrieve(ids)
             gone = [image_id for image_id in ids if image_id not in there]
-            self._store.delete(new, gone)
-            self._report.removed += len(gone)
+            self.store.delete(new, gone)
+            self.report.removed += len(gone)
 
-    def _lacking(self, page: Sequence[Point]) -> list[Point]:
+    def _compared(self) -> Iterator[Unchanged | Point]:
+        """Every point of the live collection that the new one lacks; `Unchanged` for the others."""
+        for page in pages(self.store, self.report.live, on_wait=self.on_wait):
+            yield from self._compare(page)
+
+    def _compare(self, page: Sequence[Point]) -> list[Unchanged | Point]:
         ids = [point.image_id for point in page]
-        there = self._store.retrieve(self._report.collection, ids)
+        there = self.store.retrieve(self.report.collection, ids)
         return [
-            point
+            Unchanged()
+            if point.image_id in there and there[point.image_id].payload == point.payload
+            else point
             for point in page
-            if point.image_id not in there or there[point.image_id].payload != point.payload
         ]
 
-    def _copied(self, points: Sequence[Point]) -> Iterator[int]:
-        """Write the points with the vectors they have, yielding how many are done."""
-        without = [point.image_id for point in points if point.vector is None]
-        found = self._retrieve(without, with_vectors=True) if without else {}
-        whole = [found.get(point.image_id, point) for point in points]
-        whole = [point for point in whole if point.vector is not None]  # the rest has just gone
-        self._upsert(whole)
-        self._report.copied += len(whole)
-        yield len(points)
-
-    def _encoded(self, points: Sequence[Point], pool: ThreadPoolExecutor) -> Iterator[int]:
-        """Encode and write in the order of the points, yielding how many pictures are done."""
-        size = self._options.batch_size
-        pending: deque[tuple[int, Future[list[Point | Unusable]]]] = deque()
-        ready: list[Point] = []
-        try:
-            for start in range(0, len(points), size):
-                batch = points[start : start + size]
-                pending.append((len(batch), pool.submit(self._encode, batch)))
-                if len(pending) > 2 * self._options.workers:
-                    yield self._take(pending, ready)
-            while pending:
-                yield self._take(pending, ready)
-        except (KeyboardInterrupt, GeneratorExit):
-            # Stopped: what is being encoded is finished and kept, what is queued not begun.
-            pool.shutdown(wait=True, cancel_futures=True)
-            while pending:
-                if pending[0][1].cancelled():
-                    pending.popleft()
+    def _copy_vectors(self) -> Iterator[None]:
+        report = self.report
+        with_vectors = self._is_first_pass  # later passes find little that lacks
+        for page in pages(self.store, report.live, with_vectors=with_vectors, on_wait=self.on_wait):
+            lacking = []
+            for item in self._compare(page):
+                if isinstance(item, Unchanged):
+                    self.skip(item)
                 else:
-                    self._take(pending, ready)
-            raise
-        finally:
-            self._upsert(ready)
+                    lacking.append(item)
+            without = [point.image_id for point in lacking if point.vector is None]
+            found = self._retrieve(without, with_vectors=True) if without else {}
+            whole = [found.get(point.image_id, point) for point in lacking]
+            self._waiting = [point for point in whole if point.vector is not None]
+            report.copied += len(self._waiting)  # the others have just gone
+            self.write()
+            self._count(len(lacking))
+            yield
 
-    def _take(
-        self, pending: deque[tuple[int, Future[list[Point | Unusable]]]], ready: list[Point]
-    ) -> int:
-        count, future = pending.popleft()
-        for item in result_of(future):
-            if isinstance(item, Unusable):
-                self._report.unusable[item.image_id] = item
-            else:
-                ready.append(item)
-                self._report.encoded += 1
-        if len(ready) >= max(_UPSERT, self._options.batch_size):
-            self._upsert(ready)
-            ready.clear()
-        return count
-
-    def _encode(self, batch: Sequence[Point]) -> list[Point | Unusable]:
+    def _decoded(self, point: Point) -> DecodedPicture | Reject:
         """Runs in a worker thread."""
-        try:
-            return self._embedded(batch)
-        except MemoryError:
-            if len(batch) > 1:
-                return [one for point in batch for one in self._encode([point])]
-            path = str(batch[0].payload.get("path", ""))
-            return [Unusable(batch[0].image_id, path, str(out_of_memory()))]
-
-    def _embedded(self, batch: Sequence[Point]) -> list[Point | Unusable]:
-        opened = [self._pixels(point) for point in batch]
-        pixels = [one for one in opened if not isinstance(one, Unusable)]
-        vectors = iter(self._encoder.encode_pixels(np.stack(pixels)) if pixels else ())  # (n, dim)
-        return [
-            one
-            if isinstance(one, Unusable)
-            else Point(point.image_id, next(vectors), point.payload)
-            for point, one in zip(batch, opened, strict=True)
-        ]
-
-    def _pixels(self, point: Point) -> NDArray[np.float32] | Unusable:
         path = str(point.payload.get("path", ""))
         try:
             opened = open_image(
-                self._originals.original(point.payload),
-                reduce_to=self._reduce_to,
-                max_megapixels=self._options.max_megapixels,
+                self.originals.original(point.payload),
+                # As ingest opens them, so that a build gives the vectors that an ingest would.
+                reduce_to=longest_side_needed(self.encoder),
+                max_megapixels=self.options.max_megapixels,
             )
+            if opened.sha256 != point.payload.get("sha256"):
+                raise ImageError("changed since it was ingested")
+            pixels = self.encoder.preprocess(opened.image)
         except ImageError as error:
-            return Unusable(point.image_id, path, str(error))
-        if opened.sha256 != point.payload.get("sha256"):
-            return Unusable(point.image_id, path, "changed since it was ingested")
-        return self._encoder.preprocess(opened.image)
-
-    def _upsert(self, points: Sequence[Point]) -> None:
-        if not points:
-            return
-        self._store.upsert(self._report.collection, points)
-        self._unflushed += len(points)
-        if self._unflushed >= _FLUSH_EVERY:
-            self._store.flush(self._report.collection)
-            self._unflushed = 0
+            return Reject(path, str(error), image_id=point.image_id)
+        except MemoryError:
+            return Reject(path, str(out_of_memory()), image_id=point.image_id)
+        return DecodedPicture(point.image_id, dict(point.payload), pixels)
 
     def _retrieve(self, ids: Sequence[str], *, with_vectors: bool = False) -> dict[str, Point]:
         """Of the live collection."""
-        live = self._report.live
-        return shared(
-            lambda: self._store.retrieve(live, ids, with_vectors=with_vectors),
-            on_wait=self._on_wait,
+        live = self.report.live
+        return retry_while_busy(
+            lambda: self.store.retrieve(live, ids, with_vectors=with_vectors),
+            on_wait=self.on_wait,
         )
+
+    # --- what the engine writes to ---
+
+    def vectors(self, hashes: Iterable[str]) -> dict[str, Vector]:
+        """None are at hand before a picture is encoded."""
+        return {}
+
+    def skip(self, unchanged: Unchanged) -> None:
+        if self._is_first_pass:
+            self.report.kept += 1
+        self._count(1)
+
+    def reject(self, reject: Reject) -> None:
+        image_id = str(reject.image_id)
+        self.report.unusable[image_id] = Unusable(image_id, reject.path, reject.reason)
+        self._count(1)
+
+    def put(
+        self,
+        pictures: Sequence[DecodedPicture],
+        vectors: dict[str, Vector],
+        encoded: Collection[str],
+        *,
+        at_risk: int = 0,
+    ) -> None:
+        """Take encoded pictures; they are written before a crash would cost more than a batch."""
+        self._waiting += [Point(p.image_id, vectors[p.sha256], p.payload) for p in pictures]
+        self.report.encoded += len(pictures)
+        self._count(len(pictures))
+        if len(self._waiting) + at_risk >= max(_WRITE_BATCH, self.options.batch_size):
+            self.write()
+
+    def write(self) -> None:
+        if not self._waiting:
+            return
+        self.store.upsert(self.report.collection, self._waiting)
+        self._unflushed += len(self._waiting)
+        self._waiting = []
+        if self._unflushed >= _FLUSH_EVERY:
+            self.store.flush(self.report.collection)
+            self._unflushed = 0
+
+    def _count(self, pictures: int) -> None:
+        if self._is_first_pass:
+            self.report.seen += pictures

@@ -12,17 +12,19 @@ import sys
 import time
 from array import array
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ingest.points import file_payload
-from ingest.walk import ARCHIVE_SUFFIX, walk
+from ingest.payload import file_payload
+from ingest.prune import is_gone
+from ingest.sources.walk import is_archive, walk
 from scenesearch.encoder.base import EncoderError
 from scenesearch.home.allowed_originals import AllowedOriginals
-from scenesearch.home.rejects import FILE_NAME, Rejects
+from scenesearch.home.rejects import FILE_NAME, Reject, Rejects
 from scenesearch.home.roots import SOURCES, RootsError, read_roots
 from scenesearch.pictures.opening import (
     THUMBNAIL_SIDE,
@@ -31,11 +33,11 @@ from scenesearch.pictures.opening import (
     thumbnail_path,
     write_thumbnail,
 )
-from scenesearch.pictures.originals import OriginalError, is_url, original_of
+from scenesearch.pictures.originals import OriginalError, is_url
 from scenesearch.store.base import CollectionSpec, IndexBusy, Point, VectorStore
-from scenesearch.store.catalog import Held, collections_of
+from scenesearch.store.catalog import CatalogEntry, collections_of
 from scenesearch.store.fields import BUILTIN_FIELDS, by_name
-from scenesearch.store.pages import OnWait, pages, shared
+from scenesearch.store.pages import OnWait, pages, retry_while_busy
 
 Level = Literal["wrong", "advice", "mended"]
 
@@ -43,6 +45,23 @@ _EXAMPLES = 5
 
 # A thumbnail is written in less.
 _BEGUN_S = 3600.0
+
+
+# The states of a picture that are findings: check, level and text, in the order of the report.
+_STATES: dict[str, tuple[str, Level, str]] = {
+    "missing": ("missing", "wrong", "originals that are not where they were"),
+    "changed": ("changed", "wrong", "originals that have changed since they were ingested"),
+    "elsewhere": (
+        "elsewhere",
+        "advice",
+        "originals outside the folders and addresses that this installation has ingested from, "
+        "which are not opened",
+    ),
+    "unreachable": ("unreachable", "advice", "originals that cannot be reached now"),
+    "no thumbnail": ("thumbnails", "wrong", "pictures without a thumbnail"),
+    "thumbnail made": ("thumbnails", "mended", "thumbnails made"),
+    "remote": ("remote", "advice", "originals at addresses, which were not asked for"),
+}
 
 
 @dataclass
@@ -74,6 +93,13 @@ class _Tally:
         self.count += 1
         if len(self.examples) < _EXAMPLES:
             self.examples.append(example)
+
+    def finding(
+        self, check: str, what: str, mend: str, level: Level = "wrong"
+    ) -> Iterator[Finding]:
+        """One, with the number and the examples; none where nothing was counted."""
+        if self.count:
+            yield Finding(check, f"{what}: {self.count}", mend, level, self.examples)
 
 
 class _Keys:
@@ -135,46 +161,45 @@ def examine(
 ) -> list[Finding]:
     """Everything that is wrong with a library; with `mend`, what is safe to mend is mended.
 
-    Originals at addresses are asked for only with `remote`, those that `originals` does not hold
-    never. Raises CollectionMissing for a
-    library that has no collection.
+    Originals at addresses are asked for only with `remote`, and those that `originals` does not
+    hold never. Raises CollectionMissing for a library that has no collection.
     """
-    held = collections_of(store, library)
-    findings = [*_collections(store, library, held, find_encoder, mend)]
-    live = next((one for one in held if one.role == "live"), None)
+    collections = collections_of(store, library)
+    findings = [*_collections(store, library, collections, find_encoder, mend)]
+    live = next((one.name for one in collections if one.role == "live"), None)
     if live is None:
         return findings
-    visit = _Visit(library, store, live, library_dir, originals, mend, remote, max_megapixels)
-    others = [one.name for one in held if one is not live]
+    look = _Examination(library, store, live, library_dir, originals, mend, remote, max_megapixels)
+    others = [one.name for one in collections if one.name != live]
 
     def compare() -> list[Finding]:
         # An ingest writes thumbnails before their points: it would be found in the middle of it.
-        with store.working_on(live.name):
+        with store.working_on(live):
             return [
-                *visit.points(on_progress, on_wait),
-                *visit.thumbnails(others, on_wait),
-                *visit.rejects(),
-                *visit.folders(),
+                *look.points(on_progress, on_wait),
+                *look.thumbnails(others, on_wait),
+                *look.rejects(),
+                *look.folders(),
             ]
 
-    return findings + shared(compare, on_wait=on_wait)
+    return findings + retry_while_busy(compare, on_wait=on_wait)
 
 
 def _collections(
     store: VectorStore,
     library: str,
-    held: Sequence[Held],
+    collections: Sequence[CatalogEntry],
     find_encoder: Callable[[CollectionSpec], Path],
     mend: bool,
 ) -> Iterator[Finding]:
-    if all(one.role != "live" for one in held):
-        names = ", ".join(one.name for one in held)
+    if all(one.role != "live" for one in collections):
+        names = ", ".join(one.name for one in collections)
         yield Finding(
             "alias",
             f"library {library} has collections ({names}) and none is live",
             f"scenesearch library promote {library}",
         )
-    for one in held:
+    for one in collections:
         if one.role == "building":
             # Unless a build is at work.
             with suppress(IndexBusy), store.working_on(one.name, wait_s=0):
@@ -195,7 +220,7 @@ def _collections(
             yield from _fields(store, library, one, mend)
 
 
-def _fields(store: VectorStore, library: str, live: Held, mend: bool) -> Iterator[Finding]:
+def _fields(store: VectorStore, library: str, live: CatalogEntry, mend: bool) -> Iterator[Finding]:
     build = f"scenesearch library build {library}, then scenesearch library promote {library}"
     declared = by_name(live.spec.fields)
     lacking = [one for one in BUILTIN_FIELDS if one.name not in declared]
@@ -225,164 +250,111 @@ def _fields(store: VectorStore, library: str, live: Held, mend: bool) -> Iterato
         )
 
 
-class _Visit:
-    """One look at a library's live collection and at what lies beside it."""
+@dataclass
+class _Examination:
+    """One look at a library's live collection and at the files that belong to it."""
 
-    def __init__(
-        self,
-        library: str,
-        store: VectorStore,
-        live: Held,
-        library_dir: Path,
-        originals: AllowedOriginals,
-        mend: bool,
-        remote: bool,
-        max_megapixels: float,
-    ) -> None:
-        self._library = library
-        self._store = store
-        self._live = live
-        self._thumbnails = library_dir / "thumbnails"
-        self._rejects_file = library_dir / FILE_NAME
-        self._roots_file = library_dir / SOURCES
-        self._originals = originals
-        self._mend = mend
-        self._remote = remote
-        self._max_megapixels = max_megapixels
-        self._paths = _Keys()
-        self._contents = _Keys()
+    library: str
+    store: VectorStore
+    live: str
+    library_dir: Path
+    originals: AllowedOriginals
+    mend: bool
+    remote: bool
+    max_megapixels: float
+    paths: _Keys = field(default_factory=_Keys)
+    contents: _Keys = field(default_factory=_Keys)
 
     def points(
         self, on_progress: Callable[[int, int], None] | None, on_wait: OnWait | None
     ) -> Iterator[Finding]:
         """Originals and thumbnails of every picture."""
-        missing, changed, unreachable, remote = _Tally(), _Tally(), _Tally(), _Tally()
-        elsewhere = _Tally()
-        without, mended = _Tally(), _Tally()
-        total, seen = self._store.count(self._live.name), 0
+        tallies: defaultdict[str, _Tally] = defaultdict(_Tally)
+        total, seen = self.store.count(self.live), 0
         keys = ("path", "size_bytes", "modified", "etag", "sha256")
-        for page in pages(self._store, self._live.name, payload=keys, on_wait=on_wait):
+        for page in pages(self.store, self.live, payload=keys, on_wait=on_wait):
             for point in page:
                 path = str(point.payload.get("path", ""))
-                self._paths.add(path)
-                self._contents.add(str(point.payload.get("sha256", "")))
-                if not self._originals.allows(path):
-                    elsewhere.add(path)
-                    continue
-                if is_url(path) and not self._remote:
-                    remote.add(path)
-                    continue
-                fault = self._original(point, path)
-                if fault == "":
-                    self._thumbnail(point, path, without, mended)
-                elif fault == "missing":
-                    missing.add(path)
-                elif fault == "changed":
-                    changed.add(path)
-                else:
-                    unreachable.add(f"{path}: {fault}")
+                self.paths.add(path)
+                self.contents.add(str(point.payload.get("sha256", "")))
+                state, reason = self._original(point, path)
+                if not state:
+                    state, reason = self._thumbnail(point)
+                if state:
+                    tallies[state].add(f"{path}: {reason}" if reason else path)
             seen += len(page)
             if on_progress is not None:
                 on_progress(seen, max(total, seen))
-        ingest = f"scenesearch ingest {self._filled_from()} --library {self._library}"
-        yield from self._told(
-            "missing",
-            missing,
-            "originals that are not where they were",
-            f"{ingest}, or where they are now; with --prune those that are gone are removed",
-        )
-        yield from self._told(
-            "changed", changed, "originals that have changed since they were ingested", ingest
-        )
-        yield from self._told(
-            "elsewhere",
-            elsewhere,
-            "originals outside the folders and addresses that this installation has ingested "
-            "from, which are not opened",
-            f"scenesearch ingest FOLDER --library {self._library}, or SCENESEARCH_ORIGINALS",
-            level="advice",
-        )
-        yield from self._told(
-            "unreachable", unreachable, "originals that cannot be reached now", "", level="advice"
-        )
-        doctor = f"scenesearch library doctor {self._library}"
-        yield from self._told(
-            "thumbnails", without, "pictures without a thumbnail", f"{doctor} --mend", level="wrong"
-        )
-        yield from self._told("thumbnails", mended, "thumbnails made", "", level="mended")
-        yield from self._told(
-            "remote",
-            remote,
-            "originals at addresses, which were not asked for",
-            f"{doctor} --remote",
-            level="advice",
-        )
+        ingest = f"scenesearch ingest {self._filled_from()} --library {self.library}"
+        doctor = f"scenesearch library doctor {self.library}"
+        elsewhere = f"scenesearch ingest FOLDER --library {self.library}"
+        mend = {
+            "missing": f"{ingest}, or where they are now; "
+            "with --prune those that are gone are removed",
+            "changed": ingest,
+            "elsewhere": f"{elsewhere}, or SCENESEARCH_ORIGINALS",
+            "no thumbnail": f"{doctor} --mend",
+            "remote": f"{doctor} --remote",
+        }
+        for state, (check, level, what) in _STATES.items():
+            yield from tallies[state].finding(check, what, mend.get(state, ""), level)
 
     def thumbnails(self, others: Sequence[str], on_wait: OnWait | None) -> Iterator[Finding]:
         """Those of no picture in any collection of the library."""
-        if not self._thumbnails.is_dir():
+        folder = self.library_dir / "thumbnails"
+        if not folder.is_dir():
             return
         for name in others:
-            for page in pages(self._store, name, payload=("sha256",), on_wait=on_wait):
+            for page in pages(self.store, name, payload=("sha256",), on_wait=on_wait):
                 for point in page:
-                    self._contents.add(str(point.payload.get("sha256", "")))
-        orphans, mended = _Tally(), _Tally()
+                    self.contents.add(str(point.payload.get("sha256", "")))
+        unused = _Tally()
         # Not what somebody else put here, nor what a link leads to.
-        own = [p for p in self._thumbnails.glob("??/*.jpg") if _is_thumbnail(self._thumbnails, p)]
-        found = [p for p in own if p.stem not in self._contents and not p.parent.is_symlink()]
-        # What a process that was killed had begun to write; one at work takes less than that.
-        begun = [
-            p
-            for p in self._thumbnails.glob("??/.tmp-*")
-            if _age_s(p) > _BEGUN_S and not p.parent.is_symlink()
-        ]
+        own = [p for p in folder.glob("??/*.jpg") if _is_thumbnail(folder, p)]
+        found = [p for p in own if p.stem not in self.contents]
+        # What a killed process had begun to write; one that is alive takes less than that.
+        begun = [p for p in folder.glob("??/.tmp-*") if _age_s(p) > _BEGUN_S]
         for path in sorted([*found, *begun]):
-            if self._mend:
+            if path.parent.is_symlink():
+                continue
+            unused.add(str(path))
+            if self.mend:
                 path.unlink(missing_ok=True)
-                mended.add(str(path))
-            else:
-                orphans.add(str(path))
-        yield from self._told(
-            "thumbnails",
-            orphans,
-            "thumbnails of no picture",
-            f"scenesearch library doctor {self._library} --mend",
-        )
-        yield from self._told(
-            "thumbnails", mended, "thumbnails of no picture deleted", "", level="mended"
-        )
+        if self.mend:
+            yield from unused.finding(
+                "thumbnails", "thumbnails of no picture deleted", "", "mended"
+            )
+        else:
+            mend = f"scenesearch library doctor {self.library} --mend"
+            yield from unused.finding("thumbnails", "thumbnails of no picture", mend)
 
     def rejects(self) -> Iterator[Finding]:
         """Rows of files that are gone or in the library by now, and how many wait."""
-        if not self._rejects_file.exists():
-            return
         stale, waiting = _Tally(), _Tally()
-        table = Rejects(self._rejects_file)
-        try:
-            for reject in table.all():
-                if reject.image_id is None:
-                    continue  # a row of a manifest, a folder
-                if reject.path in self._paths or self._is_gone(reject.path):
-                    stale.add(reject.path)
-                    if self._mend:
-                        table.forget([reject.path])
-                else:
-                    waiting.add(f"{reject.path}: {reject.reason}")
-        finally:
-            table.close()
-        yield from self._told(
+        forgotten: list[str] = []
+        for reject in self._rejects():
+            if reject.image_id is None:
+                continue  # a row of a manifest, a folder
+            gone = not is_url(reject.path) and is_gone(reject.path)
+            if gone or reject.path in self.paths:
+                stale.add(reject.path)
+                forgotten.append(reject.path)
+            else:
+                waiting.add(f"{reject.path}: {reject.reason}")
+        if self.mend and forgotten:
+            with closing(Rejects(self.library_dir / FILE_NAME)) as table:
+                table.forget(forgotten)
+        yield from stale.finding(
             "rejects",
-            stale,
             "rejects of files that are gone or in the library by now",
-            f"scenesearch library doctor {self._library} --mend",
-            level="mended" if self._mend else "wrong",
+            f"scenesearch library doctor {self.library} --mend",
+            "mended" if self.mend else "wrong",
         )
-        yield from self._told(
+        yield from waiting.finding(
             "rejects",
-            waiting,
             "pictures that could not be ingested",
-            f"scenesearch library rejects --library {self._library}",
-            level="advice",
+            f"scenesearch library rejects --library {self.library}",
+            "advice",
         )
 
     def folders(self) -> Iterator[Finding]:
@@ -393,11 +365,8 @@ class _Visit:
             yield Finding("folders", str(error))
             return
         rejected = _Keys()
-        if self._rejects_file.exists():
-            table = Rejects(self._rejects_file)
-            for reject in table.all():
-                rejected.add(reject.path)
-            table.close()
+        for reject in self._rejects():
+            rejected.add(reject.path)
         for root in roots:
             if is_url(root):
                 continue
@@ -407,54 +376,57 @@ class _Visit:
             if not folder.is_dir():
                 continue
             new = _Tally()
-            for path in walk(folder, lambda problem: None):
+            for path in walk(folder):
                 text = str(path)
-                if path.suffix.lower() == ARCHIVE_SUFFIX or text in self._paths:
-                    continue
-                if text not in rejected:
+                if not (is_archive(path.name) or text in self.paths or text in rejected):
                     new.add(text)
-            yield from self._told(
+            yield from new.finding(
                 "folders",
-                new,
                 f"pictures under {root} that are not in the library",
-                f"scenesearch ingest {shlex.quote(root)} --library {self._library}",
-                level="advice",
+                f"scenesearch ingest {shlex.quote(root)} --library {self.library}",
+                "advice",
             )
 
-    def _original(self, point: Point, path: str) -> str:
-        """'' for an original that is as it was, else 'missing', 'changed' or a reason."""
-        original = self._originals.original(point.payload)
+    def _original(self, point: Point, path: str) -> tuple[str, str]:
+        """What is the matter with the original, ('', '') when it is as it was; and the reason."""
+        if not self.originals.allows(path):
+            return "elsewhere", ""
+        if is_url(path) and not self.remote:
+            return "remote", ""
+        original = self.originals.original(point.payload)
         try:
             now = file_payload(original, original.state())
         except OriginalError as error:
-            return "missing" if error.missing else str(error)
-        return "" if point.payload.items() >= now.items() else "changed"
+            return ("missing", "") if error.missing else ("unreachable", str(error))
+        return ("", "") if point.payload.items() >= now.items() else ("changed", "")
 
-    def _thumbnail(self, point: Point, path: str, without: _Tally, mended: _Tally) -> None:
+    def _thumbnail(self, point: Point) -> tuple[str, str]:
+        """As `_original`, of the thumbnail, which is made when it is missing."""
         try:
-            thumbnail = thumbnail_path(self._thumbnails, str(point.payload.get("sha256", "")))
-        except ImageError as error:
-            without.add(f"{path}: {error}")
-            return
-        if thumbnail.exists():
-            return
-        if not self._mend:
-            without.add(path)
-            return
-        try:
+            folder = self.library_dir / "thumbnails"
+            thumbnail = thumbnail_path(folder, str(point.payload.get("sha256", "")))
+            if thumbnail.exists():
+                return "", ""
+            if not self.mend:
+                return "no thumbnail", ""
             opened = open_image(
-                self._originals.original(point.payload),
+                self.originals.original(point.payload),
                 reduce_to=2 * THUMBNAIL_SIDE,
-                max_megapixels=self._max_megapixels,
+                max_megapixels=self.max_megapixels,
             )
         except ImageError as error:
-            without.add(f"{path}: {error}")
-            return
-        if opened.sha256 == point.payload.get("sha256"):
-            write_thumbnail(opened.image, thumbnail)
-            mended.add(path)
-        else:
-            without.add(f"{path}: changed since it was ingested")
+            return "no thumbnail", str(error)
+        if opened.sha256 != point.payload.get("sha256"):
+            return "no thumbnail", "changed since it was ingested"
+        write_thumbnail(opened.image, thumbnail)
+        return "thumbnail made", ""
+
+    def _rejects(self) -> list[Reject]:
+        file = self.library_dir / FILE_NAME
+        if not file.exists():
+            return []
+        with closing(Rejects(file)) as table:
+            return list(table.all())
 
     def _filled_from(self) -> str:
         """The folders of the library, where they can be named in a command."""
@@ -466,23 +438,8 @@ class _Visit:
 
     def _roots(self) -> list[str]:
         """Those that were ingested here: a backup may name any folder of this machine."""
-        roots = read_roots(self._roots_file)
+        roots = read_roots(self.library_dir / SOURCES)
         return [place for place, root in roots.items() if not root.restored]
-
-    def _is_gone(self, path: str) -> bool:
-        if is_url(path):
-            return False
-        try:
-            original_of(path).state()
-        except OriginalError as error:
-            return error.missing
-        return False
-
-    def _told(
-        self, check: str, tally: _Tally, what: str, mend: str, *, level: Level = "wrong"
-    ) -> Iterator[Finding]:
-        if tally.count:
-            yield Finding(check, f"{what}: {tally.count}", mend, level, tally.examples)
 
 
 def _age_s(path: Path) -> float:

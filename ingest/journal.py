@@ -1,9 +1,9 @@
-"""What a run still has to tidy up: pictures that came to another place, contents replaced.
+"""What a run still has to tidy up: pictures that moved, contents that were replaced.
 
     <data dir>/libraries/<library>/tidying.sqlite
 
-It is written before the library is, and emptied at the end of the run. A run that was killed, or
-stopped, leaves it to the next one.
+It is written before the library is, and emptied at the end of the run. The next run finishes what a
+killed or stopped one has left in it.
 """
 
 import json
@@ -22,7 +22,7 @@ from scenesearch.errors import SceneSearchError
 from scenesearch.home.database import Database
 from scenesearch.store.base import Point
 
-# Contents that are looked up together.
+# Rows that are looked up together.
 PART = 500
 
 _SCHEMA = """
@@ -49,7 +49,7 @@ class JournalError(SceneSearchError):
 
 
 class Step(IntEnum):
-    """How far the moves of a run are dealt with; each step is done whole or done again."""
+    """How far the moves of a run are finished; each step is done whole or done again."""
 
     COLLECTING = 0
     PAIRED = 1
@@ -59,7 +59,7 @@ class Step(IntEnum):
 
 @dataclass(frozen=True)
 class Displaced:
-    """What a picture's point held before its file got other content, `described` by this run."""
+    """A picture's payload before its file got other content; `described` is by this run."""
 
     image_id: str
     payload: Mapping[str, Any]
@@ -68,7 +68,7 @@ class Displaced:
 
 @dataclass(frozen=True)
 class Rename:
-    """Of a picture its old place and what its point held there; a stale point is to go."""
+    """A picture's old and new name, and the payload under the old one; a stale point is deleted."""
 
     old: str
     new: str
@@ -77,7 +77,7 @@ class Rename:
 
 
 def journal_file(library_dir: Path, shard: Shard = WHOLE) -> Path:
-    """Where the journal of a library's ingest lies, or that of a worker's share."""
+    """The journal of a library's ingest, or of one shard of it."""
     part = "" if shard == WHOLE else f"-{shard.number}-of-{shard.of}"
     return library_dir / f"tidying{part}.sqlite"
 
@@ -90,7 +90,7 @@ class Journal:
         self._table = Database(
             file, _SCHEMA, what="notes of what is to be tidied up", error=JournalError, synced=False
         )
-        self._has_displaced = self._any("displaced")
+        self.has_displaced = bool(self._rows("SELECT 1 FROM displaced LIMIT 1"))
 
     @property
     def step(self) -> Step:
@@ -99,7 +99,7 @@ class Journal:
 
     @property
     def token(self) -> int:
-        """A number of this run's renames alone."""
+        """A number that only the renames of this run have."""
         return int(self._rows("SELECT token FROM step")[0][0])
 
     def reached(self, step: Step) -> None:
@@ -115,8 +115,8 @@ class Journal:
         arrived: Iterable[tuple[str, str, Mapping[str, Any]]],
         displaced: Iterable[tuple[Point, Mapping[str, Any]]],
     ) -> None:
-        """Keep pictures (id, content, what is said of them) whose content the library knew, and
-        points that are about to be replaced, with what is said of the pictures that replace them.
+        """Note pictures (id, content, description) whose content the library knew, and points that
+        are about to be replaced, each with the description of the picture that replaces it.
         """
         came = [(image_id, sha256, json.dumps(said)) for image_id, sha256, said in arrived]
         left = [
@@ -135,30 +135,22 @@ class Journal:
                 connection.executemany(
                     "INSERT OR REPLACE INTO displaced VALUES (?, ?, ?, ?, ?)", left
                 )
-            self._has_displaced = self._has_displaced or bool(left)
+            self.has_displaced = self.has_displaced or bool(left)
 
     def vectors(self, hashes: Iterable[str]) -> dict[str, np.ndarray[Any, np.dtype[np.float32]]]:
         """Vectors of contents that were replaced, by content."""
-        if not self._has_displaced:
+        if not self.has_displaced:
             return {}
         rows = self._of("SELECT sha256, vector FROM displaced WHERE sha256 IN ({})", list(hashes))
         return {sha256: np.frombuffer(vector, np.float32) for sha256, vector in rows}
 
     def arrivals(self) -> Iterator[dict[str, list[str]]]:
-        """Ids by content of the pictures that came, many contents at a time."""
-        after = ""
-        while True:
-            contents = self._rows(
-                "SELECT DISTINCT sha256 FROM arrived WHERE sha256 > ? ORDER BY sha256 LIMIT ?",
-                (after, PART),
-            )
-            if not contents:
-                return
-            after = contents[-1][0]
+        """Ids by content of the pictures that arrived, many contents at a time."""
+        for contents in self._keys("sha256", "arrived"):
             found: dict[str, list[str]] = defaultdict(list)
             for sha256, image_id in self._of(
                 "SELECT sha256, image_id FROM arrived WHERE sha256 IN ({}) ORDER BY image_id",
-                [sha256 for (sha256,) in contents],
+                contents,
             ):
                 found[sha256].append(image_id)
             yield found
@@ -172,15 +164,14 @@ class Journal:
         return [Displaced(i, json.loads(payload), json.loads(said)) for i, payload, said in rows]
 
     def described(self, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-        """What this run's sources say of those of these pictures that came or were replaced."""
+        """This run's descriptions of those of these pictures that arrived or were replaced."""
         rows = self._of("SELECT image_id, described FROM displaced WHERE image_id IN ({})", ids)
         rows += self._of("SELECT image_id, described FROM arrived WHERE image_id IN ({})", ids)
         return {image_id: json.loads(said) for image_id, said in rows}
 
     def came(self, ids: Sequence[str]) -> set[str]:
-        """Those of these pictures whose content the library knew before."""
-        rows = self._of("SELECT image_id FROM arrived WHERE image_id IN ({})", ids)
-        return {image_id for (image_id,) in rows}
+        """Which of these pictures have a content that the library knew before."""
+        return self._among("image_id", "arrived", ids)
 
     def rename(self, renames: Iterable[Rename]) -> None:
         rows = [(r.old, r.new, json.dumps(dict(r.payload)), int(r.is_stale)) for r in renames]
@@ -189,58 +180,58 @@ class Journal:
 
     def renames(self) -> Iterator[list[Rename]]:
         """Every rename, those to one new name together, many at a time."""
-        after = ""
-        while True:
-            news = self._rows(
-                "SELECT DISTINCT new FROM renamed WHERE new > ? ORDER BY new LIMIT ?", (after, PART)
-            )
-            if not news:
-                return
-            after = news[-1][0]
-            rows = self._of("SELECT * FROM renamed WHERE new IN ({})", [new for (new,) in news])
+        for news in self._keys("new", "renamed"):
+            rows = self._of("SELECT * FROM renamed WHERE new IN ({})", news)
             yield [
                 Rename(old, new, json.loads(kept), bool(stale)) for old, new, kept, stale in rows
             ]
 
     def taken(self, ids: Sequence[str]) -> set[str]:
-        """Those of these ids that are the new name of a picture."""
-        return {new for (new,) in self._of("SELECT new FROM renamed WHERE new IN ({})", ids)}
+        """Which of these ids are the new name of a picture."""
+        return self._among("new", "renamed", ids)
 
     def left(self, ids: Sequence[str]) -> set[str]:
-        """Those of these ids whose earlier picture has another name now."""
-        return {old for (old,) in self._of("SELECT old FROM renamed WHERE old IN ({})", ids)}
+        """Which of these ids are the old name of a picture."""
+        return self._among("old", "renamed", ids)
 
     def loosen(self, hashes: Iterable[str]) -> None:
-        """Keep contents whose thumbnails may be needed no longer."""
+        """Note contents whose thumbnails may not be needed any more."""
         with self._table.transaction() as connection:
             rows = [(sha256,) for sha256 in hashes]
             connection.executemany("INSERT OR IGNORE INTO loose VALUES (?)", rows)
 
-    def loose(self, after: str = "") -> list[str]:
-        """So many of those contents as are looked up together, in order."""
-        rows = self._rows(
-            "SELECT sha256 FROM loose WHERE sha256 > ? ORDER BY sha256 LIMIT ?", (after, PART)
-        )
-        return [sha256 for (sha256,) in rows]
+    def loose(self) -> Iterator[list[str]]:
+        """All of those contents, many at a time."""
+        return self._keys("sha256", "loose")
 
     def tied(self, hashes: Sequence[str]) -> None:
-        """Forget contents whose thumbnails have been looked after."""
+        """Forget contents whose thumbnails are dealt with."""
         with self._table.transaction() as connection:
             connection.executemany("DELETE FROM loose WHERE sha256 = ?", [(h,) for h in hashes])
 
-    def settled(self) -> None:
-        """Forget the run's moves; contents that were replaced may have left a thumbnail."""
+    def clear_moves(self) -> None:
+        """Forget the run's moves; the contents that were replaced become loose."""
         with self._table.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO loose SELECT DISTINCT sha256 FROM displaced")
             for table in ("arrived", "displaced", "renamed", "step"):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608
-        self._has_displaced = False
+        self.has_displaced = False
 
     def close(self) -> None:
         self._table.close()
 
-    def _any(self, table: str) -> bool:
-        return bool(self._rows(f"SELECT 1 FROM {table} LIMIT 1"))  # noqa: S608
+    def _keys(self, column: str, table: str) -> Iterator[list[str]]:
+        """Every value of the column once, `PART` at a time; rows given out may be deleted."""
+        select = f"SELECT DISTINCT {column} FROM {table} WHERE {column} > ?"  # noqa: S608
+        after = ""
+        while rows := self._rows(f"{select} ORDER BY {column} LIMIT {PART}", (after,)):
+            after = rows[-1][0]
+            yield [key for (key,) in rows]
+
+    def _among(self, column: str, table: str, values: Sequence[str]) -> set[str]:
+        """Which of these values the column has."""
+        select = f"SELECT {column} FROM {table} WHERE {column} IN "  # noqa: S608
+        return {value for (value,) in self._of(select + "({})", values)}
 
     def _of(self, select: str, values: Sequence[str]) -> list[Any]:
         """All rows of a selection among any number of values."""

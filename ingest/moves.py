@@ -1,26 +1,28 @@
-"""Pictures that lie elsewhere than before: their old place goes, what was said of them stays.
+"""Pictures that were moved: the point of the old place is deleted, its description is kept.
 
-A content that came under a new name has moved when the library holds it under a name whose file is
-gone, or has another content by now. Of files that are gone prune's caution holds: a root of the
-library that is missing or empty looks like a disk that is away. While both are there, they are
-copies.
+A content that arrives under a new name has moved when the library holds it under a name whose file
+is gone or has other content now. While both files are there, they are copies. A file counts as gone
+with the same caution as in `prune`: a root of the library that is missing or empty looks like a
+disk that is not mounted.
 
-All of it happens at the end of a run, when every picture has been seen: names may have been
-exchanged. Until then, and should the run be killed, the journal knows what is to be done.
+All of it happens at the end of a run, when every picture has been seen, because names may have been
+exchanged. Until then the journal knows what is to be done, also when the run is killed.
 """
 
 import os
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ingest.journal import PART, Displaced, Journal, Rename, Step
-from ingest.points import descriptions_of, redescribed
+from ingest.payload import descriptions_of, redescribed
 from ingest.prune import is_empty, is_gone, nearest_folder
+from scenesearch.home.picture_renames import apply_renames
 from scenesearch.home.rejects import Rejects
 from scenesearch.pictures.originals import is_url
 from scenesearch.store.base import Point, VectorStore
@@ -28,11 +30,10 @@ from scenesearch.store.filters import OneOf
 
 _Payload = Mapping[str, Any]
 
-# Gives marks and saved requests the new names: (old id -> new id, a number of these alone).
-Follow = Callable[[Mapping[str, str], int], None]
+_DELETE = 1000
 
 
-class Places:
+class OldPlaces:
     """What is certain of files below the roots of a library; asked of each folder once.
 
     `asked` are roots at addresses that this run has listed: of others no server is asked.
@@ -44,11 +45,11 @@ class Places:
         self._is_empty = lru_cache(maxsize=4096)(is_empty)
         self._names = lru_cache(maxsize=64)(_names)
 
-    def is_left(self, path: str, came: "Came", was: _Payload) -> bool:
-        """Whether what lay at the path lies there no longer, and is one of those that `came`.
+    def is_left(self, path: str, arrivals: "Arrivals", payload: _Payload) -> bool:
+        """Whether what lay at the path lies there no longer, and is one of the arrivals.
 
-        In a folder that was left empty only where one of them has the very size and time that it
-        had: a copy of what is on a disk that is away has not.
+        In a folder that was left empty, only if an arrival has the size and time that it had: a
+        copy of a picture on a disk that is away does not.
         """
         if is_url(path):
             return path.startswith(self._asked) and is_gone(path)
@@ -58,11 +59,11 @@ class Places:
         if not root or self._is_empty(Path(root)):
             return False
         if not is_gone(path):
-            return any(self._is_renamed(path, new) for new in came.written_like(path))
+            return any(self._is_renamed(path, new) for new in arrivals.written_like(path))
         folder = nearest_folder(path)
         if folder is None or not self._is_empty(folder):
             return True
-        return came.has_file(was)
+        return arrivals.has_file(payload)
 
     def _is_renamed(self, old: str, new: str) -> bool:
         """Whether both are one file, whose name has changed in nothing but upper and lower case.
@@ -81,9 +82,11 @@ class Places:
             return False
 
 
-class Came:
-    """Payloads of pictures of one content that came. There may be thousands of copies: each
-    question costs the same, however many they are."""
+class Arrivals:
+    """Payloads of the pictures of one content that arrived under a new name.
+
+    There may be thousands of copies: each question costs the same, however many they are.
+    """
 
     def __init__(self, payloads: Iterable[_Payload]) -> None:
         self._files: set[tuple[Any, Any]] = set()
@@ -95,9 +98,9 @@ class Came:
             if not is_url(path):
                 self._paths[_folded(path)].append(path)
 
-    def has_file(self, was: _Payload) -> bool:
+    def has_file(self, payload: _Payload) -> bool:
         """Whether one has the size and the time of that file, as a file keeps them when moved."""
-        return _file_of(was) in self._files
+        return _file_of(payload) in self._files
 
     def written_like(self, path: str) -> Sequence[str]:
         """Their local paths that differ from this one in nothing but upper and lower case."""
@@ -108,141 +111,190 @@ def _file_of(payload: _Payload) -> tuple[Any, Any]:
     return payload.get("size_bytes"), payload.get("modified")
 
 
-def settle(
-    store: VectorStore,
-    collection: str,
-    journal: Journal,
-    places: Places,
-    *,
-    rejects: Rejects | None = None,
-    follow: Follow | None = None,
-    tick: Callable[[], None] = lambda: None,
-) -> int:
-    """Deal with the pictures that came, as the journal has them; how many have moved.
-
-    A step that was begun by a run that was killed is done again. `tick` is called every few
-    hundred pictures; what it raises ends it like a kill.
-    """
-    if journal.step == Step.COLLECTING:
-        for by_content in journal.arrivals():
-            journal.rename(_pairs(store, collection, journal, places, by_content))
-            tick()
-        journal.reached(Step.PAIRED)
-    moved = _carry(store, collection, journal, follow, tick)
-    stale = (rename for part in journal.renames() for rename in part if rename.is_stale)
-    while part := list(islice(stale, PART)):
-        store.delete(collection, [rename.old for rename in part])
-        if rejects is not None:
-            rejects.forget(str(rename.payload.get("path", "")) for rename in part)
-        tick()
-    if moved:
-        store.flush(collection)
-    journal.settled()
-    return moved
-
-
-def hand_over(
-    store: VectorStore,
-    collection: str,
-    journal: Journal,
-    gone: Sequence[Point],
-    *,
-    follow: Follow | None = None,
-) -> None:
-    """Give what was said of pictures that are gone to a copy of theirs that the library keeps."""
-    leaving = {point.image_id for point in gone}
-    remaining = iter(gone)
-    while part := list(islice(remaining, PART)):
-        hashes = tuple({str(point.payload.get("sha256", "")) for point in part})
-        copies: dict[str, str] = {}
-        for copy in store.scroll(collection, where=(OneOf("sha256", hashes),), payload=("sha256",)):
-            if copy.image_id not in leaving:
-                copies.setdefault(str(copy.payload.get("sha256", "")), copy.image_id)
-        whole = store.retrieve(
-            collection, [p.image_id for p in part if p.payload.get("sha256") in copies]
-        )
-        journal.rename(
-            Rename(old, copies[str(point.payload["sha256"])], point.payload, is_stale=False)
-            for old, point in whole.items()
-        )
-    journal.reached(Step.PAIRED)
-    _carry(store, collection, journal, follow, lambda: None)
-    journal.settled()
-
-
-def forget_moved(rejects: Rejects, places: Places) -> None:
+def forget_moved(rejects: Rejects, places: OldPlaces) -> None:
     """Take out rejects whose file was moved, and is a reject under its new name."""
     alike: dict[tuple[object, object], list[_Payload]] = defaultdict(list)
     for row in rejects.alike():
         file = {"path": row.path, "size_bytes": row.size_bytes, "modified": row.modified}
         alike[_file_of(file)].append(file)
     for files in alike.values():
-        came = Came(files)
-        rejects.forget([one["path"] for one in files if places.is_left(one["path"], came, one)])
+        arrivals = Arrivals(files)
+        rejects.forget([one["path"] for one in files if places.is_left(one["path"], arrivals, one)])
 
 
-def _carry(
-    store: VectorStore,
-    collection: str,
-    journal: Journal,
-    follow: Follow | None,
-    tick: Callable[[], None],
-) -> int:
-    """Let descriptions, marks and saved requests follow the renames; how many there are."""
-    if journal.step == Step.PAIRED:
-        _describe(store, collection, journal, tick)
-        journal.reached(Step.DESCRIBED)
-    names = {rename.old: rename.new for part in journal.renames() for rename in part}
-    if journal.step == Step.DESCRIBED:
-        if names and follow is not None:
-            follow(names, journal.token)
-        journal.reached(Step.FOLLOWED)
-    return len(names)
+@dataclass(frozen=True)
+class Moves:
+    """Deals with the moved and removed pictures of one collection, as the journal has them.
 
+    In `library_dir` lie the marks and saved requests that follow a picture to its new name.
+    `on_step` is called every few hundred pictures; what it raises ends the work like a kill.
+    """
 
-def _pairs(
-    store: VectorStore,
-    collection: str,
-    journal: Journal,
-    places: Places,
-    by_content: Mapping[str, Sequence[str]],
-) -> Iterator[Rename]:
-    """For these contents the names that pictures had, each with the name that it has now."""
-    hashes = tuple(by_content)
-    held: dict[str, list[Point]] = defaultdict(list)
-    for point in store.scroll(collection, where=(OneOf("sha256", hashes),)):
-        held[str(point.payload.get("sha256", ""))].append(point)
-    displaced: dict[str, list[Displaced]] = defaultdict(list)
-    for one in journal.displaced(hashes=hashes):
-        displaced[str(one.payload["sha256"])].append(one)
-    known_again = journal.came([one.image_id for all_ in displaced.values() for one in all_])
-    for sha256, ids in by_content.items():
-        arrived = set(ids)
-        # What came in a run that was killed may lie elsewhere by now.
-        came = {
-            point.image_id: point.payload
-            for point in held[sha256]
-            if point.image_id in arrived and not _has_gone_on(point)
-        }
-        if not came:
-            continue
-        files, holding = Came(came.values()), {point.image_id for point in held[sha256]}
-        stale = {
-            point.image_id: point.payload
-            for point in held[sha256]
-            if point.image_id not in came
-            and places.is_left(str(point.payload.get("path", "")), files, point.payload)
-        }
-        # A file that was edited while a copy of it was made has moved nowhere: what has, keeps its
-        # time, or has left its name to a content that the library knew.
-        shoved = {
-            one.image_id: one.payload
-            for one in displaced[sha256]
-            if one.image_id not in holding
-            and (one.image_id in known_again or files.has_file(one.payload))
-        }
-        for old, new in _matched([*stale, *shoved], list(came), len(stale)):
-            yield Rename(old, new, {**stale, **shoved}[old], is_stale=old in stale)
+    store: VectorStore
+    collection: str
+    journal: Journal
+    library_dir: Path | None = None
+    rejects: Rejects | None = None
+    on_step: Callable[[], None] = lambda: None
+
+    def apply(self, places: OldPlaces) -> int:
+        """Finish the moves of the pictures that arrived; returns how many have moved.
+
+        A step that a killed run had begun is done again.
+        """
+        if self.journal.step == Step.COLLECTING:
+            for by_content in self.journal.arrivals():
+                self.journal.rename(self._pairs(places, by_content))
+                self.on_step()
+            self.journal.reached(Step.PAIRED)
+        moved = self._carry_descriptions()
+        stale = (rename for part in self.journal.renames() for rename in part if rename.is_stale)
+        while part := list(islice(stale, PART)):
+            self.store.delete(self.collection, [rename.old for rename in part])
+            if self.rejects is not None:
+                self.rejects.forget(str(rename.payload.get("path", "")) for rename in part)
+            self.on_step()
+        if moved:
+            self.store.flush(self.collection)
+        self.journal.clear_moves()
+        return moved
+
+    def remove(self, gone: Sequence[Point]) -> None:
+        """Delete these points; a copy that the library keeps takes over their descriptions.
+
+        The journal gets their contents, for `delete_unused_thumbnails`.
+        """
+        self._pass_on(gone)
+        remaining = iter(gone)
+        while part := list(islice(remaining, _DELETE)):
+            self.journal.loosen(str(point.payload.get("sha256", "")) for point in part)
+            self.store.delete(self.collection, [point.image_id for point in part])
+            if self.rejects is not None:
+                self.rejects.forget(str(point.payload.get("path", "")) for point in part)
+        self.store.flush(self.collection)
+
+    def _pass_on(self, gone: Sequence[Point]) -> None:
+        leaving = {point.image_id for point in gone}
+        remaining = iter(gone)
+        while part := list(islice(remaining, PART)):
+            copies: dict[str, str] = {}
+            hashes = {str(point.payload.get("sha256", "")) for point in part}
+            for copy in self._of_contents(hashes, payload=("sha256",)):
+                if copy.image_id not in leaving:
+                    copies.setdefault(str(copy.payload.get("sha256", "")), copy.image_id)
+            whole = self.store.retrieve(
+                self.collection, [p.image_id for p in part if p.payload.get("sha256") in copies]
+            )
+            self.journal.rename(
+                Rename(old, copies[str(point.payload["sha256"])], point.payload, is_stale=False)
+                for old, point in whole.items()
+            )
+        self.journal.reached(Step.PAIRED)
+        replace(self, on_step=lambda: None)._carry_descriptions()
+        self.journal.clear_moves()
+
+    def _carry_descriptions(self) -> int:
+        """Let descriptions, marks and saved requests follow the renames; how many there are."""
+        if self.journal.step == Step.PAIRED:
+            self._describe()
+            self.journal.reached(Step.DESCRIBED)
+        names = {rename.old: rename.new for part in self.journal.renames() for rename in part}
+        if self.journal.step == Step.DESCRIBED:
+            if names and self.library_dir is not None:
+                fields = self.store.describe(self.collection).fields
+                apply_renames(self.library_dir, names, fields, once=self.journal.token)
+            self.journal.reached(Step.FOLLOWED)
+        return len(names)
+
+    def _pairs(
+        self, places: OldPlaces, by_content: Mapping[str, Sequence[str]]
+    ) -> Iterator[Rename]:
+        """For these contents the old names of pictures, each with its new name."""
+        points: dict[str, list[Point]] = defaultdict(list)
+        for point in self._of_contents(by_content):
+            points[str(point.payload.get("sha256", ""))].append(point)
+        displaced: dict[str, list[Displaced]] = defaultdict(list)
+        for one in self.journal.displaced(hashes=tuple(by_content)):
+            displaced[str(one.payload["sha256"])].append(one)
+        known_again = self.journal.came(
+            [one.image_id for all_ in displaced.values() for one in all_]
+        )
+        for sha256, ids in by_content.items():
+            new_ids = set(ids)
+            # What arrived in a run that was killed may lie elsewhere by now.
+            arrived = {
+                point.image_id: point.payload
+                for point in points[sha256]
+                if point.image_id in new_ids and not _has_gone_on(point)
+            }
+            if not arrived:
+                continue
+            arrivals = Arrivals(arrived.values())
+            present = {point.image_id for point in points[sha256]}
+            stale = {
+                point.image_id: point.payload
+                for point in points[sha256]
+                if point.image_id not in arrived
+                and places.is_left(str(point.payload.get("path", "")), arrivals, point.payload)
+            }
+            # A file that was edited while a copy of it was made has moved nowhere. A file that has
+            # moved keeps its time, or has left its name to a content that the library knew.
+            replaced = {
+                one.image_id: one.payload
+                for one in displaced[sha256]
+                if one.image_id not in present
+                and (one.image_id in known_again or arrivals.has_file(one.payload))
+            }
+            for old, new in _matched([*stale, *replaced], list(arrived), len(stale)):
+                yield Rename(old, new, {**stale, **replaced}[old], is_stale=old in stale)
+
+    def _describe(self) -> None:
+        """Write the descriptions of pictures under their old names to the points of the new."""
+        for part in self.journal.renames():
+            earlier: dict[str, list[_Payload]] = defaultdict(list)
+            for rename in part:
+                earlier[rename.new].append(rename.payload)
+            self._redescribe(earlier)
+            # A picture whose name another has now: its description is not the other's.
+            replaced = [rename.old for rename in part if not rename.is_stale]
+            taken = self.journal.taken(replaced)
+            self._redescribe({old: [] for old in replaced if old not in taken})
+            self.on_step()
+
+    def _redescribe(self, earlier: Mapping[str, Sequence[_Payload]]) -> None:
+        """Rewrite these pictures' points where they are not described as they should be.
+
+        `earlier` are the payloads that each had under its old names.
+        """
+        left = self.journal.left(list(earlier))
+        ids = [new for new in earlier if new in left or any(map(descriptions_of, earlier[new]))]
+        by_this_run = self.journal.described(ids)
+        replaced: dict[str, list[_Payload]] = defaultdict(list)
+        for one in self.journal.displaced(ids=ids):
+            if one.image_id not in left:
+                replaced[one.image_id].append(one.payload)
+        written = []
+        for image_id, point in self.store.retrieve(self.collection, ids, with_vectors=True).items():
+            if not earlier[image_id] and image_id not in by_this_run:
+                continue  # nothing of it is this run's
+            description: dict[str, Any] = {}
+            for payload in replaced[image_id]:
+                description |= descriptions_of(payload)
+            description |= _joined(map(descriptions_of, earlier[image_id]))
+            if image_id in by_this_run:
+                description |= by_this_run[image_id]
+            else:
+                description = _joined([descriptions_of(point.payload), description])
+            payload = redescribed(point.payload, description)
+            if payload != point.payload:
+                written.append(Point(image_id, point.vector, payload))
+        self.store.upsert(self.collection, written)
+
+    def _of_contents(
+        self, hashes: Iterable[str], payload: Sequence[str] | None = None
+    ) -> Iterator[Point]:
+        where = (OneOf("sha256", tuple(hashes)),)
+        yield from self.store.scroll(self.collection, where=where, payload=payload)
 
 
 def _has_gone_on(point: Point) -> bool:
@@ -275,56 +327,11 @@ def _matched(old: Sequence[str], new: Sequence[str], stale: int) -> Iterator[tup
             yield name, new[0]
 
 
-def _describe(
-    store: VectorStore, collection: str, journal: Journal, tick: Callable[[], None]
-) -> None:
-    """Write what was said of pictures under their old names to the points of the new ones."""
-    for part in journal.renames():
-        was: dict[str, list[_Payload]] = defaultdict(list)
-        for rename in part:
-            was[rename.new].append(rename.payload)
-        _redescribe(store, collection, journal, was)
-        # A picture whose name another has now: what was said of it is no more said of this one.
-        bare = [rename.old for rename in part if not rename.is_stale]
-        taken = journal.taken(bare)
-        _redescribe(store, collection, journal, {old: [] for old in bare if old not in taken})
-        tick()
-
-
-def _redescribe(
-    store: VectorStore, collection: str, journal: Journal, was: Mapping[str, Sequence[_Payload]]
-) -> None:
-    """Rewrite these pictures' points where they are not described as they should be."""
-    left = journal.left(list(was))
-    ids = [new for new in was if new in left or any(map(descriptions_of, was[new]))]
-    said = journal.described(ids)
-    replaced: dict[str, list[_Payload]] = defaultdict(list)
-    for one in journal.displaced(ids=ids):
-        if one.image_id not in left:
-            replaced[one.image_id].append(one.payload)
-    written = []
-    for image_id, point in store.retrieve(collection, ids, with_vectors=True).items():
-        if not was[image_id] and image_id not in said:
-            continue  # nothing of it is this run's
-        told: dict[str, Any] = {}
-        for payload in replaced[image_id]:
-            told |= descriptions_of(payload)
-        told |= _together(map(descriptions_of, was[image_id]))
-        if image_id in said:
-            told |= said[image_id]
-        else:
-            told = _together([descriptions_of(point.payload), told])
-        payload = redescribed(point.payload, told)
-        if payload != point.payload:
-            written.append(Point(image_id, point.vector, payload))
-    store.upsert(collection, written)
-
-
-def _together(all_told: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What is said in any of them: of single values the first counts, of lists all."""
+def _joined(descriptions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """All descriptions in one: of single values the first counts, of lists all."""
     joined: dict[str, Any] = {}
-    for told in all_told:
-        for name, value in told.items():
+    for description in descriptions:
+        for name, value in description.items():
             if name in joined and isinstance(value, list) and isinstance(joined[name], list):
                 joined[name] = [*joined[name], *(one for one in value if one not in joined[name])]
             else:

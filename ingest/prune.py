@@ -9,17 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 
-from ingest.journal import Journal
 from ingest.shards import WHOLE, Shard
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.rejects import Rejects
 from scenesearch.pictures.originals import LocalFile, OriginalError, original_of
 from scenesearch.store.base import Point, VectorStore
-
-_DELETE = 1000
 
 
 @dataclass(frozen=True)
@@ -64,24 +60,6 @@ def find_gone(
         for folder, count in empty.items()
     )
     return Gone(tuple(gone), tuple(kept))
-
-
-def remove(
-    store: VectorStore,
-    collection: str,
-    points: Sequence[Point],
-    journal: Journal,
-    *,
-    rejects: Rejects | None = None,
-) -> None:
-    """Delete the points; the journal has their contents, for `sweep` to look after thumbnails."""
-    remaining = iter(points)
-    while part := list(islice(remaining, _DELETE)):
-        journal.loosen(str(point.payload.get("sha256", "")) for point in part)
-        store.delete(collection, [point.image_id for point in part])
-        if rejects is not None:
-            rejects.forget(str(point.payload.get("path", "")) for point in part)
-    store.flush(collection)
 
 
 def forget_gone(rejects: Rejects, roots: Sequence[str]) -> None:

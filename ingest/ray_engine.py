@@ -1,14 +1,14 @@
 """The engine for a cluster: the same stages as a Ray Data pipeline.
 
-    records -> [driver: look-up, check] -> contents (tasks) -> [driver: twins]
+    records -> [driver: look-up, check] -> hash those with twins (tasks) -> [driver: twins]
             -> open (tasks) -> encode (a pool of actors, one for each core) -> [driver: write]
 
 The driver reads and writes the store, so that an embedded library works too; a server takes more
 from one driver than a few hundred cores encode, and `--shard` gives each part its own driver.
 Pictures, encoder folder and thumbnails must lie under the same paths on every node.
 
-Of a content that is seen twice only one is encoded, as in the local engine; for that every file
-is read once for its hash before it is opened.
+Of a content that is seen twice only one is encoded, as in the local engine. The workers cannot ask
+one another for a content, so a file that may have a twin is read for its hash before it is opened.
 """
 
 import logging
@@ -17,15 +17,17 @@ import os
 import pickle
 import signal
 import threading
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import numpy as np
 
-from ingest.local import checked
-from ingest.prepare import Changed, Preparation, Prepared, Unchanged, embeddings
-from ingest.writer import Vector, Writer
+from ingest.library_writer import LibraryWriter, Vector
+from ingest.local_engine import checked
+from ingest.picture_reader import Changed, DecodedPicture, PictureReader, Unchanged, embeddings
 from scenesearch.encoder.base import Encoder, EncoderError
 from scenesearch.encoder.folder import read_encoder_info
 from scenesearch.errors import SceneSearchError, first_line
@@ -61,6 +63,7 @@ class RayError(SceneSearchError):
     """Ray is not there or failed; the message is one sentence for the user."""
 
 
+@dataclass(frozen=True)
 class RayEngine:
     """Ray Data over one encoder; `run` yields whenever the writer's counts have changed.
 
@@ -68,20 +71,11 @@ class RayEngine:
     `workers=0` means as many as the cluster has cores.
     """
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        preparation: Preparation,
-        writer: Writer,
-        *,
-        workers: int,
-        batch_size: int,
-    ) -> None:
-        self._encoder = encoder
-        self._preparation = preparation
-        self._writer = writer
-        self._workers = workers
-        self._batch_size = batch_size
+    encoder: Encoder
+    reader: PictureReader
+    writer: LibraryWriter
+    workers: int
+    batch_size: int
 
     def run(self, records: Iterable[ImageRecord]) -> Generator[None]:
         """Bring in every record; stopped by an exception, what came back is written first."""
@@ -92,12 +86,12 @@ class RayEngine:
         logging.getLogger("ray.data").setLevel(logging.WARNING)
         try:
             window: list[Changed] = []
-            for item in checked(records, self._writer, self._preparation.check_all):
+            for item in checked(records, self.writer, self.reader.check_all):
                 match item:
                     case Unchanged():
-                        self._writer.skip(item)
+                        self.writer.skip(item)
                     case Reject():
-                        self._writer.reject(item)
+                        self.writer.reject(item)
                     case Changed():
                         window.append(item)
                 if len(window) == _WINDOW:
@@ -106,12 +100,12 @@ class RayEngine:
                 yield
             if window:
                 yield from self._window(window)
-            self._writer.write()
+            self.writer.write()
             yield
         except StoreError:
             raise  # there is nowhere to write to
         except BaseException:
-            self._writer.write()
+            self.writer.write()
             raise
         finally:
             if started:
@@ -119,24 +113,26 @@ class RayEngine:
 
     def _window(self, window: list[Changed]) -> Iterator[None]:
         """So many changed pictures, through both pipelines."""
-        contents = list(self._contents(window))
-        hashes = {content for content in contents if isinstance(content, str)}
-        vectors = self._known(hashes)
+        self.writer.write()  # so that the library knows the contents of earlier windows
+        contents = self._contents(window)
+        vectors = self._known({one for one in contents.values() if isinstance(one, str)})
         # The first picture of each content is encoded, unless the library knows it.
         first: set[str] = set()
         rows: list[tuple[Changed, str]] = []
-        for changed, content in zip(window, contents, strict=True):
+        for position, changed in enumerate(window):
+            content = contents.get(position, "")
             if isinstance(content, Reject):
-                self._writer.reject(content)
+                self.writer.reject(content)
+                yield
                 continue
             at_hand = content in vectors or content in first
-            first.add(content)
+            if content:
+                first.add(content)
             rows.append((changed, content if at_hand else ""))
-            yield
         wanted = {content for _, content in rows if content} | set(vectors)
         for prepared, vector in self._encoded(rows):
             if isinstance(prepared, Reject):
-                self._writer.reject(prepared)
+                self.writer.reject(prepared)
             else:
                 vectors_of_it = vectors
                 if vector is not None:
@@ -144,33 +140,47 @@ class RayEngine:
                         vectors[prepared.sha256] = vector
                     vectors_of_it = {prepared.sha256: vector}
                 elif prepared.sha256 in wanted and prepared.sha256 not in vectors:
-                    self._writer.reject(prepared.not_encoded())  # as the twin it waited for
+                    self.writer.reject(prepared.not_encoded())  # as the twin it waited for
                     continue
                 new = [prepared.sha256] if vector is not None else []
-                self._writer.put([prepared], vectors_of_it, new)
+                self.writer.put([prepared], vectors_of_it, new)
             yield
 
     def _known(self, hashes: set[str]) -> dict[str, Vector]:
         found: dict[str, Vector] = {}
         remaining = iter(hashes)
         while part := list(islice(remaining, 1000)):
-            found |= self._writer.vectors(part)
+            found |= self.writer.vectors(part)
         return found
 
-    def _contents(self, window: list[Changed]) -> Iterator[str | Reject]:
-        preparation = self._preparation
+    def _contents(self, window: list[Changed]) -> dict[int, str | Reject]:
+        """By position, the hash of each picture that may have the content of another.
 
-        def contents(batch: _Batch) -> _Batch:
-            return _packed(map(preparation.sha256, _unpacked(batch)))
+        Two files of one content are of one size, so only those are read twice whose size another
+        picture of the window or of the library has: few of a hundred photographs.
+        """
+        sizes = Counter(changed.from_file["size_bytes"] for changed in window)
+        known = self.writer.known_sizes(sizes)
+        positions = [
+            position
+            for position, changed in enumerate(window)
+            if (size := changed.from_file["size_bytes"]) in known or sizes[size] > 1
+        ]
+        if not positions:
+            return {}
+        reader = self.reader
 
-        yield from self._rows(
-            self._dataset(window).map_batches(contents, batch_size=_BLOCK, num_cpus=_DECODING)
-        )
+        def hashed(batch: _Batch) -> _Batch:
+            return _packed(map(reader.sha256, _unpacked(batch)))
+
+        dataset = self._dataset([window[position] for position in positions])
+        rows = self._rows(dataset.map_batches(hashed, batch_size=_BLOCK, num_cpus=_DECODING))
+        return dict(zip(positions, rows, strict=True))
 
     def _encoded(
         self, rows: list[tuple[Changed, str]]
-    ) -> Iterator[tuple[Prepared | Reject, Vector | None]]:
-        preparation = self._preparation
+    ) -> Iterator[tuple[DecodedPicture | Reject, Vector | None]]:
+        reader = self.reader
         data = _ray_data()
         memory_mb = memory.given_mb()
 
@@ -178,17 +188,17 @@ class RayEngine:
             # One of as many processes as the node has cores; each has a budget of its own.
             memory.limit_to(memory_mb, processes=os.cpu_count() or 1)
             return _packed(
-                preparation.open(changed, encoded=content) for changed, content in _unpacked(batch)
+                reader.open(changed, encoded=content) for changed, content in _unpacked(batch)
             )
 
-        size = self._workers or int(_ray().cluster_resources().get("CPU", 1))
+        size = self.workers or int(_ray().cluster_resources().get("CPU", 1))
         dataset = (
             self._dataset(rows)
-            .map_batches(opened, batch_size=self._batch_size, num_cpus=_DECODING)
+            .map_batches(opened, batch_size=self.batch_size, num_cpus=_DECODING)
             .map_batches(
                 _Encoding,
-                fn_constructor_args=(self._encoder,),
-                batch_size=self._batch_size,
+                fn_constructor_args=(self.encoder,),
+                batch_size=self.batch_size,
                 compute=data.ActorPoolStrategy(size=size),
                 num_cpus=_ENCODING,
             )
@@ -223,8 +233,8 @@ class RayEngine:
         if not os.environ.get("RAY_ADDRESS"):
             # Else it joins whatever cluster was started on this machine last.
             here = {"address": "local", "include_dashboard": False}
-            if self._workers:
-                here["num_cpus"] = self._workers
+            if self.workers:
+                here["num_cpus"] = self.workers
         before = signal.getsignal(signal.SIGTERM)
         try:
             ray.init(log_to_driver=False, logging_level="error", **here)
@@ -252,14 +262,14 @@ class _Encoding:
         self._encoder = encoder
 
     def __call__(self, batch: _Batch) -> _Batch:
-        opened: list[Prepared | Reject] = list(_unpacked(batch))
-        new = [p for p in opened if isinstance(p, Prepared) and p.pixels is not None]
+        opened: list[DecodedPicture | Reject] = list(_unpacked(batch))
+        new = [p for p in opened if isinstance(p, DecodedPicture) and p.pixels is not None]
         vectors = {id(p): v for p, v in zip(new, embeddings(self._encoder, new), strict=True)}
         return _packed(self._result(item, vectors) for item in opened)
 
     def _result(
-        self, item: Prepared | Reject, vectors: dict[int, Vector | None]
-    ) -> tuple[Prepared | Reject, Vector | None]:
+        self, item: DecodedPicture | Reject, vectors: dict[int, Vector | None]
+    ) -> tuple[DecodedPicture | Reject, Vector | None]:
         if isinstance(item, Reject) or id(item) not in vectors:
             return item, None
         vector = vectors[id(item)]

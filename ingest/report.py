@@ -1,28 +1,17 @@
-"""What a run of ingest tells: its counts while it goes on and at its end."""
+"""The counts of an ingest, while it runs and at its end."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from scenesearch.home.rejects import Reject
+from scenesearch.store.base import Point
 
 # So many rejects are named in a report; all of them are in the library's table.
 _NAMED = 10_000
 
-_COUNTS = [
-    "total",
-    "seen",
-    "written",
-    "skipped",
-    "encoded",
-    "reused",
-    "rejected",
-    "removed",
-    "moved",
-    "retries",
-    "noted",
-    "seconds",
-]
+_WRITTEN = ("seen", "written", "skipped", "rejected", "removed", "moved")
+_COUNTS = (*_WRITTEN, "total", "encoded", "reused", "retries", "noted", "seconds")
 
 
 @dataclass
@@ -63,12 +52,15 @@ class IngestReport:
     def images_per_s(self) -> float:
         return self.seen / self.seconds if self.seconds > 0 else 0.0
 
-    def reject(self, rejects: Iterable[Reject]) -> None:
-        """Count these, and name them while there is room."""
-        for reject in rejects:
-            self.rejected += 1
-            if len(self.rejects) < _NAMED:
-                self.rejects.append(reject)
+    def reject(self, reject: Reject) -> None:
+        """Count it, and name it while there is room."""
+        self.rejected += 1
+        if len(self.rejects) < _NAMED:
+            self.rejects.append(reject)
+
+    def count_removed(self, points: Iterable[Point]) -> None:
+        self.removals = sorted(point.image_id for point in points)
+        self.removed = len(self.removals)
 
     def add(self, later: "IngestReport") -> None:
         """Count a later run too; the rate is of both."""
@@ -90,21 +82,11 @@ class IngestReport:
 
     def to_json(self) -> dict[str, Any]:
         """The documented JSON shape of `scenesearch ingest --json`."""
+        counts = (*_WRITTEN, "encoded", "reused", "retries", "batch_size", "interrupted", "dry_run")
         return {
             "library": self.library,
             "collection": self.collection or None,
-            "seen": self.seen,
-            "written": self.written,
-            "skipped": self.skipped,
-            "rejected": self.rejected,
-            "removed": self.removed,
-            "moved": self.moved,
-            "encoded": self.encoded,
-            "reused": self.reused,
-            "retries": self.retries,
-            "batch_size": self.batch_size,
-            "interrupted": self.interrupted,
-            "dry_run": self.dry_run,
+            **{name: getattr(self, name) for name in counts},
             "images_per_s": round(self.images_per_s, 2),
             "rejects": [{"path": r.path, "reason": r.reason, "kind": r.kind} for r in self.rejects],
             "removals": self.removals,

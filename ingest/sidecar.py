@@ -1,6 +1,6 @@
-"""XMP files beside pictures, as Lightroom, darktable and digiKam write them.
+"""XMP files next to pictures, as Lightroom, darktable and digiKam write them.
 
-`photo.jpg.xmp` is the one of `photo.jpg` alone and counts before `photo.xmp`, which may be that of
+`photo.jpg.xmp` belongs to `photo.jpg` alone. It is preferred to `photo.xmp`, which may belong to
 `photo.cr2` too. Pictures in archives and at addresses have none here.
 """
 
@@ -27,7 +27,7 @@ class Sidecar:
 
 
 def sidecar_of(original: Original) -> Sidecar | None:
-    """The XMP file beside the picture, if there is one; only its name and age are read."""
+    """The XMP file of the picture, if there is one; only its name, size and time are read."""
     if not isinstance(original, LocalFile):
         return None
     # By strings: this is asked of every picture of every re-scan.
@@ -47,13 +47,13 @@ def sidecar_of(original: Original) -> Sidecar | None:
 
 
 def pictures_of(paths: Iterable[Path]) -> list[Path]:
-    """Files that those of the paths that are XMP files, or were, lie beside."""
+    """The pictures of those paths that are, or were, XMP files."""
     found: list[Path] = []
     for path in paths:
         if path.suffix not in _SUFFIXES:
             continue
         try:
-            names = [beside.name for beside in path.parent.iterdir() if beside.is_file()]
+            names = [file.name for file in path.parent.iterdir() if file.is_file()]
         except OSError:
             continue
         found += [
@@ -66,7 +66,7 @@ def pictures_of(paths: Iterable[Path]) -> list[Path]:
 
 
 def with_sidecar(opened: OpenedImage, sidecar: Sidecar) -> OpenedImage:
-    """The picture with what the file beside it says; a file that cannot be read costs a note."""
+    """The picture with the metadata of its XMP file; a file that cannot be read costs a note."""
     own = opened.metadata
     try:
         said = read_sidecar(sidecar.file.read(0, min(sidecar.size_bytes, MAX_XMP_BYTES + 1)))

@@ -18,17 +18,17 @@ from scenesearch.store.pages import OnWait, pages
 _CONTENT = re.compile(r"[0-9a-f]{64}")
 
 
-def sweep(store: VectorStore, library: str, journal: Journal, thumbnails_dir: Path | None) -> None:
+def delete_unused_thumbnails(
+    store: VectorStore, library: str, journal: Journal, thumbnails_dir: Path | None
+) -> None:
     """Delete the thumbnails of the journal's loose contents that no collection holds.
 
     Contents that one still holds stay loose, as do all while another process has a collection.
     """
-    after = ""
     live = store.aliases().get(library)
     others = [held.name for held in read_catalog(store).libraries.get(library, ())]
     others = [name for name in others if name != live]
-    while part := journal.loose(after):
-        after = part[-1]
+    for part in journal.loose():
         unused = {sha256 for sha256 in part if _CONTENT.fullmatch(sha256)}
         done = [sha256 for sha256 in part if sha256 not in unused]
         if live is not None:
@@ -51,7 +51,7 @@ def sweep(store: VectorStore, library: str, journal: Journal, thumbnails_dir: Pa
 def loosen_all(
     store: VectorStore, collection: str, journal: Journal, *, on_wait: OnWait | None = None
 ) -> None:
-    """Keep all contents of a collection that is about to be deleted, for `sweep` afterwards."""
+    """Note all contents of a collection that is about to be deleted, as loose."""
     with suppress(StoreError):  # a damaged one is deleted all the same
         for page in pages(store, collection, payload=("sha256",), on_wait=on_wait):
             journal.loosen(str(point.payload.get("sha256", "")) for point in page)

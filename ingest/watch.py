@@ -1,8 +1,8 @@
-"""Folders and a library kept alike: new, changed and removed pictures within seconds.
+"""Keeps a library up to date with folders: new, changed and removed pictures within seconds.
 
-Between bursts of changes an embedded library is let go, so that searches find it free. What was
-not heard (a disk that was away, more at once than the system reports) is found by a look at
-everything each hour.
+Between bursts of changes an embedded library is released, so that searches find it free. Changes
+that the system did not report (a disk that was away, too many at once) are found by a full scan
+each hour.
 """
 
 import os
@@ -14,38 +14,38 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from ingest.archives import archive_source
-from ingest.changes import Changes, Settled
+from ingest.folder_watcher import Changes, FolderWatcher
 from ingest.journal import Journal, journal_file
-from ingest.moves import hand_over
-from ingest.pipeline import IngestOptions, following, ingest
-from ingest.prune import find_gone, is_gone, remove
+from ingest.moves import Moves
+from ingest.pipeline import IngestOptions, ingest
+from ingest.prune import find_gone, is_empty, is_gone
 from ingest.report import IngestReport
 from ingest.sidecar import pictures_of
-from ingest.source import Roots, Source
-from ingest.sources import find_sources
-from ingest.thumbnails import sweep
-from ingest.walk import ARCHIVE_SUFFIX, is_hidden, is_unicode, is_wanted, walk
+from ingest.sources.archives import files_source
+from ingest.sources.base import Source
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
+from ingest.sources.walk import is_archive, is_hidden, is_unicode, is_wanted, walk
+from ingest.thumbnails import delete_unused_thumbnails
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Rejects
 from scenesearch.pictures.formats import RAW_SUFFIXES, suffix_of, without_rendered
 from scenesearch.pictures.originals import LocalFile
-from scenesearch.pictures.records import ImageRecord
 from scenesearch.store.base import CollectionMissing, IndexBusy, StoreUnavailable, VectorStore
-from scenesearch.store.pages import shared
+from scenesearch.store.pages import retry_while_busy
 
 _T = TypeVar("_T")
 
-# How often the watcher looks up when nothing happens.
+# How often changes are asked for.
 _LOOK_S = 0.2
 
-# After a store's trouble outlasted an ingest's own patience.
+# The pause after a store failed for longer than an ingest's own patience.
 _TROUBLE_S = 30.0
 
 
 @dataclass(frozen=True)
 class Watched:
-    """What is kept alike, with all that ingest needs; `say` tells a person of trouble."""
+    """The folders and the library, with all that ingest needs; `say` shows a message."""
 
     folders: Sequence[Path]
     roots: Roots
@@ -57,8 +57,8 @@ class Watched:
     thumbnails_dir: Path | None = None
     rejects: Rejects | None = None
     options: IngestOptions = field(default_factory=IngestOptions)
-    settle_s: float = 1.0
-    sweep_s: float = 3600.0
+    quiet_s: float = 1.0
+    full_scan_s: float = 3600.0
 
 
 def watch(
@@ -67,12 +67,12 @@ def watch(
     *,
     on_progress: Callable[[IngestReport], None] | None = None,
 ) -> Iterator[IngestReport]:
-    """First everything, then each burst of changes as it settles; ends when `stop` is set.
+    """First a full ingest, then one of each burst of changes; ends when `stop` is set.
 
     Each report counts one burst. Raises WatchError when a folder cannot be watched, StoreError
     where waiting does not help.
     """
-    changes = Changes(watched.folders, settle_s=watched.settle_s)
+    watcher = FolderWatcher(watched.folders, quiet_s=watched.quiet_s)
 
     def progress(report: IngestReport) -> None:
         if stop.is_set():
@@ -80,31 +80,31 @@ def watch(
         if on_progress is not None:
             on_progress(report)
 
-    keeper = _Keeper(watched, progress)
+    updater = _Updater(watched, progress)
     try:
-        yield keeper.everything(watched.options)
-        swept = time.monotonic()
+        yield updater.ingest_all(watched.options)
+        scanned = time.monotonic()
         while not stop.wait(_LOOK_S):
-            if changes.lost() or time.monotonic() - swept > watched.sweep_s:
-                yield keeper.everything(replace(watched.options, prune=True))
-                swept = time.monotonic()
-            settled = changes.settled()
-            if not settled:
+            if watcher.watch_again() or time.monotonic() - scanned > watched.full_scan_s:
+                yield updater.ingest_all(replace(watched.options, prune=True))
+                scanned = time.monotonic()
+            changes = watcher.take_changes()
+            if not changes:
                 continue
             try:
-                report = keeper.burst(settled)
+                report = updater.ingest_changes(changes)
             except (IndexBusy, StoreUnavailable) as error:
                 watched.say(f"{error}; trying again in {_TROUBLE_S:.0f} s")
-                changes.put_back(settled)
+                watcher.put_back(changes)
                 stop.wait(_TROUBLE_S)
                 continue
             if report is not None:
                 yield report
     finally:
-        changes.close()
+        watcher.close()
 
 
-class _Keeper:
+class _Updater:
     def __init__(self, watched: Watched, on_progress: Callable[[IngestReport], None]) -> None:
         self._watched = watched
         self._on_progress = on_progress
@@ -113,25 +113,25 @@ class _Keeper:
         for folder in watched.folders:
             watched.roots.add(folder)
 
-    def everything(self, options: IngestOptions) -> IngestReport:
-        """All folders as a plain ingest has them; an empty one may be filled later."""
-        filled = [folder for folder in self._watched.folders if _holds_pictures(folder)]
+    def ingest_all(self, options: IngestOptions) -> IngestReport:
+        """All folders, as a plain ingest reads them; an empty one may be filled later."""
+        filled = [folder for folder in self._watched.folders if any(walk(folder))]
         sources = find_sources(filled, roots=self._watched.roots)
         return self._ingest(sources, options)
 
-    def burst(self, settled: Settled) -> IngestReport | None:
-        """What has changed; None when none of it concerns the library."""
-        # What came into a new folder before it was watched has not been heard.
-        below = [p for folder in settled.folders for p in walk(folder, lambda problem: None)]
-        described = pictures_of([*settled.files, *settled.gone])
-        source = self._source(sorted({*settled.files, *below, *described}))
-        gone = [path for path in settled.gone if self._concerns(path)]
-        folders = [path for path in settled.gone_folders if self._concerns(path)]
+    def ingest_changes(self, changes: Changes) -> IngestReport | None:
+        """Bring in and remove what has changed; None when none of it concerns the library."""
+        # There was no event about what came into a new folder before it was watched.
+        below = [p for folder in changes.folders for p in walk(folder)]
+        described = pictures_of([*changes.files, *changes.gone])
+        source = self._source(sorted({*changes.files, *below, *described}))
+        gone = [path for path in changes.gone if self._concerns(path)]
+        folders = [path for path in changes.gone_folders if self._concerns(path)]
         if source is None and not gone and not folders:
             return None
         options = replace(self._watched.options, prune=False)
         report = self._ingest([] if source is None else [source], options)
-        # Pictures that were moved have their new place by now, and with it their vector.
+        # Moved pictures are at their new place by now, and have kept their vector.
         if (gone or folders) and not report.interrupted:
             self._remove(gone, folders, report)
         return report
@@ -162,9 +162,9 @@ class _Keeper:
         return self._in_turn(start)
 
     def _remove(self, gone: Sequence[Path], folders: Sequence[Path], report: IngestReport) -> None:
-        """Take out the pictures of these paths, unless their whole root has gone."""
+        """Remove the pictures of these paths, unless their whole root has gone."""
         watched = self._watched
-        lost = [folder for folder in watched.folders if not _holds_anything(folder)]
+        lost = [folder for folder in watched.folders if is_empty(folder)]
         for folder in lost:
             sentence = f"{folder} is empty or gone: nothing of it is removed from the library"
             watched.say(sentence)
@@ -177,62 +177,37 @@ class _Keeper:
         if watched.rejects is not None:
             watched.rejects.forget(str(path) for path in gone if is_gone(str(path)))
 
-        def start() -> None:
-            with closing(Journal(self._journal)) as journal:
-                take_out(journal)
-
-        def take_out(journal: Journal) -> None:
-            ids = [watched.roots.image_id(path) for path in gone]
-            found = watched.store.retrieve(watched.library, ids)
-            points = [
-                point
-                for point in found.values()
-                if not os.path.lexists(str(point.payload.get("path", "")))
-            ]
-            # Below a folder, or inside an archive, may have been any number of pictures.
-            roots = [f"{folder}{os.sep}" for folder in folders]
-            roots += [f"{path}!" for path in gone if suffix_of(path.name) == ARCHIVE_SUFFIX]
-            if roots:
-                points += find_gone(
-                    watched.store, watched.library, roots, watched.options.shard, seen_to_go=True
-                ).points
-            points = [p for p in points if watched.options.shard.holds(p.image_id)]
-            follow = following(watched.store, watched.library, watched.library_dir)
-            hand_over(watched.store, watched.library, journal, points, follow=follow)
-            remove(watched.store, watched.library, points, journal, rejects=watched.rejects)
-            sweep(watched.store, watched.library, journal, watched.thumbnails_dir)
-            report.removals = sorted(point.image_id for point in points)
-            report.removed = len(points)
-
-        def alone() -> None:
-            with watched.store.working_on(watched.library):
-                start()
+        def remove_points() -> None:
+            store, library = watched.store, watched.library
+            with store.working_on(library), closing(Journal(self._journal)) as journal:
+                found = store.retrieve(library, [watched.roots.image_id(path) for path in gone])
+                points = [
+                    point
+                    for point in found.values()
+                    if not os.path.lexists(str(point.payload.get("path", "")))
+                ]
+                # Below a folder or inside an archive there may have been any number of pictures.
+                roots = [f"{folder}{os.sep}" for folder in folders]
+                roots += [f"{path}!" for path in gone if is_archive(path.name)]
+                shard = watched.options.shard
+                if roots:
+                    points += find_gone(store, library, roots, shard, seen_to_go=True).points
+                points = [point for point in points if shard.holds(point.image_id)]
+                Moves(store, library, journal, watched.library_dir, watched.rejects).remove(points)
+                delete_unused_thumbnails(store, library, journal, watched.thumbnails_dir)
+                report.count_removed(points)
 
         if watched.library in watched.store.aliases():  # else nothing could be used so far
-            self._in_turn(alone)
+            self._in_turn(remove_points)
 
     def _source(self, files: Sequence[Path]) -> Source | None:
         """The pictures and archives among these files."""
         wanted = [path for path in files if self._concerns(path) and is_wanted(path)]
-        archives = [LocalFile(path) for path in wanted if suffix_of(path.name) == ARCHIVE_SUFFIX]
-        pictures = [path for path in wanted if suffix_of(path.name) != ARCHIVE_SUFFIX]
-        pictures = [path for path in pictures if not _is_rendered_raw(path)]
-        if not archives and not pictures:
-            return None
-        roots = self._watched.roots
-        packed = archive_source(archives, roots)
-
-        def records() -> Iterator[ImageRecord]:
-            for path in pictures:
-                yield ImageRecord(roots.image_id(path), LocalFile(path))
-            yield from packed.records()
-
-        return Source(
-            records, len(pictures) + packed.count, fields=packed.fields, problems=packed.problems
-        )
+        usable = [LocalFile(p) for p in wanted if is_archive(p.name) or not _is_rendered_raw(p)]
+        return files_source(lambda problems: iter(usable), self._watched.roots) if usable else None
 
     def _concerns(self, path: Path) -> bool:
-        """Whether the path lies in a watched folder and on the way there nothing is hidden."""
+        """Whether the path is in a watched folder, with nothing hidden on the way."""
         roots = (folder for folder in self._watched.folders if path.is_relative_to(folder))
         root = next(roots, None)
         if root is None or not is_unicode(path):
@@ -240,30 +215,19 @@ class _Keeper:
         return not any(is_hidden(part) for part in path.relative_to(root).parts)
 
     def _in_turn(self, do: Callable[[], _T]) -> _T:
-        """What `do` gives once nobody else has the library, which is let go afterwards."""
+        """The result of `do`, called when nobody else has the library, which is then released."""
         watched = self._watched
-        done = shared(do, on_wait=watched.say)
+        done = retry_while_busy(do, on_wait=watched.say)
         watched.store.release(watched.library)
         return done
 
 
-def _holds_pictures(folder: Path) -> bool:
-    return next(walk(folder, lambda problem: None), None) is not None
-
-
-def _holds_anything(folder: Path) -> bool:
-    try:
-        return next(folder.iterdir(), None) is not None
-    except OSError:
-        return False
-
-
 def _is_rendered_raw(path: Path) -> bool:
-    """A camera's RAW beside which a rendered picture of the same name lies."""
+    """Whether it is a RAW file and a rendered picture of the same name is in its folder."""
     if suffix_of(path.name) not in RAW_SUFFIXES:
         return False
     try:
-        names = sorted(beside.name for beside in path.parent.iterdir())
+        names = sorted(file.name for file in path.parent.iterdir())
     except OSError:
         return False
     return path.name not in set(without_rendered(names))

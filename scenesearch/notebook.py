@@ -81,7 +81,7 @@ class Answer(SearchResult):
 
     def _cell(self, hit: Hit) -> str:
         name = html.escape(hit.image_id, quote=True)
-        copies = f" · {len(hit.copies)} more like it" if hit.copies else ""
+        copies = f" · {len(hit.duplicates)} more like it" if hit.duplicates else ""
         found = f"{hit.rank}. {hit.likeness}".rstrip() + copies
         away = "" if self.originals.allows(hit.path) else " · its original is not here"
         picture = _data_uri(hit, self.thumbnails_dir, self.originals)

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.pipeline import IngestOptions, ingest
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
 from scenesearch.search.searcher import Searcher

@@ -27,13 +27,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
-from ingest.pipeline import IngestOptions, ensure_collection, ingest
-from ingest.points import file_payload, folders_of
-from ingest.prepare import Prepared
+from ingest.collection import ensure_collection
+from ingest.journal import Journal
+from ingest.library_writer import LibraryWriter
+from ingest.payload import file_payload, folders_of
+from ingest.picture_reader import DecodedPicture
+from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
-from ingest.source import Roots
-from ingest.sources import find_sources
-from ingest.writer import Writer
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import find_encoder
 from scenesearch.encoder.speed import compare, of_encoder
@@ -41,6 +43,7 @@ from scenesearch.pictures.records import ImageRecord
 from scenesearch.sample.library import write_library
 from scenesearch.search.searcher import Searcher
 from scenesearch.store import edge
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS
@@ -255,7 +258,9 @@ def bench_large(
             label: [
                 {
                     hit.image_id
-                    for hit in store.search("bench", v, k=10, where=where, payload=(), exact=True)
+                    for hit in store.search(
+                        "bench", Ask(v, limit=10, where=where, payload=(), exact=True)
+                    )
                 }
                 for v in vectors
             ]
@@ -270,7 +275,7 @@ def bench_large(
                 times, found = [], 0
                 for vector, exact in zip(vectors, truth[label], strict=True):
                     started = time.perf_counter()
-                    hits = store.search("bench", vector, k=10, where=where, payload=())
+                    hits = store.search("bench", Ask(vector, limit=10, where=where, payload=()))
                     times.append(1000 * (time.perf_counter() - started))
                     found += len(exact & {hit.image_id for hit in hits})
                 p50, p95 = np.percentile(times[8:], [50, 95])
@@ -351,18 +356,27 @@ def bench_library(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
     with closing(EdgeStore(folder / "data" / "edge")) as store:
         collection = ensure_collection(store, "photos", encoder)
         report = IngestReport("photos", collection)
-        writer = Writer(store, collection, None, report, flush_every=1600, write_batch=64)
+        writer = LibraryWriter(
+            store,
+            collection,
+            None,
+            report,
+            Journal(),
+            make=lambda: collection,
+            flush_every=1600,
+            write_batch=64,
+        )
         records = source.records()
         while part := list(islice(records, 10_000)):
             prepared = [_as_if_opened(record) for record in part]
             vectors = rng.standard_normal((len(part), encoder.info.dimension))
             unit = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
-            def write(prepared: list[Prepared] = prepared, unit: Any = unit) -> None:
+            def write(prepared: list[DecodedPicture] = prepared, unit: Any = unit) -> None:
                 for start in range(0, len(prepared), BATCH):
                     some = prepared[start : start + BATCH]
                     known = {p.sha256: v for p, v in zip(some, unit[start:], strict=False)}
-                    writer.put(some, known, len(some))
+                    writer.put(some, known, known.keys())
                 writer.write()
 
             busy = time.process_time()
@@ -397,7 +411,7 @@ def _children_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _as_if_opened(record: ImageRecord) -> Prepared:
+def _as_if_opened(record: ImageRecord) -> DecodedPicture:
     payload = file_payload(record.original, record.original.state()) | {
         "sha256": hashlib.sha256(record.image_id.encode()).hexdigest(),
         "width": 4000,
@@ -407,7 +421,7 @@ def _as_if_opened(record: ImageRecord) -> Prepared:
         "taken": "2024-05-01T10:00:00",
         "camera": "Canon EOS 5D",
     }
-    return Prepared(record.image_id, payload, None)
+    return DecodedPicture(record.image_id, payload, None)
 
 
 def bench_kill(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:

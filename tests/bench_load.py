@@ -30,7 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ingest.collections import new_spec
+from ingest.collection import new_spec
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
 from scenesearch.search.searcher import Searcher

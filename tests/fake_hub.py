@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -22,6 +23,8 @@ class FakeHub:
     cut: set[str] = field(default_factory=set)  # files whose body ends half-way
     stalled: set[str] = field(default_factory=set)  # files whose body stops half-way and waits
     forged: set[str] = field(default_factory=set)  # files whose content is not the declared one
+    longer: set[str] = field(default_factory=set)  # files of one byte more than declared
+    small: set[str] = field(default_factory=set)  # files of which git's hash is declared
     released: threading.Event = field(default_factory=threading.Event)
     began_to_stall: threading.Event = field(default_factory=threading.Event)
 
@@ -71,16 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         if revision not in (None, "main", SHA):
             return self._refuse(404, "RevisionNotFound")
         siblings = [
-            {
-                "rfilename": name,
-                "size": len(content),
-                "blobId": "b",
-                "lfs": {
-                    "sha256": hashlib.sha256(content).hexdigest(),
-                    "size": len(content),
-                    "pointerSize": 100,
-                },
-            }
+            {"rfilename": name, "size": len(content), **self._hashes(name, content)}
             for name, content in files.items()
         ]
         about = {"id": repo_id, "sha": SHA, "siblings": siblings, "cardData": {"license": "mit"}}
@@ -90,12 +84,21 @@ class _Handler(BaseHTTPRequestHandler):
         self._finish(body)
         return None
 
+    def _hashes(self, name: str, content: bytes) -> dict[str, Any]:
+        if name in self.served.small:
+            blob = b"blob %d\0" % len(content) + content
+            return {"blobId": hashlib.sha1(blob, usedforsecurity=False).hexdigest()}
+        sha256 = hashlib.sha256(content).hexdigest()
+        return {"blobId": "b", "lfs": {"sha256": sha256, "size": len(content), "pointerSize": 100}}
+
     def _send_file(self, repo_id: str, name: str) -> None:
         content = self.served.repositories.get(repo_id, {}).get(name)
         if content is None:
             return self._refuse(404, "EntryNotFound")
         if name in self.served.forged:
             content = bytes(len(content))
+        if name in self.served.longer:
+            content += b" "
         self.send_response(200)
         self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
         self.send_header("X-Repo-Commit", SHA)

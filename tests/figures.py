@@ -20,8 +20,8 @@ import numpy as np
 from PIL import Image, ImageEnhance
 
 from ingest.pipeline import ingest
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.datasets.task import MATCHING_GRADE, read_crowd, read_expert, texts_of
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
@@ -32,9 +32,10 @@ from scenesearch.evaluation.calibration import (
 )
 from scenesearch.pictures.duplicates import distance, perceptual_hash
 from scenesearch.pictures.opening import open_image
-from scenesearch.search.request import Phrase, Request, Words
+from scenesearch.search.request import Phrase, Request, Text
 from scenesearch.search.searcher import SHOWS_FROM, Searcher
-from scenesearch.store.base import RESCORED, CollectionSpec, Point
+from scenesearch.store.ask import RESCORED, Ask, Examples, Hybrid
+from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS
 from tests.absence import shared_folder
@@ -94,7 +95,7 @@ class Judged:
 
 def words(text: str) -> Request:
     """A request in these words, whatever stands in them."""
-    return Request((Words((Phrase(text),)),))
+    return Request((Text((Phrase(text),)),))
 
 
 def relevance(judged: Judged) -> Iterator[str]:
@@ -189,11 +190,13 @@ def hybrid(judged: Judged) -> Iterator[str]:
             request = replace(words(text), k=10, hybrid=False)
             ways = {
                 "plain": searcher.ranking(request),
-                "rrf": judged.store.search_hybrid(
-                    name, vectors[image], text, k=10, payload=(), fusion="rrf"
+                "rrf": judged.store.search(
+                    name,
+                    Ask(vectors[image], limit=10, payload=(), rank_by=Hybrid(text, fusion="rrf")),
                 ),
-                "dbsf": judged.store.search_hybrid(
-                    name, vectors[image], text, k=10, payload=(), fusion="dbsf"
+                "dbsf": judged.store.search(
+                    name,
+                    Ask(vectors[image], limit=10, payload=(), rank_by=Hybrid(text, fusion="dbsf")),
                 ),
             }
             for way, hits in ways.items():
@@ -307,16 +310,22 @@ def feedback(judged: Judged) -> Iterator[str]:
         if right is not None and len(relevant) >= 3:
             note("one right, nothing said", plain, right, relevant)
             for weight in (1, 3, 5, 10):
-                hits = judged.store.recommend(
-                    collection, query, right=[judged.vectors[right]], weight=weight, k=100
+                hits = judged.store.search(
+                    collection,
+                    Ask(
+                        query,
+                        limit=100,
+                        rank_by=Examples(right=[judged.vectors[right]], weight=weight),
+                    ),
                 )
                 order = [hit.image_id for hit in hits]
                 note(f"one right, the request as {weight} examples", order, right, relevant)
         wrong = next((image for image in plain[:10] if image not in relevant), None)
         if wrong is not None:
             note("one wrong, left out", plain, wrong, relevant)
-            hits = judged.store.recommend(
-                collection, query, wrong=[judged.vectors[wrong]], weight=5, k=100
+            hits = judged.store.search(
+                collection,
+                Ask(query, limit=100, rank_by=Examples(wrong=[judged.vectors[wrong]], weight=5)),
             )
             order = [hit.image_id for hit in hits]
             note("one wrong, pushed away from the request as 5", order, wrong, relevant)

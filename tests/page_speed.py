@@ -18,8 +18,8 @@ import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
 from ingest.pipeline import ingest
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
 from scenesearch.pictures.opening import thumbnail_path

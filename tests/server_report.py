@@ -23,6 +23,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import CollectionSpec, Point, VectorStore
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter, OneOf
@@ -77,7 +78,8 @@ def measure(store: VectorStore, points: int, *, queries: int = 200, wait_s: floa
         plain, found = _ask(store, name, asked, ())
         filtered, _ = _ask(store, name, asked, (OneOf("folder", ("f7",)),))
         right = [
-            {hit.image_id for hit in store.search(name, query, k=10, exact=True)} for query in asked
+            {hit.image_id for hit in store.search(name, Ask(query, limit=10, exact=True))}
+            for query in asked
         ]
         recall = statistics.mean(
             len(got & want) / len(want) for got, want in zip(found, right, strict=True)
@@ -99,7 +101,7 @@ def _settle(store: VectorStore, name: str, query: np.ndarray, wait_s: float) -> 
     while time.monotonic() < end:
         started, count = time.monotonic(), 0
         while time.monotonic() - started < min(2.0, wait_s / 4):
-            store.search(name, query, k=10)
+            store.search(name, Ask(query, limit=10))
             count += 1
         now = (time.monotonic() - started) / count
         if abs(now - before) < 0.2 * before:
@@ -113,7 +115,7 @@ def _ask(
     times, found = [], []
     for query in queries:
         started = time.perf_counter()
-        hits = store.search(name, query, k=10, where=where)
+        hits = store.search(name, Ask(query, limit=10, where=where))
         times.append((time.perf_counter() - started) * 1000)
         found.append({hit.image_id for hit in hits})
     return times, found

@@ -50,9 +50,9 @@ from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.search.relevance import (
     METHOD,
     Calibration,
-    Known,
+    TrainingTexts,
     described_by,
-    known_to_json,
+    training_texts_to_json,
 )
 from scenesearch.search.vocabulary import Vocabulary, counted
 from training.export import write_manifest
@@ -119,8 +119,8 @@ def calibrate_encoder(
     `held_back` are the pictures to fit on, as resolved paths: those that training has not seen.
     `known` are captions of other pictures that the encoder was trained on. With some hundreds of
     them, relevance also counts how far a query is from all of them. `hubness` is how much pictures
-    lose that are near to any text (`relevance.Known`); choose it on yet other pictures. `rarity` is
-    how much a query loses for words that are in few of these captions or in none
+    lose that are near to any text (`relevance.TrainingTexts`); choose it on yet other pictures.
+    `rarity` is how much a query loses for words that are in few of these captions or in none
     (`vocabulary.Vocabulary`); it is 0 for encoders that have also learned words from elsewhere.
     Writes `calibration` of encoder.json and `reliability.png`. Raises TrainingError, leaving the
     folder as it was, when the data does not show what is relevant.
@@ -188,7 +188,9 @@ def fit_votes(
         "query_mean": round(fitted.query_mean, 4),
         "mean_picture": [round(value, 5) for value in _mean_picture(votes, pairs).tolist()],
         **(
-            {"known": known_to_json(replace(fitted.known, hubness=hubness))} if fitted.known else {}
+            {"known": training_texts_to_json(replace(fitted.training_texts, hubness=hubness))}
+            if fitted.training_texts
+            else {}
         ),
         **_picture_queries(votes, pairs),
         "pictures": len(np.unique(votes.pictures)),
@@ -221,7 +223,7 @@ def fit(
     familiar = None if known is None else _unweighted(known, votes, pairs)
     columns = [_cosines(votes, pairs), texts @ mean_picture]
     if familiar is not None:
-        columns.append(familiar.of_queries(pairs.texts)[votes.queries] - familiar.typical)
+        columns.append(familiar.nearness(pairs.texts)[votes.queries] - familiar.typical)
     slopes, intercept = _regress(np.stack(columns, axis=1), votes.yes, votes.no)
     if familiar is not None:
         familiar = replace(familiar, weight=float(slopes[2]))
@@ -253,12 +255,12 @@ def _mean_picture(votes: Votes, pairs: Pairs) -> np.ndarray:
     return mean
 
 
-def _unweighted(known: np.ndarray, votes: Votes, pairs: Pairs) -> Known:
+def _unweighted(known: np.ndarray, votes: Votes, pairs: Pairs) -> TrainingTexts:
     """What is known, measured on the judged pictures and queries; its weight is fitted later."""
     described = described_by(pairs.images[np.unique(votes.pictures)], known)
     foreign, familiar = np.percentile(described, [1, 10])
-    plain = Known(known, 0.0, 0.0, float(foreign), float(familiar))
-    typical = np.median(plain.of_queries(pairs.texts[np.unique(votes.queries)]))
+    plain = TrainingTexts(known, 0.0, 0.0, float(foreign), float(familiar))
+    typical = np.median(plain.nearness(pairs.texts[np.unique(votes.queries)]))
     return replace(plain, typical=float(typical))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from scenesearch.encoder.base import EncoderError
 from scenesearch.encoder.folder import read_encoder_info
-from scenesearch.encoder.hub import SIDE_FILES, how_to_convert
+from scenesearch.encoder.hub import fetch_weights, how_to_convert
 from scenesearch.encoder.preprocessing import (
     ModelError,
     Preprocessing,
@@ -49,7 +50,6 @@ FAMILIES: dict[str, type[PreTrainedModel]] = {
     "vision-text-dual-encoder": VisionTextDualEncoderModel,
 }
 TEXT_TOWER = "text_tower"  # where a base with a text tower of its own keeps it
-HUB_FILES = (*SIDE_FILES, "*.safetensors")
 
 
 class Towers(nn.Module):
@@ -124,7 +124,7 @@ def load_towers(
     revision: str | None = None,
     shelf: Path | None = None,
 ) -> Towers:
-    """The base by bundled or shelved name, folder or hub id; raises ModelError in one sentence."""
+    """The base by bundled or shelved name, folder or hub id; raises EncoderError."""
     folder, parent = _find(base, revision, shelf)
     if (folder / "encoder.json").is_file():
         if text_base is not None:
@@ -144,25 +144,16 @@ def _find(
     base: str | Path, revision: str | None, shelf: Path | None
 ) -> tuple[Path, dict[str, Any]]:
     """A folder on this disk, and where it is from; a hub id is downloaded."""
-    try:
+    with suppress(EncoderError):
         return find_encoder(str(base), shelf), {"base": Path(base).name}
-    except EncoderError:
-        folder = Path(base).expanduser()
     name = str(base)
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ModelError(
             f"no base {name!r}: neither a bundled or shelved encoder, nor a folder, nor a hub id"
             f"{did_you_mean(name, [*bundled_encoders(), *shelved_encoders(shelf)])}"
         )
-    from huggingface_hub import snapshot_download
-
-    try:
-        downloaded = snapshot_download(name, revision=revision, allow_patterns=list(HUB_FILES))
-    except Exception as error:  # the hub's errors and those of four network libraries below it
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"base {name} cannot be had from the hub: {reason}") from error
-    folder = Path(downloaded)
-    return folder, {"base": name, "revision": folder.name}
+    weights = fetch_weights(name, revision)
+    return weights, {"base": name, "revision": weights.name}
 
 
 # --- Hugging Face ----------------------------------------------------------------------------

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ingest.build import BuildOptions, BuildReport, build
-from ingest.folder import NewFolder, unmade
+from ingest.first_run import FirstRun, nothing_usable
 from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
-from ingest.source import Roots, Source, SourceError
-from ingest.sources import find_sources, rejected_source
+from ingest.sources.base import Source, SourceError
+from ingest.sources.find import find_sources, rejected_source
+from ingest.sources.roots import Roots
 from scenesearch.encoder.onnx import usable_cores
 from scenesearch.home.rejects import Reject
 from scenesearch.home.restore import is_unfinished, take_back_unfinished
@@ -89,7 +90,7 @@ def _ingest(
 ) -> IngestReport:
     """One run for each list of sources; the report adds them up."""
     settings, here, files = page_settings(), installation(), library_files()
-    folder = NewFolder(files.folder)
+    folder = FirstRun(files.folder)
     job.detail = "looking for pictures"
     if is_unfinished(files.folder):
         with job_store(job) as store:
@@ -133,7 +134,7 @@ def _ingest(
         folder.discard()
         if whole.rejected and not whole.interrupted:
             reasons = [f"{one.path}: {one.reason}" for one in whole.rejects[:MAX_REASONS]]
-            raise SourceError(unmade(whole, reasons))
+            raise SourceError(nothing_usable(whole, reasons))
     return whole
 
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.runtime.cancel import watched_by
@@ -36,7 +36,7 @@ class Job:
     total: int = 0
     detail: str = ""
     state: State = "running"
-    result: Any = None
+    result: object = None
     error: str = ""
     active_s: float = 0.0
     _may_run: threading.Event = field(default_factory=threading.Event, repr=False)
@@ -107,7 +107,11 @@ class Jobs:
         self._thread: threading.Thread | None = None
 
     def start(
-        self, title: str, work: Callable[[Job], Any], *, at_end: Callable[[], None] = lambda: None
+        self,
+        title: str,
+        work: Callable[[Job], object],
+        *,
+        at_end: Callable[[], None] = lambda: None,
     ) -> Job:
         """Start the work in a thread; raises JobBusy while another job runs."""
         with self._lock:
@@ -132,7 +136,7 @@ class Jobs:
             self._thread.join(timeout_s)
 
 
-def _run(job: Job, work: Callable[[Job], Any], at_end: Callable[[], None]) -> None:
+def _run(job: Job, work: Callable[[Job], object], at_end: Callable[[], None]) -> None:
     state: State = "failed"
     try:
         with watched_by(job.check_cancelled):

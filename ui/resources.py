@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
 import streamlit as st
 
@@ -196,7 +195,7 @@ def jobs() -> Jobs:
     return Jobs()
 
 
-def start_job(title: str, work: Callable[[Job], Any]) -> Job:
+def start_job(title: str, work: Callable[[Job], object]) -> Job:
     """Start long work in the background; raises JobBusy while another job runs."""
     # At the end, counts and choices on the screen are out of date.
     return jobs().start(title, work, at_end=st.cache_data.clear)

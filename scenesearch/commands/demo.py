@@ -18,8 +18,8 @@ def demo(
     sheet: Annotated[Path, typer.Option(help="Where to save the example.")] = Path("demo.jpg"),
 ) -> None:
     """Draw a sample library, index it, search it and evaluate it. Works offline."""
-    from ingest.source import Roots
-    from ingest.sources import find_sources
+    from ingest.sources.find import find_sources
+    from ingest.sources.roots import Roots
     from scenesearch.notebook import Library
     from scenesearch.runtime.private_files import make_private, private_folder
     from scenesearch.sample.library import write_library

@@ -116,8 +116,8 @@ def evaluate(
         return
     from scenesearch.evaluation.details import look_closer
     from scenesearch.evaluation.saving import REPORT, document_of, save
+    from scenesearch.search.filtering import conditions_in
     from scenesearch.search.grammar import parse_where
-    from scenesearch.search.searcher import conditions_in
 
     judged = [file for file in (expert, crowd) if file is not None]
     if queries is None and not judged:
@@ -223,8 +223,8 @@ def template(
 
     The pictures are chosen from the whole folder, the same ones each time.
     """
-    from ingest.source import Roots
-    from ingest.sources import find_sources
+    from ingest.sources.find import find_sources
+    from ingest.sources.roots import Roots
 
     if out.exists():
         fail(f"{out} exists: give another --out")
@@ -369,8 +369,8 @@ def _gallery(
 ) -> Iterator[tuple["VectorStore", str, "Encoder", "AllowedOriginals"]]:
     """The store, the collection to search, its encoder and the originals that may be opened, of a
     library or of a folder that is indexed for the moment."""
-    from ingest.source import Roots
-    from ingest.sources import find_sources
+    from ingest.sources.find import find_sources
+    from ingest.sources.roots import Roots
     from scenesearch.home.allowed_originals import AllowedOriginals
     from scenesearch.pictures.records import check_library_name
     from scenesearch.store.edge import EdgeStore

@@ -73,10 +73,10 @@ def ingest(
     Unchanged pictures are skipped, changed ones are replaced, broken ones are listed with the
     reason.
     """
-    from ingest.folder import NewFolder, unmade
+    from ingest.first_run import FirstRun, nothing_usable
     from ingest.shards import WHOLE, held_shard
-    from ingest.source import Roots
-    from ingest.sources import find_sources
+    from ingest.sources.find import find_sources
+    from ingest.sources.roots import Roots
     from scenesearch.home.restore import is_unfinished, take_back_unfinished
 
     installation = open_installation()
@@ -90,7 +90,7 @@ def ingest(
     if watch and engine != "local":
         fail("--watch goes with the local engine: starting Ray takes longer than a burst")
     files = installation.files(name)
-    folder = NewFolder(files.folder)
+    folder = FirstRun(files.folder)
     share = held_shard(shard, files.folder / "shards") if shard else nullcontext(WHOLE)
     options = ingest_options(
         installation.settings,
@@ -130,4 +130,4 @@ def ingest(
         folder.discard()  # a first run that could use no picture leaves nothing behind
     end_ingest(report, as_json=as_json)
     if not report.collection and report.rejected:
-        fail(unmade(report), NOTHING)
+        fail(nothing_usable(report), NOTHING)

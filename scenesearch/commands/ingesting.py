@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ingest.pipeline import IngestOptions
     from ingest.report import IngestReport
     from ingest.shards import Shard
-    from ingest.source import Source
+    from ingest.sources.base import Source
     from scenesearch.encoder.base import Encoder
     from scenesearch.home.installation import Installation
     from scenesearch.home.rejects import Rejects
@@ -104,14 +104,14 @@ def only_ingest(installation: "Installation", library: str, shard: "Shard") -> I
         yield
         return
     from scenesearch.runtime.private_files import private_folder
-    from scenesearch.store.edge_lock import Held, HolderLock, command_words
+    from scenesearch.store.edge_lock import HolderLock, LockHeld, command_words
 
     part = "" if shard.of == 1 else f"-{shard.number}-of-{shard.of}"
     folder = private_folder(installation.files(library).folder)
     lock = HolderLock(folder / f"ingest{part}.lock", command_words())
     try:
         lock.acquire(1.0)
-    except Held as held:
+    except LockHeld as held:
         who = f"`{held.holder.command}` (process {held.holder.pid})" if held.holder else "another"
         fail(f"library {library} is being filled by {who}; wait for it, or share out with --shard")
     try:

@@ -12,7 +12,7 @@ from scenesearch.commands.console import JsonOption, print_json, printable, say
 
 if TYPE_CHECKING:
     from scenesearch.home.installation import Installation
-    from scenesearch.store.catalog import Held
+    from scenesearch.store.catalog import CatalogEntry
 
 
 def list_libraries(
@@ -74,7 +74,7 @@ def list_libraries(
         say(f"not made by scenesearch: {', '.join(foreign)}")
 
 
-def _summary(installation: "Installation", entry: "Held") -> dict[str, Any] | None:
+def _summary(installation: "Installation", entry: "CatalogEntry") -> dict[str, Any] | None:
     """The figures of the collection's saved evaluation."""
     from scenesearch.evaluation.promotion import saved_evaluations
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from scenesearch.evaluation.compare import Comparison, SavedRun
     from scenesearch.home.installation import Installation
     from scenesearch.store.base import VectorStore
-    from scenesearch.store.catalog import Held
+    from scenesearch.store.catalog import CatalogEntry
     from scenesearch.store.filters import Filter
 
 CollectionOption = Annotated[
@@ -112,7 +112,9 @@ def promote(
         typer.echo(f"{new.name} is live{back}")
 
 
-def _candidate(entries: "list[Held]", library: str, collection: str | None) -> "Held":
+def _candidate(
+    entries: "list[CatalogEntry]", library: str, collection: str | None
+) -> "CatalogEntry":
     """The collection to promote: the one named, else the one built last."""
     if collection is not None:
         names = [one.name for one in entries]
@@ -145,8 +147,8 @@ def _candidate(entries: "list[Held]", library: str, collection: str | None) -> "
 def _objections(
     installation: "Installation",
     store: "VectorStore",
-    live: "Held",
-    new: "Held",
+    live: "CatalogEntry",
+    new: "CatalogEntry",
     queries: Path | None,
     require: list[str],
     *,
@@ -182,7 +184,7 @@ def _objections(
 def _evaluated(
     installation: "Installation",
     store: "VectorStore",
-    entry: "Held",
+    entry: "CatalogEntry",
     queries: Path | None,
     where: "Filter",
 ) -> "SavedRun":

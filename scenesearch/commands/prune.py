@@ -35,7 +35,7 @@ def prune(
 ) -> None:
     """Delete the collections that are neither live nor the target of a rollback."""
     from ingest.journal import Journal, journal_file
-    from ingest.thumbnails import loosen_all, sweep
+    from ingest.thumbnails import delete_unused_thumbnails, loosen_all
     from scenesearch.evaluation.promotion import saved_evaluations
     from scenesearch.store.catalog import collections_of, read_catalog
 
@@ -66,7 +66,7 @@ def prune(
                     loosen_all(store, one.name, journal, on_wait=say)
                     store.delete_collection(one.name)
                     shutil.rmtree(saved_evaluations(files.folder) / one.name, ignore_errors=True)
-                sweep(store, name, journal, files.thumbnails)
+                delete_unused_thumbnails(store, name, journal, files.thumbnails)
     kept = [one for one in entries if one not in doomed]
     if as_json:
         print_json(

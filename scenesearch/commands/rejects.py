@@ -82,7 +82,7 @@ def _retry(
     *,
     as_json: bool,
 ) -> None:
-    from ingest.sources import rejected_source
+    from ingest.sources.find import rejected_source
 
     pictures = [reject for reject in rejects if reject.image_id is not None]
     if len(pictures) < len(rejects):

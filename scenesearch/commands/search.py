@@ -258,7 +258,7 @@ def print_answer(answer: "Answer") -> None:
         return
     for hit in answer.hits:
         captions = hit.payload.get("captions") or [""]
-        copies = f"  (and {len(hit.copies)} like it)" if hit.copies else ""
+        copies = f"  (and {len(hit.duplicates)} like it)" if hit.duplicates else ""
         found = ""
         if hit.relevance is not None and hit.score is not None:
             found = f"{hit.relevance:>4.0%} {hit.band:<7}  {hit.score:.3f}  "

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ingest.pipeline import IngestOptions
     from ingest.report import IngestReport
-    from ingest.source import Roots
+    from ingest.sources.roots import Roots
     from scenesearch.encoder.base import Encoder
     from scenesearch.home.installation import Installation
     from scenesearch.store.base import VectorStore

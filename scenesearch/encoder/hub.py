@@ -50,6 +50,7 @@ class HubError(EncoderError):
 class RemoteFile:
     size: int
     sha256: str | None  # the hub declares it for large files
+    blob_id: str | None = None  # and of the others the hash that git gives them
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,9 @@ def look_up(repo_id: str, revision: str | None = None) -> Repository:
         if PurePosixPath(sibling.rfilename).is_absolute() or ".." in sibling.rfilename.split("/"):
             raise HubError(f"{repo_id} has a file named {sibling.rfilename!r}: it is not taken")
         lfs = sibling.lfs
-        files[sibling.rfilename] = RemoteFile(sibling.size or 0, lfs.sha256 if lfs else None)
+        files[sibling.rfilename] = RemoteFile(
+            sibling.size or 0, lfs.sha256 if lfs else None, None if lfs else sibling.blob_id
+        )
     card = info.card_data
     stated = card.get("license") if card is not None else None
     return Repository(repo_id, str(info.sha), files, stated if isinstance(stated, str) else None)
@@ -127,8 +130,12 @@ def how_to_convert(base: str) -> str:
     )
 
 
-def download(repo: Repository, names: Sequence[str], folder: Path) -> None:
-    """The files, under their names, each of the declared size and hash; raises HubError."""
+def download(repo: Repository, names: Sequence[str], folder: Path | None = None) -> Path:
+    """The folder with these files, each of the declared size and hash; raises HubError.
+
+    Without a folder it is that of the commit in the hub's cache. A file that does not fit what is
+    declared is deleted, so that the next call loads it again.
+    """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -138,14 +145,60 @@ def download(repo: Repository, names: Sequence[str], folder: Path) -> None:
             path = Path(hf_hub_download(repo.repo_id, name, revision=repo.sha, local_dir=folder))
         except Exception as error:  # as in look_up
             _explain(error, repo.repo_id, repo.sha)
-        declared = repo.files[name]
-        if path.stat().st_size != declared.size:
-            raise HubError(
-                f"{repo.repo_id}/{name} came with {path.stat().st_size} bytes, the hub declares "
-                f"{declared.size}"
-            )
-        if declared.sha256 and _sha256(path) != declared.sha256:
-            raise HubError(f"{repo.repo_id}/{name} does not have the hash that the hub declares")
+        declared, size = repo.files[name], path.stat().st_size
+        fault = ""
+        if size != declared.size:
+            fault = f"came with {size} bytes, the hub declares {declared.size}"
+        elif not _has_hash(path, declared.sha256 or declared.blob_id or ""):
+            fault = "does not have the hash that the hub declares"
+        if fault:
+            path.resolve().unlink()  # in the cache, `path` is a link
+            path.unlink(missing_ok=True)
+            raise HubError(f"{repo.repo_id}/{name} {fault}")
+        if folder is None:
+            cached = path.parents[len(PurePosixPath(name).parts) - 1]
+    return folder or cached
+
+
+def fetch_weights(repo_id: str, revision: str | None = None) -> Path:
+    """What torch reads of a repository, checked, in the hub's cache; the folder is named by its
+    commit.
+
+    When the hub cannot be asked, it is what an earlier call left there. Raises HubError.
+    """
+    try:
+        repo = look_up(repo_id, revision)
+    except HubError as error:
+        return _cached(repo_id, revision, error)
+    return download(repo, names_to_convert(repo))
+
+
+def _cached(repo_id: str, revision: str | None, error: HubError) -> Path:
+    """A commit that the cache holds; `error` is raised when it holds none.
+
+    The cache names each file by its hash, so that damage is noticed without the hub as well.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(repo_id, revision=revision, local_files_only=True))
+    except (OSError, ValueError):  # nothing there; no hub id
+        raise error from None
+    for path in folder.rglob("*"):
+        if path.is_file() and not _has_hash(path, path.resolve().name):
+            raise HubError(f"{path} is damaged; delete it, and download it again")
+    return folder
+
+
+def _has_hash(path: Path, declared: str) -> bool:
+    """Whether the file has this SHA-256, or this hash of git's; True for what is no hash."""
+    if re.fullmatch(r"[0-9a-f]{64}", declared):
+        return _sha256(path) == declared
+    if re.fullmatch(r"[0-9a-f]{40}", declared):
+        content = path.read_bytes()
+        git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
+        return git.hexdigest() == declared
+    return True
 
 
 def _explain(error: Exception, repo_id: str, revision: str | None) -> NoReturn:

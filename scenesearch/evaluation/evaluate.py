@@ -24,7 +24,7 @@ from scenesearch.evaluation.gallery import MAX_PICTURES, Gallery
 from scenesearch.evaluation.metrics import RankedRun, score_queries
 from scenesearch.evaluation.outcome import Evaluation, Omission, Reason
 from scenesearch.runtime.cancel import watched
-from scenesearch.search.request import Phrase, Request, Words
+from scenesearch.search.request import Phrase, Request, Text
 from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import VectorStore
 from scenesearch.store.filters import Filter
@@ -97,7 +97,7 @@ def evaluate(
                     run.add_ranked(query_id, ids, scores)
             else:
                 for query_id, text in watched(batch):
-                    asked = Request((Words((Phrase(text),)),), where=where, k=depth, exact=exact)
+                    asked = Request((Text((Phrase(text),)),), where=where, k=depth, exact=exact)
                     points = searcher.ranking(asked)
                     run.add(query_id, {point.image_id: point.score for point in points})
             if on_progress:

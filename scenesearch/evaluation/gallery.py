@@ -5,19 +5,17 @@ engine asks and answers one request at a time, and making a thousand hits of eac
 than all products together.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesearch.store.base import RESCORED, VectorStore
+from scenesearch.store.ask import RESCORED, Penalty
+from scenesearch.store.base import VectorStore
 from scenesearch.store.filters import Filter
 
 # Up to so many pictures every home scans; 20,000 vectors of 512 dimensions are 41 MB.
 MAX_PICTURES = 20_000
-
-# What pictures near to any text lose in a ranking, `(n, dimension)` -> `(n,)`.
-Penalty = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
 
 class Gallery:

@@ -8,6 +8,7 @@ import numpy as np
 from scenesearch.evaluation.metrics import ranking
 from scenesearch.evaluation.outcome import Evaluation
 from scenesearch.runtime.cancel import watched
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import VectorStore
 
 CUTOFFS = (1, 10, 100)
@@ -37,14 +38,14 @@ def index_recall(evaluation: Evaluation, store: VectorStore) -> IndexRecall:
     cutoffs = [k for k in CUTOFFS if k <= evaluation.depth] or [evaluation.depth]
     found: dict[int, list[float]] = {k: [] for k in cutoffs}
     for row in watched(rows):
-        exact = store.search(
-            evaluation.library,
+        ask = Ask(
             evaluation.embeddings[row],
-            k=cutoffs[-1],
+            limit=cutoffs[-1],
             where=evaluation.where,
             payload=(),
             exact=True,
         )
+        exact = store.search(evaluation.library, ask)
         hits = evaluation.run[evaluation.scores.query_ids[row]]
         scores = [hits[image_id] for image_id in ranking(hits)[: cutoffs[-1]]]
         for k in cutoffs:

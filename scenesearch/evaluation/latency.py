@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from scenesearch.encoder.base import Encoder
-from scenesearch.search.request import Phrase, Request, Words
+from scenesearch.search.request import Phrase, Request, Text
 from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import VectorStore
 from scenesearch.store.filters import Filter
@@ -68,5 +68,5 @@ def measure_latency(
 
 def _ask(searcher: Searcher, text: str, where: Filter) -> tuple[float, float, float]:
     """Milliseconds of encoding, searching, and both."""
-    found = searcher.search(Request((Words((Phrase(text),)),), where=where, k=HITS))
+    found = searcher.search(Request((Text((Phrase(text),)),), where=where, k=HITS))
     return found.encode_ms, found.search_ms, found.total_ms

@@ -1,19 +1,19 @@
-"""A library's collection in one portable file, out of one home and into the other.
+"""A library's collection in one portable file, to move from one home of the store to the other.
 
-The file is a plain zip, so that anything can look into it:
+The file is a plain zip, which any tool can open:
 
-    scenesearch-backup.json   format, specification with encoder and fields, and of every other
-                              part its size and SHA-256
-    points/000000.jsonl       payloads, an object a line, of up to 2,000 pictures
+    scenesearch-backup.json   format, specification with encoder and fields; size and SHA-256 of
+                              every other part
+    points/000000.jsonl       payloads of up to 2,000 pictures, one object per line
     vectors/000000.npy        their vectors in the same order, float32 (n, dimension)
-    library/sources.json      the folders the library was filled from: they decide image ids, and
-                              open nothing before they are ingested where it is restored
-    library/feedback.json     which hits were said to be right or wrong
-    library/requests.json     what visitors of the page saved
+    library/sources.json      the folders the library was filled from. They decide image ids. After
+                              a restore they open no file until they are ingested there.
+    library/feedback.json     which hits users marked as right or wrong
+    library/requests.json     requests that visitors of the page saved
 
-The zip's comment is the SHA-256 of scenesearch-backup.json: a byte changed anywhere is noticed.
-Pictures and encoders are not in it, pickles never. A file may come from a stranger: it is read
-in bounded pieces, nothing is unpacked to a disk, and every value of it is checked by the
+The zip's comment is the SHA-256 of scenesearch-backup.json, so any changed byte is noticed. There
+are no pictures and encoders in it, and never pickles. A file may come from a stranger: it is read
+in pieces of limited size, nothing is unpacked to disk, and every value is checked against the
 declaration of its field before the first point is written (`scenesearch.home.restore`).
 """
 
@@ -43,13 +43,13 @@ from scenesearch.home.roots import Root, parse_roots
 from scenesearch.pictures.opening import atomic_writer
 from scenesearch.pictures.records import MetadataType
 from scenesearch.store.base import MOST_DIMENSIONS, CollectionSpec, Point, StoreError, VectorStore
-from scenesearch.store.fields import BUILTIN_FIELDS, LONGEST_NAME, PayloadField, Widget, by_name
+from scenesearch.store.fields import BUILTIN_FIELDS, LONGEST_NAME, Widget, by_name
 from scenesearch.store.pages import PAGE, OnWait, pages
 from scenesearch.store.payload import check_image_id, key_path
 from scenesearch.store.values import checks_of, misfit
 
 FORMAT = "scenesearch-backup"
-VERSION = 2  # 1 had no feedback and no requests; it is read all the same
+VERSION = 2  # version 1 had no feedback and no requests, and is still read
 
 _MANIFEST = "scenesearch-backup.json"
 _SOURCES = "library/sources.json"
@@ -61,7 +61,7 @@ _MOST_FILE_BYTES = 64 * 2**20
 _MOST_LINE_BYTES = 8 * 2**20  # of one payload
 _UNIT = 1e-3  # how far a vector's length may be from 1
 
-# What `zipfile` and its codecs raise of a damaged or forged file.
+# What `zipfile` and its codecs raise for a damaged or forged file.
 _ZIP_FAULTS = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
@@ -75,7 +75,7 @@ _ZIP_FAULTS = (
     OverflowError,
     IndexError,
 )
-# How numpy writes the header of an array in C order; any other is not ours.
+# The header that numpy writes for an array in C order; no other is accepted.
 _ARRAY_HEADER = re.compile(
     rb"\{'descr': '([<>|=]?[A-Za-z]\d{0,3})', 'fortran_order': (True|False), "
     rb"'shape': \(((?:\d{1,19}, ?)*(?:\d{1,19})?)\),? *\} *\n"
@@ -154,7 +154,7 @@ class _Manifest(_Declared):
 
 @dataclass(frozen=True)
 class Contents:
-    """What a backup says of itself; `spec` is that of the collection it was made of."""
+    """What a backup says about itself; `spec` is that of the collection it was made from."""
 
     file: Path
     created: str
@@ -165,7 +165,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Beside:
-    """What a library has beside its collection: the folders it was filled from, what was said of
+    """What a library has beside its collection: the folders it was filled from, feedback about
     hits, and saved requests."""
 
     sources: Mapping[str, Root] = field(default_factory=dict)
@@ -182,13 +182,13 @@ def write_backup(
     on_progress: Progress | None = None,
     on_wait: OnWait | None = None,
 ) -> Contents:
-    """Write the library's live collection and what is beside it; the file appears when it is whole.
+    """Write the library's live collection and what is beside it; the file appears once complete.
 
-    Points that are written or deleted meanwhile may be in it or not. Raises BackupError when the
-    file is there already.
+    Points that are written or deleted in the meantime may be in it or not. Raises BackupError if
+    the file exists.
     """
     if file.exists():
-        raise BackupError(f"{file} is there already: give another name")
+        raise BackupError(f"{file} already exists: give another name")
     if not file.parent.is_dir():
         raise BackupError(f"{file.parent} is no folder")
     collection = store.resolve(library)
@@ -196,7 +196,7 @@ def write_backup(
     total = store.count(collection)
     chunks: list[dict[str, Any]] = []
     written = 0
-    with atomic_writer(file, private=True) as out:  # it holds everything
+    with atomic_writer(file, private=True) as out:  # for the owner alone: everything is in it
         with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
             for page in pages(store, collection, with_vectors=True, on_wait=on_wait):
                 number = f"{len(chunks):06}"
@@ -211,14 +211,14 @@ def write_backup(
                 if on_progress is not None:
                     on_progress(written, max(total, written))
             beside = beside or Beside()
-            kept = {
+            contents = {
                 _SOURCES: {place: root.prefix for place, root in beside.sources.items()},
                 _FEEDBACK: [mark.to_json() for mark in beside.marks],
                 _REQUESTS: list(beside.requests),
             }
             files = [
                 _put(archive, part, json.dumps(content).encode())
-                for part, content in kept.items()
+                for part, content in contents.items()
                 if content
             ]
             created = datetime.now(UTC).isoformat(timespec="seconds")
@@ -241,23 +241,13 @@ def write_backup(
 
 
 class Backup:
-    """A backup that is open; everything it hands out has been checked. Raises BackupError."""
+    """An open backup; everything it returns has been checked. Raises BackupError."""
 
     def __init__(self, file: Path, archive: zipfile.ZipFile) -> None:
         self._file = file
         self._archive = archive
         self._manifest = self._read_manifest()
-        declared = self._manifest.spec
-        spec = CollectionSpec(
-            library=declared.library,
-            encoder=declared.encoder,
-            fingerprint=declared.fingerprint,
-            dimension=declared.dimension,
-            fields=tuple(PayloadField(**one.model_dump()) for one in declared.fields),
-            image_fingerprint=declared.image_fingerprint,
-            created=declared.created,
-            words=declared.words,
-        )
+        spec = CollectionSpec.from_json(self._manifest.spec.model_dump())
         self.contents = Contents(
             file, self._manifest.created, self._manifest.collection, spec, self._manifest.points
         )
@@ -290,10 +280,10 @@ class Backup:
             if ours is not None and ours.is_fixed and ours.type != field_.type:
                 self._refuse(f"the field {field_.name!r} is {ours.type}, not {field_.type}")
             if not field_.is_consistent:
-                self._refuse(f"the field {field_.name!r} is what no {field_.type} field can be")
+                self._refuse(f"the field {field_.name!r} is impossible for a {field_.type} field")
 
     def _check_ids(self, suspects: set[int]) -> None:
-        """Refuse an image id that comes twice; of two that only hash alike there is one each."""
+        """Refuse an image id that occurs twice; two ids may also only have the same hash."""
         seen: set[str] = set()
         for points in self.chunks():
             for point in points:
@@ -304,7 +294,7 @@ class Backup:
                 seen.add(point.image_id)
 
     def chunks(self) -> Iterator[list[Point]]:
-        """The points, in pieces of at most 2,000."""
+        """The points in pieces of at most 2,000."""
         for chunk in self._manifest.chunks:
             payloads = self._payloads(chunk)
             vectors = self._vectors(chunk)
@@ -375,7 +365,7 @@ class Backup:
                 self._refuse(f"{part.name}, line {number} is too long")
             try:
                 payload = json.loads(line, parse_constant=_no_constant)
-                if b"\\u" in line:  # half of a pair can be written so, and cannot be stored
+                if b"\\u" in line:  # it may be half of a surrogate pair, which cannot be stored
                     json.dumps(payload, ensure_ascii=False).encode()
             except (ValueError, RecursionError) as error:
                 self._refuse(f"{part.name}, line {number}: {error}")
@@ -407,7 +397,7 @@ class Backup:
             self._refuse(f"{part.name} is not as long as it says")
         vectors = np.frombuffer(rest, "<f4").reshape(shape).astype(np.float32, copy=False)
         lengths = np.linalg.norm(vectors.astype(np.float64), axis=1)
-        # Not the other way round: a NaN is below nothing.
+        # In this form a NaN is refused too: no comparison with it is true.
         if not (np.abs(lengths - 1) < _UNIT).all():
             self._refuse(f"{part.name} holds a vector that is not of unit length")
         return vectors
@@ -419,14 +409,14 @@ class Backup:
         return data
 
     def _read(self, name: str, size: int) -> bytes:
-        """The part, which has exactly that size; never more of it in memory."""
+        """Read the part, which must have exactly that size; never more of it is in memory."""
         try:
             info = self._archive.getinfo(name)
         except KeyError:
             self._refuse(f"{name} is missing")
-        # Other codecs have other errors and other bombs, and no backup is written with them.
+        # Other codecs have other errors and other zip bombs, and no backup is written with them.
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            self._refuse(f"{name} is compressed in another way than a backup is")
+            self._refuse(f"{name} is compressed in a way that no backup uses")
         try:
             with self._archive.open(info) as part:
                 data = part.read(size)
@@ -445,12 +435,12 @@ class Backup:
             self._refuse(f"{what}: {error}")
 
     def _refuse(self, why: str) -> NoReturn:
-        raise BackupError(f"{self._file} is damaged or no honest backup: {why}")
+        raise BackupError(f"{self._file} is damaged or forged: {why}")
 
 
 @contextmanager
 def open_backup(file: Path) -> Iterator[Backup]:
-    """The backup in the file; raises BackupError for what is none, or was cut short."""
+    """The backup in the file; raises BackupError if it is none or was cut short."""
     try:
         start = file.open("rb")
     except OSError as error:
@@ -467,7 +457,7 @@ def open_backup(file: Path) -> Iterator[Backup]:
 
 
 class _Ids:
-    """Whether an image id comes twice; eight bytes of memory for each."""
+    """Finds image ids that occur twice; takes eight bytes of memory for each id."""
 
     def __init__(self) -> None:
         self._hashes = array("Q")
@@ -476,7 +466,7 @@ class _Ids:
         self._hashes.extend(map(_id_hash, image_ids))
 
     def doubled(self) -> set[int]:
-        """The hashes that came more than once."""
+        """The hashes that occurred more than once."""
         ordered = np.sort(np.frombuffer(self._hashes, np.uint64))
         return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
 
@@ -493,7 +483,7 @@ def _kind(descr: str) -> str:
 
 
 def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> dict[str, Any]:
-    # Floats of vectors do not get smaller, and packing them takes long.
+    # Vectors do not get smaller, and compressing them takes long.
     how = zipfile.ZIP_STORED if name.endswith(".npy") else zipfile.ZIP_DEFLATED
     archive.writestr(name, data, compress_type=how)
     return {"name": name, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
@@ -501,7 +491,7 @@ def _put(archive: zipfile.ZipFile, name: str, data: bytes) -> dict[str, Any]:
 
 def _lines(page: list[Point]) -> bytes:
     rows = (dict(point.payload) | {"image_id": point.image_id} for point in page)
-    # ASCII: a line separator of Unicode inside a caption ends no line.
+    # In ASCII, so that a Unicode line separator in a caption ends no line.
     return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode()
 
 
@@ -513,4 +503,4 @@ def _array(page: list[Point]) -> bytes:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,8 +1,8 @@
-"""A backup becomes a library, wholly or not at all, whenever the process is killed.
+"""Restores a backup as a library, completely or not at all, even if the process is killed.
 
-What lies beside the collection (sources, saved requests, feedback) is in place before the alias
-moves, which is one atomic step. A journal in the library's folder says until then what to take
-back: the next restore or ingest of that library does so, and begins anew.
+The files beside the collection (sources, saved requests, feedback) are in place before the alias
+moves, which is one atomic step. Until then a journal in the library's folder says what to take
+back. The next restore or ingest of that library does so, and starts from the beginning.
 
     <data dir>/libraries/<library>/restoring.json, restoring.lock
 """
@@ -29,8 +29,8 @@ _JOURNAL, _LOCK = "restoring.json", "restoring.lock"
 
 @dataclass(frozen=True)
 class SideFiles:
-    """What a restore puts into the library's folder: files by name, where there are none yet, and
-    marks where nothing is said yet."""
+    """What a restore adds to the library's folder: files that do not exist yet, by name, and marks
+    for pairs that have none yet."""
 
     folder: Path
     files: Mapping[Literal["sources.json", "saved-requests.json"], bytes] = field(
@@ -39,19 +39,12 @@ class SideFiles:
     marks: Sequence[Mark] = ()
 
 
-class _Mark(BaseModel):
-    text: str
-    image_id: str
-    right: bool
-    marked: str
-
-
 class _Journal(BaseModel):
-    """What to take back: the collection, files with the SHA-256 they were written with, marks."""
+    """What to take back: the collection, files with their SHA-256 when written, marks."""
 
     collection: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
     files: dict[Literal["sources.json", "saved-requests.json"], str] = {}
-    marks: list[_Mark] = []
+    marks: list[Mark] = []
 
 
 def restore(
@@ -63,23 +56,23 @@ def restore(
     replace_live: bool = False,
     on_progress: Progress | None = None,
 ) -> str:
-    """Write a verified backup into a new collection, which becomes the library's; its name.
+    """Write a verified backup into a new collection, make it live, and return its name.
 
-    A library of that name is refused, or with `replace_live` keeps its collection for a
-    rollback. Whatever goes wrong, a reader never sees the half of it, and the half is deleted;
-    what a killed run left is deleted by the next one. Without `beside` (a store alone) there is no
-    journal, and only what is left of a library that has nothing else is found.
+    An existing library of that name is refused, or with `replace_live` keeps its collection for a
+    rollback. Whatever goes wrong, a reader never sees half a library, and the half is deleted; what
+    a killed run left is deleted by the next one. Without `beside` (a store alone) there is no
+    journal. Then leftovers are only found if the library has no live collection.
     """
     with nullcontext() if beside is None else _alone(library, beside.folder):
         if beside is not None:
             _take_back(store, library, beside.folder)
         taken = library in store.aliases()
         if taken and not replace_live:
-            raise _there_already(library)
+            raise _exists(library)
         if not taken:
-            for held in catalog.read_catalog(store).libraries.get(library, ()):
-                if held.role == "building":
-                    store.delete_collection(held.name)
+            for entry in catalog.read_catalog(store).libraries.get(library, ()):
+                if entry.role == "building":
+                    store.delete_collection(entry.name)
         name = catalog.next_name(store, library, backup.contents.spec.encoder)
         if beside is not None:
             _begin(beside, name)
@@ -87,8 +80,8 @@ def restore(
             _fill(store, backup, library, name, on_progress)
             if beside is not None:
                 _put(beside)
-            if not replace_live and library in store.aliases():  # ingested meanwhile
-                raise _there_already(library)
+            if not replace_live and library in store.aliases():  # ingested in the meantime
+                raise _exists(library)
             store.record(name, state="ready")
             catalog.promote(store, library, name)
         except BaseException:
@@ -104,14 +97,14 @@ def restore(
 
 
 def take_back_unfinished(store: VectorStore, library: str, folder: Path) -> None:
-    """Delete what a killed restore of the library has left; raises StoreError where one runs."""
+    """Delete what a killed restore of the library left; raises BackupError while one is running."""
     if (folder / _JOURNAL).exists():
         with _alone(library, folder):
             _take_back(store, library, folder)
 
 
 def is_unfinished(folder: Path) -> bool:
-    """Whether a restore is at work in the library's folder, or was killed there."""
+    """Whether a restore is running in the library's folder, or was killed."""
     return (folder / _JOURNAL).exists()
 
 
@@ -134,7 +127,7 @@ def _fill(
 
 
 def _begin(beside: SideFiles, collection: str) -> None:
-    """Note what will be there, before any of it is."""
+    """Write the journal of what will be created, before any of it is."""
     files = {
         name: hashlib.sha256(content).hexdigest()
         for name, content in beside.files.items()
@@ -144,14 +137,13 @@ def _begin(beside: SideFiles, collection: str) -> None:
     if marks and (beside.folder / FILE_NAME).exists():
         with closing(Feedback(beside.folder / FILE_NAME)) as table:
             marks = table.lacking(marks)
-    noted = [_Mark(**mark.__dict__) for mark in marks]
-    journal = _Journal(collection=collection, files=files, marks=noted)
+    journal = _Journal(collection=collection, files=files, marks=list(marks))
     with atomic_writer(beside.folder / _JOURNAL, private=True) as out:
         out.write(journal.model_dump_json().encode())
 
 
 def _put(beside: SideFiles) -> None:
-    """What the library has already stays as it is."""
+    """Add what the library does not have yet."""
     for name, content in beside.files.items():
         if not (beside.folder / name).exists():
             with atomic_writer(beside.folder / name, private=True) as out:
@@ -162,7 +154,7 @@ def _put(beside: SideFiles) -> None:
 
 
 def _take_back(store: VectorStore, library: str, folder: Path) -> None:
-    """Undo what the journal notes, unless that restore had come to its end; can be repeated."""
+    """Undo what is in the journal, unless that restore was complete; can be repeated."""
     file = folder / _JOURNAL
     try:
         journal = _Journal.model_validate_json(file.read_bytes())
@@ -179,19 +171,19 @@ def _take_back(store: VectorStore, library: str, folder: Path) -> None:
                 raise StoreError(f"{file} names a collection of another library: delete it")
             store.delete_collection(journal.collection)
         for name, sha256 in journal.files.items():
-            # One that was changed since is somebody's.
+            # A file that somebody has changed since stays.
             with suppress(FileNotFoundError):
                 if hashlib.sha256((folder / name).read_bytes()).hexdigest() == sha256:
                     (folder / name).unlink()
         if journal.marks and (folder / FILE_NAME).exists():
             with closing(Feedback(folder / FILE_NAME)) as table:
-                table.take_back(Mark(**mark.model_dump()) for mark in journal.marks)
+                table.take_back(journal.marks)
     file.unlink()
 
 
 def _was_live(store: VectorStore, library: str, collection: str) -> bool:
     live = store.aliases().get(library)
-    # After a rollback, what is live names what it has replaced.
+    # After a rollback the live collection names the one it has replaced.
     return live is not None and collection in (live, store.describe(live).previous)
 
 
@@ -209,8 +201,8 @@ def _alone(library: str, folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _there_already(library: str) -> BackupError:
+def _exists(library: str) -> BackupError:
     return BackupError(
-        f"library {library} is there already: --library NAME restores under another name, "
+        f"library {library} already exists: --library NAME restores under another name, "
         "--replace makes the backup its live collection and keeps the present one for a rollback"
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 from scenesearch.search.relevance import Band, band
 
-# So many hits are shown where an answer is printed.
+# How many hits are shown where an answer is printed.
 _PRINTED = 10
 
 
@@ -14,11 +14,10 @@ _PRINTED = 10
 class Hit:
     """One picture of an answer; `score` is its cosine, `relevance` a probability (0-1).
 
-    Where the nearest are ranked again for hubness, the highest relevance of them belongs to the
-    first place, and so on: relevance falls from hit to hit, cosines need not.
-    `copies` are ids of near-duplicates for which this hit stands. Where the request wants no words
-    or pictures (filters alone, or only what must not be seen) nothing is compared: a hit passes
-    the filters, and has neither score nor relevance, None.
+    Where the nearest are ranked again for hubness, the highest relevance goes to the first hit, and
+    so on: relevance falls from hit to hit, cosines need not. `duplicates` are the ids of
+    near-duplicates that this hit stands for. With filters alone, or when the request only says
+    what must not be seen, nothing is compared: score and relevance are None.
     """
 
     rank: int
@@ -27,7 +26,7 @@ class Hit:
     score: float | None
     relevance: float | None
     payload: Mapping[str, Any]
-    copies: tuple[str, ...] = ()
+    duplicates: tuple[str, ...] = ()
 
     @property
     def band(self) -> Band | None:
@@ -43,7 +42,7 @@ class Hit:
         return f"<Hit {self._line().lstrip()}>"
 
     def _line(self) -> str:
-        copies = f"  (and {len(self.copies)} like it)" if self.copies else ""
+        copies = f"  (and {len(self.duplicates)} like it)" if self.duplicates else ""
         likeness = "" if self.relevance is None else f"{self.relevance:>4.0%} {self.band:<7}  "
         return f"{self.rank:>3}  {likeness}{_printable(self.image_id)}{copies}"
 
@@ -55,19 +54,19 @@ class Hit:
             "score": self.score,
             "relevance": self.relevance,
             "band": self.band,
-            "copies": list(self.copies),
+            "copies": list(self.duplicates),
             "payload": dict(self.payload),
         }
 
 
 @dataclass(frozen=True, repr=False)
 class SearchResult:
-    """Hits in order, with what was asked and how long each part took.
+    """Hits in order, with the request and how long each part took.
 
-    Without hits nothing in the library matches, and `partial` holds the best that there is below
-    the relevance asked for. `next` is the cursor of the page after this one, None on the last.
-    `notices` say how the request was understood where that may surprise. `excluded` counts
-    pictures left out because they show what was subtracted.
+    Where nothing in the library matches, there are no hits, and `partial` holds the best pictures
+    below the relevance asked for. `next` is the cursor of the page after this one, None on the
+    last. `notices` say how the request was understood, where that may surprise. `excluded` counts
+    the pictures that were left out because they show what was subtracted.
     """
 
     query: str

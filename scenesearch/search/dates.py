@@ -2,7 +2,7 @@
 
 ISO's other forms are read too: 20190531, 2019-W22, 2019-05-31T18:00 (that minute).
 Blanks may be written as '-' or '_', so that 'taken:last-year' needs no quotes. Seasons are the
-meteorological ones of the northern half: summer is June to August, winter 2020 begins in
+meteorological ones of the northern hemisphere: summer is June to August, winter 2020 begins in
 December 2020.
 """
 
@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 _ISO = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
 _WEEK = re.compile(r"\d{4}-?W\d{2}")
 _MOMENT = re.compile(r"[\dW-]+(?:[T ](\d{2})(?::?(\d{2}))?(?::?(\d{2}))?.*)?")
-_LENGTH_OF = (  # of what a moment names by how many numbers its time has
+_LENGTH_OF = (  # of the period that a moment names, by how many numbers its time has
     timedelta(days=1),
     timedelta(hours=1),
     timedelta(minutes=1),
@@ -32,9 +32,9 @@ _SEASONS = {"spring": 3, "summer": 6, "autumn": 9, "fall": 9, "winter": 12}  # f
 
 
 def period(text: str, today: date) -> tuple[datetime, datetime]:
-    """First moment of what the text names and the first moment after it, in UTC.
+    """The first moment of the period that the text names, and the first one after it, in UTC.
 
-    `today` is what 'yesterday' and 'last summer' count from. Raises ValueError.
+    'yesterday' and 'last summer' count from `today`. Raises ValueError.
     """
     try:
         return _period(text.strip(), today)
@@ -54,7 +54,7 @@ def _period(text: str, today: date) -> tuple[datetime, datetime]:
         first = int(decade[1])
         return _of(first)[0], _of(first + 9)[1]
     if counted := _LAST_DAYS.fullmatch(words):
-        return _back(today, int(counted[1]), counted[2]), _after_day(today)
+        return _back(today, int(counted[1]), counted[2]), _midnight(today + timedelta(days=1))
     if words.startswith(("this ", "last ")):
         which, _, unit = words.partition(" ")
         return _relative(which == "last", unit, today)
@@ -69,7 +69,7 @@ def _period(text: str, today: date) -> tuple[datetime, datetime]:
 
 
 def _moment(text: str) -> tuple[datetime, datetime]:
-    """What ISO 8601 writes otherwise; as long as its last number is: a second, an hour, a week."""
+    """Other forms of ISO 8601. The last number gives the length: a second, an hour, a week."""
     written = _MOMENT.fullmatch(text)
     if written is None:
         raise ValueError(f"{text} is no date")
@@ -85,7 +85,9 @@ def _named(words: list[str], year: int) -> tuple[datetime, datetime]:
     """'may' 2019, '31 may' 2019, 'may 31' 2019, 'summer' 2019."""
     match words:
         case [name] if name in _SEASONS:
-            return _season(name, year)
+            first = _SEASONS[name]
+            end = (year + 1, 3) if first == 12 else (year, first + 3)
+            return _of(year, first)[0], _of(*end)[0]
         case [name] if name in _MONTHS:
             return _of(year, _MONTHS[name])
         case [day, name] if name in _MONTHS and re.fullmatch(r"\d{1,2}", day):
@@ -96,7 +98,7 @@ def _named(words: list[str], year: int) -> tuple[datetime, datetime]:
 
 
 def _relative(last: bool, unit: str, today: date) -> tuple[datetime, datetime]:
-    """The period of this kind that holds today, or with `last` the latest that is over."""
+    """The period of this kind that today lies in, or with `last` the latest that is over."""
     if unit == "week":
         monday = today - timedelta(days=today.weekday() + 7 * last)
         return _midnight(monday), _midnight(monday + timedelta(days=7))
@@ -114,12 +116,6 @@ def _relative(last: bool, unit: str, today: date) -> tuple[datetime, datetime]:
         held = [found for found in candidates if found[0] <= _midnight(today) < found[1]]
         return held[0] if held else candidates[0]
     return next(found for found in candidates if found[1] <= _midnight(today))
-
-
-def _season(name: str, year: int) -> tuple[datetime, datetime]:
-    first = _SEASONS[name]
-    end = (year + 1, 3) if first == 12 else (year, first + 3)
-    return _of(year, first)[0], _of(*end)[0]
 
 
 def _back(today: date, count: int, unit: str) -> datetime:
@@ -144,7 +140,3 @@ def _of(year: int, month: int | None = None, day: int | None = None) -> tuple[da
 
 def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-def _after_day(day: date) -> datetime:
-    return _midnight(day) + timedelta(days=1)

@@ -1,9 +1,9 @@
-"""A library laid out in the plane: pictures that look alike lie near one another.
+"""A map of a library: pictures that look alike lie near one another in the plane.
 
-Principal components come at once; t-SNE shows groups better, takes minutes and needs scikit-learn,
-which comes with training. A process of its own computes it, `python -m
-scenesearch.search.library_map`: scikit-learn does not look up before its end, and a process can be
-ended. What was computed is kept in the library's folder.
+Principal components are computed at once. t-SNE shows groups better, but takes minutes and needs
+scikit-learn, which is installed with training. It runs in a process of its own, `python -m
+scenesearch.search.library_map`: scikit-learn cannot be interrupted, a process can. The map is saved
+in the library's folder.
 """
 
 import hashlib
@@ -23,20 +23,20 @@ from scenesearch.pictures.opening import atomic_writer
 from scenesearch.runtime.cancel import LOOK_S, look_up
 from scenesearch.runtime.private_files import private_folder
 
-# L. van der Maaten, G. Hinton (2008) advise 5 to 50; small libraries bear less.
+# L. van der Maaten, G. Hinton (2008) advise 5 to 50; small libraries need less.
 PERPLEXITY = 30
 # Distances between more components than this are mostly noise, and cost time.
 _COMPONENTS = 50
 
 
-class LayoutError(SceneSearchError):
-    """There can be no such layout; the message is one sentence for the user."""
+class MapError(SceneSearchError):
+    """The map cannot be computed; the message is one sentence for the user."""
 
 
 def principal_components(vectors: NDArray[np.float32], count: int = 2) -> NDArray[np.float32]:
     """Coordinates `(n, count)` along the directions in which the vectors `(n, dim)` differ most.
 
-    The sign of each direction is that of its largest part, so that a map does not flip.
+    Each direction points to the side of its largest component, so that a map does not flip.
     """
     if len(vectors) == 0:
         return np.empty((0, count), np.float32)
@@ -59,12 +59,12 @@ def has_neighbours() -> bool:
 def neighbours(vectors: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.float32]:
     """t-SNE of the vectors `(n, dim)`, `(n, 2)`; begins at the principal components.
 
-    Raises LayoutError when it cannot be computed.
+    Raises MapError when it cannot be computed.
     """
     if not has_neighbours():
-        raise LayoutError("t-SNE needs scikit-learn: pip install 'scenesearch[train]'")
+        raise MapError("t-SNE needs scikit-learn: pip install 'scenesearch[train]'")
     if len(vectors) < 5:
-        raise LayoutError(f"t-SNE needs at least 5 pictures, there are {len(vectors)}")
+        raise MapError(f"t-SNE needs at least 5 pictures, there are {len(vectors)}")
     with tempfile.TemporaryDirectory() as folder:
         given, found = Path(folder, "vectors.npy"), Path(folder, "points.npy")
         np.save(given, vectors, allow_pickle=False)
@@ -88,7 +88,7 @@ def neighbours(vectors: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.flo
                 raise
         if process.returncode or not found.exists():
             lines = said.decode(errors="replace").strip().splitlines() or ["it was ended"]
-            raise LayoutError(f"t-SNE could not be computed: {lines[-1]}")
+            raise MapError(f"t-SNE could not be computed: {lines[-1]}")
         points: NDArray[np.float32] = np.load(found, allow_pickle=False)
         return points
 
@@ -103,15 +103,15 @@ def _compute(given: Path, found: Path, seed: int) -> None:
 
 
 def fingerprint(image_ids: Sequence[str], collection: str) -> str:
-    """Changes when the pictures or the collection that they are seen by do."""
+    """Changes with the pictures and with the collection that holds their vectors."""
     digest = hashlib.sha256(collection.encode())
     for image_id in image_ids:
         digest.update(image_id.encode("utf-8", "surrogateescape") + b"\0")
     return digest.hexdigest()[:16]
 
 
-def save_layout(folder: Path, key: str, points: NDArray[np.float32]) -> None:
-    """Keep the coordinates under the key; those of before go."""
+def save_map(folder: Path, key: str, points: NDArray[np.float32]) -> None:
+    """Save the coordinates under the key; earlier ones are deleted."""
     private_folder(folder)
     with atomic_writer(_file(folder, key), private=True) as out:
         np.save(out, points, allow_pickle=False)
@@ -120,8 +120,8 @@ def save_layout(folder: Path, key: str, points: NDArray[np.float32]) -> None:
             other.unlink(missing_ok=True)
 
 
-def read_layout(folder: Path, key: str, count: int) -> NDArray[np.float32] | None:
-    """The coordinates kept under the key; None when there are none of so many pictures."""
+def read_map(folder: Path, key: str, count: int) -> NDArray[np.float32] | None:
+    """The coordinates saved under the key; None if there are none for so many pictures."""
     try:
         points = np.load(_file(folder, key), allow_pickle=False)
     except (OSError, ValueError):

@@ -6,13 +6,13 @@ mean of their embeddings: one vector that the encoder folder carries. So a hit's
 on picture and query alone, not on the library's size or on how many hits were asked for.
 
 A query unlike all the texts that the encoder has learned from ("an MRI scan") finds cosines that
-are chance, so there they say less again. How near it is to them, its `knownness`, is the mean of
-its three highest cosines with some hundred texts that stand for them. That is only held against it
-where the library shows what those texts are about: among pictures that they do not describe, a
-query that is new may be what describes them.
+are chance, so again they say less. Its `nearness` to those texts is the mean of its three highest
+cosines with some hundred texts that stand for them. A lack of nearness only counts where the
+library shows what those texts are about: among pictures that they do not describe, a query unlike
+them may be just the description that fits.
 
-So with a word that was in few training captions or in none (`scenesearch.search.vocabulary`): what
-is found shows the rest of the description, and the picture says nothing of that word.
+The same holds for a word that few training captions had, or none (`scenesearch.search.vocabulary`):
+what is found shows the rest of the description, and the picture says nothing about that word.
 """
 
 import base64
@@ -30,7 +30,7 @@ from scenesearch.search.vocabulary import COMMON, Vocabulary
 
 METHOD = "logistic"
 
-# Those that are fitted are below a hundred.
+# Larger numbers are refused: computing with them would overflow. Fitted ones are below a hundred.
 _LARGEST = 1e6
 
 
@@ -38,22 +38,24 @@ class CalibrationError(EncoderError):
     """The encoder's calibration cannot be read."""
 
 
-# Of how many of the known texts the cosines count: the nearest of them.
+# How many of the nearest training texts are averaged.
 _NEAREST_TO_QUERY, _NEAREST_TO_PICTURE, _NEAREST_TO_HUB = 3, 5, 3
 
-# So many pictures at most are those of one search.
+# A search ranks no more pictures than this for hubness.
 _FEW = 64
 
 
 @dataclass(frozen=True)
-class Known:
-    """Texts that stand for what the encoder has learned from, `(texts, dimension)`.
+class TrainingTexts:
+    """Texts that stand for those that the encoder has learned from, `(texts, dimension)`.
 
-    Log odds gain `weight` for each unit of knownness above `typical`, the judged queries' median.
-    The texts describe a picture of `familiar` cosine well and one of `foreign` cosine not at all:
-    the judged pictures' tenth and first percentile. `hubness` is how much of a picture's cosines
-    with the texts nearest to it is taken off its cosine before it is ranked (0: nothing), as CSLS
-    does: A. Conneau et al. (2018), Word Translation Without Parallel Data.
+    Log odds gain `weight` for each unit of a query's nearness above `typical`, the judged queries'
+    median. The texts describe a picture of `familiar` cosine well and one of `foreign` cosine not
+    at all: the judged pictures' tenth and first percentile. `hubness` is the share of a picture's
+    mean cosine with its nearest texts that is subtracted from its cosine before ranking (0:
+    nothing), as CSLS does: A. Conneau et al. (2018), Word Translation Without Parallel Data.
+
+    In encoder.json they are called `known`.
     """
 
     texts: NDArray[np.float32]
@@ -65,87 +67,86 @@ class Known:
     vocabulary: Vocabulary | None = None
 
     def hub_penalty(self, pictures: NDArray[np.float32]) -> NDArray[np.float64]:
-        """What pictures that are near to any text lose in a ranking, `(n, dimension)` -> `(n,)`."""
-        return self.hubness * nearest_known(pictures, self.texts, _NEAREST_TO_HUB)
+        """What pictures near to every text lose in a ranking, `(n, dimension)` -> `(n,)`."""
+        return self.hubness * mean_highest_cosines(pictures, self.texts, _NEAREST_TO_HUB)
 
-    def of_queries(self, queries: NDArray[np.float32]) -> NDArray[np.float64]:
-        """How known each query is, `(n, dimension)` -> `(n,)`."""
-        return nearest_known(queries, self.texts, _NEAREST_TO_QUERY)
+    def nearness(self, queries: NDArray[np.float32]) -> NDArray[np.float64]:
+        """How near each query is to the texts, `(n, dimension)` -> `(n,)`."""
+        return mean_highest_cosines(queries, self.texts, _NEAREST_TO_QUERY)
 
     def familiarity(self, pictures: NDArray[np.float32]) -> NDArray[np.float64]:
         """How well the texts describe each picture, 0-1, `(n, dimension)` -> `(n,)`."""
-        described = nearest_known(pictures, self.texts, _NEAREST_TO_PICTURE)
+        described = mean_highest_cosines(pictures, self.texts, _NEAREST_TO_PICTURE)
         span = max(self.familiar - self.foreign, 1e-9)
         return np.clip((described - self.foreign) / span, 0.0, 1.0)
 
 
-def nearest_known(
+def mean_highest_cosines(
     vectors: NDArray[np.float32], texts: NDArray[np.float32], nearest: int
 ) -> NDArray[np.float64]:
     """Mean of each vector's highest cosines with the texts, `(n, dimension)` -> `(n,)`."""
-    cosines = _cosines(vectors, texts)  # (n, texts)
+    if 0 < len(vectors) <= _FEW:
+        # Two rows at a time: numpy's BLAS computes so small a product in this thread. For the 50
+        # pictures of a search at once it wakes a second thread, and on a busy machine waits for
+        # it. Idle, both take 0.2 ms; on two busy cores all rows at once take 5 ms in the mean (p95
+        # 32 ms), two at a time 0.6 ms (p95 0.3).
+        pairs = range(0, len(vectors), 2)
+        cosines = np.concatenate([vectors[row : row + 2] @ texts.T for row in pairs])
+    else:
+        cosines = vectors @ texts.T  # (n, texts)
     highest = np.partition(cosines, -nearest, axis=1)[:, -nearest:]
     mean: NDArray[np.float64] = highest.mean(axis=1, dtype=np.float64)
     return mean
 
 
-def _cosines(vectors: NDArray[np.float32], texts: NDArray[np.float32]) -> NDArray[np.float32]:
-    """All cosines, `(n, dimension)` and `(texts, dimension)` -> `(n, texts)`."""
-    if not 0 < len(vectors) <= _FEW:
-        return vectors @ texts.T
-    # Two rows at a time: so small a product numpy's BLAS works out here and now. For the 50
-    # pictures of a search it wakes a second thread, and waits for it on a busy machine: 0.2 ms
-    # when all is quiet, either way, but 5 ms in the mean (p95 32 ms) on two busy cores against
-    # 0.6 (0.3).
-    rows = [vectors[start : start + 2] @ texts.T for start in range(0, len(vectors), 2)]
-    return np.concatenate(rows)
-
-
 def described_by(pictures: NDArray[np.float32], texts: NDArray[np.float32]) -> NDArray[np.float64]:
-    """How near each picture is to what describes it best, before `Known.familiarity` scales it."""
-    return nearest_known(pictures, texts, _NEAREST_TO_PICTURE)
+    """How near each picture is to the texts that describe it best; `familiarity` scales this."""
+    return mean_highest_cosines(pictures, texts, _NEAREST_TO_PICTURE)
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """P(relevant) = sigmoid(intercept + cosine * c + query_mean * m + knownness) for a cosine c of
+    """P(relevant) = sigmoid(intercept + cosine * c + query_mean * m + nearness) for a cosine c of
     a query whose mean cosine over the reference pictures is m = query . mean_picture.
 
     A logistic regression: J. Platt (1999), Probabilistic Outputs for Support Vector Machines, with
-    the query's context beside the score. Without `mean_picture` and `known` it is Platt's own.
-    For a description it is the calibration `of` it.
-    Fitted on human judgments by `training.calibrate`.
+    the query's context beside the score. Without `mean_picture` and `training_texts` it is Platt's
+    own. A description has a calibration of its own, see `of`.
+    `training.calibrate` fits it on human judgments.
     """
 
     intercept: float
     cosine: float
     query_mean: float = 0.0
     mean_picture: NDArray[np.float64] | None = None  # (dimension,), not of unit length
-    known: Known | None = None
+    training_texts: TrainingTexts | None = None
     familiarity: float = 1.0
 
     def among(self, pictures: NDArray[np.float32]) -> "Calibration":
         """The calibration for a library of which these are some pictures, `(n, dimension)`."""
-        if self.known is None or len(pictures) == 0:
+        if self.training_texts is None or len(pictures) == 0:
             return self
-        return replace(self, familiarity=float(self.known.familiarity(pictures).mean()))
+        return replace(self, familiarity=float(self.training_texts.familiarity(pictures).mean()))
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        return self.training_texts.vocabulary if self.training_texts else None
 
     def of(self, text: str) -> "Calibration":
-        """The calibration for a description, which says less with words that are new."""
-        vocabulary = self.known.vocabulary if self.known else None
-        if vocabulary is None:
+        """The calibration for a description: its rare words make it say less."""
+        if self.vocabulary is None:
             return self
-        loss = vocabulary.weight * (vocabulary.rarity(text) - vocabulary.typical)
+        loss = self.vocabulary.weight * (self.vocabulary.rarity(text) - self.vocabulary.typical)
         return replace(self, intercept=self.intercept - self.familiarity * loss)
 
     def line(self, query: NDArray[np.float32]) -> tuple[float, float]:
         """The intercept and slope of log odds against the cosine, for the query."""
         mean = 0.0 if self.mean_picture is None else float(self.mean_picture @ query)
         intercept = self.intercept + self.query_mean * mean
-        if self.known is not None:
-            (knownness,) = self.known.of_queries(query[None])
-            surplus = float(knownness) - self.known.typical
-            intercept += self.familiarity * self.known.weight * surplus
+        if self.training_texts is not None:
+            (nearness,) = self.training_texts.nearness(query[None])
+            surplus = float(nearness) - self.training_texts.typical
+            intercept += self.familiarity * self.training_texts.weight * surplus
         return intercept, self.cosine
 
     def average(self, query: NDArray[np.float32]) -> float:
@@ -170,8 +171,8 @@ def probability(log_odds: NDArray[np.float64]) -> NDArray[np.float64]:
 
 Band = Literal["strong", "partial", "weak"]
 
-# Where a hit's relevance begins to be called so: people who judge would rather say yes than no;
-# one in five would say yes.
+# From here on a hit is called strong (most people would call it relevant) or partial (one in five
+# would).
 STRONG, PARTIAL = 0.5, 0.2
 
 
@@ -203,14 +204,10 @@ def read_calibration(declared: Mapping[str, Any], dimension: int) -> Calibration
             f"calibration method {declared.get('method')!r} is unknown, expected {METHOD!r}: "
             "calibrate the encoder again"
         )
-    for key in ("intercept", "cosine", *(("query_mean",) if "mean_picture" in declared else ())):
-        if not _finite(declared.get(key)):
-            raise CalibrationError(f"calibration needs a finite number {key!r}")
-    if declared["cosine"] <= 0:
-        raise CalibrationError("calibration needs 'cosine' above 0: nearer must be more relevant")
-    intercept, cosine = float(declared["intercept"]), float(declared["cosine"])
+    line = _line(declared, "calibration")
     if "mean_picture" not in declared:
-        return Calibration(intercept, cosine)
+        return Calibration(*line)
+    (query_mean,) = _numbers(declared, "calibration", "query_mean")
     mean_picture = declared["mean_picture"]
     if (
         not isinstance(mean_picture, list)
@@ -218,86 +215,8 @@ def read_calibration(declared: Mapping[str, Any], dimension: int) -> Calibration
         or not all(map(_finite, mean_picture))
     ):
         raise CalibrationError(f"calibration needs {dimension} finite numbers 'mean_picture'")
-    mean = np.array(mean_picture, np.float64)
-    known = _read_known(declared["known"], dimension) if "known" in declared else None
-    return Calibration(intercept, cosine, float(declared["query_mean"]), mean, known)
-
-
-_COUNTS = {str(count) for count in range(1, COMMON + 1)}
-_KNOWN_NUMBERS = ("weight", "typical", "foreign", "familiar", "scale")
-
-
-def known_to_json(known: Known) -> dict[str, Any]:
-    """As encoder.json holds it: the vectors in bytes, 300 of 384 dimensions in 150 kB."""
-    scale = float(np.abs(known.texts).max()) / 127
-    levels = np.round(known.texts / scale).astype(np.int8)
-    return {
-        "weight": round(known.weight, 4),
-        "typical": round(known.typical, 4),
-        "foreign": round(known.foreign, 4),
-        "familiar": round(known.familiar, 4),
-        "hubness": known.hubness,
-        "scale": scale,
-        "texts": base64.b64encode(levels.tobytes()).decode("ascii"),
-        **({"vocabulary": _vocabulary_to_json(known.vocabulary)} if known.vocabulary else {}),
-    }
-
-
-def _vocabulary_to_json(vocabulary: Vocabulary) -> dict[str, Any]:
-    """The words by their count, in one string each: 7,000 take 60 kB."""
-    words: dict[int, list[str]] = {}
-    for word, count in sorted(vocabulary.counts.items()):
-        words.setdefault(count, []).append(word)
-    return {
-        "weight": vocabulary.weight,
-        "typical": round(vocabulary.typical, 4),
-        "words": {str(count): " ".join(words[count]) for count in sorted(words)},
-    }
-
-
-def _read_vocabulary(declared: Any) -> Vocabulary:
-    words = declared.get("words") if isinstance(declared, Mapping) else None
-    if (
-        not isinstance(words, Mapping)
-        or not all(_finite(declared.get(key)) for key in ("weight", "typical"))
-        or not all(count in _COUNTS and isinstance(words[count], str) for count in words)
-    ):
-        raise CalibrationError(
-            "calibration of 'vocabulary' needs finite 'weight' and 'typical', and 'words' by their "
-            f"count of 1 to {COMMON}"
-        )
-    counts = {word: int(count) for count in words for word in words[count].split()}
-    return Vocabulary(counts, float(declared["weight"]), float(declared["typical"]))
-
-
-def _read_known(declared: Any, dimension: int) -> Known:
-    if not isinstance(declared, Mapping) or not all(
-        _finite(declared.get(key)) for key in _KNOWN_NUMBERS
-    ):
-        raise CalibrationError(
-            f"calibration of 'known' needs the finite numbers {', '.join(_KNOWN_NUMBERS)}"
-        )
-    if not _finite(declared.get("hubness", 0.0)):
-        raise CalibrationError("calibration of 'known' needs a finite 'hubness'")
-    try:
-        data = base64.b64decode(declared["texts"], validate=True)
-    except (KeyError, TypeError, ValueError, binascii.Error):
-        data = b""
-    if len(data) % dimension or len(data) < _NEAREST_TO_PICTURE * dimension:
-        raise CalibrationError(
-            f"calibration of 'known' needs 'texts' of {dimension} dimensions in base64, "
-            f"at least {_NEAREST_TO_PICTURE}"
-        )
-    levels = np.frombuffer(data, np.int8).reshape(-1, dimension)
-    return Known(
-        texts=levels.astype(np.float32) * np.float32(declared["scale"]),
-        weight=float(declared["weight"]),
-        typical=float(declared["typical"]),
-        foreign=float(declared["foreign"]),
-        familiar=float(declared["familiar"]),
-        hubness=float(declared.get("hubness", 0.0)),
-        vocabulary=_read_vocabulary(declared["vocabulary"]) if "vocabulary" in declared else None,
-    )
+    texts = _read_training_texts(declared["known"], dimension) if "known" in declared else None
+    return Calibration(*line, query_mean, np.array(mean_picture, np.float64), texts)
 
 
 def read_picture_calibration(declared: Mapping[str, Any]) -> Calibration:
@@ -306,20 +225,95 @@ def read_picture_calibration(declared: Mapping[str, Any]) -> Calibration:
 
     Raises CalibrationError for numbers this version cannot use.
     """
-    pictures = declared.get("picture_queries")
-    if pictures is None:
+    if declared.get("picture_queries") is None:
         return UNCALIBRATED_PICTURES
-    if not isinstance(pictures, Mapping) or not all(
-        _finite(pictures.get(key)) for key in ("intercept", "cosine")
+    return Calibration(*_line(declared["picture_queries"], "calibration of 'picture_queries'"))
+
+
+def training_texts_to_json(texts: TrainingTexts) -> dict[str, Any]:
+    """As encoder.json holds them: the vectors in bytes, 300 of 384 dimensions in 150 kB."""
+    scale = float(np.abs(texts.texts).max()) / 127
+    levels = np.round(texts.texts / scale).astype(np.int8)
+    document: dict[str, Any] = {
+        "weight": round(texts.weight, 4),
+        "typical": round(texts.typical, 4),
+        "foreign": round(texts.foreign, 4),
+        "familiar": round(texts.familiar, 4),
+        "hubness": texts.hubness,
+        "scale": scale,
+        "texts": base64.b64encode(levels.tobytes()).decode("ascii"),
+    }
+    if texts.vocabulary:
+        # The words by their count, in one string each: 7,000 take 60 kB.
+        words: dict[int, list[str]] = {}
+        for word, count in sorted(texts.vocabulary.counts.items()):
+            words.setdefault(count, []).append(word)
+        document["vocabulary"] = {
+            "weight": texts.vocabulary.weight,
+            "typical": round(texts.vocabulary.typical, 4),
+            "words": {str(count): " ".join(words[count]) for count in sorted(words)},
+        }
+    return document
+
+
+def _read_training_texts(declared: Any, dimension: int) -> TrainingTexts:
+    of = "calibration of 'known'"
+    weight, typical, foreign, familiar, scale = _numbers(
+        declared, of, "weight", "typical", "foreign", "familiar", "scale"
+    )
+    (hubness,) = _numbers({"hubness": 0.0, **declared}, of, "hubness")
+    try:
+        data = base64.b64decode(declared["texts"], validate=True)
+    except (KeyError, TypeError, ValueError, binascii.Error):
+        data = b""
+    if len(data) % dimension or len(data) < _NEAREST_TO_PICTURE * dimension:
+        raise CalibrationError(
+            f"{of} needs 'texts' of {dimension} dimensions in base64, "
+            f"at least {_NEAREST_TO_PICTURE}"
+        )
+    levels = np.frombuffer(data, np.int8).reshape(-1, dimension)
+    return TrainingTexts(
+        levels.astype(np.float32) * np.float32(scale),
+        weight,
+        typical,
+        foreign,
+        familiar,
+        hubness,
+        _read_vocabulary(declared["vocabulary"]) if "vocabulary" in declared else None,
+    )
+
+
+def _read_vocabulary(declared: Any) -> Vocabulary:
+    weight, typical = _numbers(declared, "calibration of 'vocabulary'", "weight", "typical")
+    words = declared.get("words")
+    if not isinstance(words, Mapping) or not all(
+        count in _COUNTS and isinstance(words[count], str) for count in words
     ):
         raise CalibrationError(
-            "calibration of 'picture_queries' needs finite 'intercept' and 'cosine'"
+            f"calibration of 'vocabulary' needs 'words' by their count of 1 to {COMMON}"
         )
-    if pictures["cosine"] <= 0:
-        raise CalibrationError("calibration of 'picture_queries' needs 'cosine' above 0")
-    return Calibration(float(pictures["intercept"]), float(pictures["cosine"]))
+    counts = {word: int(count) for count in words for word in words[count].split()}
+    return Vocabulary(counts, weight, typical)
+
+
+_COUNTS = {str(count) for count in range(1, COMMON + 1)}
+
+
+def _line(declared: Any, of: str) -> tuple[float, float]:
+    """Intercept and slope; raises CalibrationError."""
+    intercept, cosine = _numbers(declared, of, "intercept", "cosine")
+    if cosine <= 0:
+        raise CalibrationError(f"{of} needs 'cosine' above 0: nearer must be more relevant")
+    return intercept, cosine
+
+
+def _numbers(declared: Any, of: str, *keys: str) -> list[float]:
+    """The numbers under the keys; raises CalibrationError naming the first that is none."""
+    for key in keys:
+        if not isinstance(declared, Mapping) or not _finite(declared.get(key)):
+            raise CalibrationError(f"{of} needs a finite number {key!r}")
+    return [float(declared[key]) for key in keys]
 
 
 def _finite(value: object) -> bool:
-    """Whether it is a number, and none so large that what is computed with it is none any more."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _LARGEST

@@ -4,13 +4,17 @@
 form.
 """
 
+import dataclasses
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.pictures.records import MAX_QUERY_CHARACTERS
-from scenesearch.store.filters import Filter
+from scenesearch.search.quoting import quoted
+from scenesearch.store.base import CollectionSpec, StoreError
+from scenesearch.store.conditions import declared_field, facet_field
+from scenesearch.store.filters import Condition, Filter
 
 MAX_CHARACTERS = MAX_QUERY_CHARACTERS
 MAX_PARTS = 16
@@ -32,7 +36,7 @@ class QueryError(SceneSearchError):
 
 @dataclass(frozen=True)
 class Phrase:
-    """Words of a scene and how much they count beside the others (1: as they stand)."""
+    """Words of a scene, and how much they count compared with the others (1: as they stand)."""
 
     text: str
     weight: float = 1.0
@@ -41,12 +45,12 @@ class Phrase:
         if self.weight == 1:
             return " ".join(_quoted_if_special(word) for word in self.text.split())
         blank = " " in self.text or _SPECIAL_WORD.fullmatch(self.text)
-        return f"{_quoted(self.text) if blank else self.text}^{self.weight:g}"
+        return f"{quoted(self.text) if blank else self.text}^{self.weight:g}"
 
 
 @dataclass(frozen=True)
-class Words:
-    """A scene described in words; `excluded` when pictures must not show it."""
+class Text:
+    """A scene described in words; pictures must not show it if it is `excluded`."""
 
     phrases: tuple[Phrase, ...]
     excluded: bool = False
@@ -62,7 +66,7 @@ class Words:
 
 @dataclass(frozen=True)
 class Like:
-    """A picture of the library by its id, or by the end of its id where only one ends so."""
+    """A picture of the library, by its id, or by the end of its id if no other id ends with it."""
 
     image_id: str
     weight: float = 1.0
@@ -71,14 +75,14 @@ class Like:
     def __str__(self) -> str:
         plain = _PLAIN_ID.fullmatch(self.image_id)
         weight = "" if self.weight == 1 else f"^{self.weight:g}"
-        return f"like:{self.image_id if plain else _quoted(self.image_id)}{weight}"
+        return f"like:{self.image_id if plain else quoted(self.image_id)}{weight}"
 
 
 @dataclass(frozen=True)
 class Upload:
     """A picture from outside the library: the bytes of its file. It has no written form."""
 
-    data: bytes = field(repr=False)
+    data: bytes = dataclasses.field(repr=False)
     name: str = "picture"
     weight: float = 1.0
     excluded: bool = False
@@ -87,7 +91,7 @@ class Upload:
         return f'"[{self.name}]"'
 
 
-Part = Words | Like | Upload
+Part = Text | Like | Upload
 Operator = Literal[":", "=", ">", ">=", "<", "<=", "has"]
 
 
@@ -95,14 +99,16 @@ Operator = Literal[":", "=", ">", ">=", "<", "<=", "has"]
 class FieldFilter:
     """One filter as it was written, with its field found among those the library declares.
 
-    Values are kept in the grammar's own form (quoted where needed); of the operator `has`, they
-    are names of fields. `scenesearch.search.grammar.condition_of` gives the store's condition.
+    Values are kept in the grammar's own form, quoted where needed. With the operator `has` they
+    are names of fields. `condition` is what the store is asked; None for a keyword that is looked
+    up among the library's values (`scenesearch.search.filtering`).
     """
 
     field: str
     operator: Operator
     values: tuple[str, ...]
-    negated: bool = False
+    negated: bool
+    condition: Condition | None = dataclasses.field(compare=False, repr=False)
 
     def __str__(self) -> str:
         minus = "-" if self.negated else ""
@@ -126,19 +132,20 @@ class Order:
 
 @dataclass(frozen=True)
 class Request:
-    """All that can be asked of a library.
+    """Everything that can be asked of a library.
 
-    `parts` say what is looked for; without any that is wanted, every picture that passes the
-    filters and shows nothing excluded is an answer. `where` holds conditions that come from
-    elsewhere than the text, as from the widgets of a page. `k` hits are wanted, after the first
-    `offset` or, stable while pictures are being added, after the cursor `after` of the page
-    before. `diversity` (0-1) trades likeness to the request for difference between the hits;
-    `hybrid` also ranks by the words of captions, tags, title and file name, None where that helps:
-    in libraries whose pictures have captions. `right` and `wrong` are ids of pictures that a user
-    called so: the answer leans towards the like of the right ones, rather than being diverse or
-    hybrid, and leaves the wrong ones out. `facets` names fields whose values in the answer are
-    counted. `text` is what was written, `notices` how it was
-    understood where that may surprise.
+    `parts` say what to look for. If none is wanted, every picture that passes the filters and
+    shows nothing excluded is a hit. `where` holds conditions that are not from the text, but for
+    example from the widgets of a page.
+
+    `k` hits are given, after the first `offset`, or after the page that ended with the cursor
+    `after`, which is stable while pictures are being added. `diversity` (0-1) trades likeness to
+    the request for difference between the hits. `hybrid` also ranks by the words of captions,
+    tags, title and file name; None does so where it helps, in libraries whose pictures have
+    captions. `right` and `wrong` are ids of pictures that a user called so: the ranking leans
+    towards pictures like the right ones, instead of being diverse or hybrid, and the wrong ones
+    are left out. `facets` names fields whose values in the answer are counted. `text` is what was
+    written; `notices` say how it was understood, where that may surprise.
     """
 
     parts: tuple[Part, ...] = ()
@@ -156,11 +163,22 @@ class Request:
     wrong: tuple[str, ...] = ()
     facets: tuple[str, ...] = ()
     exact: bool = False
-    text: str = field(default="", compare=False)
-    notices: tuple[str, ...] = field(default=(), compare=False)
+    text: str = dataclasses.field(default="", compare=False)
+    notices: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+
+    @property
+    def descriptions(self) -> tuple[Text, ...]:
+        """What pictures shall show, in words."""
+        texts = (part for part in self.parts if isinstance(part, Text))
+        return tuple(text for text in texts if not text.excluded)
+
+    @property
+    def named_pictures(self) -> tuple[str, ...]:
+        """The names of pictures that the request compares by or excludes."""
+        return tuple(part.image_id for part in self.parts if isinstance(part, Like))
 
     def __str__(self) -> str:
-        """The text that reads back as the same parts and filters (an upload has none)."""
+        """The text that is read back as the same parts and filters (an upload has no text)."""
         written: list[str] = []
         for part in self.parts:
             if part.excluded:
@@ -170,11 +188,32 @@ class Request:
             written.append(str(part))
         return " ".join([*written, *map(str, self.filters)])
 
-
-def _quoted(text: str) -> str:
-    doubled = text.replace('"', '""')
-    return f'"{doubled}"'
+    def check(self, spec: CollectionSpec) -> None:
+        """Raise QueryError for what cannot be asked of the collection."""
+        if not (self.parts or self.filters or self.where):
+            raise QueryError("the query is empty: describe a scene in words")
+        if len(self.where) > MAX_FILTERS:
+            raise QueryError(f"{len(self.where)} conditions are given, at most {MAX_FILTERS}")
+        if not 1 <= self.k <= MAX_HITS:
+            raise QueryError(f"{self.k} pictures are asked for; 1 to {MAX_HITS} can be")
+        if not 0 <= self.offset <= MAX_HITS:
+            raise QueryError(f"offset {self.offset}: 0 to {MAX_HITS} pictures can be passed over")
+        if self.offset and self.after is not None:
+            raise QueryError("a page begins at an offset or after a cursor, not both")
+        if not 0 <= self.min_relevance <= 1:
+            raise QueryError(f"min_relevance {self.min_relevance} is not between 0 and 1")
+        if self.diversity is not None and not 0 <= self.diversity <= 1:
+            raise QueryError(f"diversity {self.diversity} is not between 0 and 1")
+        if self.sort is not None and (self.diversity is not None or self.hybrid):
+            raise QueryError("an answer is sorted by a field, diverse or hybrid: one of them")
+        try:
+            if self.sort and declared_field(self.sort.field, spec).type == "geo":
+                raise QueryError(f"{self.sort.field} is a place and has no order to sort by")
+            for name in self.facets:
+                facet_field(name, spec)
+        except StoreError as error:
+            raise QueryError(str(error)) from None
 
 
 def _quoted_if_special(word: str) -> str:
-    return _quoted(word) if _SPECIAL_WORD.fullmatch(word) else word
+    return quoted(word) if _SPECIAL_WORD.fullmatch(word) else word

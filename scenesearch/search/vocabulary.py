@@ -1,4 +1,4 @@
-"""Which words an encoder has learned from, and how seldom.
+"""The words that an encoder has learned from, and how rare each of them was.
 
 A word that no training caption had ("zeppelin") moves a description's embedding at random, and what
 is found then shows the rest of the description. The embedding cannot tell; a list of words can.
@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-# Letters of any script. Scripts without blanks make one long word of a clause, which is unknown.
+# Letters of any script. In scripts without blanks a whole clause is one word, and unknown.
 _WORD = re.compile(r"[^\W\d_]+")
 
-# A word of so many captions is known as well as any.
+# A word that this many captions had is as well known as any.
 COMMON = 20
 
 

@@ -1,8 +1,8 @@
 """Why a picture was found: what each word adds, and where in the picture it is seen.
 
-Both by leaving out: a word from the description, a patch from the picture (M. Zeiler, R. Fergus
-2014, Visualizing and Understanding Convolutional Networks), and asking how much less likely the
-picture then is. Effects are differences of log odds, so that words and patches compare.
+A word is left out of the description, or a patch of the picture is covered (M. Zeiler, R. Fergus
+2014, Visualizing and Understanding Convolutional Networks): how much less likely is the picture
+then? Effects are differences of log odds, so that words and patches can be compared.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scenesearch.encoder.base import Encoder
-from scenesearch.search.request import Phrase, Request, Words
+from scenesearch.search.query_vector import QueryVector
+from scenesearch.search.request import Phrase, Request, Text
 from scenesearch.search.searcher import Searcher
-from scenesearch.search.target import Aim
 
 # Coarser than the image tower's own grid; 49 pictures to encode.
 GRID = 7
-# A patch reaches over its cell, so that a thing on a border is not seen by neither.
+# A patch is larger than its cell, so that it also covers things on the border of two cells.
 _PATCH = 1.5
 _BATCH = 8
 MAX_WORDS = 40
@@ -38,8 +38,8 @@ class WordEffect:
 class HeatMap:
     """Log odds that the picture loses with each cell covered, `(rows, columns)`.
 
-    The cells cover `box` of the picture: left, top, right, bottom as shares of its sides. Some
-    encoders see the middle square alone.
+    The cells cover the `box` of the picture: left, top, right, bottom as shares of its sides. Some
+    encoders only see the square in the middle.
     """
 
     cells: NDArray[np.float32]
@@ -50,8 +50,8 @@ class HeatMap:
 class Why:
     """What made a picture relevant to a request.
 
-    `relevance` is that of the cosine, which an answer may have given to another place. Of a long
-    description the first words count, and `more_words` were not looked at.
+    `relevance` belongs to the cosine; in an answer another hit may have it (see `Hit`). Of a long
+    description only the first words are examined; `more_words` were not.
     """
 
     image_id: str
@@ -80,29 +80,28 @@ def why(
     vector: NDArray[np.float32],
     picture: Image.Image | None = None,
 ) -> Why:
-    """The effects of the words of a request on a picture of the library with this embedding.
-
-    With the upright RGB `picture` also those of its parts. Subtracted words have effects too.
+    """The effects of the words of a request on a picture of the library with this embedding, and
+    of the parts of the upright RGB `picture` if it is given. Subtracted words have effects too.
     """
-    aim = searcher.aim(request)
-    effects = tuple(_word_effects(searcher, request, aim, vector))
-    words = sum(len(part.text.split()) for part in request.parts if isinstance(part, Words))
+    query = searcher.query_vector(request)
+    effects = tuple(_word_effects(searcher, request, query, vector))
+    words = sum(len(part.text.split()) for part in request.parts if isinstance(part, Text))
     return Why(
         image_id,
-        float(aim.relevance(vector @ aim.vector)),
+        float(query.relevance(vector @ query.vector)),
         effects,
-        None if picture is None else heat_map(encoder, aim, picture),
+        None if picture is None else heat_map(encoder, query, picture),
         words - len(effects),
     )
 
 
 def _word_effects(
-    searcher: Searcher, request: Request, aim: Aim, vector: NDArray[np.float32]
+    searcher: Searcher, request: Request, query: QueryVector, vector: NDArray[np.float32]
 ) -> list[WordEffect]:
-    whole = float(aim.log_odds(vector @ aim.vector))
+    whole = float(query.log_odds(vector @ query.vector))
     effects: list[WordEffect] = []
     for number, part in enumerate(request.parts):
-        if not isinstance(part, Words):
+        if not isinstance(part, Text):
             continue
         words = [(p, word) for p, phrase in enumerate(part.phrases) for word in phrase.text.split()]
         for position, (_, word) in enumerate(words):
@@ -115,36 +114,30 @@ def _word_effects(
             else:
                 del parts[number]
             if any(not other.excluded for other in parts):
-                rest_aim = searcher.aim(replace(request, parts=tuple(parts)))
-                effect = whole - float(rest_aim.log_odds(vector @ rest_aim.vector))
+                without = searcher.query_vector(replace(request, parts=tuple(parts)))
+                effect = whole - float(without.log_odds(vector @ without.vector))
             else:
-                effect = _above_average(searcher, request, part, vector)
+                # Without its only wanted word a request asks for nothing. So this one is compared
+                # with what it says of an average picture.
+                alone = searcher.query_vector(replace(request, parts=(part,)))
+                average = searcher.calibration.average(alone.vector)
+                effect = float(alone.slope * (vector @ alone.vector - average))
             effects.append(WordEffect(word, effect))
     return effects
 
 
-def _above_average(
-    searcher: Searcher, request: Request, word: Words, vector: NDArray[np.float32]
-) -> float:
-    """What the only word that a request wants adds: log odds above those of an average picture,
-    for without it nothing is asked."""
-    alone = searcher.aim(replace(request, parts=(word,)))
-    average = searcher.calibration.average(alone.vector)
-    return float(alone.slope * (vector @ alone.vector - average))
-
-
 def _phrases(phrases: Sequence[Phrase], words: Sequence[tuple[int, str]]) -> tuple[Phrase, ...]:
-    """The phrases with only these words left, each by the number of its phrase."""
+    """The phrases with only these words left; each word has the number of its phrase."""
     texts = [" ".join(word for p, word in words if p == number) for number in range(len(phrases))]
     kept = zip(phrases, texts, strict=True)
     return tuple(replace(phrase, text=text) for phrase, text in kept if text)
 
 
-def heat_map(encoder: Encoder, aim: Aim, picture: Image.Image) -> HeatMap:
-    """Where the picture shows what the aim looks for; takes as long as encoding 50 pictures."""
+def heat_map(encoder: Encoder, query: QueryVector, picture: Image.Image) -> HeatMap:
+    """Where the picture shows what the query looks for; takes as long as encoding 50 pictures."""
     pixels = encoder.preprocess(picture)  # (3, height, width)
     _, height, width = pixels.shape
-    # The encoder's mean colour: what is left when nothing is to be seen.
+    # The picture's mean colour, which shows nothing.
     grey = pixels.mean(axis=(1, 2), keepdims=True)
     covered = np.repeat(pixels[None, :], GRID * GRID + 1, axis=0)
     for cell in range(GRID * GRID):
@@ -154,11 +147,11 @@ def heat_map(encoder: Encoder, aim: Aim, picture: Image.Image) -> HeatMap:
         covered[cell, :, top:bottom, left:right] = grey
     cosines = np.concatenate(
         [
-            encoder.encode_pixels(covered[start : start + _BATCH]) @ aim.vector
+            encoder.encode_pixels(covered[start : start + _BATCH]) @ query.vector
             for start in range(0, len(covered), _BATCH)
         ]
     )
-    odds = aim.log_odds(cosines)  # the last is the whole picture's
+    odds = query.log_odds(cosines)  # the last is the whole picture's
     cells = (odds[-1] - odds[:-1]).reshape(GRID, GRID).astype(np.float32)
     return HeatMap(cells, _seen(encoder, picture))
 
@@ -171,7 +164,7 @@ def _span(cell: int, side: int) -> tuple[int, int]:
 
 
 def _seen(encoder: Encoder, picture: Image.Image) -> tuple[float, float, float, float]:
-    """The part of the picture that the encoder looks at, as shares of its sides."""
+    """The part of the picture that the encoder sees, as shares of its sides."""
     if encoder.info.resize == "squash":
         return 0.0, 0.0, 1.0, 1.0
     height, width = encoder.info.image_size
@@ -182,7 +175,7 @@ def _seen(encoder: Encoder, picture: Image.Image) -> tuple[float, float, float, 
 
 
 def overlay(picture: Image.Image, heat: HeatMap) -> Image.Image:
-    """The picture with its map laid over it, red where most is seen."""
+    """The picture with its map laid over it, red where the effect is largest."""
     largest = max(float(heat.cells.max()), 1e-6)
     strength = np.clip(heat.cells / largest, 0, 1)
     left, top, right, bottom = heat.box

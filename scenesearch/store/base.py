@@ -1,11 +1,11 @@
-"""The vector store's contract: collections of points behind aliases, in two homes.
+"""The contract of the vector store: collections of points behind aliases, with two homes.
 
-`EdgeStore` embeds Qdrant's engine in the process, `ServerStore` talks to a Qdrant server. Both
-behave alike; one suite of contract tests runs over both.
+`EdgeStore` embeds Qdrant's engine in this process, `ServerStore` talks to a Qdrant server. Both
+behave alike: one suite of contract tests runs over both.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol, get_args
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from scenesearch.errors import SceneSearchError, did_you_mean, first_line
 from scenesearch.pictures.records import LibraryNameError, check_library_name
+from scenesearch.store.ask import Ask
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
-from scenesearch.store.words import Fusion
 
-# So many libraries are named where one is not there.
+# How many libraries a message names where the one asked for is missing.
 _NAMED = 12
 
 
@@ -28,10 +28,10 @@ class StoreError(SceneSearchError):
 
 
 class CollectionMissing(StoreError):  # noqa: N818 - reads as what it is
-    """No library, or collection of one, has that name; the message names the libraries there are
-    (where none is live, the collections), and the nearest.
+    """No library or collection has that name.
 
-    `at` says which store was asked, where there may be several.
+    The message lists the libraries there are (the collections, if no library is live) and
+    suggests the nearest. `at` names the store, where there may be several.
     """
 
     def __init__(self, name: str, libraries: Collection[str] = (), *, at: str = "") -> None:
@@ -44,26 +44,27 @@ class CollectionMissing(StoreError):  # noqa: N818 - reads as what it is
 
 
 class IndexBusy(StoreError):  # noqa: N818
-    """Another process holds the embedded collection; the message names it."""
+    """Another process has the embedded collection open; the message names it."""
 
 
 class StoreUnavailable(StoreError):  # noqa: N818
-    """The store cannot be reached or answered with a fault; trying again later may help."""
+    """The store cannot be reached or failed; trying again later may help."""
 
 
 class CollectionUnfinished(StoreError):  # noqa: N818
-    """Another process is making the collection, or was stopped while it did."""
+    """Another process is creating the collection, or was stopped before it was done."""
 
     def __init__(self, name: str, library: str) -> None:
         super().__init__(
-            f"collection {name} is unfinished: it is being made, or who made it was stopped; "
-            f"`scenesearch library prune {library or 'LIBRARY'} --unfinished` deletes it"
+            f"collection {name} is unfinished: another process is creating it, or was stopped "
+            f"before it was done; `scenesearch library prune {library or 'LIBRARY'} --unfinished` "
+            "deletes it"
         )
         self.library = library
 
 
 class NoRoom(StoreUnavailable):
-    """The disk has too little room for what was to be written; nothing of it was."""
+    """The disk has too little space for a write; nothing was written."""
 
 
 class EncoderMismatch(StoreError):  # noqa: N818
@@ -74,22 +75,22 @@ State = Literal["ready", "building"]
 
 MOST_DIMENSIONS = 65536
 
-
-# How payloads and vectors are laid out. It grows when a version could not read, or would
-# misread, what this one writes; tests/data keeps a library of each.
-LAYOUT = 1
+# The version of how payloads and vectors are stored, recorded in each collection under the key
+# 'layout'. It grows when an older version of this code could not read, or would misread, what
+# this one writes; tests/data keeps a library of each version.
+FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True)
 class CollectionSpec:
-    """What a collection records of itself, fixed when it is made but for what is said below.
+    """What a collection records about itself.
 
-    Fields may be added. `words` says that points carry the words of their payload too, for
-    `search_hybrid`; collections made before there were any go on without. `state` is 'building'
-    while the collection is being filled, and nobody's to promote. `previous` is the collection
-    that this one took the alias from, what a rollback goes back to. Collections of earlier
-    versions have no `image_fingerprint` and no `created` (RFC 3339). `layout` says how payload
-    and vectors are laid out; `from_json` brings an earlier one up to this version's.
+    Fixed when it is created, except: `fields` may be added, `state` and `previous` change.
+    `words` says that each point also has a sparse vector of its payload's words, for hybrid
+    search; older collections have none. While `state` is 'building' the collection is being
+    filled and cannot be promoted. `previous` is the collection that had the alias before this
+    one, where a rollback goes. Collections of early versions have no `image_fingerprint` and no
+    `created` (RFC 3339).
     """
 
     library: str
@@ -102,13 +103,13 @@ class CollectionSpec:
     created: str = ""
     state: State = "ready"
     previous: str = ""
-    layout: int = LAYOUT
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"fields": [field.to_json() for field in self.fields]}
+        fields = [field.to_json() for field in self.fields]
+        return asdict(self) | {"fields": fields, "layout": FORMAT_VERSION}
 
     def changed(self, *, state: State | None, previous: str | None) -> "CollectionSpec":
-        """With what is given in the place of what was."""
+        """A copy with the given values; None leaves a value as it is."""
         return replace(
             self,
             state=self.state if state is None else state,
@@ -117,40 +118,40 @@ class CollectionSpec:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "CollectionSpec":
-        """What was recorded; raises StoreError for what a newer version made, ValueError for what
-        is no specification: a store may hold what others wrote, and its names become folders."""
+        """Read what was recorded.
+
+        Raises StoreError for a newer version's collection and ValueError for anything that is not
+        a specification: others may have written to the store, and names become folders.
+        """
         try:
-            layout = int(value.get("layout", 1))
-            if layout > LAYOUT:
+            version = int(value.get("layout", 1))
+            if version > FORMAT_VERSION:
                 raise StoreError(
-                    f"library {value['library']} was made by a newer scenesearch (layout {layout}, "
-                    f"this one knows {LAYOUT}): upgrade scenesearch, or build the library again"
+                    f"library {value['library']} was made by a newer scenesearch (format "
+                    f"{version}, this one reads up to {FORMAT_VERSION}): upgrade scenesearch, or "
+                    "build the library again"
                 )
-            spec = cls._read(value)
+            spec = cls(
+                library=value["library"],
+                encoder=value["encoder"],
+                fingerprint=value["fingerprint"],
+                dimension=int(value["dimension"]),
+                fields=tuple(PayloadField.from_json(field) for field in value["fields"]),
+                words=bool(value.get("words", False)),
+                image_fingerprint=value.get("image_fingerprint", ""),
+                created=value.get("created", ""),
+                state=value.get("state", "ready"),
+                previous=value.get("previous", ""),
+            )
             check_library_name(spec.library)
         except (AttributeError, KeyError, TypeError, OverflowError, LibraryNameError) as error:
-            raise ValueError(f"no specification: {first_line(error)}") from None
+            raise ValueError(f"not a specification: {first_line(error)}") from None
         texts = (spec.encoder, spec.fingerprint, spec.image_fingerprint, spec.created)
         if not all(isinstance(text, str) for text in (*texts, spec.previous)):
-            raise ValueError("no specification: a name is no text")
+            raise ValueError("not a specification: a name is not text")
         if spec.state not in get_args(State) or not 0 < spec.dimension <= MOST_DIMENSIONS:
-            raise ValueError("no specification: an impossible state or dimension")
+            raise ValueError("not a specification: impossible state or dimension")
         return spec
-
-    @classmethod
-    def _read(cls, value: Mapping[str, Any]) -> "CollectionSpec":
-        return cls(
-            library=value["library"],
-            encoder=value["encoder"],
-            fingerprint=value["fingerprint"],
-            dimension=int(value["dimension"]),
-            fields=tuple(PayloadField.from_json(field) for field in value["fields"]),
-            words=bool(value.get("words", False)),
-            image_fingerprint=value.get("image_fingerprint", ""),
-            created=value.get("created", ""),
-            state=value.get("state", "ready"),
-            previous=value.get("previous", ""),
-        )
 
 
 # Collections and aliases become folder names in one home and parts of a URL in the other.
@@ -158,7 +159,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def check_name(name: str) -> str:
-    """Return the name, or raise StoreError: it cannot be a collection's or an alias's."""
+    """Return the name, or raise StoreError if no collection or alias can have it."""
     if not _NAME.fullmatch(name):
         raise StoreError(
             f"{name!r} cannot name a collection: use 1-128 of letters, digits, '.', '-' and '_', "
@@ -167,10 +168,15 @@ def check_name(name: str) -> str:
     return name
 
 
+def name_taken(name: str) -> StoreError:
+    """The error for creating a collection whose name another collection or an alias has."""
+    return StoreError(f"a collection or alias {name!r} already exists")
+
+
 def check_encoder(spec: CollectionSpec, *, name: str, fingerprint: str, dimension: int) -> None:
     """Raise EncoderMismatch unless the collection's vectors are this encoder's.
 
-    Its weights decide (the fingerprint), not its name: an encoder folder may be renamed.
+    The fingerprint of its weights decides, not its name: an encoder folder may be renamed.
     """
     if spec.fingerprint == fingerprint and spec.dimension == dimension:
         return
@@ -199,9 +205,9 @@ class Point:
 
 
 class ScoredPoint(NamedTuple):
-    """An answer of a search: cosine similarity and payload.
+    """A hit of a search: its cosine with the query, and its payload.
 
-    A tuple, made in half the time of a frozen dataclass: an evaluation makes millions.
+    A tuple takes half as long to create as a frozen dataclass, and an evaluation creates millions.
     """
 
     image_id: str
@@ -209,39 +215,33 @@ class ScoredPoint(NamedTuple):
     payload: Mapping[str, Any]
 
 
-# What is taken off the cosines of pictures, from their embeddings, `(n, dim)` -> `(n,)`.
-Penalty = Callable[[NDArray[np.float32]], NDArray[np.float64]]
-
-# So many of the nearest are ranked again by `search_rescored`.
-RESCORED = 50
-
-
 @dataclass(frozen=True)
 class Leftover:
-    """What a stopped process has left in the store; an 'alias' leads nowhere."""
+    """Something a stopped process left in the store; an 'alias' leads nowhere."""
 
     kind: Literal["alias", "folder", "lock", "collection"]
     name: str
 
 
 class VectorStore(Protocol):
-    """Collections of points; wherever `name` is taken, a collection or an alias will do.
+    """Collections of points. A `name` is that of a collection or an alias.
 
-    Every method may raise StoreUnavailable; those that take a name CollectionMissing, and the
-    embedded home IndexBusy.
+    Every method may raise StoreUnavailable; methods that take a name also CollectionMissing, and
+    in the embedded home IndexBusy.
     """
 
-    # Requests that had to be repeated so far: the server was away, busy or slow.
-    retried: int
+    @property
+    def retried(self) -> int:
+        """How many requests have been repeated because the server was away, busy or slow."""
 
     def create_collection(self, name: str, spec: CollectionSpec) -> None:
-        """Make an empty collection with cosine distance and every field indexed."""
+        """Create an empty collection with cosine distance and an index for every field."""
 
     def describe(self, name: str) -> CollectionSpec:
-        """What the collection recorded when it was made, with fields added since."""
+        """The collection's specification as it is now."""
 
     def add_fields(self, name: str, fields: Sequence[PayloadField]) -> None:
-        """Declare and index further payload fields; those already declared are left alone.
+        """Declare and index more payload fields; those already declared stay as they are.
 
         Raises StoreError when a field is declared with another type.
         """
@@ -249,13 +249,13 @@ class VectorStore(Protocol):
     def record(
         self, name: str, *, state: State | None = None, previous: str | None = None
     ) -> CollectionSpec:
-        """Change what is given in the collection's specification; returns the new one."""
+        """Change the given values in the collection's specification; returns the new one."""
 
     def collections(self) -> list[str]:
         """Names of all collections, sorted."""
 
     def delete_collection(self, name: str) -> None:
-        """Delete a collection (not an alias) with its points; aliases to it go too."""
+        """Delete a collection (not an alias) with its points and the aliases to it."""
 
     def set_alias(self, alias: str, collection: str) -> None:
         """Point the alias at the collection, atomically."""
@@ -264,18 +264,18 @@ class VectorStore(Protocol):
         """Alias -> collection."""
 
     def resolve(self, name: str) -> str:
-        """The collection behind a name; raises CollectionMissing."""
+        """The collection that a name stands for."""
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:
-        """Write points (each with its vector) by image id; returns when they are acknowledged."""
+        """Write points, which need a vector, by image id; returns once they are acknowledged."""
 
     def delete(self, name: str, image_ids: Sequence[str]) -> None:
-        """Remove points; unknown ids are ignored."""
+        """Delete points; unknown ids are ignored."""
 
     def retrieve(
         self, name: str, image_ids: Sequence[str], *, with_vectors: bool = False
     ) -> dict[str, Point]:
-        """The points there are, by image id."""
+        """Those of the points that exist, by image id."""
 
     def scroll(
         self,
@@ -287,100 +287,16 @@ class VectorStore(Protocol):
         batch_size: int = 1000,
         after: str | None = None,
     ) -> Iterator[Point]:
-        """Every point that fits, in a stable order; `payload` names the keys wanted.
+        """Every point that passes the filter, in a stable order; `payload` names the keys to read.
 
-        `after` goes on behind that picture, there or not, in the same order.
+        With `after`, those that come after that picture in this order; it need not exist.
         """
 
-    def search(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        exact: bool = False,
-    ) -> list[ScoredPoint]:
-        """The k nearest by cosine after `offset`, ties broken by image id.
-
-        `payload` names the keys wanted of each hit, all by default.
-        """
-
-    # The four below rank otherwise; `score` of what they give is the cosine all the same, so that
-    # relevance means what it does in a plain search. All page stably.
-
-    def search_hybrid(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        text: str,
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        exact: bool = False,
-        fusion: Fusion = "dbsf",
-    ) -> list[ScoredPoint]:
-        """By cosine and by the words of captions, tags, title and file name, fused.
-
-        The best by either side come first, then the rest by cosine. Where no point has a word
-        of the text it is the plain search. Raises StoreError for a collection without words.
-        """
-
-    def search_rescored(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        penalty: Penalty,
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        exact: bool = False,
-    ) -> list[ScoredPoint]:
-        """The RESCORED nearest by cosine less a penalty of their own, then the rest by cosine."""
-
-    def search_diverse(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        diversity: float = 0.5,
-    ) -> list[ScoredPoint]:
-        """By maximal marginal relevance: each hit near the query and unlike those before it.
-
-        `diversity` 0 is the plain search, 1 cares for variety alone. The nearest few hundred
-        are arranged so; those after them follow by cosine.
-        """
-
-    def recommend(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        *,
-        right: Sequence[NDArray[np.float32]] = (),
-        wrong: Sequence[NDArray[np.float32]] = (),
-        weight: int = 1,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-    ) -> list[ScoredPoint]:
-        """By the sum of cosines to the query and the `right` examples less those to the `wrong`.
-
-        The query counts as `weight` examples.
-        """
+    def search(self, name: str, ask: Ask) -> list[ScoredPoint]:
+        """The best hits for what is asked, ties in order of their image ids."""
 
     def count(self, name: str, *, where: Filter = ()) -> int:
-        """Exact number of points that fit."""
+        """The exact number of points that pass the filter."""
 
     def facet(
         self, name: str, field: str, *, where: Filter = (), limit: int = 100
@@ -388,7 +304,7 @@ class VectorStore(Protocol):
         """Values of a keyword, integer or boolean field with their counts, most frequent first."""
 
     def flush(self, name: str) -> None:
-        """Return when everything written is safe against power loss."""
+        """Return once everything written is safe against power loss."""
 
     def optimize(self, name: str) -> None:
         """Build what large collections need for fast search; may take long."""
@@ -396,25 +312,26 @@ class VectorStore(Protocol):
     def release(self, name: str, *, if_wanted: bool = False) -> bool:
         """Let other processes have the collection until it is used here again.
 
-        By its alias, a library's other collections that are open here are let go too. With
-        `if_wanted`, only when another process waits for it and this one's turn is over; returns
-        whether it was let go. The embedded home gives up its lock, which it also does by itself
-        between two operations and when idle; a server has none, and nothing happens.
+        Given an alias, also release the library's other collections that are open here. With
+        `if_wanted`, only when another process is waiting and this one's turn is over. Returns
+        whether it was released. The embedded home gives up its lock, as it also does by itself
+        between two operations and when idle. A server has no lock, and nothing happens.
         """
 
     def working_on(self, name: str, *, wait_s: float | None = None) -> AbstractContextManager[None]:
-        """Keep others from changing the collection step by step meanwhile, or deleting it.
+        """Keep others from deleting the collection or changing it in steps in the meantime.
 
-        For an ingest or a build, whose steps others may read between, and for who compares the
-        collection with what lies beside it. The embedded home raises IndexBusy when another does
-        so for `wait_s`, by default as long as for any lock; a server has nothing of the kind.
+        For an ingest or a build, which let others read between their steps, and for comparing
+        the collection with the files beside it. The embedded home raises IndexBusy when another
+        process works on it for longer than `wait_s` (by default as for any lock). A server has
+        nothing of the kind.
         """
 
     def leftovers(self, *, remove: bool = False) -> list[Leftover]:
-        """What stopped processes have left and nobody uses; with `remove`, all but aliases go."""
+        """What stopped processes left and nobody uses; `remove` deletes all but aliases."""
 
     def health(self) -> str:
-        """One line on the engine and its version; raises StoreUnavailable."""
+        """One line about the engine and its version; raises StoreUnavailable."""
 
     def close(self) -> None:
-        """Flush and release everything; the store is of no use afterwards."""
+        """Flush and release everything; the store cannot be used afterwards."""

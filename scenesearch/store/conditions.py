@@ -1,7 +1,7 @@
 """Conditions checked against the declared fields, so that both homes refuse the same ones.
 
-A server in strict mode refuses a filter on a field without an index, an embedded shard scans
-every payload for it, and a condition of the wrong type silently matches nothing in either.
+For a field without an index a server in strict mode refuses to filter, and an embedded shard scans
+every payload. A condition of the wrong type silently matches nothing in either.
 """
 
 import math
@@ -24,18 +24,18 @@ from scenesearch.store.filters import (
     Prefix,
     Range,
 )
+from scenesearch.store.payload import rfc3339
 
-_COUNTED = ("keyword", "integer", "boolean")
-_EXPECTED = {"keyword": str, "integer": int, "boolean": bool}
+_VALUE_TYPES = {"keyword": str, "integer": int, "boolean": bool}
 _MAX_INTEGER = 2**63 - 1
 
-# The id of no point: ids are UUIDs of version 5. Of no alternatives none holds, so both homes ask
-# for this point; engines differ in what an empty list lets pass.
+# The id of no point: ids are UUIDs of version 5. Both homes ask for it where a condition has no
+# alternatives and so nothing can pass; engines differ in what an empty list lets pass.
 NO_POINT = UUID(int=0)
 
 
 def checked(where: Filter, spec: CollectionSpec) -> Iterator[tuple[Plain | AnyOf, bool]]:
-    """Each condition without its Not, and whether it must not hold; raises StoreError."""
+    """Each condition without its Not, and whether it had one; raises StoreError."""
     for condition in where:
         inner = condition.condition if isinstance(condition, Not) else condition
         for plain in inner.conditions if isinstance(inner, AnyOf) else (inner,):
@@ -43,40 +43,48 @@ def checked(where: Filter, spec: CollectionSpec) -> Iterator[tuple[Plain | AnyOf
         yield inner, isinstance(condition, Not)
 
 
-def alternatives(condition: AnyOf | OneOf) -> tuple[object, ...]:
-    """What the condition chooses among."""
-    return condition.conditions if isinstance(condition, AnyOf) else condition.values
+def bounds_of(condition: Range) -> tuple[dict[str, float], dict[str, str]]:
+    """The range's bounds under the engines' names, numbers and moments (RFC 3339) apart."""
+    bounds = {
+        "gte": condition.at_least,
+        "lte": condition.at_most,
+        "gt": condition.above,
+        "lt": condition.below,
+    }
+    numbers = {name: float(b) for name, b in bounds.items() if isinstance(b, int | float)}
+    moments = {name: rfc3339(b) for name, b in bounds.items() if isinstance(b, datetime)}
+    return numbers, moments
 
 
 def declared_field(name: str, spec: CollectionSpec) -> PayloadField:
-    """The declaration, or StoreError with the declared names nearest to this one."""
+    """The field's declaration; raises StoreError with the most similar names."""
     fields = by_name(spec.fields)
     if name in fields:
         return fields[name]
     near = get_close_matches(name, fields, n=3, cutoff=0.5) or sorted(fields)[:12]
-    hint = f"did you mean {' or '.join(near)}?" if near else "it declares none"
+    hint = f"did you mean {' or '.join(near)}?" if near else "it has none"
     raise StoreError(f"library {spec.library} has no field {name!r}; {hint}")
 
 
 def facet_field(name: str, spec: CollectionSpec) -> PayloadField:
-    """The declaration of a field whose values can be counted; raises StoreError."""
+    """The same for a field whose values can be counted."""
     field = declared_field(name, spec)
-    if field.type not in _COUNTED:
+    if field.type not in _VALUE_TYPES:
         raise StoreError(f"the values of {name} ({field.type}) cannot be counted")
     return field
 
 
 def new_fields(spec: CollectionSpec, wanted: Iterable[PayloadField]) -> tuple[PayloadField, ...]:
-    """Those not declared yet, each once; StoreError when one is declared with another type."""
+    """Those not declared yet, each once; raises StoreError for another type of a declared one."""
     names = by_name(spec.fields)
     added: list[PayloadField] = []
     for field in wanted:
-        there = names.setdefault(field.name, field)
-        if there is field:
+        declared = names.setdefault(field.name, field)
+        if declared is field:
             added.append(field)
-        elif there.type != field.type:
+        elif declared.type != field.type:
             raise StoreError(
-                f"library {spec.library} has {field.name} as a {there.type} field; "
+                f"library {spec.library} has {field.name} as a {declared.type} field; "
                 f"it cannot be {field.type} as well"
             )
     return tuple(added)
@@ -89,14 +97,14 @@ def _check(condition: Plain, field: PayloadField) -> None:
         case Range():
             _check_bounds(condition, field)
         case Prefix():
-            _check_type(field, "keyword", "asked for a beginning")
+            _check_type(field, "keyword", "searched by prefix")
         case HasWords():
-            _check_type(field, "text", "asked for words")
+            _check_type(field, "text", "searched for words")
         case Near():
-            _check_type(field, "geo", "asked for a distance")
+            _check_type(field, "geo", "searched by distance")
             _check_circle(condition)
         case Has():
-            pass  # fits every field
+            pass  # any field can have a value
 
 
 def _check_type(field: PayloadField, type_: str, what: str) -> None:
@@ -105,16 +113,16 @@ def _check_type(field: PayloadField, type_: str, what: str) -> None:
 
 
 def _check_values(condition: OneOf, field: PayloadField) -> None:
-    expected = _EXPECTED.get(field.type)
+    expected = _VALUE_TYPES.get(field.type)
     if expected is None:
         raise StoreError(
             f"{field.name} is a {field.type} field and cannot be compared with a value"
         )
     for value in condition.values:
-        # bool is an int in Python, yet True is no integer to an index.
+        # A bool is an int in Python, but not to an index.
         if type(value) is not expected:
             raise StoreError(
-                f"{field.name} is a {field.type} field; {value!r} is none of its values"
+                f"{field.name} is a {field.type} field; {value!r} is not one of its values"
             )
         if type(value) is int and abs(value) > _MAX_INTEGER:
             raise StoreError(f"{value} is too large for {field.name}")
@@ -137,6 +145,6 @@ def _check_bounds(condition: Range, field: PayloadField) -> None:
 def _check_circle(condition: Near) -> None:
     center = condition.center
     if not (abs(center.latitude) <= 90 and abs(center.longitude) <= 180):
-        raise StoreError(f"{center.latitude}, {center.longitude} is no place on Earth")
+        raise StoreError(f"{center.latitude}, {center.longitude} is not a place on Earth")
     if not (math.isfinite(condition.radius_m) and condition.radius_m > 0):
-        raise StoreError(f"a radius of {condition.radius_m} m holds no place")
+        raise StoreError(f"a radius of {condition.radius_m} m contains no place")

@@ -1,12 +1,12 @@
-"""The folder of the embedded home: collections, their specifications, aliases, locks.
+"""The folder of the embedded home: collections with their specifications, aliases and locks.
 
     <root>/collections/<name>/collection.json, shard/
     <root>/aliases/<alias>/CURRENT
     <root>/locks/<name>.lock, <name>.holder.json, <name>.queue/, and the same of <name>.work
 
-Reading any of it needs no lock. A collection is there once its finished folder has been renamed
-into place; names with a leading dot are work in progress that a crash may leave behind. Locks
-live outside the collections, so that a folder can be replaced while its lock is held.
+Reading any of it needs no lock. A collection exists once its finished folder has been renamed into
+place; names with a leading dot are work in progress, which a crash may leave behind. Locks lie
+outside the collections, so that a folder can be replaced while its lock is held.
 """
 
 import json
@@ -21,7 +21,7 @@ from scenesearch.store.base import CollectionMissing, CollectionSpec, StoreError
 
 
 class EdgeFiles:
-    """Where everything lies under one root; touches no shard."""
+    """Where everything is under one root; opens no shard."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -30,7 +30,7 @@ class EdgeFiles:
         self._locks = root / "locks"
 
     def folder(self, collection: str) -> Path:
-        """The folder of a collection, there or not."""
+        """The folder of a collection, whether it exists or not."""
         return self._collections / check_name(collection)
 
     def shard(self, collection: str) -> Path:
@@ -38,24 +38,22 @@ class EdgeFiles:
         return self.folder(collection) / "shard"
 
     def lock(self, collection: str) -> Path:
-        """The lock file of a collection, there or not."""
+        """The lock file of a collection, whether it exists or not."""
         return self._locks / f"{check_name(collection)}.lock"
 
     def work_lock(self, collection: str) -> Path:
-        """The lock file of whoever changes a collection step by step, its folder made."""
+        """The lock file for changing a collection in steps."""
         return self.lock(collection).with_suffix(".work.lock")
 
     def exists(self, collection: str) -> bool:
         return (self.folder(collection) / "collection.json").is_file()
 
     def collections(self) -> list[str]:
-        if not self._collections.is_dir():
-            return []
-        return sorted(
+        return [
             path.name
-            for path in self._collections.iterdir()
+            for path in _children(self._collections)
             if path.name[0] != "." and (path / "collection.json").is_file()
-        )
+        ]
 
     def spec(self, collection: str) -> CollectionSpec:
         """What a collection recorded; raises CollectionMissing."""
@@ -74,60 +72,56 @@ class EdgeFiles:
 
     def write_spec(self, folder: Path, spec: CollectionSpec) -> None:
         text = json.dumps(spec.to_json(), indent=1, ensure_ascii=False)
-        write_atomically(folder / "collection.json", text)
+        _write_atomically(folder / "collection.json", text)
 
-    def workshop(self, collection: str) -> Path:
-        """An empty folder to build a collection in; whoever calls holds its lock."""
+    def new_folder(self, collection: str) -> Path:
+        """An empty folder to build a collection in; the caller has its lock."""
         folder = self._collections / f".new-{check_name(collection)}"
         shutil.rmtree(folder, ignore_errors=True)
         return private_folder(folder)
 
-    def publish(self, workshop: Path, collection: str) -> None:
-        """Give the finished folder its name; one without a specification is in nobody's use."""
+    def publish(self, folder: Path, collection: str) -> None:
+        """Give the finished folder its name; a folder there without a specification is unused."""
         shutil.rmtree(self.folder(collection), ignore_errors=True)
-        workshop.replace(self.folder(collection))
-        _sync_folder(self._collections)
+        folder.replace(self.folder(collection))
+        sync(self._collections)
 
     def remove(self, collection: str) -> None:
-        """Delete a collection's aliases and folder, in an order that a crash cannot twist."""
+        """Delete a collection's aliases and folder, in an order that is safe in a crash."""
         for alias, target in self.aliases().items():
             if target == collection:
                 shutil.rmtree(self._aliases / alias)
-        waste = self._collections / f".old-{collection}"
-        shutil.rmtree(waste, ignore_errors=True)
-        self.folder(collection).replace(waste)
-        shutil.rmtree(waste, ignore_errors=True)
+        old = self._collections / f".old-{collection}"
+        shutil.rmtree(old, ignore_errors=True)
+        self.folder(collection).replace(old)
+        shutil.rmtree(old, ignore_errors=True)
 
     def aliases(self) -> dict[str, str]:
-        """Alias -> collection; one that points nowhere is left out."""
-        if not self._aliases.is_dir():
-            return {}
-        found = ((path.name, self._target(path.name)) for path in sorted(self._aliases.iterdir()))
+        """Alias -> collection, without aliases that lead nowhere."""
+        found = ((path.name, self._target(path.name)) for path in _children(self._aliases))
         return {alias: target for alias, target in found if target and self.exists(target)}
 
     def dangling(self) -> list[str]:
         """Aliases that lead to no collection."""
-        if not self._aliases.is_dir():
-            return []
-        there = self.aliases()
-        return sorted(path.name for path in self._aliases.iterdir() if path.name not in there)
+        valid = self.aliases()
+        return [path.name for path in _children(self._aliases) if path.name not in valid]
 
     def unfinished(self) -> list[Path]:
-        """Folders of collections that are being made or deleted, or were when it was stopped."""
-        if not self._collections.is_dir():
-            return []
-        return sorted(
-            path for path in self._collections.iterdir() if path.name.startswith((".new-", ".old-"))
-        )
+        """Folders of collections whose creation or deletion goes on, or was stopped."""
+        return [
+            path
+            for path in _children(self._collections)
+            if path.name.startswith((".new-", ".old-"))
+        ]
 
     def holders(self) -> list[Path]:
-        """The notes of who has a lock, or had one when it died."""
+        """The notes of processes that have a lock, or had one when they died."""
         return sorted(self._locks.glob("*.holder.json"))
 
     def point_alias(self, alias: str, collection: str) -> None:
         folder = self._aliases / check_name(alias)
         private_folder(folder)
-        write_atomically(folder / "CURRENT", collection + "\n")
+        _write_atomically(folder / "CURRENT", collection + "\n")
 
     def resolve(self, name: str) -> str:
         """The collection that a collection's or alias's name stands for."""
@@ -148,16 +142,11 @@ class EdgeFiles:
             return None
 
 
-def read_all(folder: Path) -> None:
-    """Read every file below the folder once; raises the OSError of one that cannot be."""
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                while file.read(2**20):
-                    pass
+def _children(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def write_atomically(path: Path, text: str) -> None:
+def _write_atomically(path: Path, text: str) -> None:
     """Replace the file's content; a reader or a crash sees the old text or the new one."""
     temporary = path.with_name(f".{path.name}-{secrets.token_hex(8)}")
     try:
@@ -169,13 +158,14 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    sync(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows has no way to open a folder
+def sync(path: Path) -> None:
+    """Make a file or folder safe against power loss."""
+    if os.name == "nt":  # Windows cannot open a folder
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

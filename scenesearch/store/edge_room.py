@@ -1,9 +1,9 @@
-"""What the disk under an embedded collection must have free.
+"""How much space an embedded collection needs on its disk.
 
-The engine writes through mapped memory, into files of up to 32 MB that are mostly holes: on a full
-disk the process would not get an error but be killed (SIGBUS). So there has to be room beforehand.
-How much depends on the kind of disk. Most give a hole no blocks until something is written there.
-One in memory (tmpfs) gives every mapped file all it may ever hold when the file is opened: measured
+The engine writes through mapped memory, into files of up to 32 MB that are mostly holes. On a full
+disk the process would get no error but be killed (SIGBUS), so the space has to be checked first.
+How much is needed depends on the disk. Most allocate the blocks of a hole when something is
+written there. A disk in memory (tmpfs) allocates the whole of every mapped file when it is opened:
 200 MB for a library of 300 pictures, which takes 3 MB elsewhere.
 """
 
@@ -12,43 +12,56 @@ import shutil
 import sys
 from pathlib import Path
 
-# What a batch of points, with indexes and log, writes; an ext4 disk of 300 MB takes 1,000 points
-# of 384 dimensions and 1 kB of payload in 12 MB.
+from scenesearch.store.base import NoRoom
+
+# To write a batch of points, with indexes and log. 1,000 points of 384 dimensions and 1 kB of
+# payload take 12 MB on an ext4 disk of 300 MB.
 _ROOM_BYTES = 64 * 2**20
 
-# What new files for all kinds of data at once take of a disk in memory.
+# What new files for all kinds of data together take on a disk in memory.
 _ROOM_IN_MEMORY_BYTES = 256 * 2**20
 
 # Opening for reading changes a few blocks.
 OPENING_BYTES = 8 * 2**20
 
-# Payload, words and indexes of a point, where more cannot be known.
+# An estimate for payload, words and indexes of a point.
 _POINT_BYTES = 4096
 
 
 def free_bytes(folder: Path) -> int:
-    """What the disk of the folder, or of the nearest one above it that is there, has free."""
-    return shutil.disk_usage(_there(folder)).free
+    """The free space on the folder's disk; the folder need not exist yet."""
+    return shutil.disk_usage(_nearest_existing(folder)).free
+
+
+def check_room(root: Path, collection: str, needed: int | None = None) -> None:
+    """Raise NoRoom unless so many bytes are free, by default enough to write some points."""
+    free = free_bytes(root)
+    needed = to_write(root) if needed is None else needed
+    if free < needed:
+        raise NoRoom(
+            f"cannot write collection {collection}: the disk of {root} is full, "
+            f"{free // 2**20} MiB are free and {needed // 2**20} MiB needed"
+        )
 
 
 def to_write(folder: Path) -> int:
-    """What must be free before some points are written."""
+    """What must be free to write some points."""
     return _ROOM_IN_MEMORY_BYTES if _is_in_memory(folder) else _ROOM_BYTES
 
 
 def to_optimize(folder: Path, points: int, dimension: int) -> int:
-    """What must be free before an optimization, which writes points anew beside the old ones.
+    """What must be free for an optimization, which writes new points before it deletes the old.
 
-    By what the points are, not by what their files take: on a disk in memory that is mostly holes.
+    Computed from the points, not from their files, which on a disk in memory are mostly holes.
     """
     vectors = points * dimension * 4
-    # Beside the vectors lie int8 copies, and a graph of at most 32 edges a point.
+    # With the vectors come int8 copies, and a graph of at most 32 edges per point.
     written = vectors + vectors // 4 + points * (128 + _POINT_BYTES)
     return to_write(folder) + min(written, 2 * allocated_bytes(folder))
 
 
 def to_open(shard: Path, place: Path) -> int:
-    """What must be free at the place before the shard, or a copy of it there, is opened."""
+    """What must be free at the place to open the shard, or a copy of it, there."""
     if not _is_in_memory(place):
         return OPENING_BYTES
     stats = [path.stat() for path in shard.rglob("*") if path.is_file()]
@@ -57,7 +70,7 @@ def to_open(shard: Path, place: Path) -> int:
 
 
 def allocated_bytes(folder: Path) -> int:
-    """What the files below the folder take of the disk, holes left out."""
+    """What the files below the folder take on the disk, without holes."""
     return sum(_blocks(path.stat()) for path in folder.rglob("*") if path.is_file())
 
 
@@ -68,7 +81,7 @@ def _blocks(stat: os.stat_result) -> int:
 def _is_in_memory(folder: Path) -> bool:
     if sys.platform != "linux":
         return False
-    device = _there(folder).stat().st_dev
+    device = _nearest_existing(folder).stat().st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
     with Path("/proc/self/mountinfo").open(encoding="utf-8", errors="replace") as mounts:
         for line in mounts:
@@ -78,6 +91,6 @@ def _is_in_memory(folder: Path) -> bool:
     return False
 
 
-def _there(folder: Path) -> Path:
+def _nearest_existing(folder: Path) -> Path:
     folder = folder.absolute()
     return next(path for path in (folder, *folder.parents) if path.exists())

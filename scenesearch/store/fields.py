@@ -1,56 +1,35 @@
-"""Payload fields, each declared once: index, filter, page widget, help and the check of a
-stranger's values come from here."""
+"""Payload fields, each declared once: its index, filter, widget, help and checks come from here."""
 
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, Literal
 
 from scenesearch.pictures.records import MetadataType
 
 Widget = Literal["choice", "date_range", "number_range", "text", "none"]
 
-_OPERATORS: dict[MetadataType, tuple[str, ...]] = {
-    "keyword": ("=", "!=", "in", "prefix"),
-    "boolean": ("=", "!="),
-    "integer": ("=", "!=", "in", "range"),
-    "float": ("range",),
-    "datetime": ("range",),
-    "text": ("=",),
-    "geo": ("near",),
-}
-
-_DEFAULT_WIDGET: dict[MetadataType, Widget] = {
-    "keyword": "choice",
-    "boolean": "choice",
-    "integer": "number_range",
-    "float": "number_range",
-    "datetime": "date_range",
-    "text": "text",
-    "geo": "none",
-}
-
-
-# What a page may offer for a type.
+# The widgets that fit each type, beside 'none'; a manifest's column gets the first.
 _WIDGETS: dict[MetadataType, tuple[Widget, ...]] = {
     "keyword": ("choice", "text"),
     "boolean": ("choice",),
-    "integer": ("choice", "number_range"),
+    "integer": ("number_range", "choice"),
     "float": ("number_range",),
     "datetime": ("date_range",),
     "text": ("text",),
     "geo": (),
 }
 
-# Longer names of files and longer texts come from nobody honest, in characters.
+# Nobody honest has longer file names or texts, in characters.
 LONGEST_NAME = 65_536
 LONGEST_TEXT = 1_000_000
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a value has to be beside its type: a whole match of `form` (a regular expression), of
-    at most `longest` characters; a number between `least` and `most`."""
+    """What a value must be beside its type: text that matches `form` (a regular expression) and
+    has at most `longest` characters; a number between `least` and `most`."""
 
     form: str = ""
     longest: int = LONGEST_TEXT
@@ -58,21 +37,19 @@ class Limits:
     most: float = math.inf
 
 
-# What a picture's file alone says: always one value of the declared type.
 CONTENT_HASH = r"[0-9a-f]{64}"
-_PIXELS = Limits(least=0, most=2**31)
 
 
 @dataclass(frozen=True)
 class PayloadField:
     """One searchable key of a point's payload.
 
-    `of_the_file` says that only the file fills it, and no manifest. `limits` are those of its
-    values. Neither is recorded in a collection: for built-in fields this version's hold.
-    `multiple` says that a point holds a list of values, any of which may match. `widget` is the
-    filter the page offers; 'none' keeps a field searchable but out of the page. Of a
-    `hierarchical` field a point holds a path and its ancestors, so that 'folder=2020' finds
-    what lies in 2020 and everything below.
+    With `of_the_file` its values, always one of the declared type, come from the file alone and
+    never from a manifest. `limits` are those of its values. Neither is recorded in a collection:
+    built-in fields have those of this version. With `multiple` a point has a list of values, any
+    of which may match. `widget` is the filter that the page offers; with 'none' a field can be
+    searched but is not on the page. With `hierarchical` a point has a path and its ancestors, so
+    that 'folder=2020' finds everything in 2020 and below.
     """
 
     name: str
@@ -87,25 +64,20 @@ class PayloadField:
 
     @property
     def is_consistent(self) -> bool:
-        """Whether widget and shape go with the type; a declaration of strangers may claim any."""
+        """Whether widget and flags fit the type; a stranger's declaration may claim anything."""
         shaped = not (self.multiple or self.hierarchical) or self.type in ("keyword", "text")
         widgets: tuple[Widget, ...] = ("none", *_WIDGETS[self.type])
         return shaped and self.widget in widgets and (self.multiple or not self.hierarchical)
 
     @property
     def is_fixed(self) -> bool:
-        """Whether a collection can hold a built-in field of this name in no other type: what only
-        files fill, and lists that there were from the beginning."""
+        """Whether a built-in field of this name always has this type in a collection: fields that
+        only files fill, and lists, which have existed from the beginning."""
         return self.of_the_file or self.multiple
 
     @property
-    def operators(self) -> tuple[str, ...]:
-        """What can be asked of the field: '=', '!=', 'in', 'range', 'prefix', 'near'."""
-        return _OPERATORS[self.type]
-
-    @property
     def value_noun(self) -> str:
-        """What a picture has that has a value: 'a date', 'a camera', 'tags', 'a value of price'."""
+        """What a picture with a value has: 'a date', 'a camera', 'tags', 'a value of price'."""
         if self.name not in BUILTIN_NAMES:
             return f"a value of {self.name}"
         if self.multiple:
@@ -121,29 +93,27 @@ class PayloadField:
         known = {one.name for one in fields(cls) if one.compare}
         read = cls(**{key: part for key, part in value.items() if key in known})
         texts = (read.name, read.label, read.help)
-        if read.type not in _OPERATORS or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"field {read.name!r} is of no type that there is")
+        if read.type not in _WIDGETS or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"field {read.name!r} has an unknown type")
         return read
 
 
+_NAME = Limits(longest=LONGEST_NAME)
+_PATH = Limits(longest=2 * LONGEST_NAME)
+_HASH = Limits(form=CONTENT_HASH)
+_PIXELS = Limits(least=0, most=2**31)
+_BYTES = Limits(least=0, most=2**53)
+_SHAPE = Limits(form="landscape|portrait|square")
+_PHASH = Limits(form=r"[0-9a-f]{16}")
+
+_file_field = partial(PayloadField, of_the_file=True)
+
 BUILTIN_FIELDS: tuple[PayloadField, ...] = (
-    PayloadField(
-        "image_id",
-        "keyword",
-        "Image",
-        "name of the picture inside the library",
-        of_the_file=True,
-        limits=Limits(longest=LONGEST_NAME),
+    _file_field(
+        "image_id", "keyword", "Image", "name of the picture inside the library", limits=_NAME
     ),
-    PayloadField(
-        "sha256",
-        "keyword",
-        "Content",
-        "SHA-256 of the file",
-        of_the_file=True,
-        limits=Limits(form=CONTENT_HASH),
-    ),
-    PayloadField(
+    _file_field("sha256", "keyword", "Content", "SHA-256 of the file", limits=_HASH),
+    _file_field(
         "folder",
         "keyword",
         "Folder",
@@ -151,13 +121,10 @@ BUILTIN_FIELDS: tuple[PayloadField, ...] = (
         multiple=True,
         hierarchical=True,
         widget="choice",
-        of_the_file=True,
-        limits=Limits(longest=LONGEST_NAME),
+        limits=_NAME,
     ),
     PayloadField("taken", "datetime", "Taken", "when the picture was taken", widget="date_range"),
-    PayloadField(
-        "modified", "datetime", "Modified", "when the file was last changed", of_the_file=True
-    ),
+    _file_field("modified", "datetime", "Modified", "when the file was last changed"),
     PayloadField("camera", "keyword", "Camera", "make and model", widget="choice"),
     PayloadField("lens", "keyword", "Lens", "model of the lens"),
     PayloadField("exposure_s", "float", "Exposure", "shutter time in seconds"),
@@ -165,36 +132,19 @@ BUILTIN_FIELDS: tuple[PayloadField, ...] = (
     PayloadField("iso", "integer", "ISO", "sensitivity"),
     PayloadField("focal_length_mm", "float", "Focal length", "of the lens itself, in millimetres"),
     PayloadField("location", "geo", "Place", "where the picture was taken"),
-    PayloadField(
+    _file_field(
         "orientation",
         "keyword",
         "Shape",
         "landscape, portrait or square",
         widget="choice",
-        of_the_file=True,
-        limits=Limits(form="landscape|portrait|square"),
+        limits=_SHAPE,
     ),
-    PayloadField(
-        "width", "integer", "Width", "pixels, as displayed", of_the_file=True, limits=_PIXELS
-    ),
-    PayloadField(
-        "height", "integer", "Height", "pixels, as displayed", of_the_file=True, limits=_PIXELS
-    ),
-    PayloadField(
-        "size_bytes",
-        "integer",
-        "File size",
-        "bytes",
-        of_the_file=True,
-        limits=Limits(least=0, most=2**53),
-    ),
-    PayloadField(
-        "phash",
-        "keyword",
-        "Look",
-        "perceptual hash, to find near-duplicates",
-        of_the_file=True,
-        limits=Limits(form=r"[0-9a-f]{16}"),
+    _file_field("width", "integer", "Width", "pixels, as displayed", limits=_PIXELS),
+    _file_field("height", "integer", "Height", "pixels, as displayed", limits=_PIXELS),
+    _file_field("size_bytes", "integer", "File size", "bytes", limits=_BYTES),
+    _file_field(
+        "phash", "keyword", "Look", "perceptual hash, to find near-duplicates", limits=_PHASH
     ),
     PayloadField("title", "text", "Title", "words of its title"),
     PayloadField("rating", "float", "Rating", "stars, 1-5; -1 is rejected"),
@@ -218,30 +168,24 @@ _NOUNS = {
 
 BUILTIN_NAMES = frozenset(field.name for field in BUILTIN_FIELDS)
 
-# Kept beside them and not searched; so is `own`, what of the rest the file itself says.
+# Stored with them, but not searched. So is `own`: which captions, tags and other values the file
+# itself has.
 UNSEARCHED_FIELDS: tuple[PayloadField, ...] = (
-    PayloadField(
-        "path",
-        "keyword",
-        "Path",
-        "where the original lies",
-        of_the_file=True,
-        limits=Limits(longest=2 * LONGEST_NAME),
-    ),
-    PayloadField("etag", "keyword", "Version", "of an archive or a server", of_the_file=True),
-    PayloadField("sidecar", "keyword", "Sidecar", "version of the XMP file", of_the_file=True),
+    _file_field("path", "keyword", "Path", "where the original lies", limits=_PATH),
+    _file_field("etag", "keyword", "Version", "of an archive or a server"),
+    _file_field("sidecar", "keyword", "Sidecar", "version of the XMP file"),
 )
 
 
 def custom_fields(types: Mapping[str, MetadataType]) -> tuple[PayloadField, ...]:
-    """Declarations for a manifest's own columns; those of built-in names are left as they are."""
+    """Declarations for a manifest's own columns, without those with built-in names."""
     return tuple(
         PayloadField(
             name,
             type_,
             name.replace("_", " ").capitalize(),
             "column of the manifest",
-            widget=_DEFAULT_WIDGET[type_],
+            widget=next(iter(_WIDGETS[type_]), "none"),
         )
         for name, type_ in types.items()
         if name not in BUILTIN_NAMES

@@ -1,4 +1,4 @@
-"""Conditions on payload fields, in words that no engine owns; each store translates them."""
+"""Conditions on payload fields, independent of the engine; each home translates them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,14 +62,14 @@ Plain = OneOf | Range | Prefix | HasWords | Near | Has
 
 @dataclass(frozen=True)
 class AnyOf:
-    """At least one of these holds; none does when there are none."""
+    """At least one of these holds; without conditions nothing passes."""
 
     conditions: tuple[Plain, ...]
 
 
 @dataclass(frozen=True)
 class Not:
-    """The condition does not hold; a point without the field fulfils this."""
+    """The condition does not hold; points without the field pass."""
 
     condition: Plain | AnyOf
 

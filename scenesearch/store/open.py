@@ -1,4 +1,4 @@
-"""The store an installation uses: a Qdrant server when one is named, else the embedded engine."""
+"""The store of an installation: a Qdrant server if one is configured, else the embedded engine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +19,10 @@ def open_store(
     command: str | None = None,
     lock_wait_s: float = 5.0,
 ) -> VectorStore:
-    """The home that the settings name; `command` is what other processes are told of this one.
+    """The home that the settings name; `command` is how other processes' messages call this one.
 
-    `patience_s` and `on_wait`: how long a server that is away is waited for, and who is told;
-    `lock_wait_s` is how long one process may keep an embedded collection from this one, which is
-    told as well.
+    `patience_s` is how long to wait for a server that is away, `lock_wait_s` for another process
+    that keeps an embedded collection. `on_wait` receives a sentence about either wait.
 
     Only the home in use is imported: the server's client takes 0.8-2.3 s, the engine 5 ms.
     """

@@ -1,8 +1,8 @@
 """Reading a whole collection while others go on using it.
 
-Of an embedded collection one process at a time has the lock, in turns. Whoever reads it from end
-to end loses its turn between two pages, or while it works on one, when somebody waits: a search in
-another process waits for a turn and not for the end. Here is the patience to be next again.
+Processes take turns at the lock of an embedded collection. A process that reads a collection from
+end to end gives up its turn between two pages, or during its work on one, when another process is
+waiting: a search elsewhere waits for a turn, not for the end. Then it waits here for its next one.
 """
 
 import time
@@ -15,10 +15,10 @@ from scenesearch.store.base import IndexBusy, Point, VectorStore
 
 PAGE = 2000  # 4 MB of 512-d vectors: 0.1 s to read
 
-# How long an embedded collection may be in somebody's use before reading it is given up.
-PATIENCE_S = 600.0
+# How long to wait for an embedded collection that another process uses before giving up.
+_PATIENCE_S = 600.0
 
-# Between two tries of a store that does not wait.
+# Between two tries of a store that does not wait itself.
 _PAUSE_S = 0.1
 
 OnWait = Callable[[str], None]
@@ -31,57 +31,39 @@ def pages(
     *,
     payload: Sequence[str] | None = None,
     with_vectors: bool = False,
-    patience_s: float = PATIENCE_S,
     on_wait: OnWait | None = None,
 ) -> Iterator[list[Point]]:
-    """Every point of the collection in pages; it is let go at the end.
+    """Every point of the collection in pages; releases the collection at the end.
 
-    `on_wait` hears once per wait, in a sentence, who else has the collection; raises IndexBusy
-    when it is not free within `patience_s`.
+    `on_wait` receives a sentence once per wait for another process. Raises IndexBusy after ten
+    minutes.
     """
     after: str | None = None
+
+    def next_page() -> list[Point]:
+        points = store.scroll(
+            collection, payload=payload, with_vectors=with_vectors, batch_size=PAGE, after=after
+        )
+        return list(islice(points, PAGE))
+
     try:
-        while True:
-            page = shared(
-                lambda after=after: list(  # type: ignore[misc]
-                    islice(
-                        store.scroll(
-                            collection,
-                            payload=payload,
-                            with_vectors=with_vectors,
-                            batch_size=PAGE,
-                            after=after,
-                        ),
-                        PAGE,
-                    )
-                ),
-                patience_s=patience_s,
-                on_wait=on_wait,
-            )
-            if not page:
-                return
+        while page := retry_while_busy(next_page, on_wait=on_wait):
             yield page
             after = page[-1].image_id
     finally:
         store.release(collection)
 
 
-def shared(
-    do: Callable[[], _T],
-    *,
-    patience_s: float = PATIENCE_S,
-    on_wait: OnWait | None = None,
-) -> _T:
-    """What `do` returns, once nobody else keeps the collection or works on it."""
-    deadline = time.monotonic() + patience_s
-    told = False
+def retry_while_busy(do: Callable[[], _T], *, on_wait: OnWait | None = None) -> _T:
+    """The result of `do`, repeated while another process has the collection or works on it."""
+    deadline = time.monotonic() + _PATIENCE_S
     while True:
         try:
             return do()
         except IndexBusy as busy:
             if time.monotonic() > deadline:
                 raise
-            if not told and on_wait is not None:
+            if on_wait is not None:
                 on_wait(f"{str(busy).removesuffix('; close it or wait')}; waiting")
-            told = True
+            on_wait = None
             pause(_PAUSE_S)

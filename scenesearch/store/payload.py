@@ -1,32 +1,38 @@
-"""From our points to what an engine stores: plain JSON values, unit vectors, safe key paths; and
-back, without what does not fit its declaration."""
+"""From points to what an engine stores, and back, for both homes.
+
+What is written are plain JSON values, unit vectors and safe key paths. Values that do not fit
+their field's declaration are left out of what is read.
+"""
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from itertools import repeat
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scenesearch.pictures.records import GeoPoint, point_id
-from scenesearch.store.base import CollectionSpec, EncoderMismatch, Point, ScoredPoint, StoreError
-from scenesearch.store.values import checks_of, fitting, is_image_id
+from scenesearch.runtime.cancel import look_up
+from scenesearch.store.base import CollectionSpec, EncoderMismatch, Point, StoreError
+from scenesearch.store.sparse import SparseVector, payload_words
+from scenesearch.store.values import checks_of, is_image_id, without_misfits
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_UNSPEAKABLE = re.compile(r'["\\\x00-\x1f]')
+_UNQUOTABLE = re.compile(r'["\\\x00-\x1f]')
 
 
 def rfc3339(moment: datetime) -> str:
-    """The moment in UTC; one without a time zone is taken as UTC, as the engines take it."""
+    """The moment in UTC; without a time zone it is taken as UTC, as the engines do."""
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def key_path(name: str) -> str:
-    """The payload key as the engines' path syntax, where dots and brackets would descend."""
-    if not name or _UNSPEAKABLE.search(name):
+    """The payload key in the engines' path syntax, where dots and brackets would descend."""
+    if not name or _UNQUOTABLE.search(name):
         raise StoreError(
             f"{name!r} cannot name a payload field: no quotes, backslashes or control characters"
         )
@@ -34,12 +40,12 @@ def key_path(name: str) -> str:
 
 
 def point_ids(image_ids: Iterable[str], spec: CollectionSpec) -> list[str]:
-    """The engine's ids of these pictures; raises StoreError for an id that can have none."""
+    """The engine's ids of these pictures; raises StoreError for an id that cannot be stored."""
     return [point_id(spec.library, check_image_id(image_id)) for image_id in image_ids]
 
 
 def check_image_id(image_id: str) -> str:
-    """Return the id, or raise StoreError: file names may hold bytes that are no Unicode."""
+    """Return the id, or raise StoreError: file names may hold bytes that are not Unicode."""
     try:
         image_id.encode()
     except UnicodeEncodeError:
@@ -51,31 +57,48 @@ def check_image_id(image_id: str) -> str:
     return image_id
 
 
-def named(
+def named_payloads(
     payloads: Iterable[Mapping[str, Any] | None], spec: CollectionSpec
 ) -> list[tuple[str, Mapping[str, Any]] | None]:
-    """Of each stored payload its image id and what of it fits the declared fields.
+    """The image id of each stored payload, and the values that fit their fields.
 
-    None for one that names no picture: it is nobody's, and is passed over.
+    None for a payload that names no picture: some other program wrote it, and it is skipped.
     """
     checks = checks_of(spec.fields)
     return [
-        (payload["image_id"], fitting(payload, checks))
+        (payload["image_id"], without_misfits(payload, checks))
         if payload is not None and is_image_id(payload.get("image_id"))
         else None
         for payload in payloads
     ]
 
 
-def payload_of(point: Point) -> dict[str, Any]:
-    """The point's payload in plain JSON values, with its image id."""
+class StoredPoint(NamedTuple):
+    """What an engine stores of a point."""
+
+    id: str
+    vector: list[float]
+    payload: dict[str, Any]
+    words: SparseVector | None
+
+
+def stored_points(points: Sequence[Point], spec: CollectionSpec) -> list[StoredPoint]:
+    """The points as an engine stores them; raises StoreError for one that cannot be stored."""
+    ids = point_ids((point.image_id for point in points), spec)
+    payloads = list(map(_payload_of, points))
+    words = map(payload_words, payloads) if spec.words else repeat(None)
+    return list(map(StoredPoint, ids, _vectors_of(points, spec), payloads, words))
+
+
+def _payload_of(point: Point) -> dict[str, Any]:
+    """The point's payload as plain JSON values, with its image id."""
     payload = {key: _plain(value, point.image_id, key) for key, value in point.payload.items()}
     payload["image_id"] = point.image_id
     return payload
 
 
-def vectors_of(points: Sequence[Point], spec: CollectionSpec) -> list[list[float]]:
-    """The points' vectors, or an error that names the point whose vector cannot be stored."""
+def _vectors_of(points: Sequence[Point], spec: CollectionSpec) -> list[list[float]]:
+    """The points' vectors; raises StoreError with the point whose vector cannot be stored."""
     for point in points:
         if point.vector is None:
             raise StoreError(f"{point.image_id} has no vector to store")
@@ -83,7 +106,7 @@ def vectors_of(points: Sequence[Point], spec: CollectionSpec) -> list[list[float
     stacked = np.asarray([point.vector for point in points], dtype=np.float32)  # (n, dim)
     finite = np.isfinite(stacked).all(axis=1)
     if not finite.all():
-        # Edge stores NaN without a word, and every search then ranks by it.
+        # Edge stores NaN silently, and every search then ranks by it.
         raise StoreError(f"the vector of {points[int(finite.argmin())].image_id} is not finite")
     rows: list[list[float]] = stacked.tolist()
     return rows
@@ -99,24 +122,8 @@ def check_dimension(vector: NDArray[np.float32], spec: CollectionSpec, what: str
         )
 
 
-def check_words(spec: CollectionSpec) -> None:
-    """Raise StoreError unless the collection's points carry their words."""
-    if not spec.words:
-        raise StoreError(
-            f"library {spec.library} was made before words were indexed; ingest its pictures into "
-            "a new one to search both ways"
-        )
-
-
-def check_diversity(diversity: float) -> float:
-    """Return it, or raise StoreError: it is a share."""
-    if not 0 <= diversity <= 1:
-        raise StoreError(f"diversity is between 0 and 1, not {diversity}")
-    return diversity
-
-
 def _plain(value: Any, image_id: str, key: str) -> Any:
-    # Exact types first: nearly every value ends here, and this runs for each value of a library.
+    # Exact types first: nearly every value ends here, and this runs for every value of a library.
     kind = type(value)
     if kind is str or kind is int or kind is bool or value is None:
         return value
@@ -140,14 +147,14 @@ def _plain(value: Any, image_id: str, key: str) -> Any:
 
 
 def payload_keys(payload: Sequence[str] | None) -> bool | list[str]:
-    """What to fetch of a payload; without its image id a point would have no name."""
+    """The payload keys to read, always with the image id, which is the point's name."""
     return True if payload is None else [key_path(key) for key in {"image_id", *payload}]
 
 
 def points_of(records: Iterable[Any], spec: CollectionSpec) -> list[Point]:
-    """The points of an engine's or a server's records; those that name no picture are left out."""
+    """The points of an engine's or a server's records, without those that name no picture."""
     records = list(records)
-    payloads = named((record.payload for record in records), spec)
+    payloads = named_payloads((record.payload for record in records), spec)
     return [
         Point(own[0], None if record.vector is None else embedding_of(record.vector), own[1])
         for record, own in zip(records, payloads, strict=True)
@@ -155,15 +162,27 @@ def points_of(records: Iterable[Any], spec: CollectionSpec) -> list[Point]:
     ]
 
 
-def scored_of(found: Sequence[Any], spec: CollectionSpec) -> list[ScoredPoint | None]:
-    """The same of what a search found; None in the place of a point that names no picture."""
-    payloads = named((one.payload for one in found), spec)
-    return [
-        None if own is None else ScoredPoint(own[0], one.score, own[1])
-        for one, own in zip(found, payloads, strict=True)
-    ]
+def scrolled(
+    fetch: Callable[[Any], tuple[Sequence[Any], Any]], spec: CollectionSpec, after: str | None
+) -> Iterator[Point]:
+    """The points of a scroll, where `fetch(offset)` gives the next records and their next offset.
+
+    An offset is an engine's id and included, so the picture `after` is left out here.
+    """
+    offset = None if after is None else point_ids([after], spec)[0]
+    while True:
+        look_up()
+        records, offset = fetch(offset)
+        yield from (point for point in points_of(records, spec) if point.image_id != after)
+        if offset is None:
+            return
+
+
+def vector_names(with_vectors: bool) -> bool | list[str]:
+    """The vectors to read: the embedding, which has no name, and never the words."""
+    return [""] if with_vectors else False
 
 
 def embedding_of(vector: Any) -> NDArray[np.float32]:
-    """A vector as an engine or a server gives it, `(dim,)`."""
+    """A vector from an engine or a server as an array, `(dim,)`."""
     return np.asarray(vector, dtype=np.float32)

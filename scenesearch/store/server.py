@@ -1,64 +1,54 @@
 """A Qdrant server, for several processes or machines; real collections, aliases and indexes.
 
-Requests go through gRPC when its port is given. What may pass (a refused connection, a time-out,
-429, 503) is tried again with growing, jittered pauses: reads for a moment, because somebody is
-waiting, writes for as long as one request may take, because an ingest should outlive a restart
-of the server. The client's own uploader is not used: it retries without pause, and for ever when
-told to slow down. Every operation may be repeated safely.
+Requests go through gRPC if its port is given. Every operation can be repeated safely
+(`server_requests`).
 
 A collection's specification is its metadata in the server, under the key `scenesearch`. Large
-ones get int8 copies in memory and a graph as in the embedded home; smaller segments are scanned.
+segments get int8 copies in memory and a graph, as in the embedded home; smaller ones are scanned.
 """
 
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any, Literal, TypeVar
-from uuid import UUID, uuid4
+from uuid import uuid4
 
-import numpy as np
-from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 
-from scenesearch.runtime.cancel import look_up, pause
-from scenesearch.runtime.retry import Patience, patiently
+from scenesearch.runtime.cancel import pause
 from scenesearch.store import ranking
+from scenesearch.store.ask import Ask, Cosine, Diverse, Examples
 from scenesearch.store.base import (
-    RESCORED,
     CollectionMissing,
     CollectionSpec,
     CollectionUnfinished,
     Leftover,
-    Penalty,
     Point,
     ScoredPoint,
     State,
     StoreError,
     StoreUnavailable,
     check_name,
+    name_taken,
 )
 from scenesearch.store.conditions import facet_field, new_fields
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 from scenesearch.store.payload import (
-    check_dimension,
-    check_diversity,
-    check_words,
-    embedding_of,
     key_path,
     payload_keys,
-    payload_of,
     point_ids,
     points_of,
-    scored_of,
-    vectors_of,
+    scrolled,
+    stored_points,
+    vector_names,
 )
-from scenesearch.store.server_faults import Fault, understand
-from scenesearch.store.server_filter import as_filter, index_of
-from scenesearch.store.server_nodes import Node, Nodes, open_nodes
-from scenesearch.store.words import POOL, RRF_K, WORDS, Fusion, Words, words_asked, words_of
+from scenesearch.store.server_filter import INDEXES, as_filter
+from scenesearch.store.server_nodes import Nodes, open_nodes
+from scenesearch.store.server_requests import Requests
+from scenesearch.store.sparse import WORDS, SparseVector
 
 _T = TypeVar("_T")
 
@@ -66,29 +56,23 @@ _T = TypeVar("_T")
 _BATCH = 256
 _BATCH_FLOATS = 400_000
 
-_READ_PATIENCE_S = 2.0
+# How long another process may take to create a collection's indexes.
+_CREATION_S = 30.0
 
-# How often somebody is told that the server is waited for.
-_WAIT_AGAIN_S = 20.0
+# The nodes of a cluster learn of a new collection within moments of one another.
+_CREATED_EVERYWHERE_S = 3.0
 
-# So long a collection without indexes may be in the making by another process.
-_MAKING_S = 30.0
-
-# Nodes of a cluster hear of a new collection within moments of one another.
-_MADE_EVERYWHERE_S = 3.0
-
-# How long what a collection declares is believed: another process may move an alias or add fields.
+# How long to trust a collection's specification: another process may move an alias or add fields.
 _SPEC_FRESH_S = 2.0
 
-# Segments of fewer points are scanned (edge.py has the figures). The embedded home scans more: a
-# server shares its processors among many requests.
+# Segments of fewer points are scanned (edge.py has the figures). The embedded home scans more,
+# because a server shares its processors among many requests.
 _GRAPH_FROM = 100_000
 
 _METADATA_KEY = "scenesearch"
 
-# Until the indexes are made: what a crash leaves behind can be told and made again.
+# The metadata until the indexes exist, so that what a crash leaves behind is known as such.
 _UNFINISHED = "unfinished"
-
 
 _SEARCH = models.SearchParams(
     quantization=models.QuantizationSearchParams(rescore=True, oversampling=3.0),
@@ -103,7 +87,7 @@ class ServerStore:
 
     def __init__(
         self,
-        url: str,
+        url: str | Nodes,
         api_key: str | None = None,
         grpc_port: int | Literal["auto"] | None = "auto",
         timeout_s: float = 60,
@@ -111,94 +95,48 @@ class ServerStore:
         patience_s: float | None = None,
         on_wait: Callable[[str], None] | None = None,
     ) -> None:
-        """`url` may be several addresses of a cluster's nodes, with ',' between them.
+        """`url` may be several addresses of a cluster's nodes, separated by ','.
 
-        `patience_s` is how long a server that is away is waited for, at every request; by
-        default reads wait for a moment, writes as long as one request may take. `on_wait` is
-        told, now and then, what is being waited for.
+        `patience_s` is how long each request waits for a server that is away. By default reads
+        wait for a moment, writes as long as one request may take. Now and then `on_wait` receives
+        a sentence about what is being waited for.
         """
-        nodes = open_nodes(url, api_key, grpc_port, timeout_s)
-        self._set_up(nodes, timeout_s, patience_s, on_wait)
-
-    @classmethod
-    def from_client(
-        cls, client: QdrantClient, *, name: str = "memory", timeout_s: float = 60
-    ) -> "ServerStore":
-        """A store over a client that is ready; `name` stands for the URL in messages."""
-        store = cls.__new__(cls)
-        store._set_up(Nodes([Node(client, name)]), timeout_s)
-        return store
-
-    def _set_up(
-        self,
-        nodes: Nodes,
-        timeout_s: float,
-        patience_s: float | None = None,
-        on_wait: Callable[[str], None] | None = None,
-    ) -> None:
-        self._nodes = nodes
-        self._url = nodes.shown
-        self._timeout_s = timeout_s
-        self._read_patience = Patience(patience_s or min(_READ_PATIENCE_S, timeout_s))
-        self._write_patience = Patience(patience_s or timeout_s)
-        self._on_wait = on_wait
-        self._waited_at = -_WAIT_AGAIN_S
-        self.retried = 0
+        nodes = open_nodes(url, api_key, grpc_port, timeout_s) if isinstance(url, str) else url
+        self._requests = Requests(nodes, timeout_s, patience_s, on_wait)
+        self._read, self._write = self._requests.read, self._requests.write
         self._specs: dict[str, tuple[CollectionSpec, float]] = {}
-        self._closed = False
+
+    @property
+    def retried(self) -> int:
+        return self._requests.retried
 
     @property
     def _client(self) -> QdrantClient:
-        return self._nodes.current.client
+        return self._requests.client
+
+    # Collections and aliases
 
     def create_collection(self, name: str, spec: CollectionSpec) -> None:
         check_name(name)
-        indexes = {key_path(field.name): index_of(field) for field in spec.fields}
+        indexes = {key_path(field.name): INDEXES[field.type] for field in spec.fields}
         if name in self.aliases() or (name in self.collections() and self._gets_finished(name)):
-            raise StoreError(f"a collection or alias {name!r} is already there")
+            raise name_taken(name)
         if name in self.collections():
             self._write(lambda: self._client.delete_collection(name), name)
         mine = {_UNFINISHED: uuid4().hex, "library": spec.library}
         try:
             self._write(
-                lambda: self._client.create_collection(
-                    name,
-                    vectors_config=models.VectorParams(
-                        size=spec.dimension, distance=models.Distance.COSINE
-                    ),
-                    sparse_vectors_config=(
-                        {WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)}
-                        if spec.words
-                        else None
-                    ),
-                    hnsw_config=models.HnswConfigDiff(
-                        m=16,
-                        ef_construct=100,
-                        full_scan_threshold=_GRAPH_FROM * spec.dimension * 4 // 1024,  # KB
-                    ),
-                    quantization_config=models.ScalarQuantization(
-                        scalar=models.ScalarQuantizationConfig(
-                            type=models.ScalarType.INT8, always_ram=True
-                        )
-                    ),
-                    strict_mode_config=models.StrictModeConfig(
-                        enabled=True,
-                        unindexed_filtering_retrieve=False,
-                        unindexed_filtering_update=False,
-                    ),
-                    metadata={_METADATA_KEY: mine},
-                ),
-                name,
+                lambda: self._client.create_collection(name, **_config(spec, metadata=mine)), name
             )
         except StoreUnavailable:
             raise
         except StoreError:
-            # Refused: another process made it at this moment, or we did and did not hear of it.
+            # Refused: another process has just created it, or this one has and got no answer.
             if name not in self.collections():
                 raise
             if self._recorded(name) != mine:
                 self._gets_finished(name)
-                raise StoreError(f"a collection or alias {name!r} is already there") from None
+                raise name_taken(name) from None
         self._confirm(name)
         for key, index in indexes.items():
             self._create_index(name, key, index)
@@ -212,7 +150,7 @@ class ServerStore:
         spec = self._spec(collection, fresh_s=0)
         added = new_fields(spec, fields)
         for field in added:
-            self._create_index(collection, key_path(field.name), index_of(field))
+            self._create_index(collection, key_path(field.name), INDEXES[field.type])
         if added:
             self._record(collection, replace(spec, fields=(*spec.fields, *added)))
 
@@ -225,24 +163,23 @@ class ServerStore:
         return spec
 
     def collections(self) -> list[str]:
-        answer = self._read(lambda: self._client.get_collections())
-        return sorted(collection.name for collection in answer.collections)
+        return self._requests.collections()
 
     def delete_collection(self, name: str) -> None:
         check_name(name)
         if name not in self.collections():
-            raise self._missing(name)
+            raise self._requests.missing(name)
         self._write(lambda: self._client.delete_collection(name), name)
-        self._forget()
+        self._specs.clear()
 
     def set_alias(self, alias: str, collection: str) -> None:
         check_name(alias)
         collections = self.collections()
         if check_name(collection) not in collections:
-            raise self._missing(collection)
+            raise self._requests.missing(collection)
         if alias in collections:
             raise StoreError(f"{alias!r} is a collection and cannot be an alias")
-        # Both in one request: no reader finds the alias missing in between.
+        # Both in one request, so that no reader finds the alias missing in between.
         operations: list[models.DeleteAliasOperation | models.CreateAliasOperation] = [
             models.CreateAliasOperation(
                 create_alias=models.CreateAlias(collection_name=collection, alias_name=alias)
@@ -252,11 +189,10 @@ class ServerStore:
             gone = models.DeleteAlias(alias_name=alias)
             operations.insert(0, models.DeleteAliasOperation(delete_alias=gone))
         self._write(lambda: self._client.update_collection_aliases(operations), collection)
-        self._forget()
+        self._specs.clear()
 
     def aliases(self) -> dict[str, str]:
-        answer = self._read(lambda: self._client.get_aliases())
-        return {alias.alias_name: alias.collection_name for alias in answer.aliases}
+        return self._requests.aliases()
 
     def resolve(self, name: str) -> str:
         check_name(name)
@@ -265,47 +201,50 @@ class ServerStore:
         aliases = self.aliases()
         if name in aliases:
             return aliases[name]
-        raise self._missing(name)
+        raise self._requests.missing(name)
+
+    # Points
 
     def upsert(self, name: str, points: Sequence[Point]) -> None:
         spec = self._spec(name)
         size = max(1, min(_BATCH, _BATCH_FLOATS // spec.dimension))
         for start in range(0, len(points), size):
-            batch = points[start : start + size]
-            rows = zip(
-                point_ids((point.image_id for point in batch), spec),
-                vectors_of(batch, spec),
-                map(payload_of, batch),
-                strict=True,
+            self._upsert(name, points[start : start + size], spec)
+
+    def _upsert(self, name: str, points: Sequence[Point], spec: CollectionSpec) -> None:
+        # model_construct: `stored_points` has just checked what it would check value by value.
+        prepared = [
+            models.PointStruct.model_construct(
+                id=point.id, vector=_with_words(point.vector, point.words), payload=point.payload
             )
-            # model_construct: what it would check, value by value, has just been checked.
-            prepared = [
-                models.PointStruct.model_construct(
-                    id=id_,
-                    vector=_with_words(vector, words_of(payload) if spec.words else None),
-                    payload=payload,
-                )
-                for id_, vector, payload in rows
-            ]
-            self._upsert(name, prepared)
+            for point in stored_points(points, spec)
+        ]
+        self._write(lambda: self._client.upsert(name, prepared, wait=True), name)
 
     def delete(self, name: str, image_ids: Sequence[str]) -> None:
-        ids = self._point_ids(name, image_ids)
+        ids: list[Any] = [*point_ids(image_ids, self._spec(name))]
         if ids:
-            self._write(
-                lambda: self._client.delete(name, models.PointIdsList(points=ids), wait=True), name
-            )
+            selector = models.PointIdsList(points=ids)
+            self._write(lambda: self._client.delete(name, selector, wait=True), name)
 
     def retrieve(
         self, name: str, image_ids: Sequence[str], *, with_vectors: bool = False
     ) -> dict[str, Point]:
-        ids = self._point_ids(name, image_ids)
+        spec = self._spec(name)
+        ids = point_ids(image_ids, spec)
         found: dict[str, Point] = {}
         for start in range(0, len(ids), 1000):
-            part = ids[start : start + 1000]
-            for point in points_of(self._retrieve(name, part, with_vectors), self._spec(name)):
-                found[point.image_id] = point
+            records = self._retrieve(name, ids[start : start + 1000], with_vectors)
+            found |= {point.image_id: point for point in points_of(records, spec)}
         return found
+
+    def _retrieve(self, name: str, ids: Sequence[str], with_vectors: bool) -> list[models.Record]:
+        return self._read(
+            lambda: self._client.retrieve(
+                name, ids=ids, with_payload=True, with_vectors=vector_names(with_vectors)
+            ),
+            name,
+        )
 
     def scroll(
         self,
@@ -317,180 +256,35 @@ class ServerStore:
         batch_size: int = 1000,
         after: str | None = None,
     ) -> Iterator[Point]:
-        # One collection from first to last, even if the alias moves meanwhile.
+        # One collection from beginning to end, even if the alias moves in the meantime.
         collection = self.resolve(name)
         filter_ = self._filter(collection, where)
-        keys = payload_keys(payload)
-        offset: Any = None
-        if after is not None:
-            (offset,) = self._point_ids(collection, [after])
-        while True:
-            look_up()
-            records, offset = self._scroll(
-                collection, filter_, keys, with_vectors, batch_size, offset
-            )
-            points = points_of(records, self._spec(collection))
-            yield from (point for point in points if point.image_id != after)
-            if offset is None:
-                return
 
-    def search(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        exact: bool = False,
-    ) -> list[ScoredPoint]:
-        check_dimension(vector, self._spec(name), "the query")
-        query = vector.tolist()
-        filter_ = self._filter(name, where)
-        keys = payload_keys(payload)
-
-        def fetch(limit: int) -> list[ScoredPoint]:
-            answer = self._read(
-                lambda: self._client.query_points(
-                    name,
-                    query=query,
-                    query_filter=filter_,
-                    search_params=_EXACT if exact else _SEARCH,
-                    limit=limit,
-                    with_payload=keys,
+        def fetch(offset: Any) -> tuple[list[models.Record], Any]:
+            return self._read(
+                lambda: self._client.scroll(
+                    collection,
+                    scroll_filter=filter_,
+                    limit=batch_size,
+                    offset=offset,
+                    with_payload=payload_keys(payload),
+                    with_vectors=vector_names(with_vectors),
                 ),
-                name,
-            )
-            return [hit for hit in scored_of(answer.points, self._spec(name)) if hit]
-
-        return ranking.page(fetch, k=k, offset=offset)
-
-    def search_hybrid(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        text: str,
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        exact: bool = False,
-        fusion: Fusion = "dbsf",
-    ) -> list[ScoredPoint]:
-        def nearest(k: int, offset: int = 0) -> list[ScoredPoint]:
-            return self.search(
-                name, vector, k=k, offset=offset, where=where, payload=payload, exact=exact
+                collection,
             )
 
-        spec = self._spec(name)
-        check_words(spec)
-        check_dimension(vector, spec, "the query")
-        ranking.check_page(k, offset)
-        words = words_asked(text)
-        if words is None:
-            return nearest(k, offset)
-        filter_ = self._filter(name, where)
-        sides = [
-            models.Prefetch(
-                query=vector.tolist(),
-                filter=filter_,
-                params=_EXACT if exact else _SEARCH,
-                limit=POOL,
-            ),
-            models.Prefetch(query=_sparse(words), using=WORDS, filter=filter_, limit=POOL),
-        ]
-        query = (
-            models.RrfQuery(rrf=models.Rrf(k=RRF_K))
-            if fusion == "rrf"
-            else models.FusionQuery(fusion=models.Fusion.DBSF)
-        )
+        yield from scrolled(fetch, self._spec(collection), after)
 
-        def fused(limit: int) -> list[ranking.Ranked]:
-            return self._ranked(name, query, payload, limit, prefetch=sides)
+    def search(self, name: str, ask: Ask) -> list[ScoredPoint]:
+        filter_ = self._filter(name, ask.where)
 
-        first = ranking.reranked(fused, vector, k=offset + k)
-        return ranking.then_nearest(first, nearest, k=k, offset=offset)
+        def query(
+            rank_by: ranking.EngineRankBy, limit: int, with_vectors: bool
+        ) -> list[models.ScoredPoint]:
+            request = _request(ask, filter_, rank_by, limit, with_vectors)
+            return self._read(lambda: self._client.query_points(name, **request), name).points
 
-    def search_rescored(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        penalty: Penalty,
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        exact: bool = False,
-    ) -> list[ScoredPoint]:
-        def nearest(k: int) -> list[ScoredPoint]:
-            return self.search(name, vector, k=k, where=where, payload=payload, exact=exact)
-
-        def fetch(limit: int) -> list[ranking.Ranked]:
-            return self._ranked(
-                name, query, payload, limit, filter_=filter_, params=_EXACT if exact else _SEARCH
-            )
-
-        ranking.check_page(k, offset)
-        check_dimension(vector, self._spec(name), "the query")
-        filter_ = self._filter(name, where)
-        query = models.NearestQuery(nearest=vector.tolist())
-        first = ranking.rescored(fetch, vector, penalty, k=RESCORED)
-        return ranking.then_nearest(first, nearest, k=k, offset=offset)
-
-    def search_diverse(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        *,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-        diversity: float = 0.5,
-    ) -> list[ScoredPoint]:
-        def nearest(k: int) -> list[ScoredPoint]:
-            return self.search(name, vector, k=k, where=where, payload=payload)
-
-        check_dimension(vector, self._spec(name), "the query")
-        ranking.check_page(k, offset)
-        mmr = models.Mmr(diversity=check_diversity(diversity), candidates_limit=POOL)
-        query = models.NearestQuery(nearest=vector.tolist(), mmr=mmr)
-        filter_ = self._filter(name, where)
-        found = self._ranked(name, query, payload, min(offset + k, POOL), filter_=filter_)
-        first = ranking.with_cosines(found, vector)
-        return ranking.then_nearest(first, nearest, k=k, offset=offset)
-
-    def recommend(
-        self,
-        name: str,
-        vector: NDArray[np.float32],
-        *,
-        right: Sequence[NDArray[np.float32]] = (),
-        wrong: Sequence[NDArray[np.float32]] = (),
-        weight: int = 1,
-        k: int,
-        offset: int = 0,
-        where: Filter = (),
-        payload: Sequence[str] | None = None,
-    ) -> list[ScoredPoint]:
-        spec = self._spec(name)
-        for example in (vector, *right, *wrong):
-            check_dimension(example, spec, "the query or an example")
-        examples = models.RecommendInput(
-            positive=[example.tolist() for example in (*[vector] * weight, *right)],
-            negative=[example.tolist() for example in wrong],
-            strategy=models.RecommendStrategy.SUM_SCORES,
-        )
-        query = models.RecommendQuery(recommend=examples)
-        filter_ = self._filter(name, where)
-
-        def summed(limit: int) -> list[ranking.Ranked]:
-            return self._ranked(name, query, payload, limit, filter_=filter_)
-
-        return ranking.reranked(summed, vector, k=k, offset=offset)
+        return ranking.answer(ask, self._spec(name), query)
 
     def count(self, name: str, *, where: Filter = ()) -> int:
         filter_ = self._filter(name, where)
@@ -502,7 +296,7 @@ class ServerStore:
     def facet(
         self, name: str, field: str, *, where: Filter = (), limit: int = 100
     ) -> list[tuple[str | int | bool, int]]:
-        declared = self._declared(name, lambda spec: facet_field(field, spec))
+        declared = self._by_spec(name, lambda spec: facet_field(field, spec))
         filter_ = self._filter(name, where)
         answer = self._read(
             lambda: self._client.facet(
@@ -512,13 +306,15 @@ class ServerStore:
         )
         return ranking.by_count([(hit.value, hit.count) for hit in answer.hits], declared)
 
+    # Upkeep
+
     def flush(self, name: str) -> None:
-        """Nothing is left to do: the server acknowledges what its log holds, and syncs that."""
+        """Nothing to do: the server acknowledges what is in its log, which it syncs."""
         self.resolve(name)
 
     def optimize(self, name: str) -> None:
-        """Wait while the server optimizes by itself, at most for one request's time limit."""
-        deadline = time.monotonic() + self._timeout_s
+        """Wait while the server optimizes by itself, at most as long as one request may take."""
+        deadline = time.monotonic() + self._requests.timeout_s
         while time.monotonic() < deadline:
             info = self._read(lambda: self._client.get_collection(name), name)
             if info.status != models.CollectionStatus.YELLOW:
@@ -526,15 +322,15 @@ class ServerStore:
             pause(0.5)
 
     def release(self, name: str, *, if_wanted: bool = False) -> bool:
-        """Nothing: a server is shared."""
+        """Nothing to do: a server is shared."""
         return False
 
     def working_on(self, name: str, *, wait_s: float | None = None) -> AbstractContextManager[None]:
-        """Nothing: workers of many machines fill a server's collection together."""
+        """Nothing to do: workers on many machines fill a server's collection together."""
         return nullcontext()
 
     def leftovers(self, *, remove: bool = False) -> list[Leftover]:
-        """Collections whose indexes were never made; aliases go with what they lead to."""
+        """Collections whose indexes were never created; aliases go with their collections."""
         found = [name for name in self.collections() if not self._gets_finished(name)]
         for name in found if remove else ():
             self.delete_collection(name)
@@ -544,14 +340,14 @@ class ServerStore:
         info = self._read(lambda: self._client.info())
         count = len(self.collections())  # unlike the version, this needs the key
         noun = "collection" if count == 1 else "collections"
-        away = [node.shown for node in self._nodes.all if not self._answers(node)]
-        gone = f"; no answer from {', '.join(away)}" if away else ""
-        return f"Qdrant server {info.version} at {self._url}, {count} {noun}{gone}"
+        silent = self._requests.silent_nodes()
+        silence = f"; no answer from {', '.join(silent)}" if silent else ""
+        return f"Qdrant server {info.version} at {self._requests.url}, {count} {noun}{silence}"
 
     def close(self) -> None:
-        if not self._closed:
-            self._closed = True
-            self._nodes.close()
+        self._requests.close()
+
+    # Specifications
 
     def _create_index(self, name: str, key: str, index: Any) -> None:
         with warnings.catch_warnings():
@@ -563,117 +359,34 @@ class ServerStore:
     def _record(self, name: str, spec: CollectionSpec) -> None:
         metadata = {_METADATA_KEY: spec.to_json()}
         self._write(lambda: self._client.update_collection(name, metadata=metadata), name)
-        self._forget()
-
-    def _confirm(self, name: str) -> None:
-        """Raise StoreError when what was just made is not the server of the address.
-
-        Two empty servers look alike at first contact; this tells them apart before a picture is
-        written.
-        """
-        deadline = time.monotonic() + _MADE_EVERYWHERE_S
-        while not self._read(lambda: self._nodes.current.confirm(name)):
-            if time.monotonic() > deadline:
-                node = self._nodes.current
-                self._write(lambda: self._client.delete_collection(name), name)
-                raise node.elsewhere()
-            pause(0.1)
+        self._specs.clear()
 
     def _recorded(self, name: str) -> Any:
         info = self._read(lambda: self._client.get_collection(name), name)
         return (info.config.metadata or {}).get(_METADATA_KEY)
 
+    def _confirm(self, name: str) -> None:
+        """Raise StoreError if the collection just created is not on the server of the address.
+
+        Two empty servers look alike at first contact; this tells them apart before a picture is
+        written.
+        """
+        deadline = time.monotonic() + _CREATED_EVERYWHERE_S
+        while not self._read(lambda: self._requests.nodes.current.confirm(name)):
+            if time.monotonic() > deadline:
+                node = self._requests.nodes.current
+                self._write(lambda: self._client.delete_collection(name), name)
+                raise node.two_servers()
+            pause(0.1)
+
     def _gets_finished(self, name: str) -> bool:
-        """Whether it is whole, or becomes so while another process makes it; a crash's is not."""
-        deadline = time.monotonic() + _MAKING_S
+        """Whether it is complete, or another process completes it now; not after a crash."""
+        deadline = time.monotonic() + _CREATION_S
         while _unfinished(self._recorded(name)):
             if time.monotonic() > deadline:
                 return False
             pause(0.1)
         return True
-
-    def _upsert(self, name: str, points: list[models.PointStruct]) -> None:
-        self._write(lambda: self._client.upsert(name, points, wait=True), name)
-
-    def _retrieve(
-        self, name: str, ids: list[int | str | UUID], with_vectors: bool
-    ) -> list[models.Record]:
-        return self._read(
-            lambda: self._client.retrieve(
-                name, ids=ids, with_payload=True, with_vectors=_wanted(with_vectors)
-            ),
-            name,
-        )
-
-    def _ranked(
-        self,
-        name: str,
-        query: models.Query,
-        payload: Sequence[str] | None,
-        limit: int,
-        *,
-        filter_: models.Filter | None = None,
-        prefetch: list[models.Prefetch] | None = None,
-        params: models.SearchParams = _SEARCH,
-    ) -> list[ranking.Ranked]:
-        """The first `limit` of the engine's order with their vectors; none for a limit of 0."""
-        if not limit:
-            return []
-        answer = self._read(
-            lambda: self._client.query_points(
-                name,
-                query=query,
-                prefetch=prefetch,
-                query_filter=filter_,
-                search_params=params,
-                limit=limit,
-                with_payload=payload_keys(payload),
-                with_vectors=_wanted(True),
-            ),
-            name,
-        )
-        hits = scored_of(answer.points, self._spec(name))
-        return [
-            (hit, embedding_of(one.vector))
-            for hit, one in zip(hits, answer.points, strict=True)
-            if hit
-        ]
-
-    def _scroll(
-        self,
-        collection: str,
-        filter_: models.Filter | None,
-        keys: bool | list[str],
-        with_vectors: bool,
-        limit: int,
-        offset: Any,
-    ) -> tuple[list[models.Record], Any]:
-        return self._read(
-            lambda: self._client.scroll(
-                collection,
-                scroll_filter=filter_,
-                limit=limit,
-                offset=offset,
-                with_payload=keys,
-                with_vectors=_wanted(with_vectors),
-            ),
-            collection,
-        )
-
-    def _point_ids(self, name: str, image_ids: Sequence[str]) -> list[int | str | UUID]:
-        return [*point_ids(image_ids, self._spec(name))]
-
-    def _filter(self, name: str, where: Filter) -> models.Filter | None:
-        return self._declared(name, lambda spec: as_filter(where, spec)) if where else None
-
-    def _declared(self, name: str, ask: Callable[[CollectionSpec], _T]) -> _T:
-        """What `ask` makes of the declared fields, asked again in case one was just added."""
-        try:
-            return ask(self._spec(name))
-        except (StoreUnavailable, CollectionMissing):
-            raise
-        except StoreError:
-            return ask(self._spec(name, fresh_s=0))
 
     def _spec(self, name: str, *, fresh_s: float = _SPEC_FRESH_S) -> CollectionSpec:
         check_name(name)
@@ -684,128 +397,109 @@ class ServerStore:
         if _unfinished(recorded):
             raise CollectionUnfinished(name, recorded.get("library", ""))
         if recorded is None:
-            raise StoreError(f"collection {name} at {self._url} was not made by scenesearch")
+            raise StoreError(
+                f"collection {name} at {self._requests.url} was not made by scenesearch"
+            )
         try:
             spec = CollectionSpec.from_json(recorded)
         except ValueError as error:
-            raise StoreError(f"collection {name} at {self._url}: {error}") from None
+            raise StoreError(f"collection {name} at {self._requests.url}: {error}") from None
         self._specs[name] = (spec, time.monotonic())
         return spec
 
-    def _forget(self) -> None:
-        self._specs.clear()
+    def _filter(self, name: str, where: Filter) -> models.Filter | None:
+        return self._by_spec(name, lambda spec: as_filter(where, spec)) if where else None
 
-    def _read(self, do: Callable[[], _T], collection: str | None = None) -> _T:
-        return self._patiently(do, collection, self._read_patience)
-
-    def _write(self, do: Callable[[], _T], collection: str) -> _T:
-        return self._patiently(do, collection, self._write_patience)
-
-    def _patiently(self, do: Callable[[], _T], collection: str | None, patience: Patience) -> _T:
-        if collection is not None:
-            check_name(collection)
-
-        def attempt() -> _T:
-            if self._closed:
-                raise StoreError("the store is closed")
-            return self._ask(do)
-
-        def passing(error: Exception) -> float | None:
-            fault = understand(error)
-            return fault.retry_after_s if fault and fault.kind == "passing" else None
-
-        def waiting(error: Exception, pause_s: float) -> None:
-            self.retried += 1
-            fault, now = understand(error), time.monotonic()
-            if self._on_wait and fault and now > self._waited_at + _WAIT_AGAIN_S:
-                self._waited_at = now
-                self._on_wait(
-                    f"Qdrant at {self._url}: {fault.text}; "
-                    f"trying again for up to {patience.deadline_s:.0f} s"
-                )
-
+    def _by_spec(self, name: str, do: Callable[[CollectionSpec], _T]) -> _T:
+        """The result of `do`, repeated with a fresh specification if a field was just added."""
         try:
-            return patiently(attempt, patience, passing=passing, on_retry=waiting)
-        except StoreError:
+            return do(self._spec(name))
+        except (StoreUnavailable, CollectionMissing):
             raise
-        except Exception as error:
-            fault = understand(error)
-            if fault is None:
-                raise
-            raise self._final(fault, collection) from error
+        except StoreError:
+            return do(self._spec(name, fresh_s=0))
 
-    def _answers(self, node: Node) -> bool:
-        if node is self._nodes.current:
-            return True
-        try:
-            node.knock()
-            node.meet()
-        except Exception as error:
-            if understand(error) is None:
-                raise
-            return False
-        return True
 
-    def _ask(self, do: Callable[[], _T]) -> _T:
-        """What `do` gives, at the next address where the current one is lost, each asked once."""
-        for others in reversed(range(len(self._nodes.all))):
-            node = self._nodes.current
-            try:
-                if len(self._nodes.all) > 1:
-                    node.knock()
-                node.meet()
-                answer = do()
-            except Exception as error:
-                fault = understand(error)
-                if fault is None or not fault.lost:
-                    raise
-                self._nodes.leave(node)
-                if not others:
-                    raise
-            else:
-                node.heard()
-                return answer
-        raise AssertionError("there is at least one address")
+def _config(spec: CollectionSpec, metadata: dict[str, str]) -> dict[str, Any]:
+    """The arguments that create a collection."""
+    words = {WORDS: models.SparseVectorParams(modifier=models.Modifier.IDF)}
+    return {
+        "vectors_config": models.VectorParams(size=spec.dimension, distance=models.Distance.COSINE),
+        "sparse_vectors_config": words if spec.words else None,
+        "hnsw_config": models.HnswConfigDiff(
+            m=16,
+            ef_construct=100,
+            full_scan_threshold=_GRAPH_FROM * spec.dimension * 4 // 1024,  # KB
+        ),
+        "quantization_config": models.ScalarQuantization(
+            scalar=models.ScalarQuantizationConfig(type=models.ScalarType.INT8, always_ram=True)
+        ),
+        "strict_mode_config": models.StrictModeConfig(
+            enabled=True,
+            unindexed_filtering_retrieve=False,
+            unindexed_filtering_update=False,
+        ),
+        "metadata": {_METADATA_KEY: metadata},
+    }
 
-    def _final(self, fault: Fault, collection: str | None) -> StoreError:
-        match fault.kind:
-            case "passing" | "down":
-                return StoreUnavailable(f"cannot use Qdrant at {self._url}: {fault.text}")
-            case "key":
-                return StoreUnavailable(f"Qdrant at {self._url} refused the API key: {fault.text}")
-            case "read only":
-                return StoreUnavailable(
-                    f"Qdrant at {self._url}: this API key may only read; "
-                    "SCENESEARCH_QDRANT_API_KEY is the setting of the one that writes"
+
+def _request(
+    ask: Ask,
+    filter_: models.Filter | None,
+    rank_by: ranking.EngineRankBy,
+    limit: int,
+    with_vectors: bool,
+) -> dict[str, Any]:
+    """The arguments of the client's query."""
+    vector = ask.vector.tolist()
+    params = _EXACT if ask.exact else _SEARCH
+    prefetch: list[models.Prefetch] | None = None
+    query: models.Query
+    match rank_by:
+        case Cosine():
+            query = models.NearestQuery(nearest=vector)
+        case ranking.Fused(words=words, fusion=fusion):
+            prefetch = [
+                models.Prefetch(query=vector, filter=filter_, params=params, limit=ranking.POOL),
+                models.Prefetch(
+                    query=_sparse(words), using=WORDS, filter=filter_, limit=ranking.POOL
+                ),
+            ]
+            filter_ = None
+            query = (
+                models.RrfQuery(rrf=models.Rrf(k=ranking.RRF_K))
+                if fusion == "rrf"
+                else models.FusionQuery(fusion=models.Fusion.DBSF)
+            )
+        case Diverse(diversity=diversity):
+            mmr = models.Mmr(diversity=diversity, candidates_limit=ranking.POOL)
+            query = models.NearestQuery(nearest=vector, mmr=mmr)
+        case Examples(right=right, wrong=wrong, weight=weight):
+            query = models.RecommendQuery(
+                recommend=models.RecommendInput(
+                    positive=[vector] * weight + [example.tolist() for example in right],
+                    negative=[example.tolist() for example in wrong],
+                    strategy=models.RecommendStrategy.SUM_SCORES,
                 )
-            case "limited":
-                return StoreUnavailable(
-                    f"Qdrant at {self._url}: this API key is for some collections alone "
-                    f"({fault.text}); SCENESEARCH_QDRANT_API_KEY takes one for all of them"
-                )
-            case "missing" if collection is not None:
-                return self._missing(collection)
-        return StoreError(f"Qdrant at {self._url} refused the request: {fault.text}")
-
-    def _missing(self, name: str) -> CollectionMissing:
-        libraries: list[str] = []
-        with suppress(StoreError):
-            libraries = list(self.aliases()) or self.collections()
-        return CollectionMissing(name, libraries, at=self._url)
+            )
+    return {
+        "query": query,
+        "prefetch": prefetch,
+        "query_filter": filter_,
+        "search_params": params,
+        "limit": limit,
+        "with_payload": payload_keys(ask.payload),
+        "with_vectors": vector_names(with_vectors),
+    }
 
 
 def _unfinished(recorded: Any) -> bool:
     return isinstance(recorded, dict) and _UNFINISHED in recorded
 
 
-def _wanted(with_vectors: bool) -> bool | list[str]:
-    """The picture's own vector, which has no name, and never its words."""
-    return [""] if with_vectors else False
-
-
-def _sparse(words: Words) -> models.SparseVector:
+def _sparse(words: SparseVector) -> models.SparseVector:
     return models.SparseVector(indices=words.indices, values=words.values)
 
 
-def _with_words(vector: list[float], words: Words | None) -> Any:
+def _with_words(vector: list[float], words: SparseVector | None) -> Any:
     return vector if words is None else {"": vector, WORDS: _sparse(words)}

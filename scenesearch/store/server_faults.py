@@ -1,4 +1,4 @@
-"""What a server's failure means: try again, a wrong key, no such collection, or a refusal."""
+"""What a server's failure means: try again, a wrong key, a missing collection, or a refusal."""
 
 import json
 import re
@@ -17,14 +17,14 @@ _PASSING_STATUS = frozenset({408, 429, 502, 503, 504})
 _LOST_STATUS = frozenset({502, 503, 504})
 _PASSING_CODE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "ABORTED"})
 
-# Internal errors that pass by themselves: a collection, shard or replica is being made or moved,
-# a leader chosen, a peer lost. With the words of Qdrant 1.19, and where they were seen.
+# Internal errors that pass by themselves: a collection, shard or replica is being created or moved,
+# a leader elected, a peer lost. The messages are those of Qdrant 1.19.
 _PASSES = re.compile(
     # A search in the first second of a collection (0 of 0); a peer is lost (1 of 1).
     r"\d+ of \d+ read operations failed"
     # A replica has not caught up yet, or its peer has just been lost.
     r"|does not have enough active replicas|no active replica|is not active"
-    # The cluster chooses a leader, or cannot reach most of its peers.
+    # The cluster elects a leader, or cannot reach most of its peers.
     r"|leader is not established within|Waiting for consensus operation commit failed"
     # One peer asks another that is starting or gone.
     r"|Tonic status error: .*(unavailable|transport error)"
@@ -33,7 +33,7 @@ _PASSES = re.compile(
 )
 _CLUSTER_CHANGES = "the cluster is not ready yet"
 
-# What the ways of not reaching a server have in common, whatever library says it.
+# Reasons why a server cannot be reached, in the words of any library.
 _UNREACHED = (
     (re.compile("refused", re.I), "connection refused"),
     (
@@ -48,12 +48,12 @@ _UNREACHED = (
 
 @dataclass(frozen=True)
 class Fault:
-    """A failed request, understood.
+    """What a failed request means.
 
-    'passing' may succeed when repeated; 'down' is a server's own failure or no Qdrant at all;
-    'key' a refused API key, 'read only' one that may not write, 'limited' one for some collections
-    alone; 'missing' an unknown collection; 'refused' a request it will not do. With `lost`, another
-    node of a cluster may answer.
+    'passing' may succeed when repeated. 'down' is a failure of the server, or no Qdrant at all.
+    'key' is a refused API key, 'read only' one that may not write, 'limited' one for some
+    collections only. 'missing' is an unknown collection, 'refused' a request the server rejects.
+    With `lost`, another node of a cluster may answer.
     """
 
     kind: Kind
@@ -63,7 +63,7 @@ class Fault:
 
 
 def understand(error: Exception) -> Fault | None:
-    """The fault behind a client's exception; None when it is a mistake of ours."""
+    """The fault behind an exception of the client; None for a bug of ours."""
     match error:
         case ResourceExhaustedResponse():
             return Fault("passing", "it limits requests", error.retry_after_s)
@@ -128,7 +128,7 @@ def _from_code(code: str, text: str) -> Fault:
 
 
 def _key(text: str) -> Fault:
-    # A key that is known is told what it lacks, over gRPC and REST in the same words.
+    # For a known key the server says what it lacks, over gRPC and REST in the same words.
     if re.search(r"global manage .*access is required|write access to collection", text, re.I):
         return Fault("read only", text)
     if re.search(r"access (to collection .*|for this operation )?is required", text, re.I):
@@ -142,7 +142,7 @@ def _unreached(text: str) -> Fault:
 
 
 def _said(content: bytes) -> str:
-    """The server's own words, from its JSON answer where it is one."""
+    """The server's own message, from its answer if that is JSON."""
     try:
         answer = json.loads(content)
     except ValueError:

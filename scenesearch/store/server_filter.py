@@ -1,13 +1,14 @@
-"""Conditions and field declarations in the server client's words."""
+"""Filters and payload indexes as the server's client takes them."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 from qdrant_client import models
 
+from scenesearch.pictures.records import MetadataType
 from scenesearch.store.base import CollectionSpec
-from scenesearch.store.conditions import NO_POINT, alternatives, checked
-from scenesearch.store.fields import PayloadField
+from scenesearch.store.conditions import NO_POINT, bounds_of, checked
 from scenesearch.store.filters import (
     AnyOf,
     Filter,
@@ -19,21 +20,26 @@ from scenesearch.store.filters import (
     Prefix,
     Range,
 )
-from scenesearch.store.payload import key_path, rfc3339
+from scenesearch.store.payload import key_path
 
-Index = (
-    models.KeywordIndexParams
-    | models.IntegerIndexParams
-    | models.FloatIndexParams
-    | models.BoolIndexParams
-    | models.DatetimeIndexParams
-    | models.TextIndexParams
-    | models.GeoIndexParams
-)
+# The payload index for each type of field.
+INDEXES: Mapping[MetadataType, Any] = {
+    "keyword": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, prefix=True),
+    "integer": models.IntegerIndexParams(
+        type=models.IntegerIndexType.INTEGER, lookup=True, range=True
+    ),
+    "float": models.FloatIndexParams(type=models.FloatIndexType.FLOAT),
+    "boolean": models.BoolIndexParams(type=models.BoolIndexType.BOOL),
+    "datetime": models.DatetimeIndexParams(type=models.DatetimeIndexType.DATETIME),
+    "text": models.TextIndexParams(
+        type=models.TextIndexType.TEXT, tokenizer=models.TokenizerType.WORD, lowercase=True
+    ),
+    "geo": models.GeoIndexParams(type=models.GeoIndexType.GEO),
+}
 
 
 def as_filter(where: Filter, spec: CollectionSpec) -> models.Filter | None:
-    """The client's filter, None when every point passes; raises StoreError."""
+    """The client's filter, None if every point passes; raises StoreError."""
     must: list[models.Condition] = []
     must_not: list[models.Condition] = []
     for condition, negated in checked(where, spec):
@@ -41,40 +47,14 @@ def as_filter(where: Filter, spec: CollectionSpec) -> models.Filter | None:
     return models.Filter(must=must, must_not=must_not) if must or must_not else None
 
 
-def index_of(field: PayloadField) -> Index:
-    """The payload index that makes the field's operators fast."""
-    match field.type:
-        case "keyword":
-            return models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, prefix=True)
-        case "integer":
-            return models.IntegerIndexParams(
-                type=models.IntegerIndexType.INTEGER, lookup=True, range=True
-            )
-        case "float":
-            return models.FloatIndexParams(type=models.FloatIndexType.FLOAT)
-        case "boolean":
-            return models.BoolIndexParams(type=models.BoolIndexType.BOOL)
-        case "datetime":
-            return models.DatetimeIndexParams(type=models.DatetimeIndexType.DATETIME)
-        case "text":
-            return models.TextIndexParams(
-                type=models.TextIndexType.TEXT,
-                tokenizer=models.TokenizerType.WORD,
-                lowercase=True,
-            )
-        case "geo":
-            return models.GeoIndexParams(type=models.GeoIndexType.GEO)
-
-
 def _translated(condition: Plain | AnyOf) -> models.Condition:
-    if isinstance(condition, AnyOf | OneOf) and not alternatives(condition):
-        return models.HasIdCondition(has_id=[NO_POINT])
-    if isinstance(condition, AnyOf):
-        return models.Filter(
-            min_should=models.MinShould(
-                conditions=[*map(_translated, condition.conditions)], min_count=1
+    match condition:
+        case AnyOf(conditions=()) | OneOf(values=()):
+            return models.HasIdCondition(has_id=[NO_POINT])
+        case AnyOf(conditions=conditions):
+            return models.Filter(
+                min_should=models.MinShould(conditions=[*map(_translated, conditions)], min_count=1)
             )
-        )
     key = key_path(condition.field)
     match condition:
         case OneOf(values=values) if values and isinstance(values[0], bool):
@@ -92,7 +72,7 @@ def _translated(condition: Plain | AnyOf) -> models.Condition:
         case Prefix(prefix=prefix):
             return models.FieldCondition(key=key, match=models.MatchPrefix(prefix=prefix))
         case HasWords(words=words):
-            # Word by word: the same answer where values of a list are matched one at a time.
+            # Word by word: an engine that matches a list's values one at a time agrees with others.
             return models.Filter(
                 must=[
                     models.FieldCondition(key=key, match=models.MatchText(text=part))
@@ -110,19 +90,9 @@ def _translated(condition: Plain | AnyOf) -> models.Condition:
 
 
 def _range(condition: Range) -> models.Range | models.DatetimeRange:
-    bounds = {
-        "gte": condition.at_least,
-        "lte": condition.at_most,
-        "gt": condition.above,
-        "lt": condition.below,
-    }
-    moments = {
-        name: datetime.fromisoformat(rfc3339(bound))
-        for name, bound in bounds.items()
-        if isinstance(bound, datetime)
-    }
-    if moments:
-        return models.DatetimeRange(**moments)
-    return models.Range(
-        **{name: float(bound) for name, bound in bounds.items() if isinstance(bound, int | float)}
+    numbers, moments = bounds_of(condition)
+    if not moments:
+        return models.Range(**numbers)
+    return models.DatetimeRange(
+        **{name: datetime.fromisoformat(moment) for name, moment in moments.items()}
     )

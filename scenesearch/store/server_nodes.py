@@ -1,8 +1,8 @@
 """The addresses of a Qdrant server: one, or one for each node of a cluster.
 
-Requests go to one node until it is lost, then to the next. At its first contact each node must
-be new enough, and its REST and gRPC ports must lead to the same server: a gRPC port that is
-assumed may be another Qdrant's.
+Requests go to one node until it is lost, then to the next. At the first contact each node must be
+new enough, and its REST and gRPC ports must lead to the same server: an assumed gRPC port may
+belong to another Qdrant.
 """
 
 import re
@@ -20,25 +20,26 @@ from qdrant_client import grpc as wire
 from scenesearch.runtime.cancel import pause
 from scenesearch.store.base import StoreError
 
-# The first version that matches prefixes and lets nothing pass where no alternative is given.
+# The first version that matches prefixes, and lets nothing pass a condition without alternatives.
 LOWEST = (1, 19)
 
 _REST_PORT = 6333
 _GRPC_PORT = 6334
 
-# With several addresses, one that has been silent for a second is knocked at before it is asked:
-# a machine that is gone answers nothing at all, and a request would wait for its whole time limit.
-_KNOCK_AFTER_S = 1.0
-_KNOCK_S = 0.5
+# With several addresses, one that has been silent for a second must accept a connection before it
+# is asked: a machine that is down answers nothing at all, and a request would wait for its time
+# limit.
+_SILENT_S = 1.0
+_CONNECT_S = 0.5
 
-# Two lists of collections differ while another process makes or deletes one: so often, and after
-# such a pause, they are compared again before the ports are taken for two servers'.
-_LOOKS = 3
-_LOOK_AGAIN_S = 0.2
+# Two lists of collections differ while another process creates or deletes one. They are compared
+# again this often, after this pause, before the ports count as two servers'.
+_COMPARISONS = 3
+_COMPARE_AGAIN_S = 0.2
 
 
 class Node:
-    """One address and the client that speaks to it, over gRPC where that has a port."""
+    """One address and its client, which uses gRPC if that has a port."""
 
     def __init__(
         self,
@@ -56,44 +57,44 @@ class Node:
         self._port = port
         self._grpc_port = grpc_port
         self._timeout_s = timeout_s
-        self._met = threading.Lock()
-        self._known = False
-        self._heard_at = 0.0
+        self._checking = threading.Lock()
+        self._is_checked = False
+        self._answered_at = 0.0
 
-    def meet(self) -> None:
+    def check_once(self) -> None:
         """At first contact, check version and ports; raises StoreError for what does not fit."""
-        if self._known:
+        if self._is_checked:
             return
-        with self._met:
-            if not self._known:
+        with self._checking:
+            if not self._is_checked:
                 self._check()
-                self._known = True
+                self._is_checked = True
 
-    def heard(self) -> None:
-        """It has just answered."""
-        self._heard_at = time.monotonic()
+    def answered(self) -> None:
+        """Note that it has just answered."""
+        self._answered_at = time.monotonic()
 
-    def knock(self) -> None:
-        """Raise OSError when it has been silent and takes no connection at once."""
-        if time.monotonic() - self._heard_at < _KNOCK_AFTER_S:
+    def check_reachable(self) -> None:
+        """Raise OSError if it has been silent and accepts no connection at once."""
+        if time.monotonic() - self._answered_at < _SILENT_S:
             return
         socket.create_connection(
-            (self._host, self._grpc_port or self._port), timeout=_KNOCK_S
+            (self._host, self._grpc_port or self._port), timeout=_CONNECT_S
         ).close()
 
     def forget(self) -> None:
-        """It was lost: whatever is there when it comes back is looked at again."""
-        self._known = False
+        """Note that it was lost: when it comes back it is checked again."""
+        self._is_checked = False
 
     def confirm(self, collection: str) -> bool:
-        """Whether a collection just made over gRPC is there over REST as well."""
+        """Whether a collection just created over gRPC exists over REST too."""
         if self._grpc_port is None:
             return True
         there = self.client.http.collections_api.get_collections().result
         return there is not None and collection in {one.name for one in there.collections}
 
-    def elsewhere(self) -> StoreError:
-        """What is said when the two ports are two servers'."""
+    def two_servers(self) -> StoreError:
+        """The error for two ports that belong to two servers."""
         return StoreError(
             f"{self.shown} and port {self._grpc_port} on the same host are two different Qdrant "
             f"servers; set SCENESEARCH_QDRANT_GRPC_PORT to the gRPC port of {self.shown}, or to "
@@ -104,19 +105,19 @@ class Node:
         if self._grpc_port is None:
             self._check_version(self.client.info().version)
             return
-        with ThreadPoolExecutor(1) as pool:  # at once: together they take as long as the slowest
+        with ThreadPoolExecutor(1) as pool:  # in parallel, for the time of the slowest
             same = pool.submit(self._one_server)
             self._check_version(self.client.info().version)
         if same.result():
             return
-        for _ in range(_LOOKS):
-            pause(_LOOK_AGAIN_S)
+        for _ in range(_COMPARISONS):
+            pause(_COMPARE_AGAIN_S)
             if self._one_server():
                 return
-        raise self.elsewhere()
+        raise self.two_servers()
 
     def _one_server(self) -> bool:
-        """Whether both ports list the same collections and the same peers hold them."""
+        """Whether both ports list the same collections on the same peers."""
         with ThreadPoolExecutor(1) as pool:
             rest = pool.submit(self.client.http.collections_api.get_collections)
             over_grpc = {one.name for one in self.client.get_collections().collections}
@@ -126,10 +127,10 @@ class Node:
         return self._same_peers(min(both)) if both else over_rest == over_grpc
 
     def _same_peers(self, collection: str) -> bool:
-        """Whether both ports name the same peers as holders of the collection.
+        """Whether both ports name the same peers for the collection.
 
-        Every server has a number of its own, alone too; behind a load balancer the ports may
-        belong to two nodes of one cluster.
+        Every server has a peer number of its own, even a single one. Behind a load balancer the
+        ports may belong to two nodes of one cluster.
         """
         answer = self.client.grpc_collections.CollectionClusterInfo(
             wire.CollectionClusterInfoRequest(collection_name=collection), timeout=self._timeout_s
@@ -165,7 +166,7 @@ class Nodes:
         return ", ".join(node.shown for node in self.all)
 
     def leave(self, node: Node) -> None:
-        """Go on at the next address, unless another thread has done so already."""
+        """Go on to the next address, unless another thread has done so already."""
         if len(self.all) > 1:
             node.forget()
         if node is self.current:
@@ -179,10 +180,10 @@ class Nodes:
 def open_nodes(
     urls: str, api_key: str | None, grpc_port: int | str | None, timeout_s: float
 ) -> Nodes:
-    """A node for each address of `urls`, with ',' between them; nothing is asked yet.
+    """A node for each address in `urls`, separated by ','; no request is made yet.
 
-    `grpc_port` 'auto' stands for 6334 where the address has Qdrant's usual port or none, and for
-    REST alone where it has another; None for REST alone. Raises StoreError for what is no address.
+    `grpc_port` 'auto' stands for 6334 if the address has Qdrant's usual port or none, and for REST
+    alone if it has another; None stands for REST alone. Raises StoreError for an invalid address.
     """
     addresses = [url.strip() for url in urls.split(",") if url.strip()]
     if not addresses:
@@ -194,7 +195,7 @@ def _open(url: str, api_key: str | None, grpc_port: int | str | None, timeout_s:
     url = url if "//" in url else f"http://{url}"
     shown = _without_secrets(url)
     with warnings.catch_warnings():
-        # A key over plain HTTP is fine to the same machine, and the operator's choice else.
+        # A key over plain HTTP is fine on the same machine, and otherwise the operator's choice.
         warnings.filterwarnings("ignore", "Api key is used with an insecure connection")
         try:
             address = urlsplit(url)
@@ -209,7 +210,7 @@ def _open(url: str, api_key: str | None, grpc_port: int | str | None, timeout_s:
                 grpc_port=int(grpc_port or _GRPC_PORT),
                 timeout=max(1, round(timeout_s)),
                 check_compatibility=False,  # asks the server in a thread and warns by itself
-                # gRPC would ask a server that has been away for long only every two minutes.
+                # By itself gRPC tries a server that has been away for long only every two minutes.
                 grpc_options={"grpc.max_reconnect_backoff_ms": 2000},
             )
         except ValueError as error:

@@ -1,8 +1,8 @@
-"""Whether what a payload holds is what its fields declare.
+"""Whether the values of a payload are what its fields declare.
 
-A payload comes from whoever could write the store or a backup. A restore refuses a value that
-does not fit; what is read from a store is handed on without it, so that nothing above the store
-meets a number where it expects a text, or a path where it expects a content hash.
+A payload comes from anyone who could write to the store or a backup. A restore refuses a value
+that does not fit. Reading from a store leaves it out, so that nothing above the store meets a
+number where it expects text, or a path where it expects a content hash.
 """
 
 import math
@@ -26,44 +26,44 @@ from scenesearch.store.fields import (
 Check = Callable[[Any], bool]
 
 _MOST_VALUES = 10_000  # of a field that may hold several
-_MOST_DEPTH = 8  # of lists and objects under keys that nobody declares
+_MOST_DEPTH = 8  # of lists and objects under undeclared keys
 _INTEGERS = range(-(2**63), 2**63)
 
 
 @lru_cache(maxsize=32)
 def checks_of(fields: tuple[PayloadField, ...]) -> Mapping[str, Check]:
-    """By field, whether a value is one of it.
+    """A check for each field, whether a value may be its value.
 
-    A collection of an early version may declare a manifest's column as what is built in by now:
-    then its own type holds, but for those that are fixed.
+    A collection of an early version may declare a manifest's column under a name that has become
+    a built-in field since. Then the collection's type counts, except for fixed fields.
     """
     checks: dict[str, Check] = {"own": _is_own}
     declared = by_name(fields)
     for field in (*BUILTIN_FIELDS, *UNSEARCHED_FIELDS):
-        theirs = declared.pop(field.name, field)
-        own = field if field.is_fixed or theirs.type == field.type else theirs
-        checks[field.name] = _check(own)
+        recorded = declared.pop(field.name, field)
+        is_ours = field.is_fixed or recorded.type == field.type
+        checks[field.name] = _check(field if is_ours else recorded)
     return checks | {field.name: _check(field) for field in declared.values()}
 
 
 def misfit(payload: Mapping[str, Any], checks: Mapping[str, Check]) -> str | None:
-    """The first key whose value does not fit; None where all do."""
+    """The first key whose value does not fit its field; None if all do."""
     for key, value in payload.items():
         if not checks.get(key, _is_storable)(value):
             return key
     return None
 
 
-def fitting(payload: Mapping[str, Any], checks: Mapping[str, Check]) -> Mapping[str, Any]:
-    """The payload without what does not fit."""
-    # Nearly always all of it fits, and this runs for each point that is read.
+def without_misfits(payload: Mapping[str, Any], checks: Mapping[str, Check]) -> Mapping[str, Any]:
+    """The payload without the values that do not fit their field."""
+    # Nearly always all values fit, and this runs for each point that is read.
     if misfit(payload, checks) is None:
         return payload
     return {key: value for key, value in payload.items() if checks.get(key, _is_storable)(value)}
 
 
 def is_image_id(value: Any) -> bool:
-    """Whether it can name a picture."""
+    """Whether the value can be an image id."""
     return type(value) is str and 0 < len(value) <= LONGEST_NAME and "\0" not in value
 
 
@@ -81,7 +81,7 @@ def _check(field: PayloadField) -> Check:
         return several
     if field.of_the_file and not field.hierarchical:
         return single
-    # A manifest may name several; a path may stand without its ancestors.
+    # A manifest may give several values; a path may come without its ancestors.
     return lambda value: single(value) or several(value)
 
 
@@ -90,7 +90,7 @@ def _text(limits: Limits) -> Check:
         matches = re.compile(limits.form).fullmatch
         return lambda value: type(value) is str and matches(value) is not None
     longest = limits.longest
-    # A zero byte: no path can be opened with it.
+    # No path with a zero byte can be opened.
     return lambda value: type(value) is str and len(value) <= longest and "\0" not in value
 
 
@@ -130,7 +130,7 @@ def _is_place(value: Any) -> bool:
 
 
 def _is_own(value: Any) -> bool:
-    """Which of the values the file itself says: names of fields, captions, tags."""
+    """Whether it records which values came from the file itself: fields, captions, tags."""
     return (
         type(value) is dict
         and "fields" in value
@@ -145,7 +145,7 @@ def _is_own(value: Any) -> bool:
 
 
 def _is_storable(value: Any, depth: int = _MOST_DEPTH) -> bool:
-    """Whether the engines take it: numbers of 64 bits, text, not nested for ever."""
+    """Whether the engines can store it: 64-bit numbers, text, limited nesting."""
     if isinstance(value, dict | list):
         if isinstance(value, dict) and not all("\0" not in key for key in value):
             return False

@@ -21,13 +21,13 @@ import streamlit as st
 from PIL import Image
 
 import scenesearch
-import scenesearch.store.edge as edge
-from ingest.source import Roots
+from ingest.sources.roots import Roots
 from ingest.watch import Watched as Folders
 from ingest.watch import watch
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.allowed_originals import NOT_HERE
+from scenesearch.store import payload
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
 from tests.cli import CommandLine
@@ -142,8 +142,8 @@ def hostile(run: CommandLine, tmp_path: Path, outside: Path, address: str) -> in
         row.setdefault("image_id", f"h{number}.jpg")
         points.append(Point(f"h{number}.jpg", vector / np.linalg.norm(vector), row))
     unchecked = pytest.MonkeyPatch()
-    unchecked.setattr(edge, "payload_of", lambda point: dict(point.payload))
-    unchecked.setattr(edge, "words_of", lambda payload: None)
+    unchecked.setattr(payload, "_payload_of", lambda point: dict(point.payload))
+    unchecked.setattr(payload, "payload_words", lambda row: None)
     with closing(EdgeStore(tmp_path / "edge")) as store:
         store.upsert("photos", points)
         store.flush("photos")
@@ -270,8 +270,8 @@ def test_watching_removes_what_is_gone_and_nothing_else(
             store,
             told.append,
             thumbnails_dir=own / "thumbnails",
-            settle_s=0.1,
-            sweep_s=0.5,
+            quiet_s=0.1,
+            full_scan_s=0.5,
         )
         for number, _ in enumerate(watch(watched, stop)):
             if number == 0:

@@ -40,7 +40,7 @@ PICTURES, GONE, BROKEN = 150, 30, 5
 # Says when it is ready to begin, so that kills are aimed at the work and not at imports.
 CHILD = """
 import sys
-import ingest.build, ingest.doctor, ingest.pipeline, ingest.sources
+import ingest.build, ingest.doctor, ingest.pipeline, ingest.sources.find
 import scenesearch.commands.backup, scenesearch.encoder.onnx, scenesearch.notebook
 from scenesearch.store import edge
 from scenesearch.cli import main

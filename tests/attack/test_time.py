@@ -23,7 +23,7 @@ import pillow_heif
 import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 
-from ingest.prepare import Candidate, Changed, Preparation, Prepared
+from ingest.picture_reader import Candidate, Changed, DecodedPicture, PictureReader
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
 from scenesearch.pictures.opening import decode_image
@@ -470,19 +470,19 @@ def mutations() -> Files:
 # --- the clock -----------------------------------------------------------------------------------
 
 
-def prepared(name: str, file: Path, preparation: Preparation) -> tuple[float, str]:
+def prepared(name: str, file: Path, preparation: PictureReader) -> tuple[float, str]:
     """Seconds of processor time, of all threads, and what became of the file."""
     changed = Changed(Candidate(ImageRecord(name, LocalFile(file))), {}, {})
     began = time.process_time()
     made = preparation.open(changed)
     seconds = time.process_time() - began
-    if not isinstance(made, Prepared):
+    if not isinstance(made, DecodedPicture):
         return seconds, made.reason
     return seconds, "; ".join(made.notes) or "a record"
 
 
 def at_work(kind: Callable[[], Files], folder: Path, told: "multiprocessing.Pipe") -> None:
-    preparation = Preparation(
+    preparation = PictureReader(
         OnnxEncoder(find_encoder("lite", folder)), thumbnails_dir=folder / "thumbnails"
     )
     for name, data in kind():
@@ -552,7 +552,7 @@ def side_files() -> Files:
 
 
 def test_no_side_file_costs_more_than_two_seconds(tmp_path: Path) -> None:
-    preparation = Preparation(OnnxEncoder(find_encoder("lite", tmp_path)))
+    preparation = PictureReader(OnnxEncoder(find_encoder("lite", tmp_path)))
     picture = tmp_path / "picture.jpg"
     picture.write_bytes(saved(SMALL, "JPEG"))
     found = []

@@ -11,10 +11,12 @@ from PIL import Image
 
 from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
-from ingest.source import Roots, SourceError
-from ingest.sources import find_sources
+from ingest.sources.base import SourceError
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.pictures.opening import thumbnail_path
 from scenesearch.pictures.records import LibraryNameError
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import EncoderMismatch
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.filters import HasWords, OneOf, Range
@@ -52,7 +54,7 @@ def test_every_picture_becomes_a_point_that_its_words_find(
         ["red.jpg", "green.jpg", "blue.jpg", "trip/yellow.jpg", "trip/white.jpg", "trip/black.jpg"]
     )
     (vector,) = colour_encoder.encode_texts(["yellow"])
-    (hit,) = store.search("photos", vector, k=1)
+    (hit,) = store.search("photos", Ask(vector, limit=1))
     assert hit.image_id == "trip/yellow.jpg"
     assert hit.payload["path"] == str(photos / "trip" / "yellow.jpg")
     assert (hit.payload["width"], hit.payload["height"]) == (64, 48)
@@ -97,7 +99,7 @@ def test_renamed_picture_takes_the_vector_of_its_twin(
     report = run([photos], store, colour_encoder, roots)
     assert (report.written, report.encoded, report.reused) == (1, 0, 1)
     (vector,) = colour_encoder.encode_texts(["red"])
-    assert [hit.image_id for hit in store.search("photos", vector, k=1)] == ["crimson.jpg"]
+    assert [hit.image_id for hit in store.search("photos", Ask(vector, limit=1))] == ["crimson.jpg"]
     assert "red.jpg" not in ids(store)
 
 

@@ -150,7 +150,7 @@ def test_one_of_every_broken_thing_among_200_good_pictures(
 
     monkeypatch.setattr(originals.LocalFile, "read", read)
     monkeypatch.setattr(originals, "_exactly", grow)
-    monkeypatch.setattr("ingest.prepare._READS", _impatient())
+    monkeypatch.setattr("ingest.picture_reader._READS", _impatient())
     monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path / "data"))
     encoder = write_tiny_encoder(tmp_path / "encoder")
     command = ["ingest", str(corpus), "--encoder", str(encoder), "--json"]

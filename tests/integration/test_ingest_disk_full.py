@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 import numpy as np
 from ingest.pipeline import IngestOptions, ingest
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.roots import Roots
+from ingest.sources.find import find_sources
 from scenesearch.errors import SceneSearchError
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import ColourEncoder

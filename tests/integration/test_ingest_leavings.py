@@ -15,7 +15,7 @@ from PIL import Image
 
 from ingest.build import BuildOptions, build
 from ingest.doctor import examine, is_well
-from ingest.folder import NewFolder
+from ingest.first_run import FirstRun
 from ingest.journal import Journal
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.pictures.opening import thumbnail_path
@@ -115,7 +115,7 @@ def thumbnail_of(world: World, image_id: str) -> Path:
     return thumbnail_path(world.own / "thumbnails", str(point.payload["sha256"]))
 
 
-@pytest.mark.parametrize("place", ["settled", "loose", "tied", "loosen"])
+@pytest.mark.parametrize("place", ["clear_moves", "loose", "tied", "loosen"])
 def test_thumbnails_that_a_killed_run_left_are_found_by_the_next(
     world: World, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -241,7 +241,7 @@ def test_what_others_keep_in_the_folder_stays(tmp_path: Path) -> None:
     own = tmp_path / "photos"
     (own / "uploads").mkdir(parents=True)
     (own / "rejects.sqlite").touch()
-    folder = NewFolder(own)
+    folder = FirstRun(own)
     for name in ("sources.json", "feedback.sqlite", "tidying-1-of-2.sqlite-wal", "ingest.lock"):
         (own / name).touch()
     (own / "thumbnails" / "ab").mkdir(parents=True)

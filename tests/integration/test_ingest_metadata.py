@@ -8,11 +8,11 @@ import pytest
 from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
+from ingest.payload import descriptions_of
 from ingest.pipeline import ingest
-from ingest.points import descriptions_of
 from ingest.report import IngestReport
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.commands.app import app
 from scenesearch.pictures.records import GeoPoint
 from scenesearch.store.edge import EdgeStore
@@ -193,12 +193,12 @@ def test_a_manifest_column_that_pictures_fill_too_has_its_type_and_misfits_are_t
 def test_a_collection_of_an_earlier_version_gets_the_fields_it_lacks(
     tmp_path: Path, store: EdgeStore, colour_encoder: ColourEncoder, roots: Roots
 ) -> None:
-    from ingest import pipeline
+    from ingest import collection
 
     old = tuple(field for field in BUILTIN_FIELDS if field.name not in ("rating", "phash", "iso"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipeline, "BUILTIN_FIELDS", old)
-        pipeline.ensure_collection(store, "photos", colour_encoder)  # type: ignore[arg-type]
+        patch.setattr(collection, "BUILTIN_FIELDS", old)
+        collection.ensure_collection(store, "photos", colour_encoder)
     shot(tmp_path / "p" / "a.jpg", xmp("sea", rating=5))
     run(tmp_path / "p", store, colour_encoder, roots)
     assert store.count("photos", where=(Range("rating", at_least=5),)) == 1

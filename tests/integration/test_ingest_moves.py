@@ -16,15 +16,16 @@ from PIL import Image
 
 from ingest import moves
 from ingest.journal import Journal, journal_file
-from ingest.moves import Came, Places
+from ingest.moves import Arrivals, OldPlaces
 from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
 from ingest.shards import Shard
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.home.feedback import Feedback
 from scenesearch.home.rejects import Rejects
 from scenesearch.home.saved_requests import read_saved, save_request
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import Point, StoreUnavailable
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import COLOURS, ColourEncoder
@@ -183,7 +184,7 @@ def test_two_pictures_that_exchange_their_names_exchange_what_was_said(
     assert world.tags() == {"red.jpg": ["cold"], "blue.jpg": ["warm"]}
     assert world.marks() == {"red.jpg": "water", "blue.jpg": "fire"}
     (vector,) = world.encoder.encode_texts(["red"])
-    assert world.store.search("photos", vector, k=1)[0].image_id == "blue.jpg"
+    assert world.store.search("photos", Ask(vector, limit=1))[0].image_id == "blue.jpg"
 
 
 def test_a_chain_of_renames_moves_each_and_encodes_none(world: World, tmp_path: Path) -> None:
@@ -402,7 +403,7 @@ KILLED_AT = [
     "delete",
     *(
         pytest.param(place, marks=pytest.mark.slow)
-        for place in ("upsert", "note", "rename", "reached", "follow", "settled", "tied")
+        for place in ("upsert", "note", "rename", "reached", "follow", "clear_moves", "tied")
     ),
 ]
 
@@ -536,8 +537,8 @@ def test_a_name_that_changed_in_case_alone_is_a_move_where_the_disk_finds_both(
     folder.mkdir(parents=True)
     (folder / "a.jpg").write_bytes(b"picture")
     old, new = str(folder / "A.JPG"), str(folder / "a.jpg")
-    places = Places([str(tmp_path / "photos")])
-    came = Came([{"path": new, "size_bytes": 7, "modified": "now"}])
+    places = OldPlaces([str(tmp_path / "photos")])
+    came = Arrivals([{"path": new, "size_bytes": 7, "modified": "now"}])
     os.link(new, old)
     assert not places.is_left(old, came, {})  # both names are listed: two names of a file
     iterdir = Path.iterdir
@@ -546,9 +547,9 @@ def test_a_name_that_changed_in_case_alone_is_a_move_where_the_disk_finds_both(
         return (path for path in iterdir(self) if path.name != "A.JPG")
 
     monkeypatch.setattr(Path, "iterdir", listing)
-    assert Places([str(tmp_path / "photos")]).is_left(old, came, {})
-    assert not Places([str(tmp_path / "photos")]).is_left(
-        old, Came([{"path": str(folder / "b")}]), {}
+    assert OldPlaces([str(tmp_path / "photos")]).is_left(old, came, {})
+    assert not OldPlaces([str(tmp_path / "photos")]).is_left(
+        old, Arrivals([{"path": str(folder / "b")}]), {}
     )
 
 
@@ -561,7 +562,7 @@ def test_the_journal_is_empty_after_a_run(world: World, sizes: Sequence[int]) ->
         (world.photos / f"{number}.png").rename(world.photos / f"x{number}.png")
     world.run()
     with closing(Journal(journal_file(world.own))) as journal:
-        assert (journal.step, list(journal.arrivals()), journal.loose()) == (0, [], [])
+        assert (journal.step, list(journal.arrivals()), list(journal.loose())) == (0, [], [])
 
 
 def test_the_command_counts_moves_in_text_and_json(photos: Path, tmp_path: Path) -> None:
@@ -596,8 +597,8 @@ def test_an_address_is_asked_only_below_those_that_the_run_was_given(
         return True
 
     monkeypatch.setattr("ingest.moves.is_gone", gone)
-    places = Places(["s3://bucket/a", "s3://bucket/b"], asked=["s3://bucket/a/"])
-    assert places.is_left("s3://bucket/a/1.jpg", Came([]), {})
-    assert not places.is_left("s3://bucket/b/1.jpg", Came([]), {})
-    assert not Places(["s3://bucket/a"]).is_left("s3://bucket/a/1.jpg", Came([]), {})
+    places = OldPlaces(["s3://bucket/a", "s3://bucket/b"], asked=["s3://bucket/a/"])
+    assert places.is_left("s3://bucket/a/1.jpg", Arrivals([]), {})
+    assert not places.is_left("s3://bucket/b/1.jpg", Arrivals([]), {})
+    assert not OldPlaces(["s3://bucket/a"]).is_left("s3://bucket/a/1.jpg", Arrivals([]), {})
     assert asked == ["s3://bucket/a/1.jpg"]

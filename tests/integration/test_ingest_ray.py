@@ -16,8 +16,8 @@ from PIL import Image
 from ingest.pipeline import IngestOptions, ingest
 from ingest.ray_engine import RayError
 from ingest.report import IngestReport
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder

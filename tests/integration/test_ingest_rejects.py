@@ -11,11 +11,11 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import CliRunner
 
-import ingest.prepare as prepare
+import ingest.picture_reader as picture_reader
 from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
-from ingest.source import Roots
-from ingest.sources import find_sources, rejected_source
+from ingest.sources.find import find_sources, rejected_source
+from ingest.sources.roots import Roots
 from scenesearch.commands.app import app
 from scenesearch.home.rejects import Rejects
 from scenesearch.store.edge import EdgeStore
@@ -35,13 +35,13 @@ def rejects(tmp_path: Path) -> Iterator[Rejects]:
 def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the pictures that are opened, as they are."""
     names: list[str] = []
-    real = prepare.open_image
+    real = picture_reader.open_image
 
     def counting(path: Path, **options: object) -> object:
         names.append(path.name)
         return real(path, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(prepare, "open_image", counting)
+    monkeypatch.setattr(picture_reader, "open_image", counting)
     return names
 
 
@@ -202,6 +202,6 @@ def test_a_thumbnail_or_a_hash_without_memory_is_a_reject(
     def none(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("ingest.points.perceptual_hash", none)
+    monkeypatch.setattr("ingest.payload.perceptual_hash", none)
     report = run(photos, store, rejects)
     assert (report.written, report.rejected) == (0, report.total)

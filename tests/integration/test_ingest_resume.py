@@ -19,8 +19,8 @@ from ingest.pipeline import IngestOptions, ingest
 from ingest.prune import is_gone
 from ingest.report import IngestReport
 from ingest.shards import Shard, ShardError
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.home.rejects import Rejects
 from scenesearch.pictures.opening import thumbnail_path
 from scenesearch.store.base import Point
@@ -32,8 +32,8 @@ CHILD = """
 import os, sys, time
 from pathlib import Path
 from ingest.pipeline import IngestOptions, ingest
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.roots import Roots
+from ingest.sources.find import find_sources
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import ColourEncoder
 

@@ -25,8 +25,8 @@ from typer.testing import CliRunner
 from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
 from ingest.shards import Shard
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.commands.app import app
 from scenesearch.store.base import CollectionMissing, StoreError, StoreUnavailable, VectorStore
 from scenesearch.store.edge import EdgeStore

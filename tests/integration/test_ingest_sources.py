@@ -22,8 +22,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ingest.pipeline import IngestReport, ingest
-from ingest.source import Roots, SourceError
-from ingest.sources import find_sources
+from ingest.sources.base import SourceError
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.commands.app import app
 from scenesearch.pictures.contact_sheet import SheetEntry, write_contact_sheet
 from scenesearch.pictures.opening import ImageError, open_image
@@ -482,7 +483,7 @@ def test_an_archive_whose_connection_breaks_is_told_and_read_again_by_the_next_r
         yield
 
     with monkeypatch.context() as patch:
-        patch.setattr("ingest.archives.tar_members", break_off)
+        patch.setattr("ingest.sources.archives.tar_members", break_off)
         report = run(["s3://bucket/"], store, colour_encoder, roots)
     assert reasons(report) == {"s.tar": "cannot be read: connection lost"}
     assert ids(store) == ["one.jpg"]

@@ -18,7 +18,7 @@ from PIL import Image
 
 from ingest.pipeline import IngestOptions
 from ingest.report import IngestReport
-from ingest.source import Roots
+from ingest.sources.roots import Roots
 from ingest.watch import Watched, watch
 from scenesearch.home.feedback import Feedback
 from scenesearch.home.rejects import Rejects
@@ -54,7 +54,7 @@ class Watcher:
             thumbnails_dir=data / "thumbnails",
             rejects=self._rejects,
             options=IngestOptions(batch_size=4),
-            settle_s=SETTLE_S,
+            quiet_s=SETTLE_S,
         )
         self._thread = threading.Thread(target=self._run, args=(watched,))
         self._thread.start()
@@ -224,7 +224,7 @@ def test_library_is_free_between_bursts_and_waited_for_when_in_use(
     lock = HolderLock(tmp_path / "data" / "edge" / "locks" / f"{collection}.work.lock", "a doctor")
     lock.acquire(5)
     save(photos / "new.jpg", "yellow")
-    watcher._store._lock_wait_s = 0.1
+    watcher._store._turns.lock_wait_s = 0.1
     watcher.until(lambda: any("worked on by `a doctor`" in text for text in watcher.said))
     lock.release()
     watcher.until(lambda: "new.jpg" in watcher.ids())

@@ -19,6 +19,7 @@ from scenesearch.home.feedback import FILE_NAME, Feedback, Mark
 from scenesearch.home.restore import SideFiles, restore
 from scenesearch.home.roots import Root
 from scenesearch.pictures.records import GeoPoint
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import CollectionSpec, Point, StoreUnavailable, VectorStore
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
@@ -104,7 +105,7 @@ def test_there_and_back_through_both_homes(
     with opened(home, tmp_path / "other") as store:
         assert brought_back(tmp_path / "there.zip", store, name) == f"{name}-colour-1"
         assert store.describe(name) == spec
-        found = store.search(name, written["blank.jpg"].vector, k=1)
+        found = store.search(name, Ask(written["blank.jpg"].vector, limit=1))
         assert found[0].image_id == "blank.jpg"
         where = (OneOf("photo date.v2", ("A-1",)), Near("location", GeoPoint(46.5, 8.2), 30_000))
         assert store.count(name, where=where) == 1
@@ -132,7 +133,7 @@ def test_a_backup_keeps_folders_feedback_and_saved_requests(good: Path, tmp_path
 def test_no_backup_is_overwritten(good: Path, tmp_path: Path) -> None:
     with (
         closing(EdgeStore(tmp_path / "origin")) as store,
-        pytest.raises(BackupError, match="is there already"),
+        pytest.raises(BackupError, match="already exists"),
     ):
         write_backup(store, "pets", good)
 
@@ -300,7 +301,7 @@ ROW = b'{"image_id": "a.jpg"}'
         (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": 3}'), "line 3: no object with an"),
         (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": ""}'), "an image id is empty"),
         (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "\\ud800"}'), "line 3: "),
-        (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "x": NaN}'), "no JSON number"),
+        (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "x": NaN}'), "not a JSON number"),
         (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "x": ' + b"[" * 10**5),
          "line 3: "),
         (lambda m, p: lines(m, p, ROW, ROW, b'{"image_id": "c", "x": [[[[[[[[[]]]]]]]]]}'),
@@ -319,7 +320,7 @@ ROW = b'{"image_id": "a.jpg"}'
         (lambda m, p: m["spec"]["fields"][1].update(type="integer"), "is keyword, not int"),
         (lambda m, p: next(f for f in m["spec"]["fields"] if f["name"] == "captions").update(
             type="integer"), "'captions' is text, not integer"),
-        (lambda m, p: m["spec"]["fields"][0].update(widget="date_range"), "what no keyword field"),
+        (lambda m, p: m["spec"]["fields"][0].update(widget="date_range"), "is impossible for"),
         (lambda m, p: array(m, p, UNIT[:2]), r"holds float32 \(2, 4\), not float32 \(3, 4\)"),
         (lambda m, p: array(m, p, UNIT.astype(np.float64)), "holds float64"),
         (lambda m, p: array(m, p, np.array([{}, {}, {}], object)), "holds object"),

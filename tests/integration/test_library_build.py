@@ -18,11 +18,12 @@ from PIL import Image
 
 from ingest.build import BuildOptions, BuildReport, build
 from ingest.pipeline import ingest
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.search.searcher import Searcher
 from scenesearch.store import catalog
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import CollectionMissing, EncoderMismatch, StoreError, VectorStore
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.pages import pages
@@ -181,7 +182,7 @@ def test_promote_moves_readers_and_rollback_moves_them_back(
 def test_a_resident_searcher_never_mixes_two_encoders(
     store: VectorStore, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scenesearch.search.searcher._SETTLED_S", 1000.0)
+    monkeypatch.setattr("scenesearch.search.searcher._ALIAS_FRESH_S", 1000.0)
     searcher = Searcher(colour_encoder(), store, library)
     new = build(library, encoder=WarmEncoder(), store=store, originals=HERE).collection
     before = searcher.search("red", k=6, exact=True)
@@ -191,7 +192,7 @@ def test_a_resident_searcher_never_mixes_two_encoders(
     assert [hit.image_id for hit in after.hits] == [hit.image_id for hit in before.hits]
     expected = [hit.score for hit in before.hits]
     assert [hit.score for hit in after.hits] == pytest.approx(expected, abs=1e-5)
-    monkeypatch.setattr("scenesearch.search.searcher._SETTLED_S", -1.0)
+    monkeypatch.setattr("scenesearch.search.searcher._ALIAS_FRESH_S", -1.0)
     with pytest.raises(EncoderMismatch, match="encoder warm"):
         searcher.search("red")
     catalog.promote(store, library, catalog.rollback_target(store, library))
@@ -207,7 +208,7 @@ def test_no_read_fails_while_the_alias_moves(store: VectorStore, library: str) -
     def read() -> None:
         while not done.is_set():
             try:
-                assert store.search(library, vector, k=1)[0].image_id == "red.jpg"
+                assert store.search(library, Ask(vector, limit=1))[0].image_id == "red.jpg"
                 answered[0] += 1
             except Exception as error:
                 failures.append(error)
@@ -264,7 +265,7 @@ import sys, time
 from pathlib import Path
 import ingest.build
 from ingest.build import BuildOptions, build
-ingest.build._UPSERT = 1
+ingest.build._WRITE_BATCH = 1
 from scenesearch.store.edge import EdgeStore
 from tests.integration.test_library_build import HERE, WarmEncoder
 

@@ -252,7 +252,7 @@ def test_a_backup_is_restored_under_another_name_and_searched(
     )
     checked = run("library", "restore", "photos.zip", "--check", "--json").document
     assert (checked["pictures"], checked["restored"], checked["library"]) == (8, False, "photos")
-    assert "is there already: --library NAME" in run("library", "restore", "photos.zip").sentence
+    assert "already exists: --library NAME" in run("library", "restore", "photos.zip").sentence
     restored = run("library", "restore", "photos.zip", "--library", "copy")
     assert restored.out == "copy-tiny-1: 8 pictures, live as library copy\n"
     assert "not on this machine" not in restored.err

@@ -13,8 +13,8 @@ from PIL import Image
 
 from ingest.doctor import Finding, examine, examine_store, is_well
 from ingest.pipeline import ingest
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.encoder.base import EncoderError
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.rejects import FILE_NAME, Rejects
@@ -200,7 +200,7 @@ def test_thumbnails_of_an_ingest_that_is_at_work_are_waited_for(
     early = world.folder / "thumbnails" / "ab" / f"{'ab' * 32}.jpg"
     early.parent.mkdir(exist_ok=True)
     early.write_bytes(b"")
-    world.store._lock_wait_s = 0
+    world.store._turns.lock_wait_s = 0
     ingest, told = EdgeStore(tmp_path / "edge"), Event()
 
     def look() -> None:
@@ -317,15 +317,16 @@ def test_a_server_collection_that_was_never_finished_is_removed_when_told_to(
     from qdrant_client import QdrantClient, models
 
     from scenesearch.store.server import ServerStore
+    from scenesearch.store.server_nodes import Node, Nodes
 
-    monkeypatch.setattr("scenesearch.store.server._MAKING_S", 0.0)
+    monkeypatch.setattr("scenesearch.store.server._CREATION_S", 0.0)
     client = QdrantClient(":memory:")
     client.create_collection(
         "pets-colour-1",
         models.VectorParams(size=4, distance=models.Distance.COSINE),
         metadata={"scenesearch": {"unfinished": "somebody"}},
     )
-    server = ServerStore.from_client(client)
+    server = ServerStore(Nodes([Node(client, "memory")]))
     (found,) = examine_store(server)
     assert (found.level, found.text) == (
         "wrong",

@@ -1,7 +1,7 @@
 """What earlier versions made opens in this one.
 
-tests/data/ keeps a library of each released layout: an embedded one, and a backup. They are never
-made anew; a new layout adds its own beside them:
+tests/data/ keeps a library of each released format: an embedded one, and a backup. They are never
+made anew; a new format adds its own beside them:
 
     python -m tests.integration.test_migrations 0.1
 """
@@ -18,12 +18,13 @@ import pytest
 from PIL import Image
 
 from ingest.pipeline import ingest
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.home.backup import open_backup, write_backup
 from scenesearch.home.restore import restore
 from scenesearch.search.searcher import Searcher
-from scenesearch.store.base import LAYOUT, CollectionSpec, Point, StoreError
+from scenesearch.store.ask import Ask, Hybrid
+from scenesearch.store.base import FORMAT_VERSION, CollectionSpec, Point, StoreError
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import COLOURS, ColourEncoder
 
@@ -63,7 +64,7 @@ def check(store: EdgeStore) -> None:
     """The library answers, and goes on: searches, filters, words, new pictures, new fields."""
     encoder = ColourEncoder()
     spec = store.describe("photos")
-    assert (spec.encoder, spec.dimension, spec.layout) == ("colour", 4, LAYOUT)
+    assert (spec.encoder, spec.dimension) == ("colour", 4)
     assert store.count("photos") == 6
     searcher = Searcher(encoder, store, "photos")
     assert searcher.search("red").hits[0].image_id == "red.jpg"
@@ -74,7 +75,7 @@ def check(store: EdgeStore) -> None:
     assert point.payload["captions"] == ["a blue wall"]
     vector = encoder.encode_texts(["green"])[0]
     assert np.allclose(point.vector, encoder.encode_texts(["blue"])[0], atol=0.02)
-    assert store.search_hybrid("photos", vector, "a blue wall", k=6)
+    assert store.search("photos", Ask(vector, limit=6, rank_by=Hybrid("a blue wall")))
     store.upsert("photos", [Point("new.jpg", vector, {"captions": ["new"], "folder": "trip"})])
     assert store.count("photos") == 7
 
@@ -98,16 +99,17 @@ def test_a_backup_of_an_earlier_version_is_restored(version: str, tmp_path: Path
         check(store)
 
 
-def test_a_collection_without_a_layout_is_of_the_first() -> None:
-    known = CollectionSpec("photos", "tiny", "f00d", 4, ()).to_json()
-    assert known.pop("layout") == LAYOUT
-    assert CollectionSpec.from_json(known).layout == 1
+def test_a_collection_without_a_format_version_is_of_the_first() -> None:
+    spec = CollectionSpec("photos", "tiny", "f00d", 4, ())
+    known = spec.to_json()
+    assert known.pop("layout") == FORMAT_VERSION == 1
+    assert CollectionSpec.from_json(known) == spec
 
 
-def test_a_newer_layout_is_refused_with_what_to_do(tmp_path: Path) -> None:
+def test_a_newer_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
     known = CollectionSpec("photos", "tiny", "f00d", 4, ()).to_json()
     with pytest.raises(
-        StoreError, match=r"newer scenesearch \(layout 99, this one knows 1\).*upgrade"
+        StoreError, match=r"newer scenesearch \(format 99, this one reads up to 1\).*upgrade"
     ):
         CollectionSpec.from_json(known | {"layout": 99})
 

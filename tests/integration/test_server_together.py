@@ -19,6 +19,7 @@ from scenesearch.home.settings import Settings
 from scenesearch.notebook import open_library
 from scenesearch.search.searcher import Searcher
 from scenesearch.store import server
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import CollectionSpec, Point, StoreError, StoreUnavailable
 from scenesearch.store.fields import BUILTIN_FIELDS
 from scenesearch.store.server import ServerStore
@@ -178,7 +179,7 @@ def test_the_alias_moves_under_load_and_no_read_fails(served: Served) -> None:
     reading = served.store(READER)
 
     def read() -> None:
-        (hit,) = reading.search("photos", vector, k=1)
+        (hit,) = reading.search("photos", Ask(vector, limit=1))
         seen.add(hit.payload["from"])
         assert reading.count("photos") == 1
 
@@ -212,7 +213,7 @@ def test_the_read_only_key_searches_and_backs_up_but_writes_nothing(
     ):
         ran = run(*command)
         assert ran.status == 2, command
-        assert "this API key may only read; SCENESEARCH_QDRANT_API_KEY is" in ran.sentence
+        assert "this API key may only read; set SCENESEARCH_QDRANT_API_KEY" in ran.sentence
         assert " 0/" not in ran.err  # no bar that never moved
         assert READER not in ran.err
     with closing(served.store(WRITER)) as store:
@@ -236,7 +237,7 @@ def test_what_a_killed_client_began_to_make_is_unfinished_to_every_command(
     served: Served, run: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SCENESEARCH_QDRANT_API_KEY", WRITER)
-    monkeypatch.setattr(server, "_MAKING_S", 0.2)  # so long another process might be at it
+    monkeypatch.setattr(server, "_CREATION_S", 0.2)  # so long another process might be at it
     spec = CollectionSpec("photos", "tiny", "ab", 2, BUILTIN_FIELDS)
 
     def killed(*_: object) -> None:

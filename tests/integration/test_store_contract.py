@@ -25,8 +25,8 @@ import pytest
 from numpy.typing import NDArray
 
 from scenesearch.pictures.records import GeoPoint
+from scenesearch.store.ask import RESCORED, Ask, Diverse, Examples, Fusion, Hybrid, RankBy, Rescored
 from scenesearch.store.base import (
-    RESCORED,
     CollectionMissing,
     CollectionSpec,
     EncoderMismatch,
@@ -49,7 +49,6 @@ from scenesearch.store.filters import (
     Prefix,
     Range,
 )
-from scenesearch.store.words import Fusion
 
 # What the in-memory client says of settings that mean nothing to it.
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning")
@@ -126,8 +125,9 @@ def in_memory(folder: Path) -> VectorStore:
     from qdrant_client import QdrantClient
 
     from scenesearch.store.server import ServerStore
+    from scenesearch.store.server_nodes import Node, Nodes
 
-    return ServerStore.from_client(QdrantClient(":memory:"))
+    return ServerStore(Nodes([Node(QdrantClient(":memory:"), "memory")]))
 
 
 def over_grpc(folder: Path) -> VectorStore:
@@ -236,7 +236,7 @@ def test_a_new_collection_is_listed_empty_and_describes_itself(
     assert name in store.collections()
     assert store.count(name) == 0
     assert store.describe(name) == SPEC
-    assert store.search(name, QUERY, k=3) == []
+    assert store.search(name, Ask(QUERY, limit=3)) == []
 
 
 def test_what_a_collection_records_can_be_changed_in_part(store: VectorStore, name: str) -> None:
@@ -257,7 +257,7 @@ def test_a_specification_of_an_earlier_version_is_read() -> None:
 
 
 def test_a_collection_is_made_only_once(store: VectorStore, pets: str) -> None:
-    with pytest.raises(StoreError, match="already there"):
+    with pytest.raises(StoreError, match="already exists"):
         store.create_collection(pets, SPEC)
     assert store.count(pets) == 5
 
@@ -271,7 +271,7 @@ def test_an_alias_stands_for_its_collection_everywhere(store: VectorStore, pets:
     assert store.describe(alias) == SPEC
     assert store.count(alias) == 5
     store.upsert(alias, [Point("new.jpg", unit(0), {"folder": "new"})])
-    assert store.search(alias, QUERY, k=1)[0].image_id == "new.jpg"
+    assert store.search(alias, Ask(QUERY, limit=1))[0].image_id == "new.jpg"
     assert [p.image_id for p in store.scroll(alias, where=(OneOf("folder", ("new",)),))] == [
         "new.jpg"
     ]
@@ -291,7 +291,7 @@ def test_moving_an_alias_moves_its_readers_and_moving_back_rolls_back(
 
     store.set_alias(alias, other)
     assert store.count(alias) == 1
-    assert store.search(alias, QUERY, k=1)[0].image_id == "other.jpg"
+    assert store.search(alias, Ask(QUERY, limit=1))[0].image_id == "other.jpg"
 
     store.set_alias(alias, pets)
     assert store.count(alias) == 5
@@ -303,7 +303,7 @@ def test_an_alias_needs_a_collection_and_a_name_of_its_own(store: VectorStore, p
     with pytest.raises(StoreError, match="is a collection"):
         store.set_alias(pets, pets)
     store.set_alias(f"{pets}-alias", pets)
-    with pytest.raises(StoreError, match="already there"):
+    with pytest.raises(StoreError, match="already exists"):
         store.create_collection(f"{pets}-alias", SPEC)
 
 
@@ -337,7 +337,7 @@ def test_an_alias_cannot_be_deleted_as_a_collection(store: VectorStore, pets: st
     [
         lambda store, name: store.count(name),
         lambda store, name: store.describe(name),
-        lambda store, name: store.search(name, QUERY, k=1),
+        lambda store, name: store.search(name, Ask(QUERY, limit=1)),
         lambda store, name: store.upsert(name, pictures()),
         lambda store, name: store.delete(name, ["cat.jpg"]),
         lambda store, name: store.retrieve(name, ["cat.jpg"]),
@@ -416,7 +416,7 @@ def test_writing_twice_leaves_one_point_with_the_last_content(
         "folder": "moved",
         "image_id": "cat.jpg",
     }
-    assert [hit.image_id for hit in store.search(pets, QUERY, k=5)][-1] == "cat.jpg"
+    assert [hit.image_id for hit in store.search(pets, Ask(QUERY, limit=5))][-1] == "cat.jpg"
     assert store.count(pets, where=(OneOf("tags", ("cat",)),)) == 0
 
 
@@ -481,13 +481,13 @@ def test_vectors_of_another_size_are_another_encoders(kept: VectorStore) -> None
     with pytest.raises(EncoderMismatch, match=r"pets holds 4-d vectors of encoder tiny.*8-d"):
         kept.upsert(KEPT, [Point("x.jpg", np.ones(8, np.float32), {})])
     with pytest.raises(EncoderMismatch, match=r"pets holds 4-d vectors of encoder tiny.*8-d"):
-        kept.search(KEPT, np.ones(8, np.float32), k=1)
+        kept.search(KEPT, Ask(np.ones(8, np.float32), limit=1))
 
 
 def test_any_unicode_may_name_a_picture(store: VectorStore, pets: str) -> None:
     image_id = "Ümläut/写真 'quoted' \"x\".jpg"
     store.upsert(pets, [Point(image_id, unit(0), {})])
-    assert store.search(pets, QUERY, k=1)[0].image_id == image_id
+    assert store.search(pets, Ask(QUERY, limit=1))[0].image_id == image_id
     assert store.count(pets, where=(OneOf("image_id", (image_id,)),)) == 1
 
 
@@ -534,8 +534,12 @@ def test_points_may_be_deleted_while_scrolling(store: VectorStore, name: str) ->
 # Search
 
 
+def ranked(hits: list[ScoredPoint]) -> list[str]:
+    return [hit.image_id for hit in hits]
+
+
 def test_search_ranks_by_cosine(kept: VectorStore) -> None:
-    hits = kept.search(KEPT, QUERY, k=3)
+    hits = kept.search(KEPT, Ask(QUERY, limit=3))
     assert [hit.image_id for hit in hits] == ["cat.jpg", "dog.jpg", "trip/boat.jpg"]
     assert [hit.score for hit in hits] == pytest.approx(
         [np.cos(np.radians(d)) for d in (10, 20, 30)], abs=1e-6
@@ -544,38 +548,36 @@ def test_search_ranks_by_cosine(kept: VectorStore) -> None:
 
 
 def test_search_fetches_only_the_keys_asked_for(kept: VectorStore) -> None:
-    (hit,) = kept.search(KEPT, QUERY, k=1, payload=())
+    (hit,) = kept.search(KEPT, Ask(QUERY, limit=1, payload=()))
     assert hit.payload == {"image_id": "cat.jpg"}
 
 
-def test_pages_of_a_search_join_without_gap_or_overlap(kept: VectorStore) -> None:
-    pages = [kept.search(KEPT, QUERY, k=2, offset=offset) for offset in (0, 2, 4, 6)]
-    assert [[hit.image_id for hit in page] for page in pages] == [
-        ["cat.jpg", "dog.jpg"],
-        ["trip/boat.jpg", "trip/snow.jpg"],
-        ["blank.jpg"],
-        [],
-    ]
+def test_a_search_that_asks_for_more_than_there_is_gets_all(kept: VectorStore) -> None:
+    assert ranked(kept.search(KEPT, Ask(QUERY, limit=6))) == list(DEGREES)
 
 
 def test_asking_for_no_hits_gets_none(kept: VectorStore) -> None:
-    assert kept.search(KEPT, QUERY, k=0) == []
+    assert kept.search(KEPT, Ask(QUERY, limit=0)) == []
 
 
 def test_exact_search_agrees(kept: VectorStore) -> None:
-    assert kept.search(KEPT, QUERY, k=5, exact=True) == kept.search(KEPT, QUERY, k=5)
+    assert kept.search(KEPT, Ask(QUERY, limit=5, exact=True)) == kept.search(
+        KEPT, Ask(QUERY, limit=5)
+    )
 
 
-def test_ties_are_broken_by_image_id_on_every_page(store: VectorStore, name: str) -> None:
+def test_ties_are_broken_by_image_id_wherever_the_answer_ends(
+    store: VectorStore, name: str
+) -> None:
     store.create_collection(name, SPEC)
     copies = [f"{n:03}.jpg" for n in range(60)]
     order = np.random.default_rng(3).permutation(60)
     store.upsert(name, [Point(copies[n], unit(15), {}) for n in order])
     store.upsert(name, [Point("best.jpg", unit(0), {})])
 
-    assert [hit.image_id for hit in store.search(name, QUERY, k=5)] == ["best.jpg", *copies[:4]]
-    pages = [store.search(name, QUERY, k=7, offset=o) for o in range(0, 61, 7)]
-    assert [hit.image_id for page in pages for hit in page] == ["best.jpg", *copies]
+    whole = ["best.jpg", *copies]
+    for limit in range(1, 62, 6):
+        assert ranked(store.search(name, Ask(QUERY, limit=limit))) == whole[:limit]
 
 
 # Filters
@@ -670,7 +672,7 @@ def test_a_filter_means_the_same_in_scroll_count_and_search(
 ) -> None:
     assert {point.image_id for point in kept.scroll(KEPT, where=where)} == expected
     assert kept.count(KEPT, where=where) == len(expected)
-    ranking = [hit.image_id for hit in kept.search(KEPT, QUERY, k=9, where=where)]
+    ranking = [hit.image_id for hit in kept.search(KEPT, Ask(QUERY, limit=9, where=where))]
     assert ranking == [name for name in DEGREES if name in expected]
 
 
@@ -682,7 +684,7 @@ def test_a_filter_means_the_same_in_scroll_count_and_search(
         (Has("tag"), "no field 'tag'; did you mean tags"),
         (AnyOf((Has("tags"), Has("tag"))), "no field 'tag'; did you mean tags"),
         (OneOf("zzz", ("x",)), "no field 'zzz'; did you mean .*width"),
-        (OneOf("width", ("640",)), "width is a integer field; '640' is none of its values"),
+        (OneOf("width", ("640",)), "width is a integer field; '640' is not one of its values"),
         (OneOf("width", (True,)), "width is a integer field; True"),
         (OneOf("indoors", (1,)), "indoors is a boolean field; 1"),
         (OneOf("width", (2**70,)), "too large"),
@@ -691,10 +693,10 @@ def test_a_filter_means_the_same_in_scroll_count_and_search(
         (Range("width", at_least=datetime(2020, 1, 1)), "cannot bound its range"),
         (Range("taken", at_least=2020), "cannot bound its range"),
         (Range("width", at_least=float("nan")), "nan cannot bound"),
-        (Prefix("captions", "x"), "captions is a text field and cannot be asked for a beginning"),
-        (HasWords("tags", "x"), "tags is a keyword field and cannot be asked for words"),
+        (Prefix("captions", "x"), "captions is a text field and cannot be searched by prefix"),
+        (HasWords("tags", "x"), "tags is a keyword field and cannot be searched for words"),
         (Near("tags", GeoPoint(0, 0), 1), "tags is a keyword field"),
-        (Near("location", GeoPoint(91, 0), 1), "no place on Earth"),
+        (Near("location", GeoPoint(91, 0), 1), "not a place on Earth"),
         (Near("location", GeoPoint(0, 0), 0), "radius of 0"),
     ],
 )
@@ -702,7 +704,7 @@ def test_a_condition_the_field_cannot_answer_is_refused(
     kept: VectorStore, condition: Condition, message: str
 ) -> None:
     with pytest.raises(StoreError, match=message):
-        kept.search(KEPT, QUERY, k=1, where=(condition,))
+        kept.search(KEPT, Ask(QUERY, limit=1, where=(condition,)))
     with pytest.raises(StoreError, match=message):
         kept.count(KEPT, where=(condition,))
 
@@ -759,49 +761,53 @@ def test_only_countable_declared_fields_have_facets(kept: VectorStore) -> None:
 # Ranked by more than the cosine
 
 
-def ranked(hits: list[ScoredPoint]) -> list[str]:
-    return [hit.image_id for hit in hits]
-
-
 @pytest.mark.parametrize("fusion", ["rrf", "dbsf"])
 def test_words_of_captions_tags_and_file_names_raise_a_picture(
     kept: VectorStore, fusion: Fusion
 ) -> None:
     # 'snow' stands in the last but one's caption, tag and name, 'boat' in a name alone.
-    assert ranked(kept.search_hybrid(KEPT, QUERY, "SNOW", k=1, fusion=fusion)) == ["trip/snow.jpg"]
-    assert ranked(kept.search_hybrid(KEPT, QUERY, "boat", k=5, fusion=fusion))[:2] == (
-        ["trip/boat.jpg", "cat.jpg"]
-    )
-    assert ranked(kept.search_hybrid(KEPT, QUERY, "lauft", k=1, fusion=fusion)) == ["dog.jpg"]
+    assert ranked(
+        kept.search(KEPT, Ask(QUERY, limit=1, rank_by=Hybrid("SNOW", fusion=fusion)))
+    ) == ["trip/snow.jpg"]
+    assert ranked(kept.search(KEPT, Ask(QUERY, limit=5, rank_by=Hybrid("boat", fusion=fusion))))[
+        :2
+    ] == (["trip/boat.jpg", "cat.jpg"])
+    assert ranked(
+        kept.search(KEPT, Ask(QUERY, limit=1, rank_by=Hybrid("lauft", fusion=fusion)))
+    ) == ["dog.jpg"]
 
 
 def test_a_word_that_is_a_stop_word_elsewhere_is_a_word_here(kept: VectorStore) -> None:
     # Danish 'dog' is 'however'.
-    assert ranked(kept.search_hybrid(KEPT, QUERY, "the dog", k=1)) == ["dog.jpg"]
+    assert ranked(kept.search(KEPT, Ask(QUERY, limit=1, rank_by=Hybrid("the dog")))) == ["dog.jpg"]
 
 
 def test_the_score_of_a_hybrid_hit_is_its_cosine(kept: VectorStore) -> None:
-    plain = {hit.image_id: hit.score for hit in kept.search(KEPT, QUERY, k=5)}
-    hybrid = {hit.image_id: hit.score for hit in kept.search_hybrid(KEPT, QUERY, "snow dog", k=5)}
+    plain = {hit.image_id: hit.score for hit in kept.search(KEPT, Ask(QUERY, limit=5))}
+    hybrid = {
+        hit.image_id: hit.score
+        for hit in kept.search(KEPT, Ask(QUERY, limit=5, rank_by=Hybrid("snow dog")))
+    }
     assert hybrid == pytest.approx(plain, abs=1e-6)
 
 
 @pytest.mark.parametrize("text", ["zebra crossing", "?!", ""])
 def test_words_that_no_picture_has_leave_the_plain_ranking(kept: VectorStore, text: str) -> None:
-    assert ranked(kept.search_hybrid(KEPT, QUERY, text, k=9)) == list(DEGREES)
+    assert ranked(kept.search(KEPT, Ask(QUERY, limit=9, rank_by=Hybrid(text)))) == list(DEGREES)
 
 
 def test_hybrid_search_filters_both_sides_and_fetches_the_keys_asked_for(
     kept: VectorStore,
 ) -> None:
-    hits = kept.search_hybrid(
+    hits = kept.search(
         KEPT,
-        QUERY,
-        "snow dog",
-        k=9,
-        where=(OneOf("folder", ("",)),),
-        payload=("width",),
-        fusion="rrf",
+        Ask(
+            QUERY,
+            limit=9,
+            where=(OneOf("folder", ("",)),),
+            payload=("width",),
+            rank_by=Hybrid("snow dog", fusion="rrf"),
+        ),
     )
     assert [(hit.image_id, dict(hit.payload)) for hit in hits] == [
         ("dog.jpg", {"image_id": "dog.jpg", "width": 800}),
@@ -810,35 +816,29 @@ def test_hybrid_search_filters_both_sides_and_fetches_the_keys_asked_for(
 
 
 @pytest.mark.parametrize(
-    "rank",
-    [
-        lambda store, name, k, offset: store.search_hybrid(
-            name, QUERY, "red", k=k, offset=offset, payload=()
-        ),
-        lambda store, name, k, offset: store.search_diverse(
-            name, QUERY, k=k, offset=offset, payload=()
-        ),
-        lambda store, name, k, offset: store.recommend(
-            name, QUERY, right=[unit(60)], wrong=[unit(90)], k=k, offset=offset, payload=()
-        ),
-    ],
-    ids=["hybrid", "diverse", "recommend"],
+    "rank_by",
+    [Hybrid("red"), Diverse(), Examples(right=[unit(60)], wrong=[unit(90)])],
+    ids=["hybrid", "diverse", "examples"],
 )
-def test_pages_follow_one_another_beyond_what_is_reranked(
-    store: VectorStore, name: str, rank: Callable[[VectorStore, str, int, int], list[ScoredPoint]]
+def test_a_longer_answer_begins_with_the_shorter_one(
+    store: VectorStore, name: str, rank_by: RankBy
 ) -> None:
     store.create_collection(name, SPEC)
     captions = [{"captions": ["red"]} if n % 2 else {} for n in range(500)]
     store.upsert(name, [Point(f"{n}", unit(n / 6), told) for n, told in enumerate(captions)])
 
-    whole = ranked(rank(store, name, 600, 0))
+    def first(limit: int) -> list[str]:
+        return ranked(store.search(name, Ask(QUERY, limit, payload=(), rank_by=rank_by)))
 
+    whole = first(600)
     assert sorted(whole) == sorted(map(str, range(500)))
-    pages = [ranked(rank(store, name, 120, offset)) for offset in range(0, 600, 120)]
-    assert [image_id for page in pages for image_id in page] == whole
-    assert rank(store, name, 0, 0) == []
+    for limit in range(0, 600, 120):
+        assert first(limit) == whole[:limit]
+
+
+def test_a_limit_cannot_be_negative() -> None:
     with pytest.raises(ValueError, match="negative"):
-        rank(store, name, -1, 0)
+        Ask(QUERY, limit=-1)
 
 
 def test_the_nearest_are_ranked_again_by_their_penalty_and_the_rest_follow(
@@ -851,17 +851,19 @@ def test_the_nearest_are_ranked_again_by_their_penalty_and_the_rest_follow(
         assert pictures.shape == (RESCORED, 4)
         return np.where(pictures[:, 1] < np.sin(np.radians(0.6)), 0.5, 0.0)  # the first two
 
-    hits = store.search_rescored(name, QUERY, penalty, k=70)
+    hits = store.search(name, Ask(QUERY, limit=70, rank_by=Rescored(penalty)))
     assert ranked(hits) == [f"{n:03}" for n in (*range(2, RESCORED), 0, 1, *range(RESCORED, 70))]
     assert hits[48].score == pytest.approx(1, abs=1e-6)
-    page = store.search_rescored(name, QUERY, penalty, k=3, offset=48, payload=("width",))
-    assert [(hit.image_id, hit.payload["width"]) for hit in page] == [
+    shorter = store.search(name, Ask(QUERY, 51, payload=("width",), rank_by=Rescored(penalty)))
+    assert [(hit.image_id, hit.payload["width"]) for hit in shorter[48:]] == [
         ("000", 0),
         ("001", 1),
         ("050", 50),
     ]
     few = (Range("width", at_most=1),)
-    free = store.search_rescored(name, QUERY, lambda v: np.zeros(len(v)), k=9, where=few)
+    free = store.search(
+        name, Ask(QUERY, limit=9, where=few, rank_by=Rescored(lambda v: np.zeros(len(v))))
+    )
     assert ranked(free) == ["000", "001"]
 
 
@@ -872,25 +874,27 @@ def test_a_diverse_answer_takes_what_is_unlike_before_what_is_alike(
     copies = [Point(f"copy-{n}.jpg", unit(10 + n / 10), {}) for n in range(4)]
     store.upsert(name, [*copies, Point("other.jpg", unit(-30), {})])
 
-    assert ranked(store.search_diverse(name, QUERY, k=2, diversity=0)) == [
+    assert ranked(store.search(name, Ask(QUERY, limit=2, rank_by=Diverse(0)))) == [
         "copy-0.jpg",
         "copy-1.jpg",
     ]
-    diverse = store.search_diverse(name, QUERY, k=2, diversity=0.7)
+    diverse = store.search(name, Ask(QUERY, limit=2, rank_by=Diverse(0.7)))
     assert ranked(diverse) == ["copy-0.jpg", "other.jpg"]
     assert [hit.score for hit in diverse] == pytest.approx(np.cos(np.radians([10, 30])), abs=1e-6)
     with pytest.raises(StoreError, match="between 0 and 1"):
-        store.search_diverse(name, QUERY, k=2, diversity=1.5)
+        store.search(name, Ask(QUERY, limit=2, rank_by=Diverse(1.5)))
 
 
 def test_right_examples_draw_their_like_and_wrong_ones_push_it_away(kept: VectorStore) -> None:
-    assert ranked(kept.recommend(KEPT, QUERY, k=9)) == list(DEGREES)
-    right = kept.recommend(KEPT, QUERY, right=[unit(50), unit(50)], k=2)
+    assert ranked(kept.search(KEPT, Ask(QUERY, limit=9, rank_by=Examples()))) == list(DEGREES)
+    right = kept.search(KEPT, Ask(QUERY, limit=2, rank_by=Examples(right=[unit(50), unit(50)])))
     assert ranked(right) == ["trip/boat.jpg", "trip/snow.jpg"]
     assert [hit.score for hit in right] == pytest.approx(np.cos(np.radians([30, 40])), abs=1e-6)
-    assert ranked(kept.recommend(KEPT, QUERY, wrong=[unit(10)] * 2, k=1)) == ["blank.jpg"]
+    assert ranked(
+        kept.search(KEPT, Ask(QUERY, limit=1, rank_by=Examples(wrong=[unit(10)] * 2)))
+    ) == ["blank.jpg"]
     with pytest.raises(EncoderMismatch):
-        kept.recommend(KEPT, QUERY, right=[np.ones(3, np.float32)], k=1)
+        kept.search(KEPT, Ask(QUERY, limit=1, rank_by=Examples(right=[np.ones(3, np.float32)])))
 
 
 def test_a_collection_without_words_is_searched_by_cosine_alone(
@@ -902,11 +906,11 @@ def test_a_collection_without_words_is_searched_by_cosine_alone(
     store.upsert(name, pictures())
 
     assert not store.describe(name).words
-    assert ranked(store.search(name, QUERY, k=9)) == list(DEGREES)
+    assert ranked(store.search(name, Ask(QUERY, limit=9))) == list(DEGREES)
     found = store.retrieve(name, ["cat.jpg"], with_vectors=True)["cat.jpg"].vector
     np.testing.assert_allclose(found, unit(10), atol=1e-6)
     with pytest.raises(StoreError, match="made before words were indexed"):
-        store.search_hybrid(name, QUERY, "snow", k=1)
+        store.search(name, Ask(QUERY, limit=1, rank_by=Hybrid("snow")))
 
 
 # Life
@@ -921,7 +925,7 @@ def test_writing_and_searching_from_several_threads(store: VectorStore, name: st
             for n in range(10):
                 batch = [Point(f"{part}-{n}-{m}.jpg", unit(m), {"width": part}) for m in range(10)]
                 store.upsert(name, batch)
-                store.search(name, QUERY, k=5, where=(OneOf("width", (part,)),))
+                store.search(name, Ask(QUERY, limit=5, where=(OneOf("width", (part,)),)))
         except BaseException as error:
             failures.append(error)
 
@@ -945,7 +949,7 @@ def test_flush_optimize_and_release_leave_the_points_as_they_are(
     store.flush(pets)
     store.optimize(pets)
     store.release(pets)
-    assert [hit.image_id for hit in store.search(pets, QUERY, k=9)] == list(DEGREES)
+    assert [hit.image_id for hit in store.search(pets, Ask(QUERY, limit=9))] == list(DEGREES)
 
 
 def test_health_is_one_line_with_engine_and_version(kept: VectorStore) -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scenesearch.store import edge, edge_build
+from scenesearch.store import edge_build, edge_turns
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import (
     CollectionMissing,
     CollectionSpec,
@@ -40,10 +41,10 @@ HOLDER = """
 import sys
 from pathlib import Path
 import numpy as np
-from scenesearch.store import edge
+from scenesearch.store import edge, edge_turns
 from scenesearch.store.base import Point
 
-edge._TURN_S = 600
+edge_turns._TURN_S = 600
 store = edge.EdgeStore(Path(sys.argv[2]))
 vector = np.array([1, 0, 0, 0], np.float32)
 store.count("photos-tiny-1")
@@ -101,7 +102,7 @@ def another_process(root: Path, *, batches: int = 0) -> Iterator["subprocess.Pop
 def test_a_second_process_is_told_who_has_the_library(root: Path) -> None:
     store = EdgeStore(root, lock_wait_s=0.1)
     with another_process(root) as other, pytest.raises(IndexBusy) as busy:
-        store.search(NAME, QUERY, k=1)
+        store.search(NAME, Ask(QUERY, limit=1))
     assert str(busy.value) == (
         f"library photos is in use by `ui serve` (process {other.pid}); close it or wait"
     )
@@ -286,7 +287,7 @@ def test_an_empty_or_absent_folder_is_an_empty_store(tmp_path: Path) -> None:
 
 def test_points_survive_a_close_and_a_reopening(root: Path) -> None:
     store = EdgeStore(root)
-    assert [hit.image_id for hit in store.search(NAME, QUERY, k=5)] == ["a.jpg", "b.jpg"]
+    assert [hit.image_id for hit in store.search(NAME, Ask(QUERY, limit=5))] == ["a.jpg", "b.jpg"]
     store.close()
 
 
@@ -331,9 +332,9 @@ def test_optimizing_a_large_collection_keeps_the_ranking(
     assert list((tmp_path / "collections").rglob("quantized.data")) != []
     for query in queries:
         nearest = [names[i] for i in np.argsort(-(vectors @ query))]
-        assert [hit.image_id for hit in store.search(NAME, query, k=10)] == nearest[:10]
+        assert [hit.image_id for hit in store.search(NAME, Ask(query, limit=10))] == nearest[:10]
         sevens = [name for name in nearest if name[-5] == "7"]
-        hits = store.search(NAME, query, k=10, where=(OneOf("folder", ("7",)),))
+        hits = store.search(NAME, Ask(query, limit=10, where=(OneOf("folder", ("7",)),)))
         assert [hit.image_id for hit in hits] == sevens[:10]
     store.close()
 
@@ -371,12 +372,12 @@ def test_above_its_size_a_collection_gets_a_graph_that_finds_the_nearest_and_tak
     found = behind_a_filter = 0
     for query in vectors[:50]:
         nearest = np.argsort(-(vectors @ query))[:10]
-        hits = {hit.image_id for hit in store.search(NAME, query, k=10)}
+        hits = {hit.image_id for hit in store.search(NAME, Ask(query, limit=10))}
         found += len(hits & {names[number] for number in nearest})
-        exact = [hit.image_id for hit in store.search(NAME, query, k=10, exact=True)]
+        exact = [hit.image_id for hit in store.search(NAME, Ask(query, limit=10, exact=True))]
         assert exact == [names[number] for number in nearest]
         sevens = [names[n] for n in np.argsort(-(vectors @ query)) if names[n][-5] == "7"][:10]
-        hits = store.search(NAME, query, k=10, where=(OneOf("folder", ("7",)),))
+        hits = store.search(NAME, Ask(query, limit=10, where=(OneOf("folder", ("7",)),)))
         behind_a_filter += len({hit.image_id for hit in hits} & set(sevens))
     assert found >= 0.98 * 500
     assert behind_a_filter >= 0.98 * 500
@@ -397,7 +398,7 @@ def test_who_has_a_collection_and_does_not_use_it_lets_it_go_to_who_waits(root: 
 def test_who_is_at_work_without_end_loses_its_turn_between_two_operations(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "_LISTEN_S", 600)  # idle or not is not the question here
+    monkeypatch.setattr(edge_turns, "_IDLE_CHECK_S", 600)  # idle or not is not the question here
     worker, waiter = EdgeStore(root), EdgeStore(root, lock_wait_s=60)
     worker.count(NAME)
     counted: list[int] = []

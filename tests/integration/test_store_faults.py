@@ -14,7 +14,8 @@ import pytest
 from scenesearch.errors import FULL, READ_ONLY
 from scenesearch.home.feedback import Feedback
 from scenesearch.home.rejects import Reject, Rejects, RejectsError
-from scenesearch.store import edge, edge_copy, edge_room
+from scenesearch.store import edge_copy, edge_room, edge_turns
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import CollectionSpec, NoRoom, Point, StoreError, StoreUnavailable
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import PayloadField
@@ -54,7 +55,10 @@ def test_a_full_disk_is_read_from_a_copy_that_goes_with_the_store(
     monkeypatch.setattr(edge_copy.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
     before = state_of(root / "collections")
     with closing(EdgeStore(root)) as store:
-        assert {hit.image_id for hit in store.search(NAME, QUERY, k=2)} == {"a.jpg", "b.jpg"}
+        assert {hit.image_id for hit in store.search(NAME, Ask(QUERY, limit=2))} == {
+            "a.jpg",
+            "b.jpg",
+        }
         assert len(list((tmp_path / "temporary").iterdir())) == 1
     assert list((tmp_path / "temporary").iterdir()) == []
     assert state_of(root / "collections") == before
@@ -78,8 +82,8 @@ def test_a_writer_elsewhere_goes_on_while_a_copy_is_read(root: Path, full: None)
     with closing(EdgeStore(root)) as reader:
         assert reader.count(NAME) == 2
         with closing(EdgeStore(root)) as writer:
-            opened = writer._open_in_place(NAME)  # as from a mount that can be written
-            writer._shut(opened)
+            opened = writer._turns._open_in_place(NAME)  # as from a mount that can be written
+            writer._turns._close(opened)
 
 
 @pytest.mark.parametrize("number", [errno.ENOMEM, errno.EMFILE, errno.EIO])
@@ -89,7 +93,7 @@ def test_an_obstacle_is_not_called_damage(
     def fails(folder: Path) -> None:
         raise Exception(f"failed to load segment: {os.strerror(number)} (os error {number})")
 
-    monkeypatch.setattr(edge, "load_shard", fails)
+    monkeypatch.setattr(edge_turns, "load_shard", fails)
     with pytest.raises(StoreUnavailable) as caught, closing(EdgeStore(root)) as store:
         store.count(NAME)
     assert "damaged" not in str(caught.value)
@@ -99,14 +103,14 @@ def test_an_obstacle_is_not_called_damage(
 def test_a_read_only_engine_falls_back_on_a_copy(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = edge.load_shard
+    load = edge_turns.load_shard
 
     def refuses(folder: Path) -> object:
         if root in folder.parents:
             raise Exception("failed to load segment: Read-only file system (os error 30)")
         return load(folder)
 
-    monkeypatch.setattr(edge, "load_shard", refuses)
+    monkeypatch.setattr(edge_turns, "load_shard", refuses)
     with closing(EdgeStore(root)) as store:
         assert store.count(NAME) == 2
         with pytest.raises(StoreUnavailable, match=READ_ONLY):

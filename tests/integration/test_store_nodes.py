@@ -9,6 +9,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import CollectionSpec, Point, StoreError, StoreUnavailable
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.server import ServerStore
@@ -131,7 +132,7 @@ def test_a_collection_made_at_first_contact_makes_no_second_server(
         closing(opened(server, None)) as maker,
         closing(opened(server, server.port)) as store,
     ):
-        rest = store._nodes.current.client.http.collections_api
+        rest = store._requests.nodes.current.client.http.collections_api
         list_now = rest.get_collections
         before = [list_now()]
         maker.create_collection("photos-tiny-1", SPEC)
@@ -163,7 +164,7 @@ def test_what_a_cluster_says_while_it_makes_a_collection_is_waited_for() -> None
                 store.create_collection(f"photos-tiny-{port or 0}", SPEC)
                 server.troubles = {"Get": ["making"] * 2, "Query": ["making"], "Upsert": ["making"]}
                 store.upsert(f"photos-tiny-{port or 0}", [point("a.jpg")])
-                (hit,) = store.search(f"photos-tiny-{port or 0}", VECTOR, k=1)
+                (hit,) = store.search(f"photos-tiny-{port or 0}", Ask(VECTOR, limit=1))
                 assert hit.image_id == "a.jpg"
                 assert not any(server.troubles.values())
 
@@ -203,7 +204,7 @@ def test_reads_and_writes_go_on_when_each_node_is_lost_in_turn(cluster: Cluster)
             cable.stop()
             store.upsert("photos-tiny-1", [point(f"{lost}.jpg")])
             assert store.count("photos-tiny-1") == lost + 1
-            assert len(store.search("photos-tiny-1", VECTOR, k=9)) == lost + 1
+            assert len(store.search("photos-tiny-1", Ask(VECTOR, limit=9))) == lost + 1
             cable.start()
         assert store.retried == 0  # another node answered at once, nothing was waited for
 

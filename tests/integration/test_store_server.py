@@ -390,9 +390,9 @@ def test_a_cluster_that_changes_is_waited_for(loopback: Loopback, words: str) ->
     [
         ("Forbidden: Global manage access is required", "this API key may only read"),
         ("Forbidden: Write access to collection photos is required", "this API key may only read"),
-        ("Forbidden: Global access is required", "this API key is for some collections alone"),
-        ("Forbidden: Manage access for this operation is required", "for some collections alone"),
-        ("Forbidden: Access to collection photos is required", "for some collections alone"),
+        ("Forbidden: Global access is required", "this API key is limited to some collections"),
+        ("Forbidden: Manage access for this operation is required", "limited to some collections"),
+        ("Forbidden: Access to collection photos is required", "limited to some collections"),
         ("Invalid API key or JWT", "refused the API key"),
     ],
 )
@@ -447,7 +447,7 @@ def test_a_collection_whose_making_was_interrupted_can_be_made_again(
         store.describe("photos-tiny-1")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "_MAKING_S", 0.2)  # so long another process might be at it
+        patch.setattr(server, "_CREATION_S", 0.2)  # so long another process might be at it
         store.create_collection("photos-tiny-1", SPEC)
 
     assert store.describe("photos-tiny-1") == SPEC

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.source import Roots, SourceError
+from ingest.sources.base import SourceError
+from ingest.sources.roots import Roots
 from scenesearch.home.allowed_originals import AllowedOriginals, Elsewhere
 from scenesearch.home.installation import Installation
 from scenesearch.home.roots import Root, RootsError, read_roots

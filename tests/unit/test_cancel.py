@@ -14,17 +14,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ingest.archives import archive_source
-from ingest.listed import listed_source
-from ingest.source import Roots
-from ingest.walk import walk
+from ingest.sources.archives import archive_source
+from ingest.sources.path_list import path_list_source
+from ingest.sources.roots import Roots
+from ingest.sources.walk import walk
 from scenesearch.datasets.manifest import read_manifest
 from scenesearch.datasets.queries import read_queries
 from scenesearch.datasets.task import read_captions
 from scenesearch.pictures.originals import LocalFile
 from scenesearch.runtime.cancel import look_up, pause, result_of, watched, watched_by
 from scenesearch.runtime.retry import Patience, patiently
-from scenesearch.search.library_map import LayoutError, neighbours
+from scenesearch.search.library_map import MapError, neighbours
 from ui.jobs import Jobs
 
 
@@ -101,7 +101,7 @@ def _captions(folder: Path) -> None:
 def _folder(folder: Path) -> None:
     for number in range(50):
         (folder / f"{number}.jpg").touch()
-    list(walk(folder, lambda problem: None))
+    list(walk(folder))
 
 
 def _archive(folder: Path) -> None:
@@ -113,7 +113,7 @@ def _archive(folder: Path) -> None:
 
 def _list(folder: Path) -> None:
     (folder / "a.jpg").touch()
-    listed_source(io.BytesIO(f"{folder}/a.jpg\n".encode() * 50), Roots())
+    path_list_source(io.BytesIO(f"{folder}/a.jpg\n".encode() * 50), Roots())
 
 
 def _waiting(folder: Path) -> None:
@@ -200,5 +200,5 @@ def test_a_map_that_is_cancelled_ends_its_process(monkeypatch: pytest.MonkeyPatc
 
 def test_a_map_whose_process_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scenesearch.search.library_map.sys.executable", "/bin/false")
-    with pytest.raises(LayoutError, match="t-SNE could not be computed: it was ended"):
+    with pytest.raises(MapError, match="t-SNE could not be computed: it was ended"):
         neighbours(np.zeros((10, 4), np.float32))

@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from scenesearch.store import edge_lock
-from scenesearch.store.edge_lock import Held, HolderLock
+from scenesearch.store.edge_lock import HolderLock, LockHeld
 
 # Takes the lock when it can and keeps it until it is killed.
 OTHER = """
@@ -158,7 +158,7 @@ def test_one_who_keeps_it_is_waited_for_so_long_and_named(
     monkeypatch.setattr(edge_lock, "time", clock)
     holder = HolderLock(path, "scenesearch ingest")
     holder.acquire(0)
-    with holder.doing("deleting it"), pytest.raises(Held) as held:
+    with holder.doing("deleting it"), pytest.raises(LockHeld) as held:
         HolderLock(path, "a search").acquire(5, lambda held: told.append(str(held)))
     name = f"`scenesearch ingest` (process {os.getpid()}), which is deleting it"
     assert str(held.value) == name
@@ -204,7 +204,7 @@ def test_where_no_ticket_and_no_note_can_be_written_the_lock_works(path: Path) -
     first, second = HolderLock(path, "a"), HolderLock(path, "b")
     first.acquire(0)
     assert not first.is_wanted()
-    with pytest.raises(Held, match="another process"):
+    with pytest.raises(LockHeld, match="another process"):
         second.acquire(0)
     first.release()
     second.acquire(0)

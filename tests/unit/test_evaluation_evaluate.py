@@ -22,6 +22,7 @@ from scenesearch.store.base import CollectionSpec, EncoderMismatch, Point, Vecto
 from scenesearch.store.fields import BUILTIN_FIELDS, by_name
 from scenesearch.store.filters import OneOf
 from scenesearch.store.server import ServerStore
+from scenesearch.store.server_nodes import Node, Nodes
 from tests.conftest import ColourEncoder
 
 COLOURS = {"red": (1, 0, 0, 0), "green": (0, 1, 0, 0), "blue": (0, 0, 1, 0), "yellow": (1, 1, 0, 0)}
@@ -308,7 +309,7 @@ def test_table_rows_carry_percent_and_interval(run_evaluation: Run) -> None:
 
 def test_both_homes_of_the_store_give_the_same_evaluation(store: VectorStore) -> None:
     encoder = AxisEncoder()
-    memory = ServerStore.from_client(QdrantClient(":memory:"))
+    memory = ServerStore(Nodes([Node(QdrantClient(":memory:"), "memory")]))
     queries = [Query("a", "yellow", ("green.jpg",)), Query("b", "red", ("red.jpg", "lost.jpg"))]
     where = (OneOf("orientation", ("landscape", "portrait")),)
     outcomes = []

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from scenesearch.evaluation.gallery import Gallery
-from scenesearch.search.request import Phrase, Request, Words
+from scenesearch.search.request import Phrase, Request, Text
 from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
@@ -46,7 +46,6 @@ def searcher(
     made = Searcher(encoder, store, "photos")
     if request.param == "hubs":
         monkeypatch.setattr(Searcher, "hub_penalty", property(lambda _: redness))
-        monkeypatch.setattr(Searcher, "_corrects", lambda *_: True)
     yield made
     store.close()
 
@@ -59,7 +58,7 @@ def test_the_order_and_scores_are_those_of_one_request_at_a_time(
     gallery = Gallery.of(searcher._store, "photos", where, searcher.hub_penalty)
     queries = np.stack(searcher.texts.of_all(TEXTS))
     for text, (ids, scores) in zip(TEXTS, gallery.rank(queries, depth), strict=True):
-        asked = Request((Words((Phrase(text),)),), where=where, k=depth)
+        asked = Request((Text((Phrase(text),)),), where=where, k=depth)
         points = searcher.ranking(asked)
         assert ids == [point.image_id for point in points]
         np.testing.assert_allclose(scores, [point.score for point in points], atol=1e-6)

@@ -34,11 +34,11 @@ def test_neighbours_of_two_groups_lie_apart() -> None:
 
 def test_a_layout_is_kept_for_its_pictures_alone(tmp_path: Path) -> None:
     points = np.ones((3, 2), np.float32)
-    library_map.save_layout(tmp_path, "old", points)
-    library_map.save_layout(tmp_path, "new", points)
-    assert library_map.read_layout(tmp_path, "old", 3) is None
-    assert library_map.read_layout(tmp_path, "new", 4) is None
-    kept = library_map.read_layout(tmp_path, "new", 3)
+    library_map.save_map(tmp_path, "old", points)
+    library_map.save_map(tmp_path, "new", points)
+    assert library_map.read_map(tmp_path, "old", 3) is None
+    assert library_map.read_map(tmp_path, "new", 4) is None
+    kept = library_map.read_map(tmp_path, "new", 3)
     assert kept is not None and kept.tolist() == points.tolist()
     (tmp_path / "tsne-new.npy").write_bytes(b"damaged")
-    assert library_map.read_layout(tmp_path, "new", 3) is None
+    assert library_map.read_map(tmp_path, "new", 3) is None

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from ingest.pipeline import ingest
-from ingest.source import Roots
-from ingest.sources import find_sources
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
 from scenesearch.commands.console import say
 from scenesearch.home import logs, prometheus
 from scenesearch.home.settings import Settings
@@ -81,7 +81,7 @@ def test_a_failed_search_is_an_error_with_its_kind_and_a_refused_one_is_not(
     with pytest.raises(QueryError):
         searcher.search("")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(searcher, "_search", lambda *_: 1 / 0)
+        patch.setattr(store, "search", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             searcher.search("red")
     refused, failed = logged(capsys)

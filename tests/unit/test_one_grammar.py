@@ -20,8 +20,8 @@ from scenesearch.home.installation import Installation
 from scenesearch.home.saved_requests import read_saved, save_request
 from scenesearch.home.settings import Settings
 from scenesearch.notebook import Library, open_library
+from scenesearch.search.filtering import conditions_in
 from scenesearch.search.grammar import parse_where
-from scenesearch.search.searcher import conditions_in
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField

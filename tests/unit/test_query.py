@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scenesearch.pictures.records import GeoPoint
-from scenesearch.search.grammar import QueryError, conditions_of, parse, parse_where
-from scenesearch.search.request import FieldFilter, Like, Phrase, Request, Words
+from scenesearch.search.filtering import conditions_of
+from scenesearch.search.grammar import parse, parse_where
+from scenesearch.search.request import FieldFilter, Like, Phrase, QueryError, Request, Text
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
 from scenesearch.store.filters import (
     AnyOf,
@@ -46,13 +47,13 @@ def asked(text: str) -> Request:
     return parse(text, FIELDS, today=TODAY)
 
 
-def words(text: str, *, excluded: bool = False) -> Words:
-    return Words((Phrase(text),), excluded)
+def words(text: str, *, excluded: bool = False) -> Text:
+    return Text((Phrase(text),), excluded)
 
 
 def conditions(request: Request | tuple[FieldFilter, ...]) -> tuple[Condition, ...]:
     filters = request.filters if isinstance(request, Request) else request
-    return conditions_of(filters, FIELDS, VALUES.__getitem__, today=TODAY)[0]
+    return conditions_of(filters, FIELDS, VALUES.__getitem__)[0]
 
 
 # Words, pictures, mixtures
@@ -72,9 +73,9 @@ def conditions(request: Request | tuple[FieldFilter, ...]) -> tuple[Condition, .
         ("dog - people in hats", (words("dog"), words("people in hats", excluded=True))),
         ("dog +snow", (words("dog"), words("snow"))),
         ("-people", (words("people", excluded=True),)),
-        ("dog^2", (Words((Phrase("dog", 2.0),)),)),
-        ("dog^2 on a beach", (Words((Phrase("dog", 2.0), Phrase("on a beach"))),)),
-        ('"red dog"^0.5 here', (Words((Phrase("red dog", 0.5), Phrase("here"))),)),
+        ("dog^2", (Text((Phrase("dog", 2.0),)),)),
+        ("dog^2 on a beach", (Text((Phrase("dog", 2.0), Phrase("on a beach"))),)),
+        ('"red dog"^0.5 here', (Text((Phrase("red dog", 0.5), Phrase("here"))),)),
         ("like:2019/a.jpg^0.5", (Like("2019/a.jpg", 0.5),)),
         ('like:"my dog.jpg"', (Like("my dog.jpg"),)),
         ("dog - like:a.jpg", (words("dog"), Like("a.jpg", excluded=True))),

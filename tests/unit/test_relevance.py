@@ -16,12 +16,12 @@ from scenesearch.search.relevance import (
     UNCALIBRATED_PICTURES,
     Calibration,
     CalibrationError,
-    Known,
+    TrainingTexts,
     band,
-    known_to_json,
-    nearest_known,
+    mean_highest_cosines,
     read_calibration,
     read_picture_calibration,
+    training_texts_to_json,
 )
 from scenesearch.search.vocabulary import COMMON, Vocabulary
 
@@ -126,7 +126,7 @@ def test_a_relevance_has_a_word(relevance: float, word: str) -> None:
 
 
 # Five texts to the right and one up: what lies right is known, and pictures there are familiar.
-KNOWN = Known(
+KNOWN = TrainingTexts(
     texts=np.array([[1, 0]] * 5 + [[0, 1]], np.float32),
     weight=2.0,
     typical=0.5,
@@ -137,7 +137,7 @@ KNOWN = Known(
 
 def test_a_query_unlike_all_known_texts_is_worth_less_where_the_library_is_familiar():
     plain = Calibration(0.0, 4.0)
-    calibration = Calibration(0.0, 4.0, known=KNOWN)
+    calibration = Calibration(0.0, 4.0, training_texts=KNOWN)
     familiar, foreign = np.array([[1.0, 0.0]], np.float32), np.array([[0.0, -1.0]], np.float32)
     known, new = np.array([1.0, 0.0], np.float32), np.array([0.0, -1.0], np.float32)
 
@@ -154,7 +154,7 @@ def test_a_query_unlike_all_known_texts_is_worth_less_where_the_library_is_famil
 
 def test_a_description_with_a_word_that_is_new_is_worth_less_where_the_library_is_familiar():
     vocabulary = Vocabulary({"dog": COMMON, "yak": 2}, weight=0.5, typical=0.25)
-    calibration = Calibration(1.0, 4.0, known=replace(KNOWN, vocabulary=vocabulary))
+    calibration = Calibration(1.0, 4.0, training_texts=replace(KNOWN, vocabulary=vocabulary))
     familiar, foreign = np.array([[1.0, 0.0]], np.float32), np.array([[0.0, -1.0]], np.float32)
 
     assert calibration.of("Dog").intercept == pytest.approx(1 + 0.5 * 0.25)
@@ -165,7 +165,9 @@ def test_a_description_with_a_word_that_is_new_is_worth_less_where_the_library_i
         calibration.of("yak"), familiarity=calibration.among(familiar).familiarity
     )
     assert calibration.among(foreign).of("yak").intercept == 1
-    assert Calibration(1.0, 4.0, known=KNOWN).of("yak") == Calibration(1.0, 4.0, known=KNOWN)
+    assert Calibration(1.0, 4.0, training_texts=KNOWN).of("yak") == Calibration(
+        1.0, 4.0, training_texts=KNOWN
+    )
 
 
 def test_a_picture_near_to_any_text_is_penalised():
@@ -180,12 +182,12 @@ def test_the_cosines_of_few_pictures_are_those_of_many(pictures: int) -> None:
     vectors = rng.normal(size=(pictures, 8)).astype(np.float32)
     texts = rng.normal(size=(20, 8)).astype(np.float32)
     expected = np.sort(vectors.astype(np.float64) @ texts.T, axis=1)[:, -3:].mean(axis=1)
-    np.testing.assert_allclose(nearest_known(vectors, texts, 3), expected, atol=1e-5)
+    np.testing.assert_allclose(mean_highest_cosines(vectors, texts, 3), expected, atol=1e-5)
 
 
 def test_known_texts_are_read_back_as_they_were_declared():
-    declared = {**DECLARED, "known": known_to_json(KNOWN)}
-    known = read_calibration(declared, 2).known
+    declared = {**DECLARED, "known": training_texts_to_json(KNOWN)}
+    known = read_calibration(declared, 2).training_texts
     assert known is not None
     np.testing.assert_allclose(known.texts, KNOWN.texts, atol=1e-6)
     assert (known.weight, known.typical, known.foreign, known.familiar) == (2.0, 0.5, 0.2, 0.6)
@@ -193,8 +195,8 @@ def test_known_texts_are_read_back_as_they_were_declared():
 
 def test_a_vocabulary_is_read_back_as_it_was_declared():
     vocabulary = Vocabulary({"dog": COMMON, "yak": 2, "zebu": 2}, weight=0.5, typical=0.25)
-    declared = {**DECLARED, "known": known_to_json(replace(KNOWN, vocabulary=vocabulary))}
-    known = read_calibration(declared, 2).known
+    declared = {**DECLARED, "known": training_texts_to_json(replace(KNOWN, vocabulary=vocabulary))}
+    known = read_calibration(declared, 2).training_texts
     assert known is not None
     assert known.vocabulary == vocabulary
 
@@ -211,22 +213,22 @@ def test_a_vocabulary_is_read_back_as_it_was_declared():
     ],
 )
 def test_a_vocabulary_that_cannot_be_is_refused(change):
-    declared = {**DECLARED, "known": known_to_json(KNOWN) | {"vocabulary": change}}
-    with pytest.raises(CalibrationError, match="'words' by their count of 1 to 20"):
+    declared = {**DECLARED, "known": training_texts_to_json(KNOWN) | {"vocabulary": change}}
+    with pytest.raises(CalibrationError, match="calibration of 'vocabulary' needs"):
         read_calibration(declared, 2)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"weight": None}, "finite numbers weight"),
-        ({"scale": math.inf}, "finite numbers weight"),
+        ({"weight": None}, "finite number 'weight'"),
+        ({"scale": math.inf}, "finite number 'scale'"),
         ({"texts": "no base64!"}, "'texts' of 2 dimensions"),
         ({"texts": "AAA="}, "at least 5"),
         ({"texts": None}, "'texts'"),
     ],
 )
 def test_known_texts_that_cannot_be_are_refused(change, message):
-    declared = {**DECLARED, "known": known_to_json(KNOWN) | change}
+    declared = {**DECLARED, "known": training_texts_to_json(KNOWN) | change}
     with pytest.raises(CalibrationError, match=message):
         read_calibration(declared, 2)

@@ -1,7 +1,6 @@
 """What `scenesearch search` prints, over the eight pictures of docs/search.md."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ from typer.testing import CliRunner
 
 from scenesearch.commands.app import app
 from scenesearch.errors import SceneSearchError
-from scenesearch.search.searcher import _Candidate
-from scenesearch.store.base import ScoredPoint
+from scenesearch.search.retrieval import Candidate, Nearest
 from tests.unit.test_search_docs import here as here  # these tests' fixtures
 from tests.unit.test_search_docs import world as world
 
@@ -108,10 +106,12 @@ def test_reasons_are_bars_and_shades() -> None:
 
 def test_reasons_have_the_relevance_of_the_hit_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
     # As where hubness gives the nearest's relevance to the first place.
-    def other(points: Sequence[ScoredPoint], *_: object, **__: object) -> list[_Candidate]:
-        return [_Candidate(point, 0.42, (-point.score,)) for point in points]
+    first = Nearest.first
 
-    monkeypatch.setattr("scenesearch.search.searcher._candidates", other)
+    def other(self: Nearest, *given: Any) -> list[Candidate]:
+        return [candidate._replace(relevance=0.42) for candidate in first(self, *given)]
+
+    monkeypatch.setattr(Nearest, "first", other)
     assert "why 2020/may/beach-dog.jpg, 42%:" in search("dog on a beach", "--why", 1).stdout
     found = document("dog on a beach", "--why", 1)
     assert found["why"]["relevance"] == found["hits"][0]["relevance"] == 0.42

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
-from ingest.source import Roots
+from ingest.sources.roots import Roots
 from scenesearch.commands.app import app
 from scenesearch.encoder.base import EncoderInfo
 from scenesearch.errors import SceneSearchError

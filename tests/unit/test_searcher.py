@@ -1,10 +1,11 @@
-"""A request over a real embedded store: aims, exclusion, order, pages, copies, counts, limits."""
+"""A request over a real embedded store: vectors, exclusion, order, pages, duplicates, limits."""
 
 import base64
 import io
 import json
 import math
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -18,10 +19,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scenesearch.encoder.vectors import TextVectors
+from scenesearch.search.filtering import conditions_in
 from scenesearch.search.grammar import parse_where
-from scenesearch.search.relevance import Known, known_to_json
-from scenesearch.search.request import Like, Order, Phrase, QueryError, Request, Upload, Words
-from scenesearch.search.searcher import MAX_UPLOAD_BYTES, Searcher, conditions_in
+from scenesearch.search.relevance import TrainingTexts, training_texts_to_json
+from scenesearch.search.request import Like, Order, Phrase, QueryError, Request, Text, Upload
+from scenesearch.search.searcher import MAX_UPLOAD_BYTES, Searcher
 from scenesearch.search.vocabulary import COMMON, Vocabulary
 from scenesearch.store.base import CollectionSpec, Point, StoreError
 from scenesearch.store.edge import EdgeStore
@@ -161,11 +163,50 @@ def test_the_picture_of_a_name_is_looked_for_once_and_again_when_it_is_gone(
     assert photos.searcher.image_id("1") == "1"
 
 
+@pytest.mark.parametrize(
+    ("text", "calls"),
+    [
+        ("red", {"search": 1}),
+        ("red width:10", {"search": 1}),
+        ("like:a/1.jpg", {"retrieve": 1, "search": 1}),
+        ("like:1", {"retrieve": 1, "search": 1}),
+        ("like:1 like:2 snow", {"retrieve": 1, "search": 1}),
+        ("red -like:5 like:2", {"retrieve": 1, "search": 2}),
+    ],
+)
+def test_pictures_of_the_library_cost_one_retrieval_however_many_are_named(
+    photos: Photos, monkeypatch: pytest.MonkeyPatch, text: str, calls: dict[str, int]
+) -> None:
+    for name in ("a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg"):
+        photos.add(name, COLOURS["red"], {"width": 10})
+    # Ends of ids are remembered, and whether the library is captioned.
+    photos.add("c/5.jpg", COLOURS["blue"])
+    photos.searcher.search("red like:1 like:2 like:5", k=1)
+    counted: Counter[str] = Counter()
+
+    def count(name: str) -> None:
+        method = getattr(photos.store, name)
+
+        def counting(*given: Any, **options: Any) -> Any:
+            counted[name] += 1
+            return method(*given, **options)
+
+        monkeypatch.setattr(photos.store, name, counting)
+
+    for name in ("search", "retrieve", "scroll", "count", "facet"):
+        count(name)
+    first = photos.searcher.search(text, k=1)
+    assert counted == calls
+    assert first.next is not None
+    photos.searcher.search(text, k=1, after=first.next)
+    assert counted == {name: 2 * times for name, times in calls.items()}
+
+
 def test_an_uploaded_picture_asks(photos: Photos) -> None:
     photos.add("red.jpg", COLOURS["red"])
     photos.add("blue.jpg", COLOURS["blue"])
     assert photos.ids(Request((Upload(png(COLOURS["blue"])),)), k=1) == ["blue.jpg"]
-    mixed = Request((Words((Phrase("red"),)), Upload(png(COLOURS["blue"]), weight=0.1)))
+    mixed = Request((Text((Phrase("red"),)), Upload(png(COLOURS["blue"]), weight=0.1)))
     assert photos.ids(mixed, k=1) == ["red.jpg"]
 
 
@@ -441,7 +482,7 @@ def test_copies_become_one_hit_with_their_names(photos: Photos) -> None:
     photos.add("smaller.jpg", (219, 31, 30), {"sha256": "bb" * 32, "phash": "f0f0f0f00f0f0f0e"})
     photos.add("other.jpg", (218, 32, 30), {"sha256": "cc" * 32, "phash": "0f0f0f0ff0f0f0f0"})
     hits = photos.searcher.search("red", collapse=True).hits
-    assert [(hit.image_id, hit.copies) for hit in hits] == [
+    assert [(hit.image_id, hit.duplicates) for hit in hits] == [
         ("original.jpg", ("same-bytes.jpg", "smaller.jpg")),
         ("other.jpg", ()),
     ]
@@ -462,7 +503,7 @@ def test_a_page_is_filled_however_many_copies_there_are(photos: Photos) -> None:
         photos.add(f"copy-{number:02}.jpg", (220, 30, 30), {"sha256": "aa" * 32})
     names = reds(photos, 3, first=1)
     first = photos.searcher.search("red", k=2, collapse=True)
-    assert [(hit.image_id, len(hit.copies)) for hit in first.hits] == [
+    assert [(hit.image_id, len(hit.duplicates)) for hit in first.hits] == [
         ("copy-00.jpg", 59),
         (names[0], 0),
     ]
@@ -544,9 +585,11 @@ def test_words_that_the_encoder_never_learned_count_for_less_and_are_named(
     (red, blue) = colour_encoder.encode_texts(["red", "blue"])
     vocabulary = Vocabulary({"red": COMMON, "a": COMMON}, weight=1.0)
     # Red is what the known texts are about: red pictures are familiar, blue ones are not.
-    known = Known(np.stack([red] * 6), 0.0, 0.0, float(red @ blue), 1.0, vocabulary=vocabulary)
+    known = TrainingTexts(
+        np.stack([red] * 6), 0.0, 0.0, float(red @ blue), 1.0, vocabulary=vocabulary
+    )
     calibration = {**info.calibration, "query_mean": 0.0, "mean_picture": [0.0] * 4}
-    calibration["known"] = known_to_json(known)
+    calibration["known"] = training_texts_to_json(known)
     colour_encoder.info = replace(info, calibration=calibration)
     photos = Photos(store, colour_encoder)
     photos.add("red.jpg", COLOURS["red"])
@@ -577,10 +620,10 @@ def test_a_picture_that_is_near_to_any_text_ranks_behind_one_as_near_to_this_one
 ) -> None:
     # The known texts are all 'red', so that the reddest picture is a hub.
     (red,) = colour_encoder.encode_texts(["red"])
-    known = Known(np.stack([red] * 6), 0.0, 0.0, 0.0, 1.0, hubness=2.0)
+    known = TrainingTexts(np.stack([red] * 6), 0.0, 0.0, 0.0, 1.0, hubness=2.0)
     info = colour_encoder.info
     calibration = {**info.calibration, "query_mean": 0.0, "mean_picture": [0.0] * 4}
-    calibration["known"] = known_to_json(known)
+    calibration["known"] = training_texts_to_json(known)
     colour_encoder.info = replace(info, calibration=calibration)
     photos = Photos(store, colour_encoder)
     names = reds(photos, 4, camera="Leica")

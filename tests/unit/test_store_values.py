@@ -4,13 +4,15 @@ import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from scenesearch.store.ask import Ask, Cosine
 from scenesearch.store.base import (
     CollectionSpec,
     EncoderMismatch,
-    ScoredPoint,
     StoreError,
     check_encoder,
     check_name,
@@ -18,7 +20,7 @@ from scenesearch.store.base import (
 from scenesearch.store.edge_lock import command_words
 from scenesearch.store.fields import BUILTIN_FIELDS
 from scenesearch.store.payload import key_path, rfc3339
-from scenesearch.store.ranking import page
+from scenesearch.store.ranking import EngineQuery, EngineRankBy, answer
 
 SPEC = CollectionSpec("photos", "lite", "ab12cd34ffff", 512, BUILTIN_FIELDS)
 
@@ -67,36 +69,41 @@ def test_moments_are_written_in_utc() -> None:
     assert rfc3339(datetime(2019, 5, 1, 12, tzinfo=berlin)) == "2019-05-01T10:00:00Z"
 
 
-def test_a_page_asks_for_more_only_while_the_cut_runs_through_a_tie() -> None:
-    ties = [ScoredPoint(f"{n:03}", 0.5, {}) for n in reversed(range(40))]
-    ranked = [ScoredPoint("best", 0.9, {}), *ties, ScoredPoint("last", 0.1, {})]
+def found(image_id: str, score: float) -> SimpleNamespace:
+    """A point as an engine finds it."""
+    return SimpleNamespace(score=score, payload={"image_id": image_id})
+
+
+def nearest(limit: int, query: EngineQuery) -> list[str]:
+    return [hit.image_id for hit in answer(Ask(np.zeros(512, np.float32), limit), SPEC, query)]
+
+
+def test_an_engine_is_asked_for_more_only_while_the_cut_runs_through_a_tie() -> None:
+    ties = [found(f"{n:03}", 0.5) for n in reversed(range(40))]
+    ranked = [found("best", 0.9), *ties, found("last", 0.1)]
     asked: list[int] = []
 
-    def fetch(limit: int) -> list[ScoredPoint]:
+    def query(rank_by: EngineRankBy, limit: int, with_vectors: bool) -> list[SimpleNamespace]:
+        assert (rank_by, with_vectors) == (Cosine(), False)
         asked.append(limit)
         return ranked[:limit]
 
-    assert [hit.image_id for hit in page(fetch, k=1, offset=0)] == ["best"]
+    assert nearest(1, query) == ["best"]
     assert asked == [9]
     asked.clear()
-    assert [hit.image_id for hit in page(fetch, k=3, offset=0)] == ["best", "000", "001"]
+    assert nearest(3, query) == ["best", "000", "001"]
     assert asked == [11, 67]
 
 
-def test_a_page_of_nothing_but_ties_ends() -> None:
+def test_a_search_that_finds_nothing_but_ties_ends() -> None:
     asked: list[int] = []
 
-    def fetch(limit: int) -> list[ScoredPoint]:
+    def query(rank_by: EngineRankBy, limit: int, with_vectors: bool) -> list[SimpleNamespace]:
         asked.append(limit)
-        return [ScoredPoint(str(n), 1.0, {}) for n in range(limit)]
+        return [found(str(n), 1.0) for n in range(limit)]
 
-    assert len(page(fetch, k=5, offset=0)) == 5
+    assert len(nearest(5, query)) == 5
     assert asked == [13, 69, 517, 4101]
-
-
-def test_negative_pages_are_a_mistake() -> None:
-    with pytest.raises(ValueError, match="cannot be negative"):
-        page(lambda limit: [], k=-1, offset=0)
 
 
 @pytest.mark.parametrize(

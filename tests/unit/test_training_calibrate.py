@@ -128,22 +128,22 @@ def test_queries_unlike_the_known_texts_are_worth_less():
     known = unit(rng.standard_normal((20, 6)))
     texts = unit(rng.standard_normal((400, 6)))
     images = unit(texts + rng.standard_normal((400, 6)))
-    knownness = np.sort(texts @ known.T, axis=1)[:, -3:].mean(axis=1)
-    odds = 3 * (images * texts).sum(axis=1) + 4 * (knownness - np.median(knownness)) - 1
+    nearness = np.sort(texts @ known.T, axis=1)[:, -3:].mean(axis=1)
+    odds = 3 * (images * texts).sum(axis=1) + 4 * (nearness - np.median(nearness)) - 1
     yes = 10 / (1 + np.exp(-odds))
     names = tuple(f"{n}.jpg" for n in range(400))
     pairs = Pairs(names, images, tuple(f"{name}#0" for name in names), texts, ("",) * 400)
     rows = np.arange(400)
     votes = Votes(rows, rows, yes, 10 - yes, np.ones(400, bool))
 
-    found = fit(votes, pairs, known).known
+    found = fit(votes, pairs, known).training_texts
 
     assert found is not None
     assert found.weight == pytest.approx(4, abs=0.01)
-    declared = read_calibration(fit_votes(votes, pairs, known), 6).known
+    declared = read_calibration(fit_votes(votes, pairs, known), 6).training_texts
     assert declared is not None
     assert declared.weight == pytest.approx(found.weight, abs=1e-3)
-    assert declared.of_queries(texts) == pytest.approx(knownness, abs=0.01)
+    assert declared.nearness(texts) == pytest.approx(nearness, abs=0.01)
 
 
 def test_rare_words_cost_what_is_said_and_nothing_in_the_mean_of_the_votes():
@@ -156,10 +156,10 @@ def test_rare_words_cost_what_is_said_and_nothing_in_the_mean_of_the_votes():
         for words in (None, vocabulary)
     )
 
-    assert found.known is not None
-    assert found.known.vocabulary is not None
+    assert found.training_texts is not None
+    assert found.training_texts.vocabulary is not None
     typical = math.log(1 + COMMON) * 4 / 14  # of 14 votes, four are on the zeppelin
-    assert found.known.vocabulary.typical == pytest.approx(typical)
+    assert found.training_texts.vocabulary.typical == pytest.approx(typical)
     assert found.of("a zeppelin").intercept - found.of("dog").intercept == pytest.approx(
         -0.5 * math.log(1 + COMMON)
     )

@@ -11,6 +11,7 @@ transformers = pytest.importorskip("transformers")
 
 from PIL import Image  # noqa: E402
 
+from scenesearch.encoder.hub import HubError  # noqa: E402
 from scenesearch.encoder.onnx import OnnxEncoder  # noqa: E402
 from scenesearch.encoder.preprocessing import ModelError, read_preprocessing  # noqa: E402
 from scenesearch.encoder.registry import find_encoder  # noqa: E402
@@ -256,7 +257,7 @@ def test_a_folder_of_another_model_is_refused(clip, tmp_path):
 
 def test_a_hub_base_that_cannot_be_had_is_one_sentence(monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(ModelError, match=r"base someone/clip cannot be had from the hub: .+"):
+    with pytest.raises(HubError, match=r"someone/clip cannot be had from the hub: .+"):
         load_towers("someone/clip")
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import ui
-from ingest.source import Roots
+from ingest.sources.roots import Roots
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.roots import SOURCES
 from scenesearch.pictures.opening import open_image

@@ -10,8 +10,8 @@ import streamlit as st
 from scenesearch.encoder.base import EncoderError
 from scenesearch.errors import SceneSearchError
 from scenesearch.runtime.events import LOGGER
-from scenesearch.search.grammar import QueryError
 from scenesearch.search.relevance import CalibrationError
+from scenesearch.search.request import QueryError
 from scenesearch.store.base import (
     CollectionMissing,
     EncoderMismatch,

@@ -18,7 +18,7 @@ from scenesearch.evaluation.promotion import saved_evaluations
 from scenesearch.evaluation.saving import REPORT, SUMMARY, document_of, save
 from scenesearch.runtime.private_files import make_private, private_folder
 from scenesearch.store.base import VectorStore
-from scenesearch.store.catalog import Held, collections_of
+from scenesearch.store.catalog import CatalogEntry, collections_of
 from ui.components import choose_part, small
 from ui.jobs import Job
 from ui.pictures import Picture
@@ -66,18 +66,18 @@ def _folder() -> Path:
     return saved_evaluations(library_files().folder)
 
 
-def _evaluated(collections: Sequence[Held]) -> list[str]:
+def _evaluated(collections: Sequence[CatalogEntry]) -> list[str]:
     return [one.name for one in collections if (_folder() / one.name / SUMMARY).is_file()]
 
 
-def _searchable(collections: Sequence[Held]) -> list[str]:
+def _searchable(collections: Sequence[CatalogEntry]) -> list[str]:
     return [one.name for one in collections if one.role != "building"]
 
 
 # --- measure ---------------------------------------------------------------------------------
 
 
-def _measure(collections: Sequence[Held]) -> None:
+def _measure(collections: Sequence[CatalogEntry]) -> None:
     st.text(
         "A file of queries says which pictures each query should find: a table with the columns "
         "query_text and images. Every query is run, and its results are compared with these."
@@ -179,7 +179,7 @@ def _measure_one(
 # --- reports ---------------------------------------------------------------------------------
 
 
-def _reports(collections: Sequence[Held]) -> None:
+def _reports(collections: Sequence[CatalogEntry]) -> None:
     names = _evaluated(collections)
     if not names:
         st.text("Nothing has been measured yet.")
@@ -240,7 +240,7 @@ def _figures(summary: dict[str, Any]) -> pd.DataFrame:
 # --- compare ---------------------------------------------------------------------------------
 
 
-def _compare(collections: Sequence[Held]) -> None:
+def _compare(collections: Sequence[CatalogEntry]) -> None:
     names = _evaluated(collections)
     if len(names) < 2:
         st.text(
@@ -280,7 +280,7 @@ def _compare(collections: Sequence[Held]) -> None:
 # --- side by side ----------------------------------------------------------------------------
 
 
-def _side_by_side(collections: Sequence[Held]) -> None:
+def _side_by_side(collections: Sequence[CatalogEntry]) -> None:
     names = _searchable(collections)
     if len(names) < 2:
         st.text("There is only one collection: build one with another encoder in the view Library.")

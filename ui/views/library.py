@@ -13,7 +13,7 @@ from scenesearch.evaluation.compare import ComparisonError
 from scenesearch.evaluation.promotion import judge, saved_evaluation
 from scenesearch.pictures.formats import SUFFIXES
 from scenesearch.store.base import CollectionMissing, IndexBusy, StoreError, VectorStore
-from scenesearch.store.catalog import Held, collections_of, promote, rollback_target
+from scenesearch.store.catalog import CatalogEntry, collections_of, promote, rollback_target
 from ui.access import shows_paths, shows_places
 from ui.components import choose_part, label, small, start_and_rerun
 from ui.contents import statistics
@@ -349,7 +349,7 @@ def _build() -> None:
             start_and_rerun(lambda: start_build(name), key="not-begun-build")
 
 
-def _promote(store: VectorStore, collections: Sequence[Held]) -> None:
+def _promote(store: VectorStore, collections: Sequence[CatalogEntry]) -> None:
     ready = [one.name for one in collections if one.role in ("ready", "previous")]
     if not ready:
         return
@@ -390,7 +390,7 @@ def _objections(store: VectorStore, live: str, new: str) -> Iterator[str]:
         st.toast(label(found.doubt))
 
 
-def _roll_back(store: VectorStore, collections: Sequence[Held]) -> None:
+def _roll_back(store: VectorStore, collections: Sequence[CatalogEntry]) -> None:
     if len(collections) < 2:
         return
     library = page_settings().library

@@ -80,7 +80,7 @@ def _tsne(
     """The t-SNE layout, if it was computed; else None, with a button that computes it."""
     folder = library_files().folder / "layouts"
     key = library_map.fingerprint(ids, collection)
-    layout = library_map.read_layout(folder, key, len(ids))
+    layout = library_map.read_map(folder, key, len(ids))
     if layout is not None:
         return layout
     if not library_map.has_neighbours():
@@ -91,7 +91,7 @@ def _tsne(
 
         def work(job: Job) -> None:
             job.detail = f"{len(ids):,} pictures; how far it is cannot be shown"
-            library_map.save_layout(folder, key, library_map.neighbours(vectors))
+            library_map.save_map(folder, key, library_map.neighbours(vectors))
 
         start_and_rerun(lambda: start_job("Laying the map out by t-SNE", work), key="not-begun")
     return None

@@ -113,9 +113,14 @@ def _search_button(
     name: str, request: Request | Like, *, icon: str, hint: str | None = None
 ) -> None:
     """A button that closes the dialog; the search view then searches for the request."""
-    if st.button(name, icon=icon, width="stretch", help=hint):
-        st.session_state["next_request"] = str(request)
+    text = str(request)
+    if st.button(name, icon=icon, width="stretch", help=hint, on_click=_search_next, args=(text,)):
         st.rerun()
+
+
+def _search_next(text: str) -> None:
+    """A callback: it runs even if the dialog is no longer drawn."""
+    st.session_state["next_request"] = text
 
 
 def _mark(text: str, image_id: str) -> None:

@@ -1,7 +1,5 @@
 """The background job on the screen: how far it is, with buttons to pause and cancel it."""
 
-from typing import Any
-
 import streamlit as st
 
 from ui.components import small
@@ -95,7 +93,7 @@ def _show_end(job: Job) -> None:
             st.rerun()
 
 
-def _counts(report: Any) -> str:
+def _counts(report: object) -> str:
     """The counts of a report of an ingest or a build; other jobs have none."""
     counts = []
     for name, word in (

@@ -6,10 +6,10 @@ from itertools import islice
 
 import streamlit as st
 
-from scenesearch.search.grammar import QueryError, parse_order
+from scenesearch.search.answer import Hit, SearchResult
+from scenesearch.search.grammar import parse_order
 from scenesearch.search.relevance import Band
-from scenesearch.search.request import Request
-from scenesearch.search.searcher import Hit, SearchResult
+from scenesearch.search.request import QueryError, Request
 from scenesearch.store.filters import Filter
 from ui.components import PAGE_SIZE, current_page, label, pager, small
 from ui.pictures import Picture
@@ -147,8 +147,8 @@ def _picture(hit: Hit) -> Picture:
     details = []
     if hit.relevance is not None and hit.score is not None:
         details = [f"{hit.relevance:.0%} relevant", f"cosine {hit.score:.3f}"]
-    if hit.copies:
-        details.append(f"{len(hit.copies)} more like it")
+    if hit.duplicates:
+        details.append(f"{len(hit.duplicates)} more like it")
     return Picture(hit.image_id, hit.payload, " · ".join(details))
 
 

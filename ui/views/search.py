@@ -7,8 +7,9 @@ import streamlit as st
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.saved_requests import forget_request, read_saved, save_request
-from scenesearch.search.grammar import QueryError, as_value
+from scenesearch.search.quoting import as_value
 from scenesearch.search.relevance import STRONG
+from scenesearch.search.request import QueryError
 from ui.components import label, small
 from ui.contents import choices, has_dates
 from ui.resources import OpenLibrary, library_files, open_library

@@ -5,8 +5,8 @@ from statistics import median
 
 import pytest
 
-from ingest import batches
-from ingest.batches import BatchSize
+from ingest import batch_size
+from ingest.batch_size import BatchSize
 
 
 def found_out(seconds_a_picture: dict[int, float]) -> BatchSize:
@@ -74,7 +74,7 @@ def test_two_workers_that_tell_at_once_decide_once(monkeypatch: pytest.MonkeyPat
             others[0].join(0.2)
         return median(values)
 
-    monkeypatch.setattr(batches, "median", while_another_tells)
+    monkeypatch.setattr(batch_size, "median", while_another_tells)
     for _ in range(8):
         size = sizes.current
         sizes.begun()

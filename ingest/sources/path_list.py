@@ -7,9 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from ingest.remote import image_id
-from ingest.source import Problem, Roots, Source, SourceError
-from ingest.walk import is_unicode, shown
+from ingest.sources.base import Problem, Source, SourceError
+from ingest.sources.roots import Roots
+from ingest.sources.walk import is_unicode, shown
 from scenesearch.pictures.originals import LocalFile, RemoteFile, is_url
 from scenesearch.pictures.records import ImageRecord
 from scenesearch.runtime.cancel import watched
@@ -18,7 +18,7 @@ from scenesearch.runtime.cancel import watched
 _MAX_PATH_BYTES = 64 * 1024
 
 
-def listed_source(lines: IO[bytes], roots: Roots, *, separator: bytes = b"\n") -> Source:
+def path_list_source(lines: IO[bytes], roots: Roots, *, separator: bytes = b"\n") -> Source:
     """The pictures that `lines` names, a path or an address each, in their order.
 
     Image ids are relative to the innermost folder that holds all those that the library does not
@@ -64,10 +64,8 @@ def listed_source(lines: IO[bytes], roots: Roots, *, separator: bytes = b"\n") -
         spool.seek(0)
         for line in _split(spool, b"\0"):
             name = os.fsdecode(line)
-            if is_url(name):
-                yield ImageRecord(image_id(name, roots), RemoteFile(name))
-            elif line:
-                yield ImageRecord(roots.image_id(Path(name)), LocalFile(Path(name)))
+            if line:
+                yield roots.record(RemoteFile(name) if is_url(name) else LocalFile(Path(name)))
 
     return Source(records, count, problems=tuple(problems))
 

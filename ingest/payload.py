@@ -13,26 +13,20 @@ from scenesearch.pictures.records import GeoPoint, ImageRecord, Value
 
 # Keys that only file and picture fill. `own` says what else came from the file itself.
 _OF_THE_FILE = {
-    "path",
-    "size_bytes",
-    "modified",
-    "etag",
-    "sidecar",
-    "image_id",
-    "sha256",
-    "phash",
-    "width",
-    "height",
-    "orientation",
-    "folder",
-    "own",
+    *("path", "size_bytes", "modified", "etag", "sidecar", "image_id", "sha256", "phash"),
+    *("width", "height", "orientation", "folder", "own"),
 }
+# What the metadata of a file say in a single value.
+_SCALARS = (
+    *("taken", "camera", "lens", "exposure_s", "aperture", "iso", "focal_length_mm", "location"),
+    *("title", "rating"),
+)
 # Points written before there was `own` hold these, and no words, of the file itself.
 _OWN_OF_OLD: Mapping[str, Any] = {"fields": ["taken", "camera", "lens", "location"]}
 
 
 def file_payload(original: Original, state: OriginalState) -> dict[str, Any]:
-    """What tells, without reading the original, whether it is the one that was ingested."""
+    """What shows, without reading the original, whether it is the one that was ingested."""
     payload: dict[str, Any] = {"path": str(original), "size_bytes": state.size_bytes}
     if state.modified is not None:
         payload["modified"] = state.modified.isoformat(timespec="microseconds")
@@ -52,81 +46,65 @@ def described_payload(record: ImageRecord) -> dict[str, Any]:
 
 
 def picture_payload(
-    image_id: str, opened: OpenedImage, told: Mapping[str, Any] = MappingProxyType({})
+    image_id: str, opened: OpenedImage, described: Mapping[str, Any] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """What the picture itself says, joined with what it was `told` to be by manifests.
+    """The picture's own metadata joined with what manifests say of it, `described`.
 
     A column wins over what the file says; captions and tags of both are kept. `own` keeps apart
     what came from the file, for when the file says something else.
     """
     metadata = opened.metadata
-    scalars: Mapping[str, Value | None] = {
-        "taken": metadata.taken,
-        "camera": metadata.camera,
-        "lens": metadata.lens,
-        "exposure_s": metadata.exposure_s,
-        "aperture": metadata.aperture,
-        "iso": metadata.iso,
-        "focal_length_mm": metadata.focal_length_mm,
-        "location": metadata.location,
-        "title": metadata.title,
-        "rating": metadata.rating,
-    }
+    scalars = {name: getattr(metadata, name) for name in _SCALARS}
     said = {name: _jsonable(value) for name, value in scalars.items() if value is not None}
-    said = {name: value for name, value in said.items() if name not in told}
     own: dict[str, Any] = {"fields": sorted(said)}
+    if metadata.description:
+        own["captions"] = [metadata.description]
+    if metadata.tags:
+        own["tags"] = list(metadata.tags)
     payload: dict[str, Any] = {
         "sha256": opened.sha256,
         "width": opened.width,
         "height": opened.height,
         "orientation": opened.orientation,
         "folder": folders_of(image_id),
-        **told,
+        "own": own,
         **said,
     }
-    described = (metadata.description,) if metadata.description else ()
-    for name, texts in (("captions", described), ("tags", metadata.tags)):
-        already = {text.casefold() for text in told.get(name, ())}
-        further = [text for text in texts if text.casefold() not in already]
-        if further:
-            own[name] = further
-            payload[name] = [*told.get(name, ()), *further]
     phash = perceptual_hash(opened.image)
     if phash is not None:
         payload["phash"] = phash
-    payload["own"] = own
-    return payload
+    return redescribed(payload, described)
 
 
 def descriptions_of(payload: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a stored payload that no picture file says: captions, tags, custom columns."""
     own = payload.get("own", _OWN_OF_OLD)
-    told = {
+    described = {
         name: value
         for name, value in payload.items()
         if name not in _OF_THE_FILE and name not in own["fields"]
     }
     for name in ("captions", "tags"):
-        if own.get(name) and name in told:
-            told[name] = [text for text in told[name] if text not in own[name]]
-            if not told[name]:
-                del told[name]
-    return told
+        if own.get(name) and name in described:
+            described[name] = [text for text in described[name] if text not in own[name]]
+            if not described[name]:
+                del described[name]
+    return described
 
 
-def redescribed(payload: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored payload of which something else is `told` than before; what its file says stays."""
+def redescribed(payload: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored payload with another description; what comes from its file stays."""
     own = payload.get("own", _OWN_OF_OLD)
-    said = [name for name in own["fields"] if name not in told]
+    said = [name for name in own["fields"] if name not in described]
     kept = {name: value for name, value in payload.items() if name in _OF_THE_FILE or name in said}
-    after: dict[str, Any] = {**told, **kept}
+    after: dict[str, Any] = {**described, **kept}
     if "own" in payload:
         after["own"] = {**own, "fields": said}
     for name in ("captions", "tags"):
-        already = {text.casefold() for text in told.get(name, ())}
+        already = {text.casefold() for text in described.get(name, ())}
         further = [text for text in own.get(name, ()) if text.casefold() not in already]
         if further:
-            after[name] = [*told.get(name, ()), *further]
+            after[name] = [*described.get(name, ()), *further]
         if name in own:
             after["own"].pop(name)
             if further:

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-import scenesearch.store.edge as edge
+from scenesearch.store import payload
+from scenesearch.store.ask import Ask, Diverse
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField, custom_fields
@@ -74,8 +75,8 @@ def test_a_collection_cannot_declare_otherwise_what_files_alone_say_and_what_are
 def test_what_does_not_fit_its_field_is_not_handed_out(
     store: EdgeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge, "payload_of", lambda point: dict(point.payload))
-    monkeypatch.setattr(edge, "words_of", lambda payload: None)
+    monkeypatch.setattr(payload, "_payload_of", lambda point: dict(point.payload))
+    monkeypatch.setattr(payload, "payload_words", lambda row: None)
     store.create_collection("pets", CollectionSpec("pets", "colour", "c", 4, BUILTIN_FIELDS))
     vector = np.array([1, 0, 0, 0], np.float32)
     rows = [
@@ -86,7 +87,7 @@ def test_what_does_not_fit_its_field_is_not_handed_out(
     store.upsert("pets", [Point(f"{n}", vector, row) for n, row in enumerate(rows)])
     expected = {"image_id": "a.jpg", "width": 3}
     assert [dict(point.payload) for point in store.scroll("pets")] == [expected]
-    assert [dict(hit.payload) for hit in store.search("pets", vector, k=3)] == [expected]
-    found = store.search_diverse("pets", vector, k=3)
+    assert [dict(hit.payload) for hit in store.search("pets", Ask(vector, limit=3))] == [expected]
+    found = store.search("pets", Ask(vector, limit=3, rank_by=Diverse()))
     assert [dict(hit.payload) for hit in found] == [expected]
     assert store.retrieve("pets", ["0", "1", "2"]).keys() == {"a.jpg"}

@@ -1,14 +1,14 @@
-"""What changes in folders, once it has come to rest.
+"""What changes in folders, reported once it is complete.
 
-Whoever copies a picture into a folder writes it in pieces: a path is ready when nothing has been
-heard of it for `settle_s` and its size and time are what they were when it was last looked at.
+A picture that is copied into a folder arrives in pieces. So a path is reported when there was no
+event about it for `quiet_s` and its size and time are what they were at the last look.
 """
 
 import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from watchdog.events import (
@@ -24,9 +24,10 @@ from watchdog.observers.api import BaseObserver
 
 from scenesearch.errors import SceneSearchError
 
-# Reading is no change; we read ourselves.
+# Reading is no change; ingest reads itself.
 _READING = (FileOpenedEvent, FileClosedNoWriteEvent)
 
+# Two numbers of a file or folder; None where there is none.
 _State = tuple[int, int] | None
 
 
@@ -35,8 +36,8 @@ class WatchError(SceneSearchError):
 
 
 @dataclass(frozen=True)
-class Settled:
-    """Paths at rest: files and new folders that are there, files and folders that are gone."""
+class Changes:
+    """Complete changes: files and folders that are new or different, files and folders gone."""
 
     files: tuple[Path, ...] = ()
     folders: tuple[Path, ...] = ()
@@ -48,21 +49,21 @@ class Settled:
 
 
 @dataclass
-class _Unsettled:
-    heard: float
+class _Pending:
+    last_event: float
     was_folder: bool = False
     looked_at: bool = False
-    state: _State = field(default=None)
+    state: _State = None
 
 
-class Changes(FileSystemEventHandler):
-    """Watches folders until closed; `settled` gives what has changed since it was last asked."""
+class FolderWatcher(FileSystemEventHandler):
+    """Watches folders until closed; `take_changes` gives each change once."""
 
-    def __init__(self, folders: Sequence[Path], *, settle_s: float) -> None:
+    def __init__(self, folders: Sequence[Path], *, quiet_s: float) -> None:
         self._folders = list(folders)
-        self._settle_s = settle_s
+        self._quiet_s = quiet_s
         self._guard = threading.Lock()
-        self._unsettled: dict[str, _Unsettled] = {}
+        self._pending: dict[str, _Pending] = {}
         self._identities: dict[Path, _State] = {}
         self._observer: BaseObserver | None = None
         self._watch()
@@ -72,52 +73,52 @@ class Changes(FileSystemEventHandler):
         if isinstance(event, _READING) or (event.event_type == "modified" and event.is_directory):
             return
         gone_folder = isinstance(event, DirDeletedEvent | DirMovedEvent)
-        self._hear(os.fsdecode(event.src_path), was_folder=gone_folder)
+        self._note(os.fsdecode(event.src_path), was_folder=gone_folder)
         if event.dest_path:
-            self._hear(os.fsdecode(event.dest_path))
+            self._note(os.fsdecode(event.dest_path))
 
-    def put_back(self, settled: Settled) -> None:
-        """Give these out again: they could not be dealt with."""
-        for path in (*settled.files, *settled.folders, *settled.gone):
-            self._hear(str(path))
-        for path in settled.gone_folders:
-            self._hear(str(path), was_folder=True)
+    def put_back(self, changes: Changes) -> None:
+        """Give these out again, because they could not be dealt with."""
+        for path in (*changes.files, *changes.folders, *changes.gone):
+            self._note(str(path))
+        for path in changes.gone_folders:
+            self._note(str(path), was_folder=True)
 
-    def settled(self) -> Settled:
-        """The paths that have come to rest, each given out once."""
+    def take_changes(self) -> Changes:
+        """The paths whose change is complete."""
         now = time.monotonic()
         with self._guard:
             due = {
-                path: unsettled
-                for path, unsettled in self._unsettled.items()
-                if now - unsettled.heard >= self._settle_s
+                path: pending
+                for path, pending in self._pending.items()
+                if now - pending.last_event >= self._quiet_s
             }
         files: list[Path] = []
         folders: list[Path] = []
         gone: list[Path] = []
         gone_folders: list[Path] = []
-        for path, unsettled in sorted(due.items()):
-            state = _state(path)
+        for path, pending in sorted(due.items()):
+            state = _size_and_time(path)
             with self._guard:
-                if self._unsettled.get(path) is not unsettled:
+                if self._pending.get(path) is not pending:
                     continue
-                if not unsettled.looked_at or state != unsettled.state:
-                    # Its next look is due a settling time from now.
-                    unsettled.looked_at, unsettled.state, unsettled.heard = True, state, now
+                if not pending.looked_at or state != pending.state:
+                    # Its next look is due after another `quiet_s`.
+                    pending.looked_at, pending.state, pending.last_event = True, state, now
                     continue
-                del self._unsettled[path]
+                del self._pending[path]
             if state is None:
-                (gone_folders if unsettled.was_folder else gone).append(Path(path))
+                (gone_folders if pending.was_folder else gone).append(Path(path))
             else:
                 (folders if Path(path).is_dir() else files).append(Path(path))
-        return Settled(tuple(files), tuple(folders), tuple(gone), tuple(gone_folders))
+        return Changes(tuple(files), tuple(folders), tuple(gone), tuple(gone_folders))
 
-    def lost(self) -> list[Path]:
-        """Folders that are not what they were, such as a disk taken out, and are watched anew.
+    def watch_again(self) -> bool:
+        """Whether a folder is not what it was, such as a disk taken out; all are watched anew.
 
-        What happened in them meanwhile has not been heard.
+        There were no events about what happened in it meanwhile.
         """
-        changed = [f for f in self._folders if _identity(f) != self._identities[f]]
+        changed = any(_identity(f) != self._identities[f] for f in self._folders)
         if changed:
             self.close()
             self._watch()
@@ -129,11 +130,11 @@ class Changes(FileSystemEventHandler):
             self._observer.join()
             self._observer = None
 
-    def _hear(self, path: str, *, was_folder: bool = False) -> None:
+    def _note(self, path: str, *, was_folder: bool = False) -> None:
         with self._guard:
-            earlier = self._unsettled.get(path)
+            earlier = self._pending.get(path)
             was_folder = was_folder or (earlier is not None and earlier.was_folder)
-            self._unsettled[path] = _Unsettled(time.monotonic(), was_folder)
+            self._pending[path] = _Pending(time.monotonic(), was_folder)
 
     def _watch(self) -> None:
         self._identities = {folder: _identity(folder) for folder in self._folders}
@@ -143,7 +144,7 @@ class Changes(FileSystemEventHandler):
                 observer.schedule(self, str(folder), recursive=True)
             observer.start()
         except OSError as error:
-            # The kernel's limit of watches is said as 'no space left on device'.
+            # The kernel reports its limit of watches as 'no space left on device'.
             hint = (
                 "; too many folders: raise fs.inotify.max_user_watches"
                 if error.errno in (24, 28)
@@ -155,8 +156,7 @@ class Changes(FileSystemEventHandler):
         self._observer = observer
 
 
-def _state(path: str) -> _State:
-    """Size and time; None for what is not there."""
+def _size_and_time(path: str) -> _State:
     try:
         status = Path(path).stat()
     except OSError:
@@ -165,7 +165,6 @@ def _state(path: str) -> _State:
 
 
 def _identity(folder: Path) -> _State:
-    """Which folder it is; None for one that is not there."""
     try:
         status = folder.stat()
     except OSError:

@@ -1,7 +1,7 @@
-"""Where pictures come from: folders, single files, archives, addresses, manifests, lists, the
-task's format.
+"""Finds the sources behind the paths that the user gives.
 
-A source keeps nothing in memory but what its manifest or its sidecars say.
+Folders, single files, archives, addresses, manifests, lists of paths and folders in the task's
+format. A source keeps nothing in memory but what its manifest or its sidecars say.
 """
 
 import os
@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from ingest.archives import archive_source, refuse_compressed
-from ingest.listed import listed_source
-from ingest.remote import remote_source
-from ingest.source import Problem, Roots, Source, SourceError
-from ingest.walk import ARCHIVE_SUFFIX, is_unicode, shown, walk
-from scenesearch.datasets.manifest import MANIFEST_SUFFIXES, read_manifest
-from scenesearch.datasets.task import is_task_folder, read_task_folder
+from ingest.sources.archives import archive_source, files_source, refuse_compressed
+from ingest.sources.base import Problem, Source, SourceError
+from ingest.sources.path_list import path_list_source
+from ingest.sources.remote import remote_source
+from ingest.sources.roots import Roots
+from ingest.sources.walk import is_archive, is_unicode, shown, walk
+from scenesearch.datasets.manifest import MANIFEST_SUFFIXES, Manifest, read_manifest
+from scenesearch.datasets.task import TaskFolder, is_task_folder, read_task_folder
 from scenesearch.home.rejects import Reject
-from scenesearch.pictures.formats import suffix_of
 from scenesearch.pictures.originals import LocalFile, is_url, original_of
 from scenesearch.pictures.records import ImageRecord
 
@@ -60,7 +60,7 @@ def find_sources(
     if LISTED in paths:
         if listed is None:
             raise SourceError("there is no list to read paths from")
-        sources.append(listed_source(listed, roots, separator=separator))
+        sources.append(path_list_source(listed, roots, separator=separator))
     return sources
 
 
@@ -70,9 +70,10 @@ def rejected_source(rejects: Sequence[Reject]) -> Source:
     def records() -> Iterator[ImageRecord]:
         for reject in rejects:
             if reject.image_id is not None:
-                told = dict(reject.described)
-                captions, tags = tuple(told.pop("captions", ())), tuple(told.pop("tags", ()))
-                yield ImageRecord(reject.image_id, original_of(reject.path), captions, tags, told)
+                columns = dict(reject.described)
+                captions, tags = columns.pop("captions", ()), columns.pop("tags", ())
+                original = original_of(reject.path)
+                yield ImageRecord(reject.image_id, original, tuple(captions), tuple(tags), columns)
 
     return Source(records, count=sum(reject.image_id is not None for reject in rejects))
 
@@ -82,74 +83,36 @@ def _source(path: Path, roots: Roots) -> Source:
         raise SourceError(f"{shown(path)}: the name is not valid Unicode; rename it")
     if path.is_dir():
         if is_task_folder(path):
-            return _task_source(path, roots)
-        return _folder_source(path, roots)
+            return _table_source(read_task_folder(path), path, roots)
+        return files_source(lambda found: map(LocalFile, walk(path, found)), roots, folder=path)
     if path.suffix.lower() in MANIFEST_SUFFIXES:
         return _manifest_source(path, path.parent, roots)
     refuse_compressed(str(path))
     roots.add(path.parent)
-    if suffix_of(path.name) == ARCHIVE_SUFFIX:
+    if is_archive(path.name):
         return replace(archive_source([LocalFile(path)], roots), root=f"{path}!")
-    record = ImageRecord(roots.image_id(path), LocalFile(path))
+    record = roots.record(LocalFile(path))
     return Source(lambda: iter([record]), count=1)
-
-
-def _folder_source(folder: Path, roots: Roots) -> Source:
-    problems: list[Problem] = []
-    count, archives = 0, []
-    for path in walk(folder, problems.append):
-        if suffix_of(path.name) == ARCHIVE_SUFFIX:
-            archives.append(LocalFile(path))
-        else:
-            count += 1
-    if not count and not archives:
-        why = f" ({problems[0].where}: {problems[0].reason})" if problems else ""
-        raise SourceError(f"{folder} holds no pictures{why}")
-    roots.add(folder)
-    packed = archive_source(archives, roots)
-
-    def records() -> Iterator[ImageRecord]:
-        for path in walk(folder, lambda _: None):
-            if suffix_of(path.name) != ARCHIVE_SUFFIX:
-                yield ImageRecord(roots.image_id(path), LocalFile(path))
-        yield from packed.records()
-
-    return Source(
-        records,
-        count + packed.count,
-        fields=packed.fields,
-        problems=(*problems, *packed.problems),
-        root=f"{folder}{os.sep}",
-    )
 
 
 def _manifest_source(path: Path, images: Path, roots: Roots) -> Source:
     if not path.is_file():
         raise SourceError(f"manifest {path} does not exist")
     images = images.resolve()
-    manifest = read_manifest(path, images)
+    return _table_source(read_manifest(path, images), images, roots, listing=str(path))
+
+
+def _table_source(
+    table: Manifest | TaskFolder, images: Path, roots: Roots, *, listing: str = ""
+) -> Source:
     roots.add(images)
-    problems = tuple(Problem(f"{p.file}:{p.line}", p.reason) for p in manifest.problems)
     return Source(
-        lambda: _renamed(manifest.records, roots),
-        len(manifest.records),
-        fields=manifest.fields,
-        problems=problems,
+        lambda: _renamed(table.records, roots),
+        len(table.records),
+        fields=table.fields,
+        problems=tuple(Problem(f"{p.file}:{p.line}", p.reason) for p in table.problems),
         root=f"{images}{os.sep}",
-        listing=str(path),
-    )
-
-
-def _task_source(folder: Path, roots: Roots) -> Source:
-    task = read_task_folder(folder)
-    roots.add(folder)
-    problems = tuple(Problem(f"{p.file}:{p.line}", p.reason) for p in task.problems)
-    return Source(
-        lambda: _renamed(task.records, roots),
-        len(task.records),
-        fields=task.fields,
-        problems=problems,
-        root=f"{folder}{os.sep}",
+        listing=listing,
     )
 
 

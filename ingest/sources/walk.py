@@ -5,7 +5,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from ingest.source import Problem
+from ingest.sources.base import Problem
 from scenesearch.pictures.formats import (
     HEAD_BYTES,
     RAW_SUFFIXES,
@@ -16,24 +16,26 @@ from scenesearch.pictures.formats import (
 )
 from scenesearch.runtime.cancel import watched
 
-ARCHIVE_SUFFIX = ".tar"
+_ARCHIVE_SUFFIX = ".tar"
 
-# What network storage and operating systems put beside pictures: their own thumbnails, waste.
+# Folders of network storage and operating systems: their own thumbnails, waste bins.
 _NOT_WALKED = {"@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 
 
-def walk(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[Path]:
+def walk(folder: Path, problems: list[Problem] | None = None) -> Iterator[Path]:
     """Pictures and tar archives below the folder, sorted; hidden files and folders passed over.
 
     A file of unknown suffix, or without, is a picture when its first bytes say so. Links to
     folders are not followed: one in a folder from a stranger may lead to the whole disk, or in
-    a circle. Where one leads out of the folder, that is a problem, for its pictures are missed.
+    a circle. One that leads out of the folder is added to the problems, because its pictures are
+    missed; so is what cannot be read or named.
     """
+    problems = [] if problems is None else problems
     root = folder.resolve()
 
     def unreadable(error: OSError) -> None:
         where = shown(Path(str(error.filename)))
-        on_problem(Problem(where, f"folder cannot be read: {error.strerror}"))
+        problems.append(Problem(where, f"folder cannot be read: {error.strerror}"))
 
     for parent, folders, names in _folders(str(folder), unreadable):
         folders[:] = sorted(name for name in folders if not is_hidden(name))
@@ -41,13 +43,15 @@ def walk(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[Path]:
             path = Path(parent, name)
             if path.is_symlink() and not _leads_into(path, root):
                 reason = "a link to a folder is not followed; name its target beside this folder"
-                on_problem(Problem(shown(path), reason))
+                problems.append(Problem(shown(path), reason))
         for name in watched(without_rendered(sorted(names))):
             path = Path(parent, name)
             if is_hidden(name) or not is_wanted(path):
                 continue
             if not is_unicode(path):
-                on_problem(Problem(shown(path), "the name is not valid Unicode; rename the file"))
+                problems.append(
+                    Problem(shown(path), "the name is not valid Unicode; rename the file")
+                )
                 continue
             yield path
 
@@ -82,10 +86,17 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 def is_wanted(path: Path) -> bool:
     """Whether the file is a picture or an archive, by its suffix or else by its first bytes."""
-    suffix = suffix_of(path.name)
-    if suffix in SUFFIXES or suffix in RAW_SUFFIXES or suffix == ARCHIVE_SUFFIX:
-        return True
-    return is_picture(_head(path))
+    return is_picture_name(path.name) or is_archive(path.name) or is_picture(_head(path))
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether the suffix is a picture's."""
+    suffix = suffix_of(name)
+    return suffix in SUFFIXES or suffix in RAW_SUFFIXES
+
+
+def is_archive(name: str) -> bool:
+    return suffix_of(name) == _ARCHIVE_SUFFIX
 
 
 def is_unicode(path: Path) -> bool:

@@ -1,7 +1,7 @@
-"""One picture on its way to the encoder: is it new, then opened, described, made into pixels.
+"""One picture on its way to the encoder: it is checked, opened, described and made into pixels.
 
-Nothing here knows the store: what the library holds of a picture comes with it, so that the same
-work is done in threads of this process or in processes of other machines.
+Nothing here knows the store. What the library holds of a picture comes with it, so that the same
+work can be done in threads of this process or on other machines.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.points import described_payload, descriptions_of, file_payload, picture_payload
+from ingest.payload import described_payload, descriptions_of, file_payload, picture_payload
 from ingest.sidecar import sidecar_of, with_sidecar
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Reject
@@ -29,7 +29,7 @@ from scenesearch.pictures.originals import OriginalError
 from scenesearch.pictures.records import ImageRecord
 from scenesearch.runtime.retry import Patience, patiently
 
-# A lost connection, a file still being written: for a moment, because a worker waits meanwhile.
+# For a lost connection or a file still being written; short, because a worker waits meanwhile.
 _READS = Patience(deadline_s=30, tries=4, first_pause_s=0.5)
 
 
@@ -70,7 +70,7 @@ class Changed:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class DecodedPicture:
     """An opened picture; no `pixels`, `(3, height, width)`, where its content is in the library.
 
     `retries` counts the reads that were repeated; `notes` are what its metadata say and cannot be.
@@ -90,12 +90,12 @@ class Prepared:
     def sha256(self) -> str:
         return str(self.payload["sha256"])
 
-    def light(self) -> "Prepared":
+    def light(self) -> "DecodedPicture":
         """Without its pixels, which are the largest part by far."""
         return replace(self, pixels=None)
 
     def not_encoded(self) -> Reject:
-        """It, for want of memory in the encoder; the next run tries again."""
+        """The reject of a picture that the encoder had no memory for; the next run tries again."""
         return Reject(
             str(self.payload["path"]),
             str(out_of_memory()),
@@ -106,9 +106,13 @@ class Prepared:
         )
 
 
-def embeddings(encoder: Encoder, pictures: Sequence[Prepared]) -> list[NDArray[np.float32] | None]:
-    """Of opened pictures, each `(dimension,)`; None for one that the memory is not enough for,
-    even alone."""
+def embeddings(
+    encoder: Encoder, pictures: Sequence[DecodedPicture]
+) -> list[NDArray[np.float32] | None]:
+    """The vectors of opened pictures, each `(dimension,)`.
+
+    None for a picture that the memory is not enough for even alone.
+    """
     if not pictures:
         return []
     try:
@@ -120,24 +124,23 @@ def embeddings(encoder: Encoder, pictures: Sequence[Prepared]) -> list[NDArray[n
         return [vector for picture in pictures for vector in embeddings(encoder, [picture])]
 
 
-class Preparation:
-    """How pictures are made ready for one encoder; thread-safe, and can be pickled."""
+def longest_side_needed(encoder: Encoder) -> int:
+    """Pixels a side that a picture is decoded with.
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        *,
-        thumbnails_dir: Path | None = None,
-        max_megapixels: float = 200,
-        retry_rejects: bool = False,
-    ) -> None:
-        self._encoder = encoder
-        self._thumbnails_dir = thumbnails_dir
-        self._max_megapixels = max_megapixels
-        self._retry_rejects = retry_rejects
-        # A JPEG is decoded reduced, but with twice what encoder and thumbnail need, so that
-        # embeddings differ from those of the full picture by no more than rounding.
-        self._reduce_to = 2 * max(*encoder.info.image_size, 160)
+    A JPEG is decoded reduced, but with twice what encoder and thumbnail need, so that embeddings
+    differ from those of the full picture by no more than rounding.
+    """
+    return 2 * max(*encoder.info.image_size, 160)
+
+
+@dataclass(frozen=True)
+class PictureReader:
+    """Checks, opens and preprocesses pictures for one encoder; thread-safe, and can be pickled."""
+
+    encoder: Encoder
+    thumbnails_dir: Path | None = None
+    max_megapixels: float = 200
+    retry_rejects: bool = False
 
     def check(self, candidate: Candidate) -> Unchanged | Reject | Changed:
         """Whether the picture must be opened; only its size and age are read."""
@@ -152,17 +155,17 @@ class Preparation:
             from_file["sidecar"] = sidecar.version
         if candidate.known is not None:
             known = candidate.known
-            as_told = descriptions_of(known)
+            earlier_description = descriptions_of(known)
             if (
                 known.items() >= from_file.items()
-                and as_told.items() >= described.items()
+                and earlier_description.items() >= described.items()
                 and ("sidecar" in known) == (sidecar is not None)
             ):
                 return Unchanged(None if earlier is None else earlier.path)
         if (
             earlier is not None
             and earlier.holds_for(from_file["size_bytes"], _age(from_file))
-            and not self._retry_rejects
+            and not self.retry_rejects
         ):
             return earlier
         return Changed(candidate, from_file, described)
@@ -174,73 +177,68 @@ class Preparation:
         """The content of a picture that is not opened yet."""
         original = changed.candidate.record.original
         try:
-            data = patiently(
-                original.read, _READS, passing=lambda error: 0.0 if _passes(error) else None
-            )
+            data = patiently(original.read, _READS, passing=_pause_s)
         except OriginalError as error:
             return changed.reject(error)
         except MemoryError:
             return changed.reject(out_of_memory())
         return hashlib.sha256(data).hexdigest()
 
-    def open(self, changed: Changed, *, encoded: str = "") -> Prepared | Reject:
+    def open(self, changed: Changed, *, encoded: str = "") -> DecodedPicture | Reject:
         """The picture with its whole payload; what may pass is tried again for a moment.
 
-        `encoded` is a content whose vector is at hand already: it needs no pixels.
+        `encoded` is a content that has its vector already and needs no pixels.
         """
         try:
-            return self._prepared(changed, encoded)
+            return self._opened(changed, encoded)
         except ImageError as error:
             return changed.reject(error)
         except MemoryError:  # of its thumbnail, its hash, its pixels
             return changed.reject(out_of_memory())
 
-    def _prepared(self, changed: Changed, encoded: str) -> Prepared:
+    def _opened(self, changed: Changed, encoded: str) -> DecodedPicture:
+        record, known = changed.candidate.record, changed.candidate.known
         retries = 0
 
         def count(error: Exception, pause_s: float) -> None:
             nonlocal retries
             retries += 1
 
-        opened = patiently(
-            lambda: self._open(changed.candidate.record),
-            _READS,
-            passing=lambda error: 0.0 if _passes(error) else None,
-            on_retry=count,
-        )
-        if self._thumbnails_dir is not None:
-            thumbnail = thumbnail_path(self._thumbnails_dir, opened.sha256)
+        def read() -> OpenedImage:
+            opened = open_image(
+                record.original,
+                reduce_to=longest_side_needed(self.encoder),
+                max_megapixels=self.max_megapixels,
+            )
+            sidecar = sidecar_of(record.original)
+            return opened if sidecar is None else with_sidecar(opened, sidecar)
+
+        opened = patiently(read, _READS, passing=_pause_s, on_retry=count)
+        if self.thumbnails_dir is not None:
+            thumbnail = thumbnail_path(self.thumbnails_dir, opened.sha256)
             if not thumbnail.exists():
                 write_thumbnail(opened.image, thumbnail)
-        record, known = changed.candidate.record, changed.candidate.known
         # What a manifest said earlier outlives a run without that manifest.
-        told = ({} if known is None else descriptions_of(known)) | changed.described
-        payload = picture_payload(record.image_id, opened, told) | changed.from_file
+        description = ({} if known is None else descriptions_of(known)) | changed.described
         held = "" if known is None else str(known.get("sha256", ""))
-        at_hand = opened.sha256 in (held, encoded)
-        pixels = None if at_hand else self._encoder.preprocess(opened.image)
-        return Prepared(
+        has_vector = opened.sha256 in (held, encoded)
+        return DecodedPicture(
             record.image_id,
-            payload,
-            pixels,
+            picture_payload(record.image_id, opened, description) | changed.from_file,
+            None if has_vector else self.encoder.preprocess(opened.image),
             retries,
             opened.metadata.notes,
             held,
             changed.described,
         )
 
-    def _open(self, record: ImageRecord) -> OpenedImage:
-        opened = open_image(
-            record.original, reduce_to=self._reduce_to, max_megapixels=self._max_megapixels
-        )
-        sidecar = sidecar_of(record.original)
-        return opened if sidecar is None else with_sidecar(opened, sidecar)
 
-
-def _passes(error: Exception) -> bool:
-    return isinstance(error, ImageError | OriginalError) and error.transient
+def _pause_s(error: Exception) -> float | None:
+    """None for an error that stays; one that may pass needs no pause of its own."""
+    transient = isinstance(error, ImageError | OriginalError) and error.transient
+    return 0.0 if transient else None
 
 
 def _age(from_file: Mapping[str, Any]) -> str:
-    """An archive's or a server's version tells a change that neither size nor time shows."""
+    """With the version of an archive or server, which shows changes that size and time do not."""
     return " ".join(from_file[key] for key in ("modified", "etag") if key in from_file)

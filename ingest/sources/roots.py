@@ -1,45 +1,15 @@
-"""What a source of pictures is, and how its pictures are named."""
+"""The folders and addresses a library was filled from, which decide the image ids."""
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
-from scenesearch.errors import SceneSearchError
+from ingest.sources.base import SourceError
 from scenesearch.home.roots import Root, RootsError, read_roots, roots_json
 from scenesearch.pictures.opening import atomic_writer
-from scenesearch.pictures.originals import is_url
-from scenesearch.pictures.records import ImageRecord, MetadataType
+from scenesearch.pictures.originals import LocalFile, RemoteFile, is_url
+from scenesearch.pictures.records import ImageRecord
 from scenesearch.runtime.private_files import private_folder
-
-
-class SourceError(SceneSearchError):
-    """A path that cannot be ingested from; the message is one sentence for the user."""
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something of a source that was left out: a row, a folder, a name."""
-
-    where: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """The `count` pictures of one path given by the user.
-
-    `fields` are the custom metadata columns; `problems` what could not be used before any
-    picture was opened; `root` how the paths of its pictures begin, also of those that are gone,
-    `listing` the file that names them, where there is one.
-    """
-
-    records: Callable[[], Iterator[ImageRecord]]
-    count: int
-    fields: Mapping[str, MetadataType] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
-    root: str = ""
-    listing: str = ""
 
 
 class Roots:
@@ -111,6 +81,13 @@ class Roots:
         inside = text[len(root) :].lstrip("/" if _is_address(path) else os.sep)
         prefix = self._roots[root].prefix
         return prefix + (inside if _is_address(path) else inside.replace(os.sep, "/"))
+
+    def record(self, original: LocalFile | RemoteFile) -> ImageRecord:
+        """The picture under its name in the library, `%20` of a web address as a space."""
+        if isinstance(original, LocalFile):
+            return ImageRecord(self.image_id(original.path), original)
+        name = self.image_id(original.url)
+        return ImageRecord(unquote(name) if original.url.startswith("http") else name, original)
 
     def _root_of(self, path: str) -> str | None:
         """The innermost known root that holds the path."""

@@ -1,6 +1,7 @@
-"""The library's side of a run: what it knows of pictures, and what is written to it."""
+"""What the library knows of pictures, and what a run writes to it."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -8,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.journal import Journal
-from ingest.prepare import Candidate, Prepared, Unchanged
+from ingest.picture_reader import Candidate, DecodedPicture, Unchanged
 from ingest.report import IngestReport
-from ingest.source import Source
+from ingest.sources.base import Source
 from scenesearch.home.rejects import Reject, Rejects
 from scenesearch.pictures.records import ImageRecord
 from scenesearch.store.base import Point, StoreError, VectorStore
@@ -21,8 +22,12 @@ Vector = NDArray[np.float32]
 # Vectors of contents that were met last: 1.5 MB of 384 dimensions.
 _REMEMBERED = 1000
 
+# File sizes looked up together.
+_SIZES = 1000
 
-class Writer:
+
+@dataclass
+class LibraryWriter:
     """One collection with its table of rejects, read and written by one thread.
 
     Where there is no `collection` yet, `make` gives one when the first picture is written. Points
@@ -31,42 +36,32 @@ class Writer:
     or come under another name before they are written. The report is kept up to date.
     """
 
-    def __init__(
-        self,
-        store: VectorStore,
-        collection: str,
-        rejects: Rejects | None,
-        report: IngestReport,
-        journal: Journal,
-        *,
-        make: Callable[[], str],
-        flush_every: int,
-        write_batch: int,
-    ) -> None:
-        self._store = store
-        self._collection = collection
-        self._rejects = rejects
-        self._report = report
-        self._journal = journal
-        self._make = make
-        self._flush_every = flush_every
-        self._write_batch = write_batch
+    store: VectorStore
+    collection: str
+    rejects: Rejects | None
+    report: IngestReport
+    journal: Journal
+    make: Callable[[], str]
+    flush_every: int
+    write_batch: int
+    _waiting: list[Point] = field(default_factory=list)
+    _arrived: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)
+    _replacing: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    # Of contents in many copies one look-up brings them all: the last ones are remembered.
+    _recent: dict[str, Vector] = field(default_factory=dict)
+    _unflushed: int = 0
+
+    def __post_init__(self) -> None:
         # Nothing is known of pictures that an empty collection cannot hold.
-        self._was_empty = not collection or store.count(collection) == 0
-        self._waiting: list[Point] = []
-        self._arrived: list[tuple[str, str, Mapping[str, Any]]] = []
-        self._replacing: dict[str, Mapping[str, Any]] = {}
-        # Of contents in many copies one look-up brings them all: the last ones are remembered.
-        self._recent: dict[str, Vector] = {}
-        self._unflushed = 0
+        self._was_empty = not self.collection or self.store.count(self.collection) == 0
 
     def candidates(self, records: Sequence[ImageRecord]) -> list[Candidate]:
         """The records with what the library knows of them, in two look-ups for all."""
         paths = [str(record.original) for record in records]
-        earlier = {} if self._rejects is None else self._rejects.of(paths)
+        earlier = {} if self.rejects is None else self.rejects.of(paths)
         known: dict[str, Point] = {}
         if not self._was_empty:
-            known = self._store.retrieve(self._collection, [record.image_id for record in records])
+            known = self.store.retrieve(self.collection, [record.image_id for record in records])
         return [
             Candidate(
                 record,
@@ -82,16 +77,16 @@ class Writer:
         if not wanted:
             return {}
         found = {sha256: self._recent[sha256] for sha256 in wanted if sha256 in self._recent}
-        found |= self._journal.vectors(wanted)
+        found |= self.journal.vectors(wanted)
         found |= {
             point.payload["sha256"]: point.vector
             for point in self._waiting
             if point.payload["sha256"] in wanted and point.vector is not None
         }
         unknown = tuple(sha256 for sha256 in wanted if sha256 not in found)
-        if unknown and self._collection:
-            twins = self._store.scroll(
-                self._collection,
+        if unknown and self.collection:
+            twins = self.store.scroll(
+                self.collection,
                 where=(OneOf("sha256", unknown),),
                 payload=("sha256",),
                 with_vectors=True,
@@ -106,34 +101,46 @@ class Writer:
             del self._recent[oldest]
         return found
 
+    def known_sizes(self, sizes: Iterable[int]) -> set[int]:
+        """Those of these file sizes whose contents `vectors` may know."""
+        wanted = tuple(sizes)
+        if self.journal.has_displaced:
+            return set(wanted)  # nothing lists the sizes of replaced pictures
+        found: set[Any] = set()
+        for start in range(0, len(wanted) if self.collection else 0, _SIZES):
+            where = (OneOf("size_bytes", wanted[start : start + _SIZES]),)
+            points = self.store.scroll(self.collection, where=where, payload=("size_bytes",))
+            found |= {point.payload.get("size_bytes") for point in points}
+        return found
+
     def source(self, source: Source) -> None:
         """Note what of a source was left out before any picture was seen: rows, folders."""
-        if self._rejects is not None and source.root:
+        if self.rejects is not None and source.root:
             begins = [source.root] + ([f"{source.listing}:"] if source.listing else [])
             still = [problem.where for problem in source.problems]
-            self._rejects.forget_sources(begins, but=still)
-        self._note(Reject(problem.where, problem.reason) for problem in source.problems)
+            self.rejects.forget_sources(begins, but=still)
+        for problem in source.problems:
+            self._note(Reject(problem.where, problem.reason))
 
     def skip(self, unchanged: Unchanged) -> None:
-        self._report.seen += 1
-        self._report.skipped += 1
-        if self._rejects is not None and unchanged.was_reject is not None:
-            self._rejects.forget([unchanged.was_reject])
+        self.report.seen += 1
+        self.report.skipped += 1
+        if self.rejects is not None and unchanged.was_reject is not None:
+            self.rejects.forget([unchanged.was_reject])
 
     def reject(self, reject: Reject) -> None:
         """Count and keep it; one kept from an earlier run has not been tried again."""
-        self._report.seen += 1
-        self._note([reject])
+        self.report.seen += 1
+        self._note(reject)
 
-    def _note(self, rejects: Iterable[Reject]) -> None:
-        for reject in rejects:
-            self._report.reject([reject])
-            if self._rejects is not None and not reject.tries:
-                self._rejects.add([reject])
+    def _note(self, reject: Reject) -> None:
+        self.report.reject(reject)
+        if self.rejects is not None and not reject.tries:
+            self.rejects.add([reject])
 
     def put(
         self,
-        pictures: Sequence[Prepared],
+        pictures: Sequence[DecodedPicture],
         vectors: dict[str, Vector],
         encoded: Collection[str],
         *,
@@ -149,49 +156,45 @@ class Writer:
             if vector is None:
                 raise StoreError(
                     f"the vector of {picture.image_id} is gone: another process has changed "
-                    f"{self._collection} meanwhile; run the same command again"
+                    f"{self.collection} meanwhile; run the same command again"
                 )
             self._waiting.append(Point(picture.image_id, vector, picture.payload))
-            self._watch(picture, is_new=picture.sha256 in encoded)
-            self._report.retries += picture.retries
-            self._report.note(str(picture.payload["path"]), picture.notes)
-        self._report.seen += len(pictures)
-        self._report.encoded += len(encoded)
-        self._report.reused += len(pictures) - len(encoded)
-        if len(self._waiting) + at_risk >= self._write_batch:
+            # The journal notes a picture whose content was known, or is not the one it had.
+            if not self._was_empty and picture.held != picture.sha256:
+                if picture.sha256 not in encoded:
+                    self._arrived.append((picture.image_id, picture.sha256, picture.described))
+                if picture.held:
+                    self._replacing[picture.image_id] = picture.described
+            self.report.retries += picture.retries
+            self.report.note(str(picture.payload["path"]), picture.notes)
+        self.report.seen += len(pictures)
+        self.report.encoded += len(encoded)
+        self.report.reused += len(pictures) - len(encoded)
+        if len(self._waiting) + at_risk >= self.write_batch:
             self.write()
-
-    def _watch(self, picture: Prepared, *, is_new: bool) -> None:
-        """Note for the journal a picture whose content was known, or is not the one it had."""
-        if self._was_empty or picture.held == picture.sha256:
-            return
-        if not is_new:
-            self._arrived.append((picture.image_id, picture.sha256, picture.described))
-        if picture.held:
-            self._replacing[picture.image_id] = picture.described
 
     def write(self) -> None:
         """Write what has been gathered; returns when it is acknowledged."""
         if not self._waiting:
             return
-        if not self._collection:
-            self._collection = self._report.collection = self._make()
+        if not self.collection:
+            self.collection = self.report.collection = self.make()
         replaced = (
-            self._store.retrieve(self._collection, list(self._replacing), with_vectors=True)
+            self.store.retrieve(self.collection, list(self._replacing), with_vectors=True)
             if self._replacing
             else {}
         )
-        self._journal.note(
+        self.journal.note(
             self._arrived,
             ((point, self._replacing[image_id]) for image_id, point in replaced.items()),
         )
-        self._store.upsert(self._collection, self._waiting)
+        self.store.upsert(self.collection, self._waiting)
         self._arrived, self._replacing = [], {}
-        if self._rejects is not None:
-            self._rejects.forget(str(point.payload["path"]) for point in self._waiting)
-        self._report.written += len(self._waiting)
+        if self.rejects is not None:
+            self.rejects.forget(str(point.payload["path"]) for point in self._waiting)
+        self.report.written += len(self._waiting)
         self._unflushed += len(self._waiting)
         self._waiting = []
-        if self._unflushed >= self._flush_every:
-            self._store.flush(self._collection)
+        if self._unflushed >= self.flush_every:
+            self.store.flush(self.collection)
             self._unflushed = 0

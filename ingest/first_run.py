@@ -1,4 +1,4 @@
-"""A library's folder before there is a library: a run that could use nothing leaves none behind."""
+"""A first run that could use nothing: it leaves no folder of a library behind."""
 
 import re
 import shutil
@@ -14,15 +14,15 @@ _OURS = re.compile(
 )
 
 
-class NewFolder:
-    """What is in the folder now, before a run begins; made as early as that."""
+class FirstRun:
+    """Remembers what is in the library's folder; to be made before the run begins."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._before = _names(folder)
 
     def discard(self) -> None:
-        """Delete what the run has made of it, and the folder itself when nothing else is in it."""
+        """Delete what the run has made in the folder, and the folder if nothing else is in it."""
         for name in _names(self._folder) - self._before:
             if _OURS.fullmatch(name):
                 path = self._folder / name
@@ -34,12 +34,12 @@ class NewFolder:
             self._folder.rmdir()
 
 
-def unmade(report: IngestReport, reasons: Sequence[str] = ()) -> str:
+def nothing_usable(report: IngestReport, reasons: Sequence[str] = ()) -> str:
     """The sentence on a first run that could use nothing of what it was given."""
-    told = f": {'; '.join(reasons)}" if reasons else ""
+    why = f": {'; '.join(reasons)}" if reasons else ""
     more = report.rejected - len(reasons)
-    told += f"; and {more} more" if reasons and more else ""
-    return f"nothing of it could be used, so there is no library {report.library} yet{told}"
+    why += f"; and {more} more" if reasons and more else ""
+    return f"nothing of it could be used, so there is no library {report.library} yet{why}"
 
 
 def _names(folder: Path) -> set[str]:

@@ -2,21 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
-from ingest.archives import archive_source, refuse_compressed
-from ingest.source import Problem, Roots, Source, SourceError
-from ingest.walk import ARCHIVE_SUFFIX
-from scenesearch.pictures.formats import (
-    HEAD_BYTES,
-    RAW_SUFFIXES,
-    SUFFIXES,
-    is_picture,
-    suffix_of,
-    without_rendered,
-)
+from ingest.sources.archives import archive_source, files_source, refuse_compressed
+from ingest.sources.base import Problem, Source, SourceError
+from ingest.sources.roots import Roots
+from ingest.sources.walk import is_archive, is_picture_name
+from scenesearch.pictures.formats import HEAD_BYTES, is_picture, suffix_of, without_rendered
 from scenesearch.pictures.originals import (
     OriginalError,
     OriginalState,
@@ -25,7 +20,6 @@ from scenesearch.pictures.originals import (
     remote_faults,
     remote_state,
 )
-from scenesearch.pictures.records import ImageRecord
 from scenesearch.runtime.cancel import look_up, watched
 
 # A server may link in circles, each turn a longer address.
@@ -39,51 +33,17 @@ def remote_source(url: str, roots: Roots) -> Source:
     """
     refuse_compressed(url)
     try:
-        if suffix_of(url) == ARCHIVE_SUFFIX:
+        if is_archive(url):
             roots.add(_parent(url))
             return replace(archive_source([RemoteFile(url)], roots), root=f"{url}!")
         if not _is_folder(url):
             roots.add(_parent(url))
-            record = ImageRecord(image_id(url, roots), RemoteFile(url))
+            record = roots.record(RemoteFile(url))
             return Source(lambda: iter([record]), count=1)
-        return _folder_source(url.rstrip("/"), roots)
+        folder = url.rstrip("/")
+        return files_source(partial(_walk, folder), roots, folder=folder)
     except OriginalError as error:
         raise SourceError(f"{url}: {error}") from None
-
-
-def image_id(url: str, roots: Roots) -> str:
-    """The picture's name in the library, `%20` of a web address written as a space."""
-    name = roots.image_id(url)
-    return unquote(name) if _is_web(url) else name
-
-
-def _folder_source(url: str, roots: Roots) -> Source:
-    problems: list[Problem] = []
-    count, archives = 0, []
-    for found in _walk(url, problems):
-        if suffix_of(found.url) == ARCHIVE_SUFFIX:
-            archives.append(found)
-        else:
-            count += 1
-    if not count and not archives:
-        why = f" ({problems[0].where}: {problems[0].reason})" if problems else ""
-        raise SourceError(f"{url} holds no pictures{why}")
-    roots.add(url)
-    packed = archive_source(archives, roots)
-
-    def records() -> Iterator[ImageRecord]:
-        for found in _walk(url, []):
-            if suffix_of(found.url) != ARCHIVE_SUFFIX:
-                yield ImageRecord(image_id(found.url, roots), found)
-        yield from packed.records()
-
-    return Source(
-        records,
-        count + packed.count,
-        fields=packed.fields,
-        problems=(*problems, *packed.problems),
-        root=f"{url}/",
-    )
 
 
 def _walk(url: str, problems: list[Problem]) -> Iterator[RemoteFile]:
@@ -106,13 +66,11 @@ def _walk(url: str, problems: list[Problem]) -> Iterator[RemoteFile]:
         for name in watched(without_rendered(sorted(files))):
             if _is_hidden(name):
                 continue
-            suffix = suffix_of(name)
             found = RemoteFile(name, files[name])
             if (
-                suffix in SUFFIXES
-                or suffix in RAW_SUFFIXES
-                or suffix == ARCHIVE_SUFFIX
-                or (not suffix and _begins_as_picture(found))
+                is_picture_name(name)
+                or is_archive(name)
+                or (not suffix_of(name) and _begins_as_picture(found))
             ):
                 yield found
         if depth == _MAX_DEPTH and below:

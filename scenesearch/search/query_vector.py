@@ -1,13 +1,13 @@
-"""From the parts of a request to one vector, and from a cosine with it to a relevance.
+"""From the parts of a request to one query vector, and from a cosine with it to a relevance.
 
-Each part has a vector v and a line that says what a cosine c with it means: log odds a + b c of
-being relevant (`scenesearch.search.relevance`). A mixture takes the weighted mean of its parts' log
-odds, a logarithmic opinion pool (C. Genest, J. Zidek 1986, Combining Probability Distributions).
-That is linear in the cosines, so one vector, the weighted sum of b v, ranks by it exactly: a
-picture's cosines, which are always higher than a text's, do not drown the words beside it.
+Each part has a vector v, and a line says what a cosine c with it means: log odds a + b c of being
+relevant (`scenesearch.search.relevance`). A mixture has the weighted mean of its parts' log odds, a
+logarithmic opinion pool (C. Genest, J. Zidek 1986, Combining Probability Distributions). That mean
+is linear in the cosines, so one vector, the weighted sum of b v, ranks by it exactly. A picture's
+cosines are always higher than a text's; weighed like this they do not drown the words.
 
 A subtracted part takes away its log odds above those of an average picture. Pictures that
-confidently show it are left out besides: see `Searcher`.
+confidently show it are filtered out as well: see `searcher._exclude`.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,16 @@ from numpy.typing import NDArray
 from scenesearch.search.relevance import Calibration, probability
 from scenesearch.search.request import QueryError
 
-# How much of a subtracted part's log odds is taken away. Of the ten first of 20 requests like
-# 'dog - grass' over 1,000 photographs, this share shows the one and not the other, by the captions:
-# nothing taken away .69, a quarter .75, a half .78, all .78; the words 'dog without grass' .12.
+# The share of a subtracted part's log odds that is taken away. Measured on 20 requests like
+# 'dog - grass' over 1,000 photographs: the share of the first ten hits that show the one and not
+# the other, by their captions, is .69 with nothing taken away, .75 with a quarter, .78 with a half,
+# .78 with all; .12 for the words 'dog without grass'.
 SUBTRACTION = 0.5
 
 
 @dataclass(frozen=True)
-class AimPart:
-    """A part of a request as a vector of unit length, `(dimension,)`."""
+class PartVector:
+    """The vector of a part of a request, of unit length, `(dimension,)`."""
 
     vector: NDArray[np.float32]
     calibration: Calibration
@@ -36,8 +37,8 @@ class AimPart:
 
 
 @dataclass(frozen=True)
-class Aim:
-    """Where to look: a vector of unit length, and the line from cosine to log odds."""
+class QueryVector:
+    """What pictures are compared with, of unit length, and the line from cosine to log odds."""
 
     vector: NDArray[np.float32]
     intercept: float
@@ -51,13 +52,13 @@ class Aim:
         return self.intercept + self.slope * cosines.astype(np.float64)
 
 
-def aim_of(parts: Sequence[AimPart]) -> Aim:
-    """The aim of all parts together, of which at least one is wanted.
+def combine(parts: Sequence[PartVector]) -> QueryVector:
+    """The query vector of all parts together; at least one must be wanted.
 
     Raises QueryError when the parts cancel each other out.
     """
     if len(parts) == 1 and not parts[0].excluded:  # the embedding itself, to its last bit
-        return Aim(parts[0].vector, *parts[0].calibration.line(parts[0].vector))
+        return QueryVector(parts[0].vector, *parts[0].calibration.line(parts[0].vector))
     wanted = [part for part in parts if not part.excluded]
     unwanted = [part for part in parts if part.excluded]
     direction = np.zeros_like(parts[0].vector, dtype=np.float64)
@@ -75,13 +76,13 @@ def aim_of(parts: Sequence[AimPart]) -> Aim:
     slope = float(np.linalg.norm(direction))
     if slope < 1e-6:
         raise QueryError("the request takes away all that it asks for")
-    return Aim((direction / slope).astype(np.float32), intercept, slope)
+    return QueryVector((direction / slope).astype(np.float32), intercept, slope)
 
 
-def mixed(
+def weighted_sum(
     vectors: Sequence[NDArray[np.float32]], weights: Sequence[float]
 ) -> tuple[NDArray[np.float32], float]:
-    """The weighted sum of vectors as a direction of unit length and its own length.
+    """The weighted sum of vectors: its direction, of unit length, and its length.
 
     Raises QueryError when the sum vanishes.
     """

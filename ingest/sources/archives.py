@@ -1,28 +1,26 @@
-"""Pictures in tar archives, as WebDataset writes them: beside `a.jpg` a caption `a.txt` or
-`a.caption`, columns in `a.json`, a class in `a.cls`.
+"""Pictures in folders and in tar archives.
+
+An archive is read as WebDataset writes it: next to `a.jpg` a caption `a.txt` or `a.caption`,
+columns in `a.json`, a class in `a.cls`.
 """
 
 import gzip
 import hashlib
 import json
+import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ingest.source import Problem, Roots, Source, SourceError
+from ingest.sources.base import Problem, Source, SourceError
+from ingest.sources.roots import Roots
+from ingest.sources.walk import is_archive, is_picture_name
 from scenesearch.datasets.columns import RESERVED, Description, Descriptions, LooseText, field_name
-from scenesearch.pictures.formats import (
-    HEAD_BYTES,
-    RAW_SUFFIXES,
-    SUFFIXES,
-    is_picture,
-    suffix_of,
-    without_rendered,
-)
+from scenesearch.pictures.formats import HEAD_BYTES, is_picture, suffix_of, without_rendered
 from scenesearch.pictures.opening import atomic_writer
 from scenesearch.pictures.originals import (
     LocalFile,
@@ -53,7 +51,7 @@ _MAX_PROBLEMS = 10_000
 
 @dataclass(frozen=True)
 class _Index:
-    """What an archive holds: pictures with their places, texts beside them by member name."""
+    """The contents of an archive: pictures with their places, and texts by member name."""
 
     state: OriginalState
     pictures: Sequence[tuple[str, Place]]
@@ -61,12 +59,49 @@ class _Index:
     problems: Sequence[Problem]
 
 
+def files_source(
+    find: Callable[[list[Problem]], Iterator[Archive]],
+    roots: Roots,
+    *,
+    folder: Path | str | None = None,
+) -> Source:
+    """The pictures that `find` gives, and those in the archives that it gives.
+
+    It is called once now, to count, and again for the records; what it cannot use it adds to the
+    list. With a `folder`, that is where it looks, and SourceError is raised when nothing is there.
+    """
+    problems: list[Problem] = []
+    count, archives = 0, []
+    for found in find(problems):
+        if is_archive(found.name):
+            archives.append(found)
+        else:
+            count += 1
+    root = ""
+    if folder is not None:
+        if not count and not archives:
+            why = f" ({problems[0].where}: {problems[0].reason})" if problems else ""
+            raise SourceError(f"{folder} holds no pictures{why}")
+        roots.add(folder)
+        root = f"{folder}{os.sep if isinstance(folder, Path) else '/'}"
+    packed = archive_source(archives, roots)
+
+    def records() -> Iterator[ImageRecord]:
+        for found in find([]):
+            if not is_archive(found.name):
+                yield roots.record(found)
+        yield from packed.records()
+
+    problems += packed.problems
+    return Source(records, count + packed.count, packed.fields, tuple(problems), root)
+
+
 def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
-    """The pictures of these archives, described by the texts beside them.
+    """The pictures of these archives, described by the texts next to them.
 
     Each archive is read through once now (its bodies are skipped where it is a local file), and
-    the columns of all are typed together. Of a remote archive the contents are remembered beside
-    the library, so that an unchanged one is not read again.
+    the columns of all are typed together. The contents of a remote archive are stored with the
+    library, so that an unchanged one is not read again.
     """
     problems: list[Problem] = []
     names: list[str] = []
@@ -100,7 +135,7 @@ def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
 
     def records() -> Iterator[ImageRecord]:
         for archive in usable:
-            with suppress(OriginalError):  # told above; what has changed since is for the next run
+            with suppress(OriginalError):  # reported above; later changes are for the next run
                 index = _read(archive, roots.folder)
                 yield from _records(archive, index, described, roots)
 
@@ -154,7 +189,7 @@ def _scan(archive: Archive, state: OriginalState) -> _Index:
                 suffix = suffix_of(name)
                 if PurePosixPath(name).name.startswith("."):
                     continue
-                wanted = suffix in SUFFIXES or suffix in RAW_SUFFIXES
+                wanted = is_picture_name(name)
                 if isinstance(place, str):
                     if wanted:
                         shown = name.encode("utf-8", "backslashreplace").decode()
@@ -205,7 +240,7 @@ def _by_key(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def _row(name: str, text: str) -> dict[str, Any] | str:
-    """The text beside a picture as columns, or why it is none."""
+    """The text next to a picture as columns, or why it is none."""
     suffix = suffix_of(name)
     if suffix in _CAPTION_SUFFIXES:
         return {"caption": text}

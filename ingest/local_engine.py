@@ -1,20 +1,28 @@
-"""The engine for one machine: threads check, decode and encode; this one reads and writes.
+"""The engine for one machine: threads check, decode and encode; the caller's reads and writes.
 
-Each worker encodes with one thread of its own, so that every core is busy without threads that
-wait for one another. All queues are bounded, whatever the number of pictures, and results are
-taken in the order of the records.
+Each worker encodes with one thread of its own, so that every core is busy and no thread waits for
+another. All queues are bounded, whatever the number of pictures, and results are taken in the order
+of the records. An ingest and a build (`ingest/build.py`) use it.
 """
 
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol, TypeVar
 
-from ingest.batches import BatchSize
-from ingest.prepare import Candidate, Changed, Preparation, Prepared, Unchanged, embeddings
-from ingest.writer import Vector, Writer
+from ingest.batch_size import BatchSize
+from ingest.library_writer import LibraryWriter, Vector
+from ingest.picture_reader import (
+    Candidate,
+    Changed,
+    DecodedPicture,
+    PictureReader,
+    Unchanged,
+    embeddings,
+)
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Reject
 from scenesearch.pictures.records import ImageRecord
@@ -29,54 +37,85 @@ _CHECK = 64
 _AHEAD = 2048
 
 Checked = Unchanged | Reject | Changed
-_Opened = Unchanged | Reject | Prepared
+_Opened = Unchanged | Reject | DecodedPicture
+_New = TypeVar("_New")
+
+
+class PictureWriter(Protocol):
+    """Where the engine puts its results; called by one thread, see `LibraryWriter`."""
+
+    def vectors(self, hashes: Iterable[str]) -> dict[str, Vector]: ...
+    def skip(self, unchanged: Unchanged) -> None: ...
+    def reject(self, reject: Reject) -> None: ...
+    def put(
+        self,
+        pictures: Sequence[DecodedPicture],
+        vectors: dict[str, Vector],
+        encoded: Collection[str],
+        *,
+        at_risk: int = 0,
+    ) -> None: ...
+    def write(self) -> None: ...
 
 
 @dataclass
 class _Batch:
     """Pictures to be written together; `new` of them are being encoded."""
 
-    pictures: list[Prepared]
+    pictures: list[DecodedPicture]
     known: dict[str, Vector]
     new: list[str]
     encoding: Future[dict[str, Vector]]
 
 
 class LocalEngine:
-    """Threads over one encoder; `run` yields whenever the writer's counts have changed."""
+    """Threads over one encoder, for one run; `run` yields whenever counts have changed."""
 
     def __init__(
-        self,
-        encoder: Encoder,
-        preparation: Preparation,
-        writer: Writer,
-        *,
-        workers: int,
-        batch_size: BatchSize,
+        self, encoder: Encoder, writer: PictureWriter, *, workers: int, batch_size: BatchSize
     ) -> None:
         self._encoder = encoder
-        self._preparation = preparation
         self._writer = writer
         self._workers = workers
         self._size = batch_size
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="ingest")
         self._batches: deque[_Batch] = deque()
-        # Contents in the encoder: a copy is not encoded beside its twin, but waits for it.
+        # Contents in the encoder: a copy waits for its twin and is not encoded as well.
         self._coming: set[str] = set()
-        # Those for which the memory was not enough, so that their twins do not wait for them.
+        # Contents that the memory was not enough for, so that their twins do not wait for them.
         self._without: set[str] = set()
 
-    def run(self, records: Iterable[ImageRecord]) -> Generator[None]:
-        """Bring in every record; stopped by an exception, what is encoded is written first."""
-        filling: list[Prepared] = []
+    def check(
+        self, records: Iterable[ImageRecord], reader: PictureReader, library: LibraryWriter
+    ) -> Iterator[Checked]:
+        """Each record compared with what the library knows, by all workers."""
+
+        def check_all(candidates: Sequence[Candidate]) -> Iterator[Checked]:
+            starts = range(0, len(candidates), _CHECK)
+            parts = [candidates[start : start + _CHECK] for start in starts]
+            for part in self._pool.map(reader.check_all, parts):
+                yield from part
+
+        return checked(records, library, check_all)
+
+    def run(
+        self,
+        items: Iterable[Unchanged | Reject | _New],
+        open_picture: Callable[[_New], DecodedPicture | Reject],
+    ) -> Generator[None]:
+        """Bring in every item; what is neither unchanged nor a reject is opened and encoded.
+
+        Stopped by an exception, what is encoded is written first.
+        """
+        filling: list[DecodedPicture] = []
         try:
-            for item in self._opened(checked(records, self._writer, self._check)):
+            for item in self._opened(items, open_picture):
                 match item:
                     case Unchanged():
                         self._writer.skip(item)
                     case Reject():
                         self._writer.reject(item)
-                    case Prepared():
+                    case DecodedPicture():
                         filling.append(item)
                 if len(filling) >= self._size.current:
                     self._encode(filling)
@@ -102,15 +141,13 @@ class LocalEngine:
         finally:
             self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _check(self, candidates: Sequence[Candidate]) -> list[Checked]:
-        parts = [candidates[start : start + _CHECK] for start in range(0, len(candidates), _CHECK)]
-        return [
-            item for part in self._pool.map(self._preparation.check_all, parts) for item in part
-        ]
-
-    def _opened(self, items: Iterable[Checked]) -> Iterator[_Opened]:
-        """Changed pictures opened, by as many threads as there are, in the order given."""
-        waiting: deque[_Opened | Future[Prepared | Reject]] = deque()
+    def _opened(
+        self,
+        items: Iterable[Unchanged | Reject | _New],
+        open_picture: Callable[[_New], DecodedPicture | Reject],
+    ) -> Iterator[_Opened]:
+        """New pictures opened, by as many threads as there are, in the order given."""
+        waiting: deque[Unchanged | Reject | Future[DecodedPicture | Reject]] = deque()
         opening = 0
 
         def first() -> _Opened:
@@ -122,11 +159,11 @@ class LocalEngine:
             return item
 
         for item in items:
-            if isinstance(item, Changed):
-                waiting.append(self._pool.submit(self._preparation.open, item))
-                opening += 1
-            else:
+            if isinstance(item, Unchanged | Reject):
                 waiting.append(item)
+            else:
+                waiting.append(self._pool.submit(open_picture, item))
+                opening += 1
             # A batch to come and a picture or two for each worker: more would only cost memory.
             while opening > self._size.largest + 2 * self._workers or len(waiting) > _AHEAD:
                 yield first()
@@ -135,11 +172,11 @@ class LocalEngine:
         while waiting:
             yield first()
 
-    def _encode(self, pictures: Sequence[Prepared]) -> None:
+    def _encode(self, pictures: Sequence[DecodedPicture]) -> None:
         """Hand the batch to a worker, leaving out what the library or an earlier batch knows."""
         hashes = {picture.sha256 for picture in pictures} - self._coming
         known = self._writer.vectors(hashes)
-        new: dict[str, Prepared] = {}
+        new: dict[str, DecodedPicture] = {}
         for picture in pictures:
             if picture.pixels is not None and picture.sha256 in hashes - known.keys():
                 new.setdefault(picture.sha256, picture)
@@ -150,7 +187,7 @@ class LocalEngine:
         self._batches.append(_Batch(light, known, list(new), encoding))
         self._size.begun()
 
-    def _vectors(self, pictures: Sequence[Prepared]) -> dict[str, Vector]:
+    def _vectors(self, pictures: Sequence[DecodedPicture]) -> dict[str, Vector]:
         """Runs in a worker thread."""
         if not pictures:
             return {}
@@ -174,7 +211,7 @@ class LocalEngine:
         for picture in batch.pictures:
             if picture.sha256 in failed:
                 self._writer.reject(picture.not_encoded())
-        # From now on the writer knows them; batches begun before are given what they wait for.
+        # From now on the writer knows them; batches begun before get what they wait for.
         self._coming -= set(batch.new)
         for later in self._batches:
             wanted = {picture.sha256 for picture in later.pictures} & vectors.keys()
@@ -183,13 +220,13 @@ class LocalEngine:
 
 def checked(
     records: Iterable[ImageRecord],
-    writer: Writer,
-    check: Callable[[Sequence[Candidate]], list[Checked]],
+    library: LibraryWriter,
+    check_all: Callable[[Sequence[Candidate]], Iterable[Checked]],
 ) -> Iterator[Checked]:
     """Each record compared with what the library knows, many looked up at a time."""
     iterator = iter(records)
     while chunk := list(islice(iterator, _LOOKUP)):
-        yield from check(writer.candidates(chunk))
+        yield from check_all(library.candidates(chunk))
 
 
 def _succeeded(encoding: Future[dict[str, Vector]]) -> bool:

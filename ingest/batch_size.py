@@ -1,4 +1,4 @@
-"""How many pictures are encoded together: as asked, or found out with the first ones."""
+"""How many pictures are encoded together: as given, or measured with the first ones."""
 
 import threading
 from statistics import median
@@ -32,7 +32,7 @@ class BatchSize:
         self._seconds: dict[int, list[float]] = {size: [] for size in _SIZES}
         self._chosen: int | None = given
         self._warm = False
-        self._guard = threading.Lock()  # the workers tell at the same time what theirs took
+        self._guard = threading.Lock()  # the workers call `took` at the same time
 
     @property
     def current(self) -> int:
@@ -52,7 +52,7 @@ class BatchSize:
             del self._planned[0]
 
     def took(self, pictures: int, seconds: float) -> None:
-        """So long it took; batches that twins have made smaller say nothing."""
+        """Count the time of a batch, unless twins have made it smaller than a size on trial."""
         with self._guard:
             if self._chosen is not None or pictures not in self._seconds:
                 return

@@ -1,0 +1,70 @@
+"""The collection that a library's name stands for, and what is remembered of it."""
+
+import time
+from collections.abc import Sequence
+from functools import cached_property
+
+from scenesearch.encoder.base import EncoderInfo
+from scenesearch.search.filtering import (
+    KeywordValues,
+    conditions_of,
+    fields_of,
+    passed_by_none,
+)
+from scenesearch.search.names import PictureNames
+from scenesearch.search.request import Request
+from scenesearch.store.base import VectorStore, check_encoder
+from scenesearch.store.fields import by_name
+from scenesearch.store.filters import Filter, Has
+
+# Words are ranked by where at least this share of pictures has captions. Where only half have them,
+# the others fall behind (docs/search.md has the figures).
+_CAPTIONED_FROM = 0.95
+
+
+class LiveCollection:
+    """The collection that a library's name stood for at `opened_at`, under its own name.
+
+    If the alias moved between encoding and search, a search by the alias would compare another
+    encoder's vectors. Raises CollectionMissing and EncoderMismatch when made.
+    """
+
+    def __init__(self, store: VectorStore, library: str, encoder: EncoderInfo) -> None:
+        self.store = store
+        self.name = store.resolve(library)
+        self.spec = store.describe(self.name)
+        check_encoder(
+            self.spec,
+            name=encoder.name,
+            fingerprint=encoder.fingerprint,
+            dimension=encoder.dimension,
+        )
+        self.fields = by_name(self.spec.fields)
+        self.values = KeywordValues(store, self.name)
+        self.names = PictureNames(store, self.name, library)
+        self.opened_at = time.monotonic()
+
+    @cached_property
+    def is_captioned(self) -> bool:
+        """Whether nearly every picture has a caption, and so words help."""
+        if not self.spec.words or "captions" not in self.fields:
+            return False
+        captioned = self.store.count(self.name, where=(Has("captions"),))
+        return captioned > 0 and captioned >= _CAPTIONED_FROM * self.store.count(self.name)
+
+    def conditions(self, request: Request) -> tuple[Filter, tuple[str, ...]]:
+        """All conditions that the request makes, and notices about those that are written."""
+        written, notices = conditions_of(request.filters, self.spec.fields, self.values.of)
+        return (*written, *request.where), notices
+
+    def passed_by_none(
+        self, request: Request, conditions: Filter, notices: Sequence[str] = ()
+    ) -> list[str]:
+        """Why no picture passes the `conditions` of the request; nothing where one does."""
+        labels = (
+            self.fields[names[0]].label if (names := fields_of(one)) else ""
+            for one in request.where
+        )
+        named = zip((*map(str, request.filters), *labels), conditions, strict=True)
+        given = [(name, condition) for name, condition in named if name]
+        return passed_by_none(self.store, self.name, self.spec.fields, given, notices)

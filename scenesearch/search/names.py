@@ -1,0 +1,102 @@
+"""The pictures that `like:` names: by an id, or by the end of one."""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scenesearch.search.filtering import folded
+from scenesearch.search.request import QueryError
+from scenesearch.store.base import Point, StoreError, VectorStore
+from scenesearch.store.payload import check_image_id
+
+# A name that was the end of one id alone is taken to be so still for this long; this many names
+# are remembered.
+_FRESH_S = 60.0
+_MAX_REMEMBERED = 1000
+
+# The batch where all points that pass a filter are listed: for each batch the engine filters anew.
+LISTED = 10_000
+
+
+class Example(NamedTuple):
+    """A picture of the library with its embedding, `(dimension,)`."""
+
+    image_id: str
+    vector: NDArray[np.float32]
+
+
+class PictureNames:
+    """Finds the pictures of a collection by their names."""
+
+    def __init__(self, store: VectorStore, collection: str, library: str) -> None:
+        self._store, self._collection, self._library = store, collection, library
+        self._remembered: dict[str, tuple[str, float]] = {}
+
+    def find(self, names: Sequence[str]) -> dict[str, Example]:
+        """The picture of each name: the one of this id, or the only one whose id ends with the
+        name, with or without its suffix.
+
+        One retrieval; for ends that are not remembered, one listing of all ids and another
+        retrieval. Raises QueryError for a name that no picture has, or several.
+        """
+        if not names:
+            return {}
+        for name in names:
+            try:
+                check_image_id(name)
+            except StoreError:  # empty, or half a character
+                raise QueryError(f"like:{name!r} cannot name a picture") from None
+        meant = {name: self._remembered_id(name) for name in names}
+        points = self._retrieve([*names, *meant.values()])
+        ids = {name: name if name in points else meant[name] for name in names}
+        unknown = [name for name, image_id in ids.items() if image_id not in points]
+        if unknown:
+            found = self._look_up(unknown)
+            ids |= found
+            points |= self._retrieve(list(found.values()))
+        examples: dict[str, Example] = {}
+        for name, image_id in ids.items():
+            if image_id not in points or (vector := points[image_id].vector) is None:
+                raise QueryError(f"like:{name}: the picture has just been removed")
+            examples[name] = Example(image_id, vector)
+        return examples
+
+    def _remembered_id(self, name: str) -> str:
+        image_id, read_at = self._remembered.get(name, (name, 0.0))
+        return image_id if time.monotonic() - read_at < _FRESH_S else name
+
+    def _retrieve(self, image_ids: Sequence[str]) -> dict[str, Point]:
+        return self._store.retrieve(
+            self._collection, list(dict.fromkeys(image_ids)), with_vectors=True
+        )
+
+    def _look_up(self, names: Sequence[str]) -> dict[str, str]:
+        """The id that each name ends."""
+        points = self._store.scroll(self._collection, payload=(), batch_size=LISTED)
+        paths = [(f"/{folded(point.image_id)}", point.image_id) for point in points]
+        found: dict[str, str] = {}
+        for name in names:
+            end = f"/{folded(name).lstrip('/')}"
+            ids = [image_id for path, image_id in paths if _ends_with(path, end)]
+            if not ids:
+                raise QueryError(f"like:{name}: library {self._library} has no such picture")
+            if len(ids) > 1:
+                listed = ", ".join(sorted(ids)[:3])
+                raise QueryError(
+                    f"like:{name} may be {len(ids)} pictures: {listed}; write more of it"
+                )
+            found[name] = ids[0]
+        if len(self._remembered) >= _MAX_REMEMBERED:
+            self._remembered.clear()
+        now = time.monotonic()
+        self._remembered |= {name: (image_id, now) for name, image_id in found.items()}
+        return found
+
+
+def _ends_with(path: str, end: str) -> bool:
+    """Whether the path, with or without its suffix, ends so."""
+    stem, dot, _ = path.rpartition(".")
+    return path.endswith(end) or bool(dot and stem.endswith(end))
