@@ -25,7 +25,7 @@ from ingest.collections import new_spec
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.ingested import Ingested
 from scenesearch.pictures.opening import ImageError, open_image, out_of_memory
-from scenesearch.runtime.cancel import result_of
+from scenesearch.runtime.cancel import wait_for
 from scenesearch.store.base import CollectionSpec, Point, VectorStore
 from scenesearch.store.catalog import collections_of, next_name
 from scenesearch.store.fields import BUILTIN_FIELDS, BUILTIN_NAMES
@@ -277,7 +277,7 @@ class _Build:
         self, pending: deque[tuple[int, Future[list[Point | Unusable]]]], ready: list[Point]
     ) -> int:
         count, future = pending.popleft()
-        for item in result_of(future):
+        for item in wait_for(future):
             if isinstance(item, Unusable):
                 self._report.unusable[item.image_id] = item
             else:

@@ -23,14 +23,9 @@ from ingest.walk import ARCHIVE_SUFFIX, walk
 from scenesearch.encoder.base import EncoderError
 from scenesearch.home.ingested import SOURCES, Ingested, RootsError, read_roots
 from scenesearch.home.rejects import FILE_NAME, Rejects
-from scenesearch.pictures.opening import (
-    THUMBNAIL_SIDE,
-    ImageError,
-    open_image,
-    thumbnail_path,
-    write_thumbnail,
-)
+from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.pictures.originals import OriginalError, is_url, original_of
+from scenesearch.pictures.thumbnails import THUMBNAIL_SIDE, thumbnail_path, write_thumbnail
 from scenesearch.store.base import CollectionSpec, IndexBusy, Point, VectorStore
 from scenesearch.store.catalog import Held, collections_of
 from scenesearch.store.fields import BUILTIN_FIELDS, by_name

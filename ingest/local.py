@@ -18,7 +18,7 @@ from ingest.writer import Vector, Writer
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Reject
 from scenesearch.pictures.records import ImageRecord
-from scenesearch.runtime.cancel import result_of
+from scenesearch.runtime.cancel import wait_for
 from scenesearch.store.base import StoreError
 
 # Records looked up together, and checked by one task: a task costs more than a check.
@@ -118,7 +118,7 @@ class LocalEngine:
             item = waiting.popleft()
             if isinstance(item, Future):
                 opening -= 1
-                return result_of(item)
+                return wait_for(item)
             return item
 
         for item in items:
@@ -163,7 +163,7 @@ class LocalEngine:
     def _take(self) -> None:
         """Give the oldest batch to the writer."""
         batch = self._batches[0]
-        vectors = result_of(batch.encoding)
+        vectors = wait_for(batch.encoding)
         self._batches.popleft()
         at_risk = sum(len(later.new) for later in self._batches)
         at_hand = vectors | batch.known

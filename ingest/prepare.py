@@ -17,20 +17,14 @@ from ingest.points import described_payload, descriptions_of, file_payload, pict
 from ingest.sidecar import sidecar_of, with_sidecar
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Reject
-from scenesearch.pictures.opening import (
-    ImageError,
-    OpenedImage,
-    open_image,
-    out_of_memory,
-    thumbnail_path,
-    write_thumbnail,
-)
+from scenesearch.pictures.opening import ImageError, OpenedImage, open_image, out_of_memory
 from scenesearch.pictures.originals import OriginalError
 from scenesearch.pictures.records import ImageRecord
-from scenesearch.runtime.retry import Patience, patiently
+from scenesearch.pictures.thumbnails import thumbnail_path, write_thumbnail
+from scenesearch.runtime.retry import RetryPolicy, retry
 
 # A lost connection, a file still being written: for a moment, because a worker waits meanwhile.
-_READS = Patience(deadline_s=30, tries=4, first_pause_s=0.5)
+_READS = RetryPolicy(deadline_s=30, tries=4, first_pause_s=0.5)
 
 
 @dataclass(frozen=True)
@@ -174,8 +168,8 @@ class Preparation:
         """The content of a picture that is not opened yet."""
         original = changed.candidate.record.original
         try:
-            data = patiently(
-                original.read, _READS, passing=lambda error: 0.0 if _passes(error) else None
+            data = retry(
+                original.read, _READS, delay_of=lambda error: 0.0 if _passes(error) else None
             )
         except OriginalError as error:
             return changed.reject(error)
@@ -202,10 +196,10 @@ class Preparation:
             nonlocal retries
             retries += 1
 
-        opened = patiently(
+        opened = retry(
             lambda: self._open(changed.candidate.record),
             _READS,
-            passing=lambda error: 0.0 if _passes(error) else None,
+            delay_of=lambda error: 0.0 if _passes(error) else None,
             on_retry=count,
         )
         if self._thumbnails_dir is not None:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.ingested import Root, RootsError, read_roots, roots_json
-from scenesearch.pictures.opening import atomic_writer
 from scenesearch.pictures.originals import is_url
 from scenesearch.pictures.records import ImageRecord, MetadataType
-from scenesearch.runtime.private_files import private_folder
+from scenesearch.runtime.files import atomic_writer, private_folder
 
 
 class SourceError(SceneSearchError):

@@ -14,7 +14,7 @@ from scenesearch.pictures.formats import (
     suffix_of,
     without_rendered,
 )
-from scenesearch.runtime.cancel import watched
+from scenesearch.runtime.cancel import cancellable
 
 ARCHIVE_SUFFIX = ".tar"
 
@@ -42,7 +42,7 @@ def walk(folder: Path, on_problem: Callable[[Problem], None]) -> Iterator[Path]:
             if path.is_symlink() and not _leads_into(path, root):
                 reason = "a link to a folder is not followed; name its target beside this folder"
                 on_problem(Problem(shown(path), reason))
-        for name in watched(without_rendered(sorted(names))):
+        for name in cancellable(without_rendered(sorted(names))):
             path = Path(parent, name)
             if is_hidden(name) or not is_wanted(path):
                 continue
@@ -63,7 +63,7 @@ def _folders(
         names: list[str] = []
         try:
             with os.scandir(parent) as entries:
-                for entry in watched(entries):
+                for entry in cancellable(entries):
                     (folders if _is_folder(entry) else names).append(entry.name)
         except OSError as error:
             on_error(error)

@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 def main() -> "NoReturn":
     """The whole life of the process: a user's mistake is one sentence on stderr and status 2."""
-    signals.listen()
+    signals.install_handlers()
     try:
         try:
             from scenesearch.runtime import native_stderr
 
-            native_stderr.begin()
+            native_stderr.start()
             run()
         except SystemExit:
             raise
         except BaseException as error:  # struck while Python compiles, it becomes a SyntaxError
             _ended_by(error)
     except SystemExit as ended:
-        signals.be_done()
+        signals.restore_defaults()
         _leave(ended)
         raise
 
@@ -58,8 +58,8 @@ def run() -> "NoReturn":
 def _ended_by(error: BaseException) -> "NoReturn":
     """Say why in one sentence, unless that was said, and exit; a bug keeps its traceback."""
     # Whatever it became on its way through the libraries that it struck in.
-    if signals.tell() or isinstance(error, KeyboardInterrupt):
-        _fail("interrupted", signals.status())
+    if signals.first_notice() or isinstance(error, KeyboardInterrupt):
+        _fail("interrupted", signals.exit_status())
     from scenesearch.commands.console import FAILED, FOUND
     from scenesearch.errors import SceneSearchError, obstacle
 

@@ -25,15 +25,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scenesearch.encoder.base import Encoder
-from scenesearch.encoder.known import find_by_fingerprint
 from scenesearch.encoder.onnx import OnnxEncoder
-from scenesearch.encoder.registry import find_encoder
+from scenesearch.encoder.registry import find_by_fingerprint, find_encoder
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.ingested import Ingested, ingested
 from scenesearch.home.settings import Settings
-from scenesearch.pictures.opening import THUMBNAIL_SIDE, ImageError, open_image, thumbnail_path
+from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.pictures.originals import LocalFile, OriginalError
 from scenesearch.pictures.records import check_library_name
+from scenesearch.pictures.thumbnails import THUMBNAIL_SIDE, thumbnail_path
 from scenesearch.runtime import memory
 from scenesearch.search.answer import Hit, SearchResult
 from scenesearch.search.grammar import parse_facet, parse_order, parse_where
@@ -251,7 +251,7 @@ def open_library(
     half a minute.
     """
     settings = settings or Settings()
-    memory.limit_to(settings.memory_mb)
+    memory.set_limit(settings.memory_mb)
     name = check_library_name(library or settings.library)
     store = open_store(
         edge_dir=settings.edge_dir,

@@ -595,10 +595,10 @@ def evaluate_drawn(folder: str, gallery: int, count: int) -> None:
     """Prints seconds of each part of an evaluation, and the memory it took on top of the store."""
     from scenesearch.datasets.queries import Query
     from scenesearch.evaluation.bootstrap import bootstrap_ci95
-    from scenesearch.evaluation.details import look_closer
+    from scenesearch.evaluation.diagnostics import diagnose
     from scenesearch.evaluation.evaluate import evaluate
     from scenesearch.evaluation.metrics import score_queries
-    from scenesearch.evaluation.saving import document_of, save
+    from scenesearch.evaluation.output_folder import save
 
     encoder = _DrawnVectors()
     with closing(EdgeStore(Path(folder) / "edge")) as store:
@@ -621,14 +621,12 @@ def evaluate_drawn(folder: str, gallery: int, count: int) -> None:
         asked = time.perf_counter()
         bootstrap_ci95(score_queries(evaluation.qrels, evaluation.run))
         measured = time.perf_counter()
-        details = look_closer(evaluation, store=store, load_encoder=_DrawnVectors)
+        details = diagnose(evaluation, store=store, load_encoder=_DrawnVectors)
         save(
             Path(folder) / "out",
-            document_of(evaluation, details, None),
             title="drawn",
             evaluation=evaluation,
-            details=details,
-            agreement=None,
+            diagnostics=details,
         )
         print(
             json.dumps(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.runtime.cancel import watched_by
+from scenesearch.runtime.cancel import cancelled_by
 from scenesearch.runtime.events import LOGGER
 
 State = Literal["running", "paused", "stopping", "done", "cancelled", "failed"]
@@ -137,7 +137,7 @@ class Jobs:
 def _run(job: Job, work: Callable[[Job], Any], at_end: Callable[[], None]) -> None:
     state: State = "failed"
     try:
-        with watched_by(job.look):
+        with cancelled_by(job.look):
             job.result = work(job)
         # Work that ends early by itself says so in its report.
         state = "cancelled" if job.state == "stopping" else "done"

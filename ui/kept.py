@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scenesearch.home.renamed import SAVED_REQUESTS
-from scenesearch.pictures.opening import atomic_writer
-from scenesearch.runtime.private_files import private_folder
+from scenesearch.runtime.files import atomic_writer, private_folder
 from scenesearch.search.request import MAX_CHARACTERS
 
 FILE_NAME = SAVED_REQUESTS

@@ -61,7 +61,7 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     _started_with = Settings(library=library) if library else Settings()
     options = _server_options(address, port, _started_with)
     logs.configure(_started_with, service=True)
-    memory.limit_to(_started_with.memory_mb)
+    memory.set_limit(_started_with.memory_mb)
     close = (
         prometheus.serve(_started_with.metrics_address) if _started_with.metrics_address else None
     )
@@ -85,7 +85,7 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     finally:
         if close is not None:
             close()
-    return signals.status()
+    return signals.exit_status()
 
 
 def _end_work() -> None:
@@ -102,18 +102,18 @@ def _end_work() -> None:
 def _ended_by_signals() -> Iterator[None]:
     """The server closes at SIGINT and SIGTERM and raises them again afterwards; SIGHUP, which it
     does not know, is passed on to it as SIGTERM."""
-    signals.listen(lambda: signal.raise_signal(signal.SIGTERM))
+    signals.install_handlers(lambda: signal.raise_signal(signal.SIGTERM))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     try:
         yield
     finally:
-        signals.listen()
+        signals.install_handlers()
 
 
 def _end(number: int, frame: FrameType | None) -> None:
-    signals.note(number)
-    native_stderr.same_signal()
+    signals.record(number)
+    native_stderr.ignore_repeated_signal()
     raise KeyboardInterrupt
 
 

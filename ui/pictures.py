@@ -14,14 +14,9 @@ import streamlit as st
 from PIL import Image, ImageDraw
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.pictures.opening import (
-    THUMBNAIL_SIDE,
-    ImageError,
-    open_image,
-    thumbnail_path,
-    write_thumbnail,
-)
+from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.pictures.originals import Original
+from scenesearch.pictures.thumbnails import THUMBNAIL_SIDE, thumbnail_path, write_thumbnail
 from ui import resources
 
 # Fills a large screen; sending a 50-megapixel original as it is would fill the page's memory.

@@ -15,17 +15,22 @@ import numpy as np
 import streamlit as st
 
 from scenesearch.encoder.base import Encoder
-from scenesearch.encoder.known import find_by_fingerprint, remember_encoder
 from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
-from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
-from scenesearch.encoder.vectors import TextVectors
+from scenesearch.encoder.registry import (
+    bundled_encoders,
+    find_by_fingerprint,
+    find_encoder,
+    remember_encoder,
+    shelved_encoders,
+)
+from scenesearch.encoder.text_cache import TextEmbeddingCache
 from scenesearch.home.ingested import SOURCES, Ingested, ingested
 from scenesearch.home.prometheus import TimedEncoder
 from scenesearch.home.rejects import FILE_NAME, Reject, Rejects
 from scenesearch.home.restore import is_unfinished, take_back_unfinished
 from scenesearch.home.settings import Settings
-from scenesearch.pictures.duplicates import Group, Look, find_groups, look_of
-from scenesearch.runtime.private_files import make_private, private_folder
+from scenesearch.pictures.duplicates import Group, HashedPicture, find_groups, hashed_picture
+from scenesearch.runtime.files import make_private, private_folder
 from scenesearch.search.grammar import parse
 from scenesearch.search.request import Request
 from scenesearch.search.searcher import Searcher
@@ -232,9 +237,9 @@ def _encoder(fingerprint: str, name: str) -> Encoder:
 
 
 @st.cache_resource(show_spinner=False, max_entries=3)
-def _texts(fingerprint: str, _encoder: Encoder) -> TextVectors:
+def _texts(fingerprint: str, _encoder: Encoder) -> TextEmbeddingCache:
     """Embeddings of what visitors last asked, kept for all of them."""
-    return TextVectors(_encoder)
+    return TextEmbeddingCache(_encoder)
 
 
 # To make one reads some hundred vectors: 50 ms that no visitor waits for.
@@ -313,7 +318,7 @@ def facts(library: str, collection: str, count: int) -> Facts:
     formats: Counter[str] = Counter()
     years: Counter[str] = Counter()
     size = captioned = located = 0
-    looks: list[Look] = []
+    looks: list[HashedPicture] = []
     wanted = ("path", "taken", "size_bytes", "captions", "location", "sha256", "phash")
     for point in store().scroll(library, payload=wanted):
         payload = point.payload
@@ -322,7 +327,7 @@ def facts(library: str, collection: str, count: int) -> Facts:
         size += int(payload.get("size_bytes") or 0)
         captioned += bool(payload.get("captions"))
         located += payload.get("location") is not None
-        if look := look_of(point.image_id, payload):
+        if look := hashed_picture(point.image_id, payload):
             looks.append(look)
     return Facts(formats, years, size, captioned, located, find_groups(looks))
 

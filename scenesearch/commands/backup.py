@@ -185,7 +185,7 @@ def _say_what_to_ingest(settings: "Settings", name: str, beside: "Beside") -> No
 def _say_what_is_missing(settings: "Settings", contents: "Contents") -> None:
     """The encoder is not in a backup."""
     from scenesearch.encoder.base import EncoderError
-    from scenesearch.encoder.known import find_by_fingerprint
+    from scenesearch.encoder.registry import find_by_fingerprint
 
     with suppress(EncoderError):
         find_by_fingerprint(

@@ -38,7 +38,8 @@ from scenesearch.errors import did_you_mean
 
 if TYPE_CHECKING:
     from ingest.build import BuildReport
-    from scenesearch.evaluation.compare import Comparison, SavedRun
+    from scenesearch.evaluation.compare import Comparison
+    from scenesearch.evaluation.output_folder import SavedRun
     from scenesearch.home.settings import Settings
     from scenesearch.store.base import IndexBusy, VectorStore
     from scenesearch.store.catalog import Held
@@ -87,8 +88,8 @@ def build(
     """
     from ingest.build import BuildOptions
     from ingest.build import build as start
-    from scenesearch.encoder.known import remember_encoder
     from scenesearch.encoder.onnx import usable_cores
+    from scenesearch.encoder.registry import remember_encoder
     from scenesearch.home.ingested import ingested
 
     settings = read_settings()
@@ -124,7 +125,7 @@ def live_image_fingerprint(settings: "Settings", store: "VectorStore", library: 
     """The picture side of the live collection's encoder, '' where nobody knows it."""
     from scenesearch.encoder.base import EncoderError
     from scenesearch.encoder.folder import read_encoder_info
-    from scenesearch.encoder.known import find_by_fingerprint
+    from scenesearch.encoder.registry import find_by_fingerprint
 
     spec = store.describe(library)
     if spec.image_fingerprint:
@@ -274,7 +275,7 @@ def objections(
     allow_missing: bool,
 ) -> "tuple[list[str], Comparison | None]":
     """What speaks against the new collection, and how both answered."""
-    from scenesearch.evaluation.promotion import Gap, judge
+    from scenesearch.evaluation.promotion import Gap, check_promotion
 
     def hint(found: Gap) -> str:
         bring = f"`scenesearch library build {live.spec.library} --encoder {new.spec.encoder}`"
@@ -282,7 +283,7 @@ def objections(
         return f"{bring} brings it up to date{without}"
 
     held = {one.name: one for one in (live, new)}
-    found = judge(
+    found = check_promotion(
         store,
         live.name,
         new.name,
@@ -308,13 +309,12 @@ def _evaluated(
     where: "Filter",
 ) -> "SavedRun":
     """The collection's evaluation: run now with these queries, else the one kept from before."""
-    from scenesearch.evaluation.compare import ComparisonError, read_saved
-    from scenesearch.evaluation.promotion import saved_evaluation, saved_evaluations
-    from scenesearch.evaluation.saving import document_of, save
-    from scenesearch.runtime.private_files import make_private, private_folder
+    from scenesearch.evaluation.output_folder import ComparisonError, read_saved, save
+    from scenesearch.evaluation.promotion import evaluations_folder, read_current_evaluation
+    from scenesearch.runtime.files import make_private, private_folder
 
     own = settings.library_dir(held.spec.library)
-    folder = saved_evaluations(own) / held.name
+    folder = evaluations_folder(own) / held.name
     if queries is not None:
         encoder = library_encoder(settings, None, store, held.name)
         notes: list[str] = []
@@ -330,17 +330,14 @@ def _evaluated(
         notes = [note.replace(str(queries), queries.name) for note in notes]
         save(
             private_folder(folder),
-            document_of(evaluation, None, None) | {"notes": notes},
             title=f"{encoder.info.name} on {held.name}",
             evaluation=evaluation,
-            details=None,
-            agreement=None,
             notes=notes,
         )
         make_private(folder)
         return read_saved(folder)
     try:
-        return saved_evaluation(store, own, held.name, on_wait=waiting)
+        return read_current_evaluation(store, own, held.name, on_wait=waiting)
     except ComparisonError as error:
         fail(f"{error}: give --queries FILE to evaluate both now, or --force to do without")
 
@@ -446,7 +443,7 @@ def prune(
 
     from ingest.journal import Journal, journal_file
     from ingest.thumbnails import loosen_all, sweep
-    from scenesearch.evaluation.promotion import saved_evaluations
+    from scenesearch.evaluation.promotion import evaluations_folder
     from scenesearch.store.catalog import collections_of, read_catalog
 
     settings = read_settings()
@@ -477,7 +474,7 @@ def prune(
                 for one in doomed:
                     loosen_all(store, one.name, journal, on_wait=waiting)
                     store.delete_collection(one.name)
-                    shutil.rmtree(saved_evaluations(own) / one.name, ignore_errors=True)
+                    shutil.rmtree(evaluations_folder(own) / one.name, ignore_errors=True)
                 sweep(store, name, journal, own / "thumbnails")
     kept = [one for one in held if one not in doomed]
     if as_json:
@@ -519,9 +516,9 @@ def _pictures(store: "VectorStore", collection: str) -> int | None:
 
 def _summary(settings: "Settings", held: "Held") -> dict[str, Any] | None:
     """The figures of the collection's kept evaluation."""
-    from scenesearch.evaluation.promotion import saved_evaluations
+    from scenesearch.evaluation.promotion import evaluations_folder
 
-    file = saved_evaluations(settings.library_dir(held.spec.library)) / held.name / "summary.json"
+    file = evaluations_folder(settings.library_dir(held.spec.library)) / held.name / "summary.json"
     try:
         read = json.loads(file.read_text(encoding="utf-8"))
         return {key: read[key] for key in ("metrics", "ci95", "queries", "gallery")}

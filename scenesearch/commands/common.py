@@ -149,7 +149,7 @@ def library_encoder(
 
     A library that is not there yet gets the default.
     """
-    from scenesearch.encoder.known import find_by_fingerprint
+    from scenesearch.encoder.registry import find_by_fingerprint
     from scenesearch.store.base import CollectionMissing
 
     if name is not None:

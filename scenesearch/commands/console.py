@@ -36,7 +36,7 @@ def read_settings() -> "Settings":
         first = error.errors()[0]
         fail(f"{PREFIX}{str(first['loc'][0]).upper()}: {first['msg']}")
     logs.configure(settings)
-    memory.limit_to(settings.memory_mb)
+    memory.set_limit(settings.memory_mb)
     for name, place in unknown_settings():
         # The prefix alone would make any two variables alike.
         prefix = PREFIX if name.startswith(PREFIX) else ""
@@ -116,8 +116,8 @@ def say(message: str, *, level: int = logging.INFO) -> None:
 
 def interrupted(message: str = "interrupted") -> NoReturn:
     """Say that a signal ended the command, and exit as `scenesearch.runtime.signals` has it."""
-    signals.tell()
-    fail(message, signals.status())
+    signals.first_notice()
+    fail(message, signals.exit_status())
 
 
 def fail(message: str, status: int = FAILED) -> NoReturn:

@@ -29,7 +29,7 @@ def demo(
     """Draw a sample library, index it, search it and measure it: everything works, offline."""
     from ingest.source import Roots
     from ingest.sources import find_sources
-    from scenesearch.runtime.private_files import make_private, private_folder
+    from scenesearch.runtime.files import make_private, private_folder
     from scenesearch.sample.library import write_library
     from scenesearch.search.searcher import Searcher
 

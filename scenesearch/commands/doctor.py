@@ -46,7 +46,7 @@ def doctor(
     Exits with 0 when nothing is wrong, with 1 when something is. Nothing is changed without --mend.
     """
     from ingest.doctor import examine, examine_store, is_well
-    from scenesearch.encoder.known import find_by_fingerprint
+    from scenesearch.encoder.registry import find_by_fingerprint
     from scenesearch.home.ingested import ingested
     from scenesearch.store.catalog import read_catalog
 

@@ -26,13 +26,15 @@ def library_duplicates(
 
     Groups are listed largest first; nothing is removed.
     """
-    from scenesearch.pictures.duplicates import find_groups, look_of
+    from scenesearch.pictures.duplicates import find_groups, hashed_picture
 
     settings = read_settings()
     name = chosen_library(library, named, settings.library)
     with open_store(settings) as store:
         points = store.scroll(name, payload=("sha256", "phash"))
-        looks = [look for point in points if (look := look_of(point.image_id, point.payload))]
+        looks = [
+            look for point in points if (look := hashed_picture(point.image_id, point.payload))
+        ]
     groups = find_groups(looks, most_distant=distance)
     if as_json:
         print_json(

@@ -43,9 +43,8 @@ if TYPE_CHECKING:
     from scenesearch.encoder.base import Encoder
     from scenesearch.evaluation.agreement import Agreement
     from scenesearch.evaluation.compare import Comparison
-    from scenesearch.evaluation.details import Details
-    from scenesearch.evaluation.evaluate import Evaluation
-    from scenesearch.evaluation.outcome import Omission
+    from scenesearch.evaluation.diagnostics import Diagnostics
+    from scenesearch.evaluation.result import Evaluation, Omission
     from scenesearch.home.ingested import Ingested
     from scenesearch.home.settings import Settings
     from scenesearch.store.base import VectorStore
@@ -119,8 +118,8 @@ def evaluate(
     """Measure search: ask every query of a folder's pictures or a library, compare the answers."""
     if context.invoked_subcommand is not None:
         return
-    from scenesearch.evaluation.details import look_closer
-    from scenesearch.evaluation.saving import REPORT, document_of, save
+    from scenesearch.evaluation.diagnostics import diagnose
+    from scenesearch.evaluation.output_folder import REPORT, save, to_document
     from scenesearch.search.grammar import parse_where
     from scenesearch.search.searcher import conditions_in
 
@@ -132,7 +131,7 @@ def evaluate(
     if (images is None) == (library is None):
         fail("evaluate needs the gallery: --images FOLDER or --library NAME, one of them")
     settings = read_settings()
-    evaluation, details, agreement, notes = None, None, None, list[str]()
+    evaluation, diagnostics, agreement, notes = None, None, None, list[str]()
     with _gallery(settings, encoder, images, library, notes) as (store, name, loaded, originals):
         if queries is not None:
             filters = parse_where(where or [], store.describe(name).fields)
@@ -143,7 +142,7 @@ def evaluate(
                 read_queries(queries, notes), loaded, store, name, where=conditions
             )
             notes += omitted(evaluation.omissions, queries)
-            details = look_closer(
+            diagnostics = diagnose(
                 evaluation,
                 store=store,
                 load_encoder=lambda: load_encoder(settings, str(loaded.info.folder)),
@@ -156,17 +155,16 @@ def evaluate(
         **(agreement.figures if agreement else {}),
     }
     missed = check_requirements(require or [], figures)
-    document = document_of(evaluation, details, agreement) | {"notes": notes}
+    document = to_document(evaluation, diagnostics, agreement, notes)
     say_some(notes)
     if out is not None:
         gallery = f"library {library}" if library else str(images)
         try:
             save(
                 out,
-                document,
                 title=f"{loaded.info.name} on {gallery}",
                 evaluation=evaluation,
-                details=details,
+                diagnostics=diagnostics,
                 agreement=agreement,
                 notes=notes,
                 originals=originals,
@@ -177,8 +175,8 @@ def evaluate(
     if not as_json:
         if evaluation is not None:
             print_evaluation(evaluation, by_slice=by_slice)
-        if details is not None:
-            print_details(details)
+        if diagnostics is not None:
+            print_diagnostics(diagnostics)
         if agreement is not None:
             print_agreement(agreement)
     if out is not None:
@@ -200,7 +198,7 @@ def compare(
 ) -> None:
     """Say whether B is better than A: paired test, interval of the difference, wins and losses."""
     from scenesearch.evaluation.compare import compare as compare_runs
-    from scenesearch.evaluation.compare import read_saved
+    from scenesearch.evaluation.output_folder import read_saved
 
     found = compare_runs(read_saved(run_a), read_saved(run_b))
     known = [one.metric for one in found.differences]
@@ -296,22 +294,24 @@ def print_agreement(found: "Agreement") -> None:
         typer.echo(f"  {label:<40} {value:>6}   {interval:<15} {counted}")
 
 
-def print_details(details: "Details") -> None:
-    """The way back, the index and the speed, a line each."""
-    back, latency = details.image_to_text, details.latency
-    recall = ", ".join(f"{100 * back.metrics[f'success@{k}']:.1f} %" for k in (1, 5, 10))
-    typer.echo(f"\n  image to text, Success@1, 5, 10   {recall}   ({back.queries} pictures)")
-    index = ", ".join(f"{100 * value:.2f} % of {k}" for k, value in details.index.at.items())
-    typer.echo(f"  index against exact search        {index}   ({details.index.queries} queries)")
+def print_diagnostics(diagnostics: "Diagnostics") -> None:
+    """One line each for image to text, the index, the speed, failures and slices."""
+    reverse, latency = diagnostics.image_to_text, diagnostics.latency
+    recall = ", ".join(f"{100 * reverse.metrics[f'success@{k}']:.1f} %" for k in (1, 5, 10))
+    typer.echo(f"\n  image to text, Success@1, 5, 10   {recall}   ({reverse.queries} pictures)")
+    index = ", ".join(f"{100 * value:.2f} % of {k}" for k, value in diagnostics.index.at.items())
+    typer.echo(
+        f"  index against exact search        {index}   ({diagnostics.index.queries} queries)"
+    )
     total, encode = latency.warm["total"], latency.warm["encode"]
     typer.echo(
         f"  a request, p50, p95, p99          {total['p50']:.1f}, {total['p95']:.1f}, "
         f"{total['p99']:.1f} ms, of it encoding {encode['p50']:.1f}; "
         f"cold {latency.cold['total']:.0f} ms"
     )
-    failures = details.failures
+    failures = diagnostics.failures
     typer.echo(f"  misses with a look-alike first    {failures.alike} of {failures.misses}")
-    for part in details.field_slices:
+    for part in diagnostics.field_slices:
         low, high = (100 * end for end in part.ci95["recall@10"])
         typer.echo(
             f"  {printable(part.name):<33} {part.queries:>6} queries, Recall@10 "

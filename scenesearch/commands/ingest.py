@@ -259,7 +259,7 @@ def its_turn(settings: "Settings", library: str, shard: "Shard") -> "Iterator[No
     if settings.qdrant_url is None:
         yield
         return
-    from scenesearch.runtime.private_files import private_folder
+    from scenesearch.runtime.files import private_folder
     from scenesearch.store.edge_lock import Held, HolderLock, command_words
 
     part = "" if shard.of == 1 else f"-{shard.number}-of-{shard.of}"
@@ -278,7 +278,7 @@ def its_turn(settings: "Settings", library: str, shard: "Shard") -> "Iterator[No
 
 
 def remember(settings: "Settings", encoder: "Encoder") -> None:
-    from scenesearch.encoder.known import remember_encoder
+    from scenesearch.encoder.registry import remember_encoder
 
     remember_encoder(settings.known_encoders, encoder.info)
 

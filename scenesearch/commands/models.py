@@ -42,10 +42,10 @@ NEEDS_TORCH = "needs torch: pip install 'scenesearch[train]'"
 @models_app.command("list")
 def list_models(as_json: JsonOption = False) -> None:
     """Name every encoder there is, with its size and scores; the default is marked."""
-    from scenesearch.encoder.shelf import shelved
+    from scenesearch.encoder.registry import list_encoders
 
     settings = read_settings()
-    encoders = shelved(settings.models_dir)
+    encoders = list_encoders(settings.models_dir)
     if as_json:
         print_json([one.to_json(default=one.name == settings.encoder) for one in encoders])
         return
@@ -134,12 +134,12 @@ def pull(
     """
     from scenesearch.encoder import hub
     from scenesearch.encoder.folder import verify_encoder
-    from scenesearch.encoder.registry import shelving
+    from scenesearch.encoder.shelf import adding_to_shelf
     from training.card import write_card  # plain text: no torch behind it
 
     shelf = read_settings().models_dir
     name = name or repository.rpartition("/")[2].lower()
-    with shelving(shelf, name, replace=force) as workplace:
+    with adding_to_shelf(shelf, name, replace=force) as workplace:
         repo = hub.look_up(repository, revision)
         ready = precision == "fp32" and hub.has_ready_towers(repo)
         if not ready:
@@ -207,10 +207,10 @@ def export(
 ) -> None:
     """Turn trained weights into an encoder on the shelf, accepted by measured parity."""
     _need_torch("models export")
-    from scenesearch.encoder.registry import shelving
+    from scenesearch.encoder.shelf import adding_to_shelf
 
     shelf = read_settings().models_dir
-    with shelving(shelf, name, replace=force) as workplace:
+    with adding_to_shelf(shelf, name, replace=force) as workplace:
         _convert(base, workplace / name, name, precision, data=data, shelf=shelf)
     typer.echo(f"{name}: {shelf / name}")
 

@@ -84,7 +84,7 @@ def _examine_library(
     settings: "Settings", store: "VectorStore", library: str, report: dict[str, Any]
 ) -> None:
     from scenesearch.encoder.base import EncoderError
-    from scenesearch.encoder.known import find_by_fingerprint
+    from scenesearch.encoder.registry import find_by_fingerprint
 
     spec = store.describe(library)
     report["collection"] = store.resolve(library)

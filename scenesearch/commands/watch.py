@@ -42,7 +42,7 @@ def run_watch(
     remember(settings, encoder)
     logs.configure(settings, service=True)
     own, stop = settings.library_dir(library), threading.Event()
-    signals.listen(stop.set)  # asked twice: at once
+    signals.install_handlers(stop.set)  # asked twice: at once
     with its_turn(settings, library, options.shard), rejects_of(own) as rejects:
         watched = Watched(
             folders=folders,
@@ -71,6 +71,6 @@ def run_watch(
                 f"{report.written} written, {report.removed} removed, {report.moved} moved, "
                 f"{report.rejected} rejected"
             )
-    signals.tell()  # to be stopped is how it ends
+    signals.first_notice()  # to be stopped is how it ends
     total.interrupted = False
     return total

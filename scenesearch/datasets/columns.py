@@ -24,7 +24,7 @@ from scenesearch.pictures.records import (
     MetadataType,
     Value,
 )
-from scenesearch.runtime.cancel import watched
+from scenesearch.runtime.cancel import cancellable
 
 _CAPTION_COLUMN = re.compile(r"captions?|caption_?\d+")
 RESERVED: Final = frozenset(
@@ -200,7 +200,7 @@ class Descriptions:
         """Every picture's description, and the types of the columns that any value fits."""
         self._join_coordinates()
         columns: dict[str, list[tuple[str, int, Any]]] = {}
-        for image_id, picture in watched(self._pictures.items()):
+        for image_id, picture in cancellable(self._pictures.items()):
             for name, (line, value) in picture.raw.items():
                 columns.setdefault(name, []).append((image_id, line, value))
         metadata: dict[str, dict[str, Value]] = {image_id: {} for image_id in self._pictures}
@@ -208,7 +208,7 @@ class Descriptions:
         for name, values in columns.items():
             type_ = _OVERRIDES.get(name) or _type_of([value for _, _, value in values])
             fits = 0
-            for image_id, line, value in watched(values):
+            for image_id, line, value in cancellable(values):
                 converted = _CONVERTERS[type_](value)
                 if converted is None:
                     self.report(line, f"{name} is {shorten(str(value))}, which is no {type_}")
@@ -225,7 +225,7 @@ class Descriptions:
 
     def _join_coordinates(self) -> None:
         """Two columns of degrees become one `location`, unless there is one already."""
-        for picture in watched(self._pictures.values()):
+        for picture in cancellable(self._pictures.values()):
             raw = picture.raw
             latitude = next((name for name in _LATITUDE if name in raw), None)
             longitude = next((name for name in _LONGITUDE if name in raw), None)
@@ -265,7 +265,7 @@ def _type_of(values: list[Any]) -> MetadataType:
     narrow: tuple[MetadataType, ...] = ("boolean", "integer", "float", "datetime", "geo")
     for type_ in narrow:
         misfits = 0
-        for value in watched(values):
+        for value in cancellable(values):
             misfits += _CONVERTERS[type_](value) is None
             if misfits > tolerated:
                 break

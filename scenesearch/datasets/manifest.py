@@ -34,7 +34,7 @@ from scenesearch.datasets.tables import (
 )
 from scenesearch.pictures.originals import LocalFile
 from scenesearch.pictures.records import ImageRecord, MetadataType
-from scenesearch.runtime.cancel import look_up
+from scenesearch.runtime.cancel import check_cancelled
 
 METADATA_NAME: Final = "metadata.csv"
 MANIFEST_SUFFIXES: Final = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
@@ -156,7 +156,7 @@ def _parquet_rows(path: Path, problems: list[RowProblem]) -> Iterator[tuple[int,
                 for name, column in zip(names, batch.columns, strict=True):
                     _check_cells(path, name, column)
                 for row in range(batch.num_rows):
-                    look_up()
+                    check_cancelled()
                     number += 1
                     if number > MAX_ROWS:
                         raise too_many_rows(path)

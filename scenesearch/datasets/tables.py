@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Generic, TextIO, TypeVar
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.runtime.cancel import look_up
+from scenesearch.runtime.cancel import check_cancelled
 
 # A million pictures with five captions each, a row for each caption.
 MAX_ROWS: Final = 5_000_000
@@ -176,7 +176,7 @@ def numbered_lines(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
     try:
         while line := file.readline(MAX_LINE_CHARS + 1):
             number += 1
-            look_up()
+            check_cancelled()
             if number > MAX_ROWS:
                 raise too_many_rows(path)
             if len(line) > MAX_LINE_CHARS:

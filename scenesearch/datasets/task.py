@@ -39,7 +39,7 @@ from scenesearch.pictures.records import (
     ImageRecord,
     MetadataType,
 )
-from scenesearch.runtime.cancel import watched
+from scenesearch.runtime.cancel import cancellable
 
 TRAIN_PAIRS = "train_dataset.csv"
 EXPERT = "ExpertAnnotations.tsv"
@@ -269,7 +269,7 @@ def read_task_folder(folder: Path) -> TaskFolder:
     pictures = {
         name: sorted(
             file.name
-            for file in watched((folder / name).iterdir())
+            for file in cancellable((folder / name).iterdir())
             if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
         )
         for name in (TRAIN_FOLDER, TEST_FOLDER)

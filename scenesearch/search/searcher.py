@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenesearch.encoder.base import Encoder
-from scenesearch.encoder.vectors import TextVectors
+from scenesearch.encoder.text_cache import TextEmbeddingCache
 from scenesearch.pictures.opening import ImageError, decode_image, out_of_memory
 from scenesearch.runtime.events import query_text, searching
 from scenesearch.search.answer import Hit, SearchResult
@@ -176,14 +176,14 @@ class Searcher:
         store: VectorStore,
         library: str,
         *,
-        texts: TextVectors | None = None,
+        texts: TextEmbeddingCache | None = None,
         max_megapixels: float = 100,
     ) -> None:
         if texts is not None and texts.fingerprint != encoder.info.fingerprint:
             raise ValueError("the text vectors kept are another encoder's")
         self.library = library
         self._encoder = encoder
-        self.texts = texts or TextVectors(encoder)
+        self.texts = texts or TextEmbeddingCache(encoder)
         self._store = store
         self._settle()
         self._max_megapixels = max_megapixels
@@ -415,11 +415,11 @@ class Searcher:
     def _words(self, words: Words) -> tuple[NDArray[np.float32], float]:
         """The embedding of the description, with what its weighted phrases add or take away, and
         what it weighs beside other parts: 'dog^2' twice as much as 'dog'."""
-        whole = self.texts.of(words.text)
+        whole = self.texts.embed(words.text)
         weighted = [phrase for phrase in words.phrases if phrase.weight != 1]
         if not weighted:
             return whole, 1.0
-        vectors = [whole, *(self.texts.of(phrase.text) for phrase in weighted)]
+        vectors = [whole, *(self.texts.embed(phrase.text) for phrase in weighted)]
         return mixed(vectors, [1.0, *(phrase.weight - 1 for phrase in weighted)])
 
     def _picture_of(self, name: str) -> NDArray[np.float32]:

@@ -68,7 +68,7 @@ import qdrant_edge as engine
 from numpy.typing import NDArray
 
 from scenesearch.errors import FULL, UNWRITABLE, obstacle
-from scenesearch.runtime.cancel import look_up
+from scenesearch.runtime.cancel import check_cancelled
 from scenesearch.store import edge_room, ranking
 from scenesearch.store.base import (
     RESCORED,
@@ -334,7 +334,7 @@ class EdgeStore:
         if after is not None:
             (offset,) = point_ids([after], self._files.spec(collection))
         while True:
-            look_up()
+            check_cancelled()
             with self._shard(collection) as opened:
                 request = engine.ScrollRequest(
                     offset=offset,

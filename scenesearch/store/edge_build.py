@@ -22,7 +22,7 @@ from pathlib import Path
 
 import qdrant_edge as engine
 
-from scenesearch.runtime.private_files import make_private, private_folder
+from scenesearch.runtime.files import make_private, private_folder
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 # An empty shard takes 28 MB there. Containers often have 64 MB, and writing to a mapped file on a

@@ -23,8 +23,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from scenesearch.runtime.cancel import look_up
-from scenesearch.runtime.private_files import FILE_MODE, open_private, private_folder
+from scenesearch.runtime.cancel import check_cancelled
+from scenesearch.runtime.files import FILE_MODE, open_private, private_folder
 
 # So often the first in the queue looks whether it is its turn, those behind it more rarely.
 _LOOK_S = 0.02
@@ -96,7 +96,7 @@ class HolderLock:
                         on_wait(Held(holder))
                 if now - moved_at >= wait_s:
                     raise Held(holder)
-                look_up()
+                check_cancelled()
                 time.sleep(_LOOK_S * (1 + ahead))
             self._write_note("")  # before the next in the queue looks who has it
 

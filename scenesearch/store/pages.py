@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from scenesearch.runtime.cancel import pause
+from scenesearch.runtime.cancel import sleep
 from scenesearch.store.base import IndexBusy, Point, VectorStore
 
 PAGE = 2000  # 4 MB of 512-d vectors: 0.1 s to read
@@ -84,4 +84,4 @@ def shared(
             if not told and on_wait is not None:
                 on_wait(busy)
             told = True
-            pause(_PAUSE_S)
+            sleep(_PAUSE_S)

@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from qdrant_client import QdrantClient, models
 
-from scenesearch.runtime.cancel import look_up, pause
-from scenesearch.runtime.retry import Patience, patiently
+from scenesearch.runtime.cancel import check_cancelled, sleep
+from scenesearch.runtime.retry import RetryPolicy, retry
 from scenesearch.store import ranking
 from scenesearch.store.base import (
     RESCORED,
@@ -139,8 +139,8 @@ class ServerStore:
         self._nodes = nodes
         self._url = nodes.shown
         self._timeout_s = timeout_s
-        self._read_patience = Patience(patience_s or min(_READ_PATIENCE_S, timeout_s))
-        self._write_patience = Patience(patience_s or timeout_s)
+        self._read_patience = RetryPolicy(patience_s or min(_READ_PATIENCE_S, timeout_s))
+        self._write_patience = RetryPolicy(patience_s or timeout_s)
         self._on_wait = on_wait
         self._waited_at = -_WAIT_AGAIN_S
         self.retried = 0
@@ -325,7 +325,7 @@ class ServerStore:
         if after is not None:
             (offset,) = self._point_ids(collection, [after])
         while True:
-            look_up()
+            check_cancelled()
             records, offset = self._scroll(
                 collection, filter_, keys, with_vectors, batch_size, offset
             )
@@ -523,7 +523,7 @@ class ServerStore:
             info = self._read(lambda: self._client.get_collection(name), name)
             if info.status != models.CollectionStatus.YELLOW:
                 return
-            pause(0.5)
+            sleep(0.5)
 
     def release(self, name: str, *, if_wanted: bool = False) -> bool:
         """Nothing: a server is shared."""
@@ -577,7 +577,7 @@ class ServerStore:
                 node = self._nodes.current
                 self._write(lambda: self._client.delete_collection(name), name)
                 raise node.elsewhere()
-            pause(0.1)
+            sleep(0.1)
 
     def _recorded(self, name: str) -> Any:
         info = self._read(lambda: self._client.get_collection(name), name)
@@ -589,7 +589,7 @@ class ServerStore:
         while _unfinished(self._recorded(name)):
             if time.monotonic() > deadline:
                 return False
-            pause(0.1)
+            sleep(0.1)
         return True
 
     def _upsert(self, name: str, points: list[models.PointStruct]) -> None:
@@ -701,7 +701,7 @@ class ServerStore:
     def _write(self, do: Callable[[], _T], collection: str) -> _T:
         return self._patiently(do, collection, self._write_patience)
 
-    def _patiently(self, do: Callable[[], _T], collection: str | None, patience: Patience) -> _T:
+    def _patiently(self, do: Callable[[], _T], collection: str | None, patience: RetryPolicy) -> _T:
         if collection is not None:
             check_name(collection)
 
@@ -725,7 +725,7 @@ class ServerStore:
                 )
 
         try:
-            return patiently(attempt, patience, passing=passing, on_retry=waiting)
+            return retry(attempt, patience, delay_of=passing, on_retry=waiting)
         except StoreError:
             raise
         except Exception as error:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as wire
 
-from scenesearch.runtime.cancel import pause
+from scenesearch.runtime.cancel import sleep
 from scenesearch.store.base import StoreError
 
 # The first version that matches prefixes and lets nothing pass where no alternative is given.
@@ -110,7 +110,7 @@ class Node:
         if same.result():
             return
         for _ in range(_LOOKS):
-            pause(_LOOK_AGAIN_S)
+            sleep(_LOOK_AGAIN_S)
             if self._one_server():
                 return
         raise self.elsewhere()

@@ -13,8 +13,8 @@ from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
 from ingest.source import Roots, SourceError
 from ingest.sources import find_sources
-from scenesearch.pictures.opening import thumbnail_path
 from scenesearch.pictures.records import LibraryNameError
+from scenesearch.pictures.thumbnails import thumbnail_path
 from scenesearch.store.base import EncoderMismatch
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.filters import HasWords, OneOf, Range

@@ -18,7 +18,7 @@ from ingest.doctor import examine, is_well
 from ingest.folder import NewFolder
 from ingest.journal import Journal
 from scenesearch.home.ingested import Ingested
-from scenesearch.pictures.opening import thumbnail_path
+from scenesearch.pictures.thumbnails import thumbnail_path
 from scenesearch.store.base import Point
 from scenesearch.store.catalog import promote
 from scenesearch.store.edge import EdgeStore

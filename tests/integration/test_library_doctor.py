@@ -18,7 +18,7 @@ from ingest.sources import find_sources
 from scenesearch.encoder.base import EncoderError
 from scenesearch.home.ingested import Ingested, Root, read_roots, roots_json
 from scenesearch.home.rejects import FILE_NAME, Rejects
-from scenesearch.pictures.opening import thumbnail_path
+from scenesearch.pictures.thumbnails import thumbnail_path
 from scenesearch.store.base import CollectionSpec
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField

@@ -11,13 +11,13 @@ import streamlit as st
 from scenesearch.datasets.queries import Query, read_queries
 from scenesearch.encoder.base import Encoder
 from scenesearch.errors import SceneSearchError
-from scenesearch.evaluation.compare import compare, read_saved
-from scenesearch.evaluation.details import look_closer
+from scenesearch.evaluation.compare import compare
+from scenesearch.evaluation.diagnostics import diagnose
 from scenesearch.evaluation.evaluate import evaluate
-from scenesearch.evaluation.figures import LABELS, shown
-from scenesearch.evaluation.promotion import saved_evaluations
-from scenesearch.evaluation.saving import REPORT, SUMMARY, document_of, save
-from scenesearch.runtime.private_files import make_private, private_folder
+from scenesearch.evaluation.formatting import LABELS, format_metric
+from scenesearch.evaluation.output_folder import REPORT, SUMMARY, read_saved, save
+from scenesearch.evaluation.promotion import evaluations_folder
+from scenesearch.runtime.files import make_private, private_folder
 from scenesearch.store.base import VectorStore
 from scenesearch.store.catalog import Held, collections_of
 from ui import pictures, resources
@@ -64,7 +64,7 @@ def show() -> None:
 def _folder() -> Path:
     """Where evaluations of the library's collections are kept, also those of the command line."""
     settings = resources.settings()
-    return saved_evaluations(settings.library_dir(settings.library))
+    return evaluations_folder(settings.library_dir(settings.library))
 
 
 def _evaluated(held: Sequence[Held]) -> list[str]:
@@ -158,16 +158,14 @@ def _measure_one(
         on_progress=lambda done: job.tick(before + done, total, f"asking {name}"),
     )
     job.tick(before + len(queries), total, f"looking closer at {name}")
-    details = look_closer(found, store=store, load_encoder=load)
+    diagnostics = diagnose(found, store=store, load_encoder=load)
     said = [*notes, *(one.sentence() for one in found.omissions)]
     folder = private_folder(_folder() / name)
     save(
         folder,
-        document_of(found, details, None) | {"notes": said},
         title=f"{spec.encoder} on {name}",
         evaluation=found,
-        details=details,
-        agreement=None,
+        diagnostics=diagnostics,
         notes=said,
         originals=resources.originals(),
     )
@@ -219,7 +217,7 @@ def _figures(summary: dict[str, Any]) -> pd.DataFrame:
     depth = int(summary.get("depth") or summary["gallery"])
 
     def words(name: str, value: float | None) -> str:
-        return shown(name, float("inf") if value is None else value, depth)
+        return format_metric(name, float("inf") if value is None else value, depth)
 
     return pd.DataFrame(
         [

@@ -9,8 +9,8 @@ import streamlit as st
 
 from scenesearch.datasets.manifest import MANIFEST_SUFFIXES
 from scenesearch.errors import SceneSearchError
-from scenesearch.evaluation.compare import ComparisonError
-from scenesearch.evaluation.promotion import judge, saved_evaluation
+from scenesearch.evaluation.output_folder import ComparisonError
+from scenesearch.evaluation.promotion import check_promotion, read_current_evaluation
 from scenesearch.home.rejects import Reject
 from scenesearch.pictures.duplicates import Group
 from scenesearch.pictures.formats import SUFFIXES
@@ -411,11 +411,11 @@ def _objections(store: VectorStore, live: str, new: str) -> Iterator[str]:
     """What speaks against the new collection: pictures that it lacks, answers that are worse."""
     own = resources.settings().library_dir(resources.settings().library)
     try:
-        found = judge(
+        found = check_promotion(
             store,
             live,
             new,
-            lambda name, _: saved_evaluation(store, own, name),
+            lambda name, _: read_current_evaluation(store, own, name),
             hint=lambda _: "build it again to bring it up to date",
         )
     except ComparisonError as error:
