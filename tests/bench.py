@@ -36,7 +36,7 @@ from ingest.sources import find_sources
 from ingest.writer import Writer
 from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import find_encoder
-from scenesearch.encoder.speed import compare, of_encoder
+from scenesearch.encoder.speed import candidate, measure_speeds
 from scenesearch.pictures.records import ImageRecord
 from scenesearch.sample.library import write_library
 from scenesearch.search.searcher import Searcher
@@ -560,8 +560,8 @@ def bench_encoder(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
 
     towers, threads = load_towers("lite"), usable_cores()
     torch = eager(towers, "torch eager", threads)
-    served = of_encoder("as shipped", OnnxEncoder(find_encoder("lite")))
-    found = compare([torch, served, *precisions(towers, "graphs", threads, folder)])
+    served = candidate("as shipped", OnnxEncoder(find_encoder("lite")))
+    found = measure_speeds([torch, served, *precisions(towers, "graphs", threads, folder)])
     base = {speed.batch: speed for speed in found if speed.name == "torch eager"}
     figures: dict[str, Any] = {}
     for speed in found:

@@ -9,7 +9,7 @@ import onnx
 import torch
 
 from scenesearch.encoder.graphs import open_graph
-from scenesearch.encoder.speed import BATCHES, Candidate, queries
+from scenesearch.encoder.speed import BATCHES, Candidate, sample_queries
 from training.export import (
     export_image_tower,
     export_text_tower,
@@ -77,7 +77,7 @@ def _pixels(towers: Towers) -> np.ndarray:
 
 
 def _tokens(towers: Towers, n: int) -> tuple[np.ndarray, np.ndarray]:
-    encodings = [towers.tokenizer.encode(text).ids for text in queries(n)]
+    encodings = [towers.tokenizer.encode(text).ids for text in sample_queries(n)]
     longest = max(map(len, encodings))
     ids = np.full((n, longest), towers.pad_token_id, np.int64)
     mask = np.zeros((n, longest), np.int64)

@@ -224,7 +224,6 @@ def run_ingest(
 
 def tell(report: "IngestReport", rejects: "Rejects | None", meter: Meter | None = None) -> None:
     """Log a run that has ended, and count it."""
-    from scenesearch.runtime.events import ingested
 
     ingested(
         {

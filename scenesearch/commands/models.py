@@ -258,13 +258,13 @@ def bench(
     """Measure encoders on this machine, beside torch where it can load them; name the fastest."""
     from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
     from scenesearch.encoder.registry import find_encoder
-    from scenesearch.encoder.speed import BATCHES, compare, of_encoder
+    from scenesearch.encoder.speed import BATCHES, candidate, measure_speeds
 
     settings = read_settings()
     names = encoders or [settings.encoder]
     threads = settings.threads or usable_cores()
     served = [
-        of_encoder(name, OnnxEncoder(find_encoder(name, settings.models_dir), threads=threads))
+        candidate(name, OnnxEncoder(find_encoder(name, settings.models_dir), threads=threads))
         for name in dict.fromkeys(names)
     ]
     with TemporaryDirectory(prefix="scenesearch-bench-") as folder:
@@ -273,7 +273,7 @@ def bench(
         rounds = 5
         with progress_bar() as progress:
             task = progress.add_task("timing", total=rounds * len(BATCHES) * len(candidates))
-            speeds = compare(
+            speeds = measure_speeds(
                 candidates, rounds=rounds, on_round=lambda: progress.update(task, advance=1)
             )
     if as_json:

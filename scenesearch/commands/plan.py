@@ -105,10 +105,10 @@ def _described(settings: "Settings", name: str, measure: bool) -> "tuple[int, ca
 def _timed(folder: "Path") -> float:
     """Pictures/s of the image tower on one core."""
     from scenesearch.encoder.onnx import OnnxEncoder
-    from scenesearch.encoder.speed import compare, of_encoder
+    from scenesearch.encoder.speed import candidate, measure_speeds
 
     one_core = OnnxEncoder(folder, threads=1, image_threads=1)
-    (speed,) = compare([of_encoder("it", one_core)], batches=(8,), rounds=3)
+    (speed,) = measure_speeds([candidate("it", one_core)], batches=(8,), rounds=3)
     return speed.images_per_s
 
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.text_cache import TextEmbeddingCache
 from scenesearch.pictures.opening import ImageError, decode_image, out_of_memory
-from scenesearch.runtime.events import query_text, searching
+from scenesearch.runtime.events import log_query, log_search
 from scenesearch.search.answer import Hit, SearchResult
 from scenesearch.search.copies import Copies
 from scenesearch.search.emptied import fields_of, passed_by_none
@@ -219,8 +219,8 @@ class Searcher:
 
         Raises QueryError for what cannot be asked, StoreError for what the store cannot do.
         """
-        with searching(self.library, QueryError) as told:
-            query_text(told, request)
+        with log_search(self.library, QueryError) as told:
+            log_query(told, request)
             result = self._search(request, options)
             told.hits = len(result.hits)
             told.encode_ms, told.search_ms = result.encode_ms, result.search_ms
