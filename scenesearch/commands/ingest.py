@@ -224,8 +224,9 @@ def run_ingest(
 
 def tell(report: "IngestReport", rejects: "Rejects | None", meter: Meter | None = None) -> None:
     """Log a run that has ended, and count it."""
+    from scenesearch.runtime.events import log_ingest
 
-    ingested(
+    log_ingest(
         {
             name: getattr(report, name)
             for name in (

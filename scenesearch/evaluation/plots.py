@@ -3,7 +3,9 @@
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -149,33 +151,26 @@ def latency_plot(latency: Latency) -> str:
     return plot.svg
 
 
-class _axes:  # noqa: N801 - reads as the context manager it is
+@dataclass
+class _Plot:
+    svg: str = ""
+
+
+@contextmanager
+def _axes(title: str, size: tuple[float, float]) -> Iterator[tuple[_Plot, "Axes"]]:
     """An empty plot; after the block `svg` holds it, with the title as its text for screen readers.
 
     The Figure is made directly: pyplot would choose a display and keep a list of figures.
     """
+    import matplotlib
+    from matplotlib.figure import Figure
 
-    svg: str
-
-    def __init__(self, title: str, size: tuple[float, float]) -> None:
-        self._title, self._size = title, size
-
-    def __enter__(self) -> tuple["_axes", "Axes"]:
-        import matplotlib
-        from matplotlib.figure import Figure
-
-        # Element ids are hashed with the title: plots of one page must not share any.
-        self._style = matplotlib.rc_context(_STYLE | {"svg.hashsalt": self._title})
-        self._style.__enter__()
-        self._figure: Figure = Figure(figsize=self._size, layout="constrained")
-        return self, self._figure.add_subplot()
-
-    def __exit__(self, *failure: Any) -> None:
-        try:
-            if failure[0] is None:
-                self.svg = _as_svg(self._figure, self._title)
-        finally:
-            self._style.__exit__(*failure)
+    plot = _Plot()
+    # Element ids are hashed with the title: plots of one page must not share any.
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": title}):
+        figure: Figure = Figure(figsize=size, layout="constrained")
+        yield plot, figure.add_subplot()
+        plot.svg = _as_svg(figure, title)
 
 
 def _as_svg(figure: "Figure", title: str) -> str:

@@ -5,11 +5,11 @@ is significantly below that of the live one. With few queries that is easily rea
 also says how large a loss they cannot exclude.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scenesearch.evaluation.compare import SIGNIFICANT, Comparison, Difference, compare
+from scenesearch.evaluation.compare import SIGNIFICANT, Comparison, compare
 from scenesearch.evaluation.evaluate import gallery_fingerprint
 from scenesearch.evaluation.output_folder import ComparisonError, SavedRun, read_saved
 from scenesearch.store.base import VectorStore
@@ -96,8 +96,13 @@ def check_promotion(
         return Verdict((f"{found.sentence(live, new)}: too many to compare answers",))
     where: Filter = (Not(OneOf("image_id", found.lacking)),) if found.lacking else ()
     comparison = compare(evaluated(live, where), evaluated(new, where))
-    worse = losses(comparison)
-    return Verdict((refusal(worse),) if worse else (), comparison, caution(comparison))
+    worse = ", ".join(
+        f"{one.metric} {one.a:.3f} -> {one.b:.3f} (p {one.p:.3f})"
+        for one in comparison.differences
+        if one.mean < 0 and one.p < SIGNIFICANT
+    )
+    reasons = (f"it answers worse than the live one: {worse}",) if worse else ()
+    return Verdict(reasons, comparison, _possible_loss(comparison))
 
 
 def read_current_evaluation(
@@ -126,18 +131,7 @@ def read_current_evaluation(
     return saved
 
 
-def losses(comparison: Comparison) -> tuple[Difference, ...]:
-    """Metrics in which the new collection (B) is significantly below the live one (A)."""
-    return tuple(one for one in comparison.differences if one.mean < 0 and one.p < SIGNIFICANT)
-
-
-def refusal(found: Sequence[Difference]) -> str:
-    """Why a collection with these losses is not promoted."""
-    figures = ", ".join(f"{one.metric} {one.a:.3f} -> {one.b:.3f} (p {one.p:.3f})" for one in found)
-    return f"it answers worse than the live one: {figures}"
-
-
-def caution(comparison: Comparison, metric: str = "recall@10") -> str | None:
+def _possible_loss(comparison: Comparison, metric: str = "recall@10") -> str | None:
     """The loss that these queries cannot exclude, if it is large."""
     (one,) = (one for one in comparison.differences if one.metric == metric)
     low = one.ci95[0]

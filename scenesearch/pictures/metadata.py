@@ -40,6 +40,17 @@ _CAMERA_NOISE = re.compile(
     re.IGNORECASE,
 )
 
+# What Pillow raises on damaged data of any kind.
+DAMAGE: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
+)
+
 _EXIF = ExifTags.Base
 _IPTC_TAG: Final = 33723  # of TIFF
 
@@ -168,20 +179,7 @@ def _parts(
 
 
 # What Pillow raises on damaged EXIF and IPTC data.
-_DAMAGE: tuple[type[Exception], ...] = (
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    OSError,
-    SyntaxError,
-    AttributeError,
-    OverflowError,
-    ZeroDivisionError,
-    MemoryError,
-    RecursionError,
-    struct.error,
-)
+_DAMAGE = (*DAMAGE, AttributeError, MemoryError, RecursionError)
 
 
 def _taken(

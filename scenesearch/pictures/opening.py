@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import struct
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from scenesearch.pictures import raw
 from scenesearch.pictures.colour import to_srgb
 from scenesearch.pictures.decoding_cost import decoding_bytes, prepare_reduced, weighed_megapixels
 from scenesearch.pictures.formats import FORMATS
-from scenesearch.pictures.metadata import PictureMetadata, read_metadata, read_raw_metadata
+from scenesearch.pictures.metadata import DAMAGE, PictureMetadata, read_metadata, read_raw_metadata
 from scenesearch.pictures.originals import LocalFile, Original, OriginalError, RemoteFile
 from scenesearch.pictures.structure import StructureError, check_structure
 from scenesearch.runtime import memory
@@ -124,21 +123,7 @@ def out_of_memory() -> ImageError:
 
 
 # What decoders raise on damaged files; anything else is a bug and not caught.
-_DAMAGE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    TypeError,
-    KeyError,
-    OverflowError,
-    RuntimeError,
-    ZeroDivisionError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
+_DAMAGE = (*DAMAGE, EOFError, RuntimeError, zlib.error, Image.DecompressionBombError)
 
 _Decoded = tuple[Image.Image, tuple[int, int], PictureMetadata]
 

@@ -208,7 +208,7 @@ _HOURS = {
 }
 
 
-def caption_five(scene: Scene, seed: int, index: int) -> tuple[str, str, str, str, str]:
+def captions_of(scene: Scene, seed: int, index: int) -> tuple[str, str, str, str, str]:
     """The five captions of picture `index`; the same on every machine."""
     rng = random.Random(f"caption {seed} {index}")  # noqa: S311 - repeatability is the point
     words = _Words(scene, rng)

@@ -12,7 +12,7 @@ from PIL import Image
 from scenesearch.sample.backdrops import BACKDROPS
 from scenesearch.sample.canvas import SUPERSAMPLING, Canvas, Pen
 from scenesearch.sample.scenes import KINDS, Scene, Thing
-from scenesearch.sample.things import DRAWINGS, MEASURES
+from scenesearch.sample.things import DRAWINGS
 
 
 def paint(scene: Scene, seed: int, index: int) -> Image.Image:
@@ -22,7 +22,7 @@ def paint(scene: Scene, seed: int, index: int) -> Image.Image:
     horizon = BACKDROPS[scene.setting](canvas)
     for put in sorted(_arrange(canvas, scene, horizon), key=lambda p: p.depth):
         pen = Pen(canvas, put.x, put.y, put.height, flip=put.flip)
-        DRAWINGS[put.thing.kind](pen, put.thing, rng)
+        DRAWINGS[put.thing.kind].draw(pen, put.thing, rng)
     _weather(canvas)
     return _on_paper(canvas.image.reduce(SUPERSAMPLING), rng)
 
@@ -82,26 +82,36 @@ def _group(
     """`thing.count` of a thing around `centre`, no wider than `room`."""
     rng, w, h = canvas.rng, canvas.width, canvas.height
     is_main = thing is scene.main
-    share, aspect = MEASURES[thing.kind]
-    aspect = max(aspect, _WIDER.get(thing.prop, 0.0))
+    drawing = DRAWINGS[thing.kind]
+    aspect = max(drawing.aspect, _WIDER.get(thing.prop, 0.0))
     if thing.action in ("running", "jumping") and thing.kind not in ("boy", "girl", "man", "woman"):
         aspect *= 1.15
-    height = (
-        min(h, w * 0.95) * share * scale * _TALLER.get(thing.prop, 1.0) * rng.uniform(0.95, 1.1)
-    )
+    height = min(h, w * 0.95) * drawing.height * scale
+    height = height * _TALLER.get(thing.prop, 1.0) * rng.uniform(0.95, 1.1)
     zone = KINDS[thing.kind].zone
     n = thing.count
     height *= (1.0, 1.0, 0.88, 0.78, 0.72, 0.66)[n]
     height = min(height, h * 0.66)
     if zone in ("sky", "air", "deep") and n > 1:
-        return _scattered(canvas, scene, thing, horizon, centre, room, height, aspect, faces_left)
+        # A loose flock: one slot each across, heights alternating, so that all can be counted.
+        step = min(height * aspect * 1.12, room / n)
+        height = min(height, step / aspect * 1.25)
+        centre = _within(w, centre, step * n / 2, w * 0.01)
+        base = _base(canvas, scene, zone, horizon, is_main, height)
+        puts = []
+        for k in range(n):
+            up = (k % 2) * height * 1.05 + rng.uniform(-0.12, 0.12) * height
+            y = max(height * 1.06, base - up)
+            x = centre + step * (k - (n - 1) / 2)
+            size = height * rng.uniform(0.9, 1.08)
+            puts.append(_Put(thing, x, y, size, faces_left, 0.0 if zone == "sky" else y))
+        return puts
     step = height * aspect * (1.04 if n < 4 else 0.86)
     if step * n > room:
         height *= room / (step * n)
         step = room / n
     height = max(height, h * 0.07)
-    half = step * n / 2
-    centre = min(max(centre, half + w * 0.015), w - half - w * 0.015) if half * 2 < w else w / 2
+    centre = _within(w, centre, step * n / 2, w * 0.015)
     base = _base(canvas, scene, zone, horizon, is_main, height)
     puts = []
     for k in range(n):
@@ -114,6 +124,13 @@ def _group(
             x += height * 0.30 * (1 if flip else -1)
         puts.append(_Put(thing, x, min(y, h * 0.985), size, flip, y if zone != "sky" else 0.0))
     return puts
+
+
+def _within(width: float, centre: float, half: float, margin: float) -> float:
+    """The centre moved so that `half` fits on both sides; the middle if that is impossible."""
+    if half * 2 >= width:
+        return width / 2
+    return min(max(centre, half + margin), width - half - margin)
 
 
 def _base(
@@ -144,36 +161,6 @@ def _base(
         setting, (0.86, 0.94) if is_main else (0.80, 0.90)
     )
     return h * rng.uniform(low, high)
-
-
-def _scattered(
-    canvas: Canvas,
-    scene: Scene,
-    thing: Thing,
-    horizon: float,
-    centre: float,
-    room: float,
-    height: float,
-    aspect: float,
-    faces_left: bool,
-) -> list[_Put]:
-    """A loose flock: one slot each across, heights alternating, so that all can be counted."""
-    rng, w = canvas.rng, canvas.width
-    n = thing.count
-    step = min(height * aspect * 1.12, room / n)
-    height = min(height, step / aspect * 1.25)
-    half = step * n / 2
-    centre = min(max(centre, half + w * 0.01), w - half - w * 0.01) if half * 2 < w else w / 2
-    zone = KINDS[thing.kind].zone
-    base = _base(canvas, scene, zone, horizon, thing is scene.main, height)
-    puts = []
-    for k in range(n):
-        up = (k % 2) * height * 1.05 + rng.uniform(-0.12, 0.12) * height
-        y = max(height * 1.06, base - up)
-        x = centre + step * (k - (n - 1) / 2)
-        size = height * rng.uniform(0.9, 1.08)
-        puts.append(_Put(thing, x, y, size, faces_left, 0.0 if zone == "sky" else y))
-    return puts
 
 
 def _weather(canvas: Canvas) -> None:
