@@ -28,8 +28,8 @@ def paint(scene: Scene, seed: int, index: int) -> Image.Image:
 
 
 @dataclass(frozen=True)
-class _Put:
-    """One thing and where its feet stand, in canvas pixels; nearer things have more depth."""
+class _Placed:
+    """One thing and the position of its feet, in canvas pixels; nearer things have more depth."""
 
     thing: Thing
     x: float
@@ -39,13 +39,13 @@ class _Put:
     depth: float
 
 
-# What a person carries makes the figure wider than the person, in heights of the person.
+# Width of a person with a thing they carry, in heights of the person.
 _WIDER = {"kite": 1.3, "dog": 1.4, "bicycle": 0.95, "fishing rod": 1.2, "sled": 1.0, "skis": 1.0,
           "ball": 0.9, "umbrella": 0.9, "balloon": 0.7, "skateboard": 0.8}  # fmt: skip
 _TALLER = {"kite": 0.78, "balloon": 0.76, "umbrella": 0.84, "bicycle": 0.9, "sled": 1.25}
 
 
-def _arrange(canvas: Canvas, scene: Scene, horizon: float) -> list[_Put]:
+def _arrange(canvas: Canvas, scene: Scene, horizon: float) -> list[_Placed]:
     rng, w = canvas.rng, canvas.width
     side = {"left": -1.0, "right": 1.0}.get(scene.relation, 0.0)
     centre = w * (0.5 - 0.14 * side) if side else w * rng.uniform(0.42, 0.58)
@@ -78,7 +78,7 @@ def _group(
     room: float,
     scale: float,
     faces_left: bool,
-) -> list[_Put]:
+) -> list[_Placed]:
     """`thing.count` of a thing around `centre`, no wider than `room`."""
     rng, w, h = canvas.rng, canvas.width, canvas.height
     is_main = thing is scene.main
@@ -104,7 +104,7 @@ def _group(
             y = max(height * 1.06, base - up)
             x = centre + step * (k - (n - 1) / 2)
             size = height * rng.uniform(0.9, 1.08)
-            puts.append(_Put(thing, x, y, size, faces_left, 0.0 if zone == "sky" else y))
+            puts.append(_Placed(thing, x, y, size, faces_left, 0.0 if zone == "sky" else y))
         return puts
     step = height * aspect * (1.04 if n < 4 else 0.86)
     if step * n > room:
@@ -122,7 +122,7 @@ def _group(
         x = centre + step * (k - (n - 1) / 2)
         if thing.prop in ("kite", "dog", "fishing rod"):  # these reach out ahead: step back
             x += height * 0.30 * (1 if flip else -1)
-        puts.append(_Put(thing, x, min(y, h * 0.985), size, flip, y if zone != "sky" else 0.0))
+        puts.append(_Placed(thing, x, min(y, h * 0.985), size, flip, y if zone != "sky" else 0.0))
     return puts
 
 
