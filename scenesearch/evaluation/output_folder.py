@@ -16,7 +16,7 @@ from scenesearch.evaluation.metrics import QUERY_METRICS, QueryMetrics, ranking
 from scenesearch.evaluation.report import render_report
 from scenesearch.evaluation.result import Evaluation
 from scenesearch.evaluation.trec import read_qrels, write_qrels, write_run
-from scenesearch.home.ingested import Ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
 
 if TYPE_CHECKING:
     import pandas
@@ -53,7 +53,7 @@ def save(
     diagnostics: Diagnostics | None = None,
     agreement: Agreement | None = None,
     notes: Sequence[str] = (),
-    originals: Ingested | None = None,
+    originals: AllowedOriginals | None = None,
 ) -> None:
     """Write `run.trec`, `qrels.trec`, `per_query.parquet`, `report.html` and `summary.json`.
 

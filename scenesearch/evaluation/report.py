@@ -18,7 +18,7 @@ from scenesearch.evaluation.formatting import format_metric, metric_rows
 from scenesearch.evaluation.metrics import place
 from scenesearch.evaluation.result import Evaluation
 from scenesearch.evaluation.slices import Slice
-from scenesearch.home.ingested import Ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.pictures.originals import OriginalError
 
@@ -52,7 +52,7 @@ def render_report(
     diagnostics: Diagnostics | None,
     agreement: Agreement | None,
     notes: Sequence[str],
-    originals: Ingested | None,
+    originals: AllowedOriginals | None,
 ) -> str:
     """The page, with the pictures that `originals` may open.
 
@@ -82,7 +82,7 @@ def render_report(
         values["back_rows"] = metric_rows(reverse.metrics, reverse.ci95, evaluation.query_count)
         values["field_plot"] = _slice_plot(evaluation, diagnostics.field_slices)
         values["latency_plot"] = plots.latency_plot(diagnostics.latency)
-        values["thumbnail"] = _thumbnails(originals or Ingested(()))
+        values["thumbnail"] = _thumbnails(originals or AllowedOriginals(()))
     if agreement is not None:
         values["agreement_rows"] = agreement_rows(agreement)
         values["reliability_plot"] = plots.reliability_diagram(
@@ -135,7 +135,7 @@ def _slice_plot(evaluation: Evaluation, parts: Sequence[Slice]) -> str:
     return plots.interval_plot(parts, _SLICE_METRIC, evaluation.metrics[_SLICE_METRIC])
 
 
-def _thumbnails(originals: Ingested) -> Callable[[str, str], str]:
+def _thumbnails(originals: AllowedOriginals) -> Callable[[str, str], str]:
     """Gives a picture as a data URI, by path and content; empty if it cannot be opened."""
 
     @cache

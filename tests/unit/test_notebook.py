@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import scenesearch
+from scenesearch.home.installation import Installation
 from scenesearch.home.settings import Settings
 from scenesearch.notebook import Library
 from scenesearch.pictures.thumbnails import thumbnail_path, write_thumbnail
@@ -33,7 +34,9 @@ def library(tmp_path: Path, colour_encoder: ColourEncoder) -> Iterator[Library]:
     ]
     build_library(tmp_path, colour_encoder, shots)
     settings = Settings(data_dir=tmp_path, library=LIBRARY)
-    with Library(settings, LIBRARY, EdgeStore(tmp_path / "edge"), colour_encoder) as opened:
+    with Library(
+        Installation(settings), LIBRARY, EdgeStore(tmp_path / "edge"), colour_encoder
+    ) as opened:
         yield opened
 
 
