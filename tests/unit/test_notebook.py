@@ -14,7 +14,7 @@ import scenesearch
 from scenesearch.home.installation import Installation
 from scenesearch.home.settings import Settings
 from scenesearch.notebook import Library
-from scenesearch.pictures.opening import thumbnail_path, write_thumbnail
+from scenesearch.pictures.thumbnails import thumbnail_path, write_thumbnail
 from scenesearch.search.request import QueryError
 from scenesearch.store.base import CollectionMissing
 from scenesearch.store.edge import EdgeStore

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from scenesearch.encoder.vectors import TextVectors
+from scenesearch.encoder.text_cache import TextEmbeddingCache
 from scenesearch.search.filtering import conditions_in
 from scenesearch.search.grammar import parse_where
 from scenesearch.search.relevance import TrainingTexts, training_texts_to_json
@@ -713,7 +713,7 @@ class CountingEncoder(ColourEncoder):
 
 def test_a_text_is_encoded_once_until_others_push_it_out() -> None:
     encoder = CountingEncoder()
-    vectors = TextVectors(encoder, kept=2)
+    vectors = TextEmbeddingCache(encoder, kept=2)
     for text in ("red", "red", "blue", "red", "green", "red", "blue"):
         np.testing.assert_array_equal(vectors.of(text), encoder.encode_texts([text])[0])
     assert encoder.texts - 7 == 4  # red, blue, green, and blue again
@@ -724,7 +724,7 @@ def test_a_text_is_encoded_once_until_others_push_it_out() -> None:
 def test_kept_vectors_of_another_encoder_are_refused(photos: Photos) -> None:
     other = ColourEncoder("other", "f00")
     with pytest.raises(ValueError, match="another encoder's"):
-        Searcher(photos.encoder, photos.store, "photos", texts=TextVectors(other))
+        Searcher(photos.encoder, photos.store, "photos", texts=TextEmbeddingCache(other))
 
 
 def test_sixteen_threads_get_the_answers_of_one(photos: Photos) -> None:
