@@ -21,6 +21,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parent.parent
 
+# A store that is open takes 200 MB there, and a few tests have several.
+_NEEDED_BYTES = 8_000_000_000
+
 COLOURS = {
     "red": (220, 30, 30),
     "green": (30, 180, 60),
@@ -78,6 +81,19 @@ class ColourEncoder:
         vectors = np.concatenate([means, np.full((len(means), 1), 0.1)], axis=1)
         unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
         return unit.astype(np.float32)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The fast tests' folders lie in memory where that has much room: a test of the store waits for
+    the disk as long as it works. Some slow ones limit the memory, so theirs do not.
+    """
+    memory = edge_build.MEMORY
+    if (
+        "not slow" in config.option.markexpr
+        and os.access(memory, os.W_OK)
+        and shutil.disk_usage(memory).free > _NEEDED_BYTES
+    ):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 def pytest_collection_finish() -> None:
