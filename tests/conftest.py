@@ -16,6 +16,7 @@ from scenesearch.encoder.base import EncoderInfo
 from scenesearch.runtime.private_files import make_private
 from scenesearch.store import edge, edge_build
 from scenesearch.store.edge import EdgeStore
+from scenesearch.store.edge_lock import HolderLock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -146,6 +147,17 @@ def store(tmp_path: Path) -> Iterator[EdgeStore]:
     edge = EdgeStore(tmp_path / "edge")
     yield edge
     edge.close()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits longer than a moment for a library that another process keeps."""
+    acquire = HolderLock.acquire
+
+    def soon(lock: HolderLock, wait_s: float, *rest: Any) -> None:
+        acquire(lock, min(wait_s, 0.2), *rest)
+
+    monkeypatch.setattr(HolderLock, "acquire", soon)
 
 
 @pytest.fixture

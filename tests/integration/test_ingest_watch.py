@@ -33,7 +33,7 @@ SETTLE_S = 0.3
 
 
 class Watcher:
-    """A watch in a thread over a folder; `ids` asks the library as another process would."""
+    """A watch in a thread over a folder."""
 
     def __init__(self, folder: Path, data: Path) -> None:
         self.encoder = ColourEncoder()
@@ -42,13 +42,13 @@ class Watcher:
         self.data = data
         self._stop = threading.Event()
         self._rejects = Rejects(data / "rejects.sqlite")
-        self._store = EdgeStore(data / "edge", lock_wait_s=5)
+        self.store = EdgeStore(data / "edge", lock_wait_s=5)
         watched = Watched(
             folders=[folder],
             roots=Roots(data / "sources.json"),
             library="photos",
             encoder=self.encoder,
-            store=self._store,
+            store=self.store,
             say=self.said.append,
             library_dir=data,
             thumbnails_dir=data / "thumbnails",
@@ -65,11 +65,10 @@ class Watcher:
             self.reports.append(report)
 
     def ids(self) -> list[str]:
-        with closing(EdgeStore(self.data / "edge", lock_wait_s=30)) as store:
-            try:
-                return sorted(point.image_id for point in store.scroll("photos"))
-            except CollectionMissing:
-                return []
+        try:
+            return sorted(point.image_id for point in self.store.scroll("photos"))
+        except CollectionMissing:
+            return []
 
     def rejected(self) -> list[str]:
         return [Path(reject.path).name for reject in self._rejects.all()]
@@ -84,7 +83,7 @@ class Watcher:
     def close(self) -> None:
         self._stop.set()
         self._thread.join()
-        self._store.close()
+        self.store.close()
         self._rejects.close()
 
 
@@ -109,8 +108,7 @@ def test_a_file_of_words_beside_a_picture_is_followed(watcher: Watcher, photos: 
     sidecar = photos / "red.xmp"
 
     def tags() -> object:
-        with closing(EdgeStore(watcher.data / "edge", lock_wait_s=30)) as store:
-            return store.retrieve("photos", ["red.jpg"])["red.jpg"].payload.get("tags")
+        return watcher.store.retrieve("photos", ["red.jpg"])["red.jpg"].payload.get("tags")
 
     encoded = watcher.encoder.encoded
     sidecar.write_bytes(xmp("boat"))
@@ -224,7 +222,7 @@ def test_library_is_free_between_bursts_and_waited_for_when_in_use(
     lock = HolderLock(tmp_path / "data" / "edge" / "locks" / f"{collection}.work.lock", "a doctor")
     lock.acquire(5)
     save(photos / "new.jpg", "yellow")
-    watcher._store._lock_wait_s = 0.1
+    watcher.store._lock_wait_s = 0.1
     watcher.until(lambda: any("worked on by `a doctor`" in text for text in watcher.said))
     lock.release()
     watcher.until(lambda: "new.jpg" in watcher.ids())
