@@ -43,7 +43,7 @@ test-slow: $(VENV)/.dev chromium  ## the rest: slow tests and a real browser
 	$(BIN)/pytest -m "slow or browser" --durations 20
 
 attack: $(VENV)/.dev  ## forged files, kills, small disks and crowds, with their figures
-	$(BIN)/pytest -s -m slow tests/attack
+	CROWD_SECONDS=60 $(BIN)/pytest -s -m slow tests/attack
 
 lint: $(VENV)/.dev  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .
