@@ -42,13 +42,13 @@ class Watcher:
         self.data = data
         self._stop = threading.Event()
         self._rejects = Rejects(data / "rejects.sqlite")
-        self.store = EdgeStore(data / "edge", lock_wait_s=5)
+        self._store = EdgeStore(data / "edge", lock_wait_s=5)
         watched = Watched(
             folders=[folder],
             roots=Roots(data / "sources.json"),
             library="photos",
             encoder=self.encoder,
-            store=self.store,
+            store=self._store,
             say=self.said.append,
             library_dir=data,
             thumbnails_dir=data / "thumbnails",
@@ -66,7 +66,7 @@ class Watcher:
 
     def ids(self) -> list[str]:
         try:
-            return sorted(point.image_id for point in self.store.scroll("photos"))
+            return sorted(point.image_id for point in self._store.scroll("photos"))
         except CollectionMissing:
             return []
 
@@ -83,7 +83,7 @@ class Watcher:
     def close(self) -> None:
         self._stop.set()
         self._thread.join()
-        self.store.close()
+        self._store.close()
         self._rejects.close()
 
 
@@ -108,7 +108,7 @@ def test_a_file_of_words_beside_a_picture_is_followed(watcher: Watcher, photos: 
     sidecar = photos / "red.xmp"
 
     def tags() -> object:
-        return watcher.store.retrieve("photos", ["red.jpg"])["red.jpg"].payload.get("tags")
+        return watcher._store.retrieve("photos", ["red.jpg"])["red.jpg"].payload.get("tags")
 
     encoded = watcher.encoder.encoded
     sidecar.write_bytes(xmp("boat"))
@@ -222,7 +222,7 @@ def test_library_is_free_between_bursts_and_waited_for_when_in_use(
     lock = HolderLock(tmp_path / "data" / "edge" / "locks" / f"{collection}.work.lock", "a doctor")
     lock.acquire(5)
     save(photos / "new.jpg", "yellow")
-    watcher.store._lock_wait_s = 0.1
+    watcher._store._lock_wait_s = 0.1
     watcher.until(lambda: any("worked on by `a doctor`" in text for text in watcher.said))
     lock.release()
     watcher.until(lambda: "new.jpg" in watcher.ids())
