@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from ingest.collections import new_spec
 from scenesearch.encoder.base import Encoder
-from scenesearch.home.ingested import Ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.pictures.opening import ImageError, open_image, out_of_memory
 from scenesearch.runtime.cancel import result_of
 from scenesearch.store.base import CollectionSpec, Point, VectorStore
@@ -99,7 +99,7 @@ def build(
     *,
     encoder: Encoder,
     store: VectorStore,
-    originals: Ingested,
+    originals: AllowedOriginals,
     live_image_fingerprint: str = "",
     options: BuildOptions | None = None,
     on_progress: Callable[[BuildReport], None] | None = None,
@@ -182,7 +182,7 @@ class _Build:
         self,
         encoder: Encoder,
         store: VectorStore,
-        originals: Ingested,
+        originals: AllowedOriginals,
         options: BuildOptions,
         report: BuildReport,
         on_wait: OnWait | None,

@@ -21,8 +21,9 @@ from typing import Any, Literal
 from ingest.points import file_payload
 from ingest.walk import ARCHIVE_SUFFIX, walk
 from scenesearch.encoder.base import EncoderError
-from scenesearch.home.ingested import SOURCES, Ingested, RootsError, read_roots
+from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.rejects import FILE_NAME, Rejects
+from scenesearch.home.roots import SOURCES, RootsError, read_roots
 from scenesearch.pictures.opening import (
     THUMBNAIL_SIDE,
     ImageError,
@@ -125,7 +126,7 @@ def examine(
     store: VectorStore,
     library_dir: Path,
     find_encoder: Callable[[CollectionSpec], Path],
-    originals: Ingested,
+    originals: AllowedOriginals,
     mend: bool = False,
     remote: bool = False,
     max_megapixels: float = 200,
@@ -233,7 +234,7 @@ class _Visit:
         store: VectorStore,
         live: Held,
         library_dir: Path,
-        originals: Ingested,
+        originals: AllowedOriginals,
         mend: bool,
         remote: bool,
         max_megapixels: float,
@@ -265,7 +266,7 @@ class _Visit:
                 path = str(point.payload.get("path", ""))
                 self._paths.add(path)
                 self._contents.add(str(point.payload.get("sha256", "")))
-                if not self._originals.holds(path):
+                if not self._originals.allows(path):
                     elsewhere.add(path)
                     continue
                 if is_url(path) and not self._remote:
@@ -358,7 +359,7 @@ class _Visit:
         stale, waiting = _Tally(), _Tally()
         table = Rejects(self._rejects_file)
         try:
-            for reject in list(table.all()):
+            for reject in table.all():
                 if reject.image_id is None:
                     continue  # a row of a manifest, a folder
                 if reject.path in self._paths or self._is_gone(reject.path):

@@ -103,7 +103,7 @@ class Journal:
         return int(self._rows("SELECT token FROM step")[0][0])
 
     def reached(self, step: Step) -> None:
-        with self._table.at_once() as connection:
+        with self._table.transaction() as connection:
             if self._rows("SELECT number FROM step"):
                 connection.execute("UPDATE step SET number = ?", (int(step),))
             else:
@@ -130,7 +130,7 @@ class Journal:
             for point, said in displaced
         ]
         if came or left:
-            with self._table.at_once() as connection:
+            with self._table.transaction() as connection:
                 connection.executemany("INSERT OR REPLACE INTO arrived VALUES (?, ?, ?)", came)
                 connection.executemany(
                     "INSERT OR REPLACE INTO displaced VALUES (?, ?, ?, ?, ?)", left
@@ -184,7 +184,7 @@ class Journal:
 
     def rename(self, renames: Iterable[Rename]) -> None:
         rows = [(r.old, r.new, json.dumps(dict(r.payload)), int(r.is_stale)) for r in renames]
-        with self._table.at_once() as connection:
+        with self._table.transaction() as connection:
             connection.executemany("INSERT OR REPLACE INTO renamed VALUES (?, ?, ?, ?)", rows)
 
     def renames(self) -> Iterator[list[Rename]]:
@@ -212,7 +212,7 @@ class Journal:
 
     def loosen(self, hashes: Iterable[str]) -> None:
         """Keep contents whose thumbnails may be needed no longer."""
-        with self._table.at_once() as connection:
+        with self._table.transaction() as connection:
             rows = [(sha256,) for sha256 in hashes]
             connection.executemany("INSERT OR IGNORE INTO loose VALUES (?)", rows)
 
@@ -225,12 +225,12 @@ class Journal:
 
     def tied(self, hashes: Sequence[str]) -> None:
         """Forget contents whose thumbnails have been looked after."""
-        with self._table.at_once() as connection:
+        with self._table.transaction() as connection:
             connection.executemany("DELETE FROM loose WHERE sha256 = ?", [(h,) for h in hashes])
 
     def settled(self) -> None:
         """Forget the run's moves; contents that were replaced may have left a thumbnail."""
-        with self._table.at_once() as connection:
+        with self._table.transaction() as connection:
             connection.execute("INSERT OR IGNORE INTO loose SELECT DISTINCT sha256 FROM displaced")
             for table in ("arrived", "displaced", "renamed", "step"):
                 connection.execute(f"DELETE FROM {table}")  # noqa: S608
@@ -244,11 +244,7 @@ class Journal:
 
     def _of(self, select: str, values: Sequence[str]) -> list[Any]:
         """All rows of a selection among any number of values."""
-        rows: list[Any] = []
-        for start in range(0, len(values), PART):
-            part = values[start : start + PART]
-            rows += self._rows(select.format(", ".join("?" * len(part))), part)
-        return rows
+        return list(self._table.select_among(select, values))
 
     def _rows(self, select: str, values: Sequence[Any] = ()) -> list[Any]:
         return list(self._table.select(select, values))

@@ -29,8 +29,8 @@ from ingest.source import Roots, Source
 from ingest.thumbnails import sweep
 from ingest.writer import Writer
 from scenesearch.encoder.base import Encoder
+from scenesearch.home.picture_renames import apply_renames
 from scenesearch.home.rejects import Rejects
-from scenesearch.home.renamed import follow
 from scenesearch.pictures.records import check_library_name
 from scenesearch.store.base import (
     CollectionMissing,
@@ -251,7 +251,7 @@ def following(store: VectorStore, library: str, library_dir: Path | None) -> Fol
         return None
 
     def give(names: Mapping[str, str], once: int) -> None:
-        follow(library_dir, names, store.describe(library).fields, once=once)
+        apply_renames(library_dir, names, store.describe(library).fields, once=once)
 
     return give
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ingest.journal import Journal
 from ingest.shards import WHOLE, Shard
-from scenesearch.home.ingested import Ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.rejects import Rejects
 from scenesearch.pictures.originals import LocalFile, OriginalError, original_of
 from scenesearch.store.base import Point, VectorStore
@@ -46,12 +46,12 @@ def find_gone(
     empty: Counter[Path] = Counter()
     empty_ones = lru_cache(maxsize=4096)(is_empty)
     # A path that begins as a root may lead out of it all the same.
-    inside = Ingested(map(place_of, roots))
+    inside = AllowedOriginals(map(place_of, roots))
     for point in store.scroll(collection, payload=("path", "sha256")):
         path = str(point.payload.get("path", ""))
         if not path.startswith(tuple(roots)) or not shard.holds(point.image_id):
             continue
-        if not inside.holds(path) or not is_gone(path):
+        if not inside.allows(path) or not is_gone(path):
             continue
         left = None if seen_to_go else nearest_folder(path)
         if left is not None and empty_ones(left):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.home.ingested import Root, RootsError, read_roots, roots_json
+from scenesearch.home.roots import Root, RootsError, read_roots, roots_json
 from scenesearch.pictures.opening import atomic_writer
 from scenesearch.pictures.originals import is_url
 from scenesearch.pictures.records import ImageRecord, MetadataType
@@ -50,7 +50,7 @@ class Roots:
     its own name as prefix (a/IMG_1.jpg and b/IMG_1.jpg stay two pictures). An address of a
     folder, s3://bucket/photos, is a root like any other.
 
-    A root that is only known from a backup (`scenesearch.home.ingested`) keeps deciding image ids;
+    A root that is only known from a backup (`scenesearch.home.roots`) keeps deciding image ids;
     what is added in it is from then on one that was ingested here.
     """
 

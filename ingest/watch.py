@@ -242,12 +242,9 @@ class _Keeper:
     def _in_turn(self, do: Callable[[], _T]) -> _T:
         """What `do` gives once nobody else has the library, which is let go afterwards."""
         watched = self._watched
-        done = shared(do, on_wait=self._waiting)
+        done = shared(do, on_wait=watched.say)
         watched.store.release(watched.library)
         return done
-
-    def _waiting(self, busy: IndexBusy) -> None:
-        self._watched.say(f"{str(busy).removesuffix('; close it or wait')}; waiting")
 
 
 def _holds_pictures(folder: Path) -> bool:

@@ -1,17 +1,17 @@
-"""Where the `scenesearch` command begins: light, so that Ctrl-C is heard from the first moment."""
+"""Where the `scenesearch` command begins. Light, so that Ctrl-C works from the first moment."""
 
 import os
 import sys
 
 from scenesearch.runtime import signals
 
-TYPE_CHECKING = False  # importing typing takes a moment in which Ctrl-C is not heard yet
+TYPE_CHECKING = False  # importing typing takes a moment in which Ctrl-C does not work yet
 if TYPE_CHECKING:
     from typing import NoReturn
 
 
 def main() -> "NoReturn":
-    """The whole life of the process: a user's mistake is one sentence on stderr and status 2."""
+    """Run the command and exit: a user's mistake is one sentence on stderr and status 2."""
     signals.listen()
     try:
         try:
@@ -21,7 +21,7 @@ def main() -> "NoReturn":
             run()
         except SystemExit:
             raise
-        except BaseException as error:  # struck while Python compiles, it becomes a SyntaxError
+        except BaseException as error:  # a signal during compilation becomes a SyntaxError
             _ended_by(error)
     except SystemExit as ended:
         signals.be_done()
@@ -30,8 +30,8 @@ def main() -> "NoReturn":
 
 
 def _leave(ended: SystemExit) -> None:
-    """End at once where threads are at work that Python would not wait for (the page's, a metrics
-    server's): in a library's own code they abort the process when Python ends under them."""
+    """End at once if daemon threads are running (the page's, a metrics server's). Python would not
+    wait for them, and inside a C library they abort the process when the interpreter ends."""
     import atexit
     import threading
 
@@ -42,7 +42,7 @@ def _leave(ended: SystemExit) -> None:
 
 
 def run() -> "NoReturn":
-    """The command that `sys.argv` names, in a process that goes on when it is done."""
+    """Run the command that `sys.argv` names; the process may go on afterwards."""
     try:
         try:
             from scenesearch.commands.app import app
@@ -56,8 +56,8 @@ def run() -> "NoReturn":
 
 
 def _ended_by(error: BaseException) -> "NoReturn":
-    """Say why in one sentence, unless that was said, and exit; a bug keeps its traceback."""
-    # Whatever it became on its way through the libraries that it struck in.
+    """Say why in one sentence, unless it was said already, and exit. A bug keeps its traceback."""
+    # A signal may surface as any error of the library that it interrupted.
     if signals.tell() or isinstance(error, KeyboardInterrupt):
         _fail("interrupted", signals.status())
     from scenesearch.commands.console import FAILED, FOUND
@@ -68,7 +68,7 @@ def _ended_by(error: BaseException) -> "NoReturn":
     if isinstance(error, SceneSearchError):
         _fail(f"{error}{_hint(error)}", FAILED)
     if isinstance(error, BrokenPipeError):
-        # The reader of our output (head, less) has gone; there is nobody to tell.
+        # The reader of our output (head, less) is gone: nobody is left to read a message.
         sys.exit(FOUND)
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
@@ -88,7 +88,7 @@ def _fail(message: str, status: int) -> "NoReturn":
 
 
 def _flush() -> None:
-    """Now, where a reader that has gone can be passed over; Python would print a traceback."""
+    """Flush now, ignoring a reader that is gone; at exit Python would print a traceback."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -97,7 +97,7 @@ def _flush() -> None:
 
 
 def _hint(error: Exception) -> str:
-    """What to do about it, where the error's own layer cannot know the command."""
+    """What to do about it: the store does not know the command that helps."""
     from scenesearch.store.base import CollectionMissing
 
     if isinstance(error, CollectionMissing) and not error.meant:

@@ -7,9 +7,8 @@
         for hit in answer:
             print(hit.rank, hit.image_id, hit.likeness)
 
-`print(answer)` is a line a hit; in Jupyter an answer shows itself as a grid of its pictures. This
-is an entry point: it reads the settings (`SCENESEARCH_*`) as the command line does, which uses it
-too.
+`print(answer)` prints a line per hit; Jupyter shows an answer as a grid of its pictures. Settings
+are read as by the command line, whose `search` is this `Library.search`.
 """
 
 import base64
@@ -18,45 +17,45 @@ import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from scenesearch.encoder.base import Encoder
-from scenesearch.encoder.known import find_by_fingerprint
-from scenesearch.encoder.onnx import OnnxEncoder
-from scenesearch.encoder.registry import find_encoder
 from scenesearch.errors import SceneSearchError
-from scenesearch.home.ingested import Ingested, ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
+from scenesearch.home.installation import Installation
+from scenesearch.home.library_files import LibraryFiles
 from scenesearch.home.settings import Settings
 from scenesearch.pictures.opening import THUMBNAIL_SIDE, ImageError, open_image, thumbnail_path
 from scenesearch.pictures.originals import LocalFile, OriginalError
-from scenesearch.pictures.records import check_library_name
 from scenesearch.runtime import memory
 from scenesearch.search.answer import Hit, SearchResult
 from scenesearch.search.grammar import parse_facet, parse_order, parse_where
 from scenesearch.search.request import Like, QueryError, Request, Upload
-from scenesearch.search.searcher import MAX_UPLOAD_BYTES, Searcher
+from scenesearch.search.searcher import MAX_UPLOAD_BYTES
 from scenesearch.search.why import Why, why
 from scenesearch.store.base import VectorStore
 from scenesearch.store.fields import PayloadField
-from scenesearch.store.open import open_store
 
 QueryPicture = str | Path | bytes | Image.Image
 
 
-class OriginalUnavailable(SceneSearchError):  # noqa: N818 - reads as what it is
+class OriginalUnavailable(SceneSearchError):  # noqa: N818 - says what is the matter
     """A picture's original cannot be opened; the message says which and why."""
 
 
 @dataclass(frozen=True, repr=False)
 class Answer(SearchResult):
-    """A search's result that is its hits: printed a line each, in Jupyter a grid of pictures."""
+    """The hits of a search: printed a line each, in Jupyter a grid of pictures.
 
+    `request` is what was asked, for `Library.why`.
+    """
+
+    request: Request = field(default_factory=Request)
     thumbnails_dir: Path = Path()
-    originals: Ingested = field(default=Ingested(()), repr=False, compare=False)
+    originals: AllowedOriginals = field(default=AllowedOriginals(()), repr=False, compare=False)
 
     def __iter__(self) -> Iterator[Hit]:
         return iter(self.hits)
@@ -84,7 +83,7 @@ class Answer(SearchResult):
         name = html.escape(hit.image_id, quote=True)
         copies = f" · {len(hit.copies)} more like it" if hit.copies else ""
         found = f"{hit.rank}. {hit.likeness}".rstrip() + copies
-        away = "" if self.originals.holds(hit.path) else " · its original is not here"
+        away = "" if self.originals.allows(hit.path) else " · its original is not here"
         picture = _data_uri(hit, self.thumbnails_dir, self.originals)
         return (
             f'<figure style="margin:0"><img alt="{name}" src="{picture}" '
@@ -96,10 +95,12 @@ class Answer(SearchResult):
 class Library:
     """One library of pictures, open until `close` or the end of a `with` block."""
 
-    def __init__(self, settings: Settings, name: str, store: VectorStore, encoder: Encoder) -> None:
+    def __init__(
+        self, installation: Installation, name: str, store: VectorStore, encoder: Encoder
+    ) -> None:
         self.name = name
-        self.searcher = Searcher(encoder, store, name, max_megapixels=settings.max_megapixels)
-        self._settings = settings
+        self.searcher = installation.searcher(encoder, store, name)
+        self._installation = installation
         self._store = store
         self._encoder = encoder
 
@@ -124,28 +125,23 @@ class Library:
     ) -> Answer:
         """The best k pictures for the text, or the page that follows the cursor `after`.
 
-        `text` is in the grammar of docs/search.md; it is never a path or an address. A picture
-        asks as `image` (a file's path, its bytes or a Pillow image) or as `like`, an image id.
-        `where` takes filters as `--where` does, `sort` a field's name, '-taken' for the newest
-        first. Hits below `min_relevance` (0-1, by default the setting) are left out; 0 always
-        answers. Near-duplicates are collapsed. `hybrid` ranks by captions, tags, titles and file
-        names too, by default where pictures have captions; `right` and `wrong` are image ids of
-        hits that are, or are not, what is looked for. Raises QueryError for what cannot be asked.
+        `text` is in the grammar of docs/search.md; it is never a path or an address. To search with
+        a picture, give `image` (a path, bytes or a Pillow image) or `like` (an image id). `where`
+        takes filters like `--where`, `sort` the name of a field ('-taken': newest first). Hits
+        below `min_relevance` (0-1, by default the setting) are left out; 0 leaves out none.
+        Near-duplicates are collapsed. `hybrid` ranks by captions, tags, titles and file names too,
+        by default where pictures have captions. `right` and `wrong` are image ids of hits that are,
+        or are not, what is wanted. Raises QueryError for a request that makes no sense.
         """
-        request = self.request(
-            text,
-            image=image,
-            like=like,
-            where=where,
-            sort=sort,
-        )
-        wanted = self._settings.min_relevance if min_relevance is None else min_relevance
+        request = self.request(text, image=image, like=like, where=where, sort=sort)
+        if min_relevance is None:
+            min_relevance = self._installation.settings.min_relevance
         result = self.searcher.search(
             request,
             k=k,
             offset=offset,
             after=after,
-            min_relevance=wanted,
+            min_relevance=min_relevance,
             collapse=collapse,
             diversity=diversity,
             hybrid=hybrid,
@@ -154,8 +150,12 @@ class Library:
             facets=tuple(parse_facet(name, self.fields) for name in _several(facets)),
         )
         whole = {one.name: getattr(result, one.name) for one in fields(result)}
-        thumbnails = self._settings.library_dir(self.name) / "thumbnails"
-        return Answer(**whole, thumbnails_dir=thumbnails, originals=self.originals)
+        return Answer(
+            **whole,
+            request=request,
+            thumbnails_dir=self.files.thumbnails,
+            originals=self._installation.originals,
+        )
 
     def request(
         self,
@@ -166,7 +166,7 @@ class Library:
         where: str | Sequence[str] = (),
         sort: str | None = None,
     ) -> Request:
-        """What the arguments ask, as one value; raises QueryError."""
+        """The arguments as one request; raises QueryError."""
         request = self.searcher.parse(text)
         filters = parse_where(_several(where), self.fields)
         parts = list(request.parts)
@@ -182,7 +182,7 @@ class Library:
         )
 
     def why(self, text: str | Request, image_id: str, *, heat: bool = True) -> Why:
-        """What in the text, and with `heat` where in the picture, made it relevant."""
+        """Which words, and with `heat` which parts of the picture, made it relevant."""
         request = self.searcher.parse(text) if isinstance(text, str) else text
         if all(part.excluded for part in request.parts):
             raise QueryError("filters alone have no reasons: describe a scene in words")
@@ -210,15 +210,16 @@ class Library:
         if point is None:
             raise QueryError(f"library {self.name} has no picture {image_id}")
         try:
-            original = self.originals.original(point.payload)
-            return open_image(original, max_megapixels=self._settings.max_megapixels).image
+            original = self._installation.originals.original(point.payload)
+            most = self._installation.settings.max_megapixels
+            return open_image(original, max_megapixels=most).image
         except (ImageError, OriginalError) as error:
             raise OriginalUnavailable(f"{image_id} cannot be opened: {error}") from None
 
     @property
-    def originals(self) -> Ingested:
-        """What may be opened of the paths that hits name."""
-        return ingested(self._settings)
+    def files(self) -> LibraryFiles:
+        """What the library keeps beside its collection."""
+        return self._installation.files(self.name)
 
     @property
     def fields(self) -> tuple[PayloadField, ...]:
@@ -226,58 +227,40 @@ class Library:
         return self.searcher.fields
 
     def close(self) -> None:
-        """Release the library, which others have had in turns."""
+        """Close the library; other processes could use it in the meantime too."""
         self._store.close()
 
     def __enter__(self) -> "Library":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
 def open_library(
-    library: str | None = None, *, encoder: str | None = None, settings: Settings | None = None
+    library: str | None = None,
+    *,
+    encoder: str | None = None,
+    installation: Installation | None = None,
 ) -> Library:
     """The library of that name, by default the setting's, ready to be searched.
 
-    `encoder` is a name or folder, by default the one whose vectors the library holds. Raises
-    CollectionMissing without such a library, IndexBusy when another process keeps it for
-    half a minute.
+    `encoder` is a name or folder, by default the encoder whose vectors the library holds. Raises
+    CollectionMissing if there is no such library, IndexBusy if another process uses it for half a
+    minute without a pause.
     """
-    settings = settings or Settings()
-    memory.limit_to(settings.memory_mb)
-    name = check_library_name(library or settings.library)
-    store = open_store(
-        edge_dir=settings.edge_dir,
-        qdrant_url=settings.qdrant_url,
-        qdrant_api_key=settings.reader_key,
-        grpc_port=settings.qdrant_grpc_port,
-        timeout_s=settings.qdrant_timeout_s,
-        lock_wait_s=30,
-    )
+    installation = installation or Installation(Settings())
+    memory.limit_to(installation.settings.memory_mb)
+    name = installation.library_name(library)
+    store = installation.open_store(reading=True)
     try:
         spec = store.describe(name)
-        folder = (
-            find_encoder(encoder, settings.models_dir)
-            if encoder
-            else find_by_fingerprint(
-                spec.fingerprint,
-                spec.encoder,
-                default=settings.encoder,
-                shelf=settings.models_dir,
-                file=settings.known_encoders,
-            )
+        loaded = installation.load_encoder(
+            encoder or spec.encoder, fingerprint=None if encoder else spec.fingerprint
         )
-        loaded = OnnxEncoder(folder, threads=settings.threads)
-        # A third of a search: others have the library meanwhile.
+        # It takes a third of a search. Do it now, while other processes can use the library.
         loaded.encode_texts(["warm-up"])
-        return Library(settings, name, store, loaded)
+        return Library(installation, name, store, loaded)
     except BaseException:
         store.close()
         raise
@@ -292,7 +275,7 @@ def _upload(image: QueryPicture) -> Upload:
         return Upload(image)
     if isinstance(image, Image.Image):
         buffer = io.BytesIO()
-        image.convert("RGB").save(buffer, "BMP")  # loses nothing and takes no time
+        image.convert("RGB").save(buffer, "BMP")  # lossless and fast
         return Upload(buffer.getvalue())
     if not isinstance(image, str | Path):
         kind = type(image).__name__
@@ -308,12 +291,12 @@ def _upload(image: QueryPicture) -> Upload:
         return Upload(file.read(), str(image))
     except OriginalError as error:
         raise QueryError(f"{image}: {error}") from None
-    except ValueError:  # NUL, or half a character
+    except ValueError:  # NUL, or half a surrogate pair
         raise QueryError(f"{str(image)!r} is no name of a file") from None
 
 
-def _data_uri(hit: Hit, thumbnails_dir: Path, originals: Ingested) -> str:
-    """The thumbnail inside the page: a notebook may not fetch files, and is sent to others."""
+def _data_uri(hit: Hit, thumbnails_dir: Path, originals: AllowedOriginals) -> str:
+    """The thumbnail as a data URI: a notebook may not fetch files, and is sent to others."""
     try:
         data = thumbnail_path(thumbnails_dir, str(hit.payload.get("sha256", ""))).read_bytes()
     except (OSError, ImageError):

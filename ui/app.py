@@ -2,32 +2,35 @@
 
 import streamlit as st
 
-from ui import components, pictures, resources
-from ui.access import admitted, log_out_link
-from ui.views import by_picture, evaluation, layout, library, models, search
+from ui import components
+from ui.access import is_logged_in, log_out_link
+from ui.pictures import page_icon
+from ui.settings import page_settings
+from ui.views import by_picture, evaluation, library, models, search
+from ui.views import map as library_map
 
 
-def screen() -> None:
+def main() -> None:
     # An icon of our own: one of a view would be fetched from the network.
-    st.set_page_config(page_title="scenesearch", page_icon=pictures.page_icon(), layout="wide")
+    st.set_page_config(page_title="scenesearch", page_icon=page_icon(), layout="wide")
     components.style()
-    settings = resources.settings()
-    if not admitted(settings):
+    settings = page_settings()
+    if not is_logged_in(settings):
         return
-    first = st.Page(search.show, title="Search", icon=":material/search:", default=True)
-    shelf = st.Page(
+    search_page = st.Page(search.show, title="Search", icon=":material/search:", default=True)
+    library_page = st.Page(
         library.show, title="Library", icon=":material/photo_library:", url_path="library"
     )
     pages = [
-        first,
+        search_page,
         st.Page(
             by_picture.show,
             title="By picture",
             icon=":material/image_search:",
             url_path="by-picture",
         ),
-        shelf,
-        st.Page(layout.show, title="Map", icon=":material/scatter_plot:", url_path="map"),
+        library_page,
+        st.Page(library_map.show, title="Map", icon=":material/scatter_plot:", url_path="map"),
         st.Page(
             evaluation.show, title="Evaluation", icon=":material/monitoring:", url_path="evaluation"
         ),
@@ -36,14 +39,14 @@ def screen() -> None:
     page = st.navigation(pages, position="top")
     if st.session_state.pop("to_adding", False):
         st.session_state["part"] = "Add pictures"
-        if page != shelf:
-            st.switch_page(shelf)
+        if page != library_page:
+            st.switch_page(library_page)
     if "next_request" in st.session_state:
         st.session_state["q"] = st.session_state.pop("next_request")
-        if page != first:
-            st.switch_page(first)
+        if page != search_page:
+            st.switch_page(search_page)
     page.run()
     log_out_link(settings)
 
 
-screen()
+main()

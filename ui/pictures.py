@@ -1,4 +1,4 @@
-"""Bytes for the browser: small pictures for the grid, a large one for the original."""
+"""A picture of the library as bytes for the browser: its thumbnail, its original, a copy of it."""
 
 import io
 import os
@@ -6,6 +6,7 @@ import stat
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,61 +23,83 @@ from scenesearch.pictures.opening import (
     write_thumbnail,
 )
 from scenesearch.pictures.originals import Original
-from ui import resources
+from ui.resources import installation, library_files
+from ui.settings import page_settings
 
 # Fills a large screen; sending a 50-megapixel original as it is would fill the page's memory.
 VIEW_SIDE = 1600
 
-# Of a copy without metadata, which is decoded and written anew.
+# The largest copy without metadata: such a copy is decoded and encoded again.
 COPY_SIDE = 4096
 
-# A JPEG of 320 pixels a side takes a tenth of it.
-_MOST_THUMBNAIL_BYTES = 2**20
+# Ten times what a JPEG of 320 pixels a side takes.
+_MAX_THUMBNAIL_BYTES = 2**20
 
 
-def original_of(payload: Mapping[str, Any]) -> Original:
-    """Where the picture itself lies: a file, in an archive, at an address.
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the library; `detail` says how it was found."""
 
-    One outside what this installation has ingested from cannot be read.
-    """
-    return resources.originals().original(payload)
+    image_id: str
+    payload: Mapping[str, Any]
+    detail: str = ""
+
+    @property
+    def path(self) -> str:
+        """Where its original lies."""
+        return str(self.payload.get("path", ""))
+
+    @property
+    def title(self) -> str:
+        """Its first caption, else its file name."""
+        captions = self.payload.get("captions") or ()
+        return next((text for text in captions if text.strip()), "") or Path(self.image_id).name
+
+    @property
+    def original(self) -> Original:
+        """A file, a member of an archive, or an address. It cannot be read if it lies outside
+        what this installation has ingested from."""
+        return installation().originals.original(self.payload)
+
+    def thumbnail(self) -> bytes:
+        """JPEG of at most 320 pixels a side."""
+        sha256 = str(self.payload.get("sha256", ""))
+        return thumbnail(library_files().thumbnails, sha256, self.original)
 
 
-def thumbnail(
-    thumbnails_dir: Path, sha256: str, original: Original, max_megapixels: float = 200
-) -> bytes:
-    """JPEG of the cached thumbnail; of a missing or damaged one made anew from the original, which
-    mends the cache; else a placeholder."""
-    kept = _kept_thumbnail(thumbnails_dir, sha256)
-    if kept is not None:
-        return kept
+def thumbnail(thumbnails_dir: Path, sha256: str, original: Original) -> bytes:
+    """The cached JPEG. One that is missing or damaged is made again from the original and cached;
+    without the original there is a placeholder."""
+    cached = _read_thumbnail(thumbnails_dir, sha256)
+    if cached is not None:
+        return cached
     try:
-        return _made_thumbnail(thumbnails_dir, sha256, str(original), max_megapixels)
+        return _make_thumbnail(thumbnails_dir, sha256, str(original))
     except ImageError:
         return placeholder()
 
 
-def _kept_thumbnail(thumbnails_dir: Path, sha256: str) -> bytes | None:
-    """The cached file where it is a regular one of the folder and a whole JPEG of a thumbnail's
-    size: whatever else lies there would end the view that shows it."""
-    path = _own_path(thumbnails_dir, sha256)
+def _read_thumbnail(thumbnails_dir: Path, sha256: str) -> bytes | None:
+    """The cached file, if it is a regular file of the folder and a complete JPEG of a thumbnail's
+    size: anything else would end the view that shows it."""
+    path = _safe_path(thumbnails_dir, sha256)
     if path is None:
         return None
     try:
-        # Without blocking: a FIFO would wait for its writer.
+        # Non-blocking: a FIFO would wait for its writer.
         flags = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
         descriptor = os.open(path, os.O_RDONLY | flags)
         with os.fdopen(descriptor, "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return None
-            data = file.read(_MOST_THUMBNAIL_BYTES + 1)
+            data = file.read(_MAX_THUMBNAIL_BYTES + 1)
     except OSError:
         return None
     return data if _is_thumbnail(data) else None
 
 
-def _own_path(thumbnails_dir: Path, sha256: str) -> Path | None:
-    """Where it lies; None where that would be outside the folder, by a forged hash or a link."""
+def _safe_path(thumbnails_dir: Path, sha256: str) -> Path | None:
+    """The file's path; None if a forged hash or a link leads outside the folder."""
     try:
         path = thumbnail_path(thumbnails_dir, sha256)
         if path.parent.resolve().is_relative_to(thumbnails_dir.resolve()):
@@ -86,19 +109,19 @@ def _own_path(thumbnails_dir: Path, sha256: str) -> Path | None:
     return None
 
 
-# A page shows the same ones again and again: an answer's 24 are decoded once. Keyed by content,
-# of which the cache keeps what the browser gets anyway.
+# A page shows the same thumbnails again and again: the 24 of an answer are decoded once. The cache
+# is keyed by content, and keeps only what the browser gets anyway.
 @lru_cache(maxsize=256)
 def _is_thumbnail(data: bytes) -> bool:
-    if len(data) > _MOST_THUMBNAIL_BYTES or not data.startswith(b"\xff\xd8\xff"):
+    if len(data) > _MAX_THUMBNAIL_BYTES or not data.startswith(b"\xff\xd8\xff"):
         return False
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a bomb, which is refused here
+            warnings.simplefilter("ignore")  # about a decompression bomb: it is refused here
             with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
                 if max(image.size) > 2 * THUMBNAIL_SIDE:
                     return False
-                # Reads all and computes little.
+                # Reads everything and computes little.
                 image.draft("L", (image.width // 8, image.height // 8))
                 image.load()
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
@@ -106,34 +129,35 @@ def _is_thumbnail(data: bytes) -> bool:
     return True
 
 
-def view(original: Original, max_megapixels: float = 200) -> bytes:
-    """JPEG of the original at the size of a screen; raises ImageError when it cannot be opened."""
-    return _reduced(original, VIEW_SIDE, max_megapixels)
+def view(original: Original) -> bytes:
+    """JPEG of the original for a whole screen; raises ImageError when it cannot be opened."""
+    return _reduced(original, VIEW_SIDE)
 
 
-def copy_without_metadata(original: Original, max_megapixels: float = 200) -> bytes:
-    """JPEG of the original without what its file tells besides: place, camera, owner. At most
-    4096 pixels a side; raises ImageError when it cannot be opened."""
-    return _reduced(original, COPY_SIDE, max_megapixels, quality=92)
+def copy_without_metadata(original: Original) -> bytes:
+    """JPEG of the original without its metadata (place, camera, owner), of at most 4096 pixels a
+    side; raises ImageError when it cannot be opened."""
+    return _reduced(original, COPY_SIDE, quality=92)
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def _made_thumbnail(thumbnails_dir: Path, sha256: str, path: str, max_megapixels: float) -> bytes:
+def _make_thumbnail(thumbnails_dir: Path, sha256: str, path: str) -> bytes:
     opened = open_image(
-        resources.originals().at(path, sha256),
+        installation().originals.at(path, sha256),
         reduce_to=THUMBNAIL_SIDE,
-        max_megapixels=max_megapixels,
+        max_megapixels=page_settings().max_megapixels,
     )
-    own = _own_path(thumbnails_dir, sha256)
-    # Of a file that has changed since it is not the thumbnail that is missing.
-    if own is not None and opened.sha256 == sha256:
+    cached = _safe_path(thumbnails_dir, sha256)
+    # If the file has changed since, this is not the thumbnail that is missing.
+    if cached is not None and opened.sha256 == sha256:
         with suppress(OSError):  # a page that may not write there makes it again the next time
-            write_thumbnail(opened.image, own)
+            write_thumbnail(opened.image, cached)
     opened.image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BICUBIC)
     return _jpeg(opened.image)
 
 
-def _reduced(original: Original, side: int, max_megapixels: float, quality: int = 85) -> bytes:
+def _reduced(original: Original, side: int, quality: int = 85) -> bytes:
+    max_megapixels = page_settings().max_megapixels
     image = open_image(original, reduce_to=side, max_megapixels=max_megapixels).image
     image.thumbnail((side, side), Image.Resampling.BICUBIC)
     return _jpeg(image, quality)
@@ -141,7 +165,7 @@ def _reduced(original: Original, side: int, max_megapixels: float, quality: int 
 
 @st.cache_data(show_spinner=False)
 def placeholder() -> bytes:
-    """A grey picture with a crossed frame: a picture should be here, and is not."""
+    """A grey picture with a crossed frame, for a picture that is missing."""
     width, height = THUMBNAIL_SIDE, THUMBNAIL_SIDE * 3 // 4
     image = Image.new("RGB", (width, height), (196, 200, 206))
     pen, grey = ImageDraw.Draw(image), (140, 146, 156)
@@ -153,7 +177,7 @@ def placeholder() -> bytes:
 
 @st.cache_data(show_spinner=False)
 def page_icon() -> Image.Image:
-    """What stands in the browser's tab: hills in a frame, and a sun."""
+    """The icon in the browser's tab: hills in a frame, and a sun."""
     image = Image.new("RGBA", (64, 64))
     pen = ImageDraw.Draw(image)
     pen.rounded_rectangle((2, 2, 61, 61), radius=14, fill="#2f6fde")
@@ -164,5 +188,5 @@ def page_icon() -> Image.Image:
 
 def _jpeg(image: Image.Image, quality: int = 85) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality, comment=b"")  # Pillow copies a comment by itself
+    image.save(buffer, "JPEG", quality=quality, comment=b"")  # or Pillow copies the original's
     return buffer.getvalue()

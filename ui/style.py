@@ -52,7 +52,7 @@ STYLE = """
 
   .log-out { text-align: right; font-size: 0.9rem; }
 
-  /* The tick that selects a picture, in its corner, with a ground that every picture bears. */
+  /* The checkbox that selects a picture, in its corner, legible on every picture. */
   [class*="st-key-tick-"] {
     position: absolute; top: 0.35rem; left: 0.35rem; z-index: 2; width: auto;
     background: rgba(255, 255, 255, 0.85); border-radius: 0.35rem; padding: 0.15rem 0.2rem;
@@ -66,24 +66,23 @@ STYLE = """
     font-size: 0.8rem; line-height: 1.3; opacity: 0.8;
   }
 
-  /* The theme's colour bears white text; as text itself it would be too pale on either ground. */
+  /* The theme's colour is dark enough under white text, but too pale for text itself. */
   [data-testid="stSliderThumbValue"], [data-testid="stSliderThumbValue"] p { color: inherit; }
   button[role="radio"][aria-checked="true"] { color: inherit !important; font-weight: 600; }
 
-  /* The original as high as the window allows, so that its description is in sight. */
+  /* The original no higher than leaves its description in sight. */
   .st-key-original [data-testid="stImage"] img { max-height: 64vh; object-fit: contain; }
 </style>
 """
 
-# '/' goes to the box, arrows from picture to picture; Enter opens one because it is a button. A
-# pasted picture goes where one is asked for.
-# Installed once in the window, whatever is drawn afterwards.
+# '/' goes to the search box, arrows go from picture to picture, Enter opens one since it is a
+# button. A pasted picture goes to the upload field. Installed once in the window, whatever is drawn
+# afterwards.
 KEYS = """
 <script>
 (() => {
-  const page = window;
-  if (page.scenesearchKeys) return;
-  page.scenesearchKeys = true;
+  if (window.scenesearchKeys) return;
+  window.scenesearchKeys = true;
   const typing = (element) => element && (
     element.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(element.tagName));
   document.addEventListener("keydown", (event) => {
@@ -112,7 +111,7 @@ KEYS = """
     }
     if (cards[next]) { cards[next].focus(); event.preventDefault(); }
   });
-  // A chart's own alt text says what it shows; its unnamed marks would be announced besides.
+  // A chart's own alt text says what it shows; its unnamed marks would be read out too.
   new MutationObserver(() => document
     .querySelectorAll('svg.marks [role="graphics-symbol"]:not([aria-label])')
     .forEach((mark) => mark.removeAttribute("role"))

@@ -1,12 +1,14 @@
-"""The commands of `scenesearch`, one module each: results on stdout, messages on stderr.
+"""The commands of `scenesearch`, a module each. Results go to stdout, messages to stderr.
 
-Applications and libraries are imported inside the commands, so that each starts fast.
+Applications and heavy libraries are imported inside the commands, so that each starts fast.
 """
+
+from typing import Annotated
 
 import typer
 
-from scenesearch.commands import collections
 from scenesearch.commands.backup import backup, restore
+from scenesearch.commands.build import build
 from scenesearch.commands.config import config_app
 from scenesearch.commands.demo import demo
 from scenesearch.commands.doctor import doctor
@@ -15,8 +17,11 @@ from scenesearch.commands.evaluate import evaluate_app
 from scenesearch.commands.feedback import feedback_app
 from scenesearch.commands.ingest import ingest
 from scenesearch.commands.library import library_app
+from scenesearch.commands.list import list_libraries
 from scenesearch.commands.models import models_app
 from scenesearch.commands.plan import plan
+from scenesearch.commands.promote import promote, rollback
+from scenesearch.commands.prune import prune
 from scenesearch.commands.rejects import library_rejects
 from scenesearch.commands.search import SearchCommand, search
 from scenesearch.commands.status import status
@@ -24,27 +29,44 @@ from scenesearch.commands.train import train
 from scenesearch.commands.ui import ui
 
 app = typer.Typer(
-    help="Describe a scene in words, get the photographs that show it.\n\n"
-    "Begin with `scenesearch ingest FOLDER`, then `scenesearch search a dog in the snow`.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"scenesearch {version('scenesearch')}")
+        raise typer.Exit
+
+
+@app.callback()
+def scenesearch(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Describe a scene in words, get the photographs that show it.
+
+    Begin with `scenesearch ingest FOLDER`, then `scenesearch search a dog in the snow`.
+    """
+
+
 app.command()(ingest)
 app.command(cls=SearchCommand)(search)
-for command in (demo, train, ui, status):
-    app.command()(command)
+for top_level in (demo, train, ui, status):
+    app.command()(top_level)
 library_app.command("rejects")(library_rejects)
 library_app.command("duplicates")(library_duplicates)
-library_app.command("list")(collections.list_libraries)
-for verb in (collections.build, collections.promote, collections.rollback, collections.prune):
-    library_app.command()(verb)
-library_app.command()(backup)
-library_app.command()(restore)
-library_app.command()(plan)
-library_app.command()(doctor)
+library_app.command("list")(list_libraries)
+for command in (build, promote, rollback, prune, backup, restore, plan, doctor):
+    library_app.command()(command)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(feedback_app, name="feedback")
 app.add_typer(library_app, name="library")

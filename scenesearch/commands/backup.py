@@ -1,29 +1,26 @@
 """`scenesearch library backup | restore`: a library in one file."""
 
 import shlex
-from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.commands.collections import waiting
-from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
-from scenesearch.commands.console import (
-    JsonOption,
-    print_json,
-    printable,
-    progress_bar,
-    read_settings,
-    say,
+from scenesearch.commands.common import (
+    LibraryArgument,
+    LibraryOption,
+    choose_library,
+    named_library,
+    open_installation,
 )
+from scenesearch.commands.console import JsonOption, print_json, printable, progress_bar, say
 
 if TYPE_CHECKING:
     from scenesearch.home.backup import Beside, Contents
-    from scenesearch.home.feedback import Mark
+    from scenesearch.home.installation import Installation
+    from scenesearch.home.library_files import LibraryFiles
     from scenesearch.home.restore import SideFiles
-    from scenesearch.home.settings import Settings
 
 
 def backup(
@@ -35,24 +32,23 @@ def backup(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a library into one file: vectors, metadata, feedback, which encoder; no pictures.
+    """Write a library to one file: vectors, metadata, feedback, the encoder's name; no pictures.
 
-    `library restore` brings it back, here or on another machine, embedded or into a server.
+    `library restore` reads it, here or on another machine, into an embedded store or a server.
     """
     from scenesearch.home.backup import write_backup
 
-    settings = read_settings()
-    name = chosen_library(library, named, settings.library)
+    installation, name = choose_library(library, named)
     file = out or Path(f"{name}-{datetime.now(UTC):%Y%m%d-%H%M%S}.zip")
-    with open_store(settings, reading=True) as store, progress_bar() as progress:
+    with installation.store(reading=True) as store, progress_bar() as progress:
         task = progress.add_task("backing up", total=None)
         contents = write_backup(
             store,
             name,
             file,
-            beside=_read_beside(settings.library_dir(name)),
+            beside=_read_beside(installation.files(name)),
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
-            on_wait=waiting,
+            on_wait=say,
         )
     size = file.stat().st_size
     if as_json:
@@ -65,62 +61,62 @@ def backup(
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(help="What `library backup` wrote.")],
+    file: Annotated[Path, typer.Argument(help="A file written by `library backup`.")],
     library: Annotated[
         str | None,
         typer.Argument(
-            help="What the library will be called, here or after --library; default: as it was.",
+            help="New name of the library, here or after --library; default: its old name.",
             metavar="LIBRARY",
         ),
     ] = None,
     named: Annotated[
         str | None,
-        typer.Option("--library", "-l", help="What the library will be called."),
+        typer.Option("--library", "-l", help="New name of the library; default: its old name."),
     ] = None,
     replace: Annotated[
         bool,
         typer.Option(
             "--replace",
-            help="Also where a library of that name is there: the backup becomes what it holds.",
+            help="Replace a library of that name, if there is one, by the backup.",
         ),
     ] = False,
     check: Annotated[
-        bool, typer.Option("--check", help="Only check the file, and say what is in it.")
+        bool, typer.Option("--check", help="Only check the file and say what is in it.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring a library back from a backup; the whole file is checked before anything is written.
+    """Restore a library from a backup. The whole file is checked before anything is written.
 
-    Stopped at any moment it leaves nothing or everything; run it again. Originals are opened again
-    once their folders are ingested here.
+    When stopped it leaves nothing or everything; run it again. Originals can be opened once their
+    folders have been ingested here.
     """
     from scenesearch.home.backup import open_backup
     from scenesearch.home.restore import restore as bring_back
 
-    settings = read_settings()
+    installation = open_installation()
     collection: str | None = None
     with open_backup(file) as found, progress_bar() as progress:
         contents = found.contents
-        name = chosen_library(library, named, contents.spec.library)
+        name = named_library(library, named, contents.spec.library)
         task = progress.add_task("checking", total=contents.points)
         found.verify(lambda done, total: progress.update(task, completed=done, total=total))
         beside = found.beside()
         if not check:
             task = progress.add_task("restoring", total=contents.points)
-            with open_store(settings) as store:
+            with installation.store() as store:
                 collection = bring_back(
                     store,
                     found,
                     name,
-                    beside=_side_files(beside, settings.library_dir(name)),
+                    beside=_side_files(beside, installation.files(name)),
                     replace_live=replace,
                     on_progress=lambda done, total: progress.update(
                         task, completed=done, total=total
                     ),
                 )
     if not check:
-        _say_what_is_missing(settings, contents)
-        _say_what_to_ingest(settings, name, beside)
+        _say_missing_encoder(installation, contents)
+        _say_folders_to_ingest(installation, name, beside)
     if as_json:
         print_json(
             _shown(contents)
@@ -135,72 +131,58 @@ def restore(
         typer.echo(f"{collection}: {contents.points} pictures, live as library {name}")
 
 
-def _read_beside(own: Path) -> "Beside":
+def _read_beside(files: "LibraryFiles") -> "Beside":
     from scenesearch.home.backup import Beside
-    from scenesearch.home.feedback import FILE_NAME, Feedback
-    from scenesearch.home.ingested import SOURCES, read_roots
-    from ui.kept import FILE_NAME as SAVED
-    from ui.kept import read_saved
+    from scenesearch.home.roots import read_roots
+    from scenesearch.home.saved_requests import read_saved
 
-    marks: list[Mark] = []
-    if (own / FILE_NAME).is_file():
-        with closing(Feedback(own / FILE_NAME)) as table:
-            marks = table.all()
-    return Beside(read_roots(own / SOURCES), tuple(marks), tuple(read_saved(own / SAVED)))
+    requests = read_saved(files.saved_requests)
+    return Beside(read_roots(files.sources), tuple(files.read_marks()), tuple(requests))
 
 
-def _side_files(beside: "Beside", own: Path) -> "SideFiles":
-    """What of the backup goes into the library's folder; its folders open nothing yet."""
-    from scenesearch.home.ingested import Root, roots_json
+def _side_files(beside: "Beside", of: "LibraryFiles") -> "SideFiles":
+    """What the backup brings for the library's folder. Its roots do not open originals yet."""
     from scenesearch.home.restore import SideFiles
-    from ui.kept import saved_json
+    from scenesearch.home.roots import Root, roots_json
+    from scenesearch.home.saved_requests import saved_json
 
     files: dict[Any, bytes] = {}
     if beside.sources:
-        files["sources.json"] = roots_json(
+        files[of.sources.name] = roots_json(
             {place: Root(root.prefix, restored=True) for place, root in beside.sources.items()}
         )
     if beside.requests:
-        files["saved-requests.json"] = saved_json(beside.requests)
-    return SideFiles(own, files, beside.marks)
+        files[of.saved_requests.name] = saved_json(beside.requests)
+    return SideFiles(of.folder, files, beside.marks)
 
 
-def _say_what_to_ingest(settings: "Settings", name: str, beside: "Beside") -> None:
-    """Folders that only the backup names."""
-    from scenesearch.home.ingested import ingested
-
-    known = ingested(settings)
-    places = [place for place in beside.sources if not known.covers(place)]
+def _say_folders_to_ingest(installation: "Installation", name: str, beside: "Beside") -> None:
+    """Name the folders that only the backup knows."""
+    allowed = installation.originals
+    places = [place for place in beside.sources if not allowed.allows_below(place)]
     if places:
         listed = " ".join(shlex.quote(place) for place in places[:3])
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
         say(
             printable(
-                "originals are opened once their folders are ingested here: "
+                "originals can be opened once their folders are ingested here: "
                 f"`scenesearch ingest {listed} --library {name}`{more}"
             )
         )
 
 
-def _say_what_is_missing(settings: "Settings", contents: "Contents") -> None:
-    """The encoder is not in a backup."""
+def _say_missing_encoder(installation: "Installation", contents: "Contents") -> None:
+    """Say if the encoder is missing: a backup does not contain it."""
     from scenesearch.encoder.base import EncoderError
-    from scenesearch.encoder.known import find_by_fingerprint
 
-    with suppress(EncoderError):
-        find_by_fingerprint(
-            contents.spec.fingerprint,
-            contents.spec.encoder,
-            default=settings.encoder,
-            shelf=settings.models_dir,
-            file=settings.known_encoders,
+    spec = contents.spec
+    try:
+        installation.encoder_of(spec)
+    except EncoderError:
+        say(
+            f"searching it needs the encoder {spec.encoder} ({spec.fingerprint[:8]}), which is not "
+            f"on this machine: put its folder into {installation.settings.models_dir}"
         )
-        return
-    say(
-        f"searching it needs the encoder {contents.spec.encoder} "
-        f"({contents.spec.fingerprint[:8]}), which is not on this machine: put its folder into "
-        f"{settings.models_dir}"
-    )
 
 
 def _shown(contents: "Contents") -> dict[str, object]:

@@ -1,14 +1,12 @@
-"""What so many pictures cost: encoding, memory, disk, machines. Arithmetic over stated figures.
+"""What a library of a given size needs: encoding, memory, disk, machines; by measured figures.
 
-Every figure below says where it was measured. Bytes are counted by the thousand: 1 GB is 1e9.
+Every figure below says where it was measured. 1 GB is 1e9 bytes.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-
-from scenesearch.errors import SceneSearchError
 
 # Bytes a picture, measured: 20,000 points with the payload of Flickr8k photographs (five captions,
 # no EXIF) in Qdrant Edge with all built-in fields indexed, files counted after a flush.
@@ -41,13 +39,9 @@ Copies = Literal["float32", "int8", "4-bit", "on disk"]
 _BITS: dict[Copies, int] = {"float32": 32, "int8": 8, "4-bit": 4, "on disk": 0}
 
 
-class CapacityError(SceneSearchError):
-    """Nothing can be planned; the message is one sentence for the user."""
-
-
 @dataclass(frozen=True)
-class Known:
-    """An encoder whose speed has been measured: pictures/s of the image tower alone, fp32."""
+class EncoderSpeed:
+    """The measured speed of an encoder: pictures/s of the image tower alone, fp32."""
 
     dimension: int
     per_core: float
@@ -55,9 +49,9 @@ class Known:
     accelerators: tuple[tuple[str, float, str], ...] = ()
 
 
-KNOWN = {
-    "lite": Known(384, 50, "100/s on 2 cores, AMD EPYC, `make bench`"),
-    "clip-vit-base-patch32": Known(
+ENCODER_SPEEDS = {
+    "lite": EncoderSpeed(384, 50, "100/s on 2 cores, AMD EPYC, `make bench`"),
+    "clip-vit-base-patch32": EncoderSpeed(
         512,
         10,
         "20/s on 2 cores, ONNX Runtime, `models bench`",
@@ -156,9 +150,7 @@ def plan(
     node_memory_bytes: int = 64_000_000_000,
     replicas: int = 2,
 ) -> Plan:
-    """The plan for a library of that many pictures; raises CapacityError for nonsense."""
-    if min(images, dimension, payload_bytes, node_memory_bytes, replicas) < 1 or megapixels <= 0:
-        raise CapacityError("a plan needs pictures, dimensions, memory and replicas above zero")
+    """The plan for a library of that many pictures; every number is above zero."""
     tiers = tuple(tier(copies, images, dimension, payload_bytes) for copies in _BITS)
     return Plan(
         images=images,

@@ -1,4 +1,4 @@
-"""`scenesearch config show | describe`: the settings in force, and those there are."""
+"""`scenesearch config show | describe`: the settings in force, and what each is for."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,14 +9,14 @@ from scenesearch.commands.console import JsonOption, print_json, printable, read
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
-config_app = typer.Typer(help="The settings in force, and those there are.", no_args_is_help=True)
+config_app = typer.Typer(help="Show the settings in force, or describe all.", no_args_is_help=True)
 
 MASK = "********"
 
 
 @config_app.command("show")
 def show(as_json: JsonOption = False) -> None:
-    """Each setting's value and where it comes from; keys are never shown."""
+    """Show the value of each setting and where it comes from. Keys are never shown."""
     from scenesearch.home.settings import config_file, sources
 
     settings = read_settings()
@@ -36,10 +36,10 @@ def show(as_json: JsonOption = False) -> None:
 @config_app.command("describe")
 def describe(
     markdown: Annotated[
-        bool, typer.Option("--markdown", help="As the table in docs/settings.md.")
+        bool, typer.Option("--markdown", help="Print the table of docs/settings.md.")
     ] = False,
 ) -> None:
-    """Each setting there is, its default and what it is for."""
+    """Describe each setting: its default and what it is for."""
     from scenesearch.home.settings import Settings
 
     if markdown:

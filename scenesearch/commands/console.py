@@ -1,4 +1,4 @@
-"""What all commands do alike: results on stdout, messages and progress on stderr, exit status."""
+"""What all commands share: results on stdout, messages and progress on stderr, exit status."""
 
 import json
 import logging
@@ -23,7 +23,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 
 
 def read_settings() -> "Settings":
-    """The settings, and a message for each variable or key that is none."""
+    """The settings. Variables and keys that are no setting are named on stderr."""
     from difflib import get_close_matches
 
     from pydantic import ValidationError
@@ -38,7 +38,7 @@ def read_settings() -> "Settings":
     logs.configure(settings)
     memory.limit_to(settings.memory_mb)
     for name, place in unknown_settings():
-        # The prefix alone would make any two variables alike.
+        # With their common prefix any two variables would look alike.
         prefix = PREFIX if name.startswith(PREFIX) else ""
         known = [each.upper() if prefix else each for each in Settings.model_fields]
         near = get_close_matches(name.removeprefix(prefix), known, n=1)
@@ -51,7 +51,7 @@ def read_settings() -> "Settings":
 def progress_bar() -> Iterator[Any]:
     """A bar with rate and time left on stderr; plain lines where stderr is no terminal.
 
-    Of a command that fails only what had begun to move is left above its sentence.
+    When the command fails, bars that have not moved yet are erased above its message.
     """
     from rich.console import Console
     from rich.progress import (
@@ -91,7 +91,7 @@ def _drop_unmoved(progress: "Progress") -> None:
         if not task.completed:
             progress.remove_task(task.id)
     if not progress.tasks:
-        # Not even the empty line that rich puts below its bars.
+        # Without it rich would leave the empty line below its bars.
         progress.live.transient = True
         progress.live.stop()
         progress.disable = True
@@ -115,7 +115,7 @@ def say(message: str, *, level: int = logging.INFO) -> None:
 
 
 def interrupted(message: str = "interrupted") -> NoReturn:
-    """Say that a signal ended the command, and exit as `scenesearch.runtime.signals` has it."""
+    """Say that a signal ended the command, and exit with the status that a shell expects."""
     signals.tell()
     fail(message, signals.status())
 

@@ -1,13 +1,12 @@
-"""`scenesearch library doctor`: what is wrong with a library, and the command that mends it."""
+"""`scenesearch library doctor`: what is wrong with a library, and the command that repairs it."""
 
 import sys
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from scenesearch.commands.collections import waiting
-from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
+from scenesearch.commands.common import LibraryArgument, LibraryOption, choose_library
 from scenesearch.commands.console import (
     FOUND,
     NOTHING,
@@ -15,77 +14,56 @@ from scenesearch.commands.console import (
     print_json,
     printable,
     progress_bar,
-    read_settings,
+    say,
 )
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from scenesearch.store.base import CollectionSpec
 
 
 def doctor(
     library: LibraryArgument = None,
     named: LibraryOption = None,
-    every: Annotated[bool, typer.Option("--all", help="Every library there is.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Examine every library.")] = False,
     mend: Annotated[
         bool,
         typer.Option(
             "--mend",
-            help="Mend what is safe to mend: thumbnails, stale rejects, fields, what stopped "
-            "processes left.",
+            help="Repair what is safe to repair: thumbnails, stale rejects, fields, what stopped "
+            "processes left behind.",
         ),
     ] = False,
     remote: Annotated[
-        bool, typer.Option("--remote", help="Also ask for originals at addresses, one by one.")
+        bool, typer.Option("--remote", help="Also check originals at remote addresses, one by one.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare store, rejects and files: say what is wrong and what mends it.
+    """Compare store, rejects and files; say what is wrong and how to repair it.
 
-    Exits with 0 when nothing is wrong, with 1 when something is. Nothing is changed without --mend.
+    Exits with 0 when nothing is wrong, with 1 when something is. Changes nothing without --mend.
     """
     from ingest.doctor import examine, examine_store, is_well
-    from scenesearch.encoder.known import find_by_fingerprint
-    from scenesearch.home.ingested import ingested
     from scenesearch.store.catalog import read_catalog
 
-    settings = read_settings()
-    name = chosen_library(library, named, settings.library)
-
-    def find_encoder(spec: "CollectionSpec") -> "Path":
-        return find_by_fingerprint(
-            spec.fingerprint,
-            spec.encoder,
-            default=settings.encoder,
-            shelf=settings.models_dir,
-            file=settings.known_encoders,
-        )
-
-    with open_store(settings, reading=not mend) as store, progress_bar() as progress:
+    installation, name = choose_library(library, named)
+    with installation.store(reading=not mend) as store, progress_bar() as progress:
         engine = store.health()
         catalog = read_catalog(store)
         findings = examine_store(store, mend=mend)
         names = list(catalog.libraries) if every else [name]
-        if (
-            not every
-            and name not in catalog.libraries
-            and name in dict(catalog.unfinished).values()
-        ):
-            names = []  # nothing of it was ever made; the findings say so
+        unfinished = dict(catalog.unfinished).values()
+        if not every and name not in catalog.libraries and name in unfinished:
+            names = []  # it was never made, and the findings say so
         for each in names:
             task = progress.add_task(f"examining {each}", total=None)
             findings += examine(
                 each,
                 store=store,
-                library_dir=settings.library_dir(each),
-                find_encoder=find_encoder,
-                originals=ingested(settings),
+                library_dir=installation.files(each).folder,
+                find_encoder=installation.encoder_of,
+                originals=installation.originals,
                 mend=mend,
                 remote=remote,
-                max_megapixels=settings.max_megapixels,
+                max_megapixels=installation.settings.max_megapixels,
                 on_progress=partial(_show, progress, task),
-                on_wait=waiting,
+                on_wait=say,
             )
     well = is_well(findings)
     if as_json:

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
-from scenesearch.commands.console import JsonOption, print_json, printable, read_settings, say
+from scenesearch.commands.common import LibraryArgument, LibraryOption, choose_library
+from scenesearch.commands.console import JsonOption, print_json, printable, say
 
 
 def library_duplicates(
@@ -14,23 +14,22 @@ def library_duplicates(
     distance: Annotated[
         int,
         typer.Option(
-            min=0, max=7, help="Near-duplicates differ in at most so many of 64 bits of their look."
+            min=0, max=7, help="How many of the 64 bits of their perceptual hash may differ."
         ),
     ] = 6,
     limit: Annotated[
-        int, typer.Option("--limit", "-k", min=1, help="How many groups are listed.")
+        int, typer.Option("--limit", "-k", min=1, help="How many groups to list.")
     ] = 1000,
     as_json: JsonOption = False,
 ) -> None:
-    """Pictures that are in the library more than once: the same content, or nearly the same look.
+    """List pictures that a library has more than once: same content, or nearly the same look.
 
-    Groups are listed largest first; nothing is removed.
+    The largest groups come first. Nothing is removed.
     """
     from scenesearch.pictures.duplicates import find_groups, look_of
 
-    settings = read_settings()
-    name = chosen_library(library, named, settings.library)
-    with open_store(settings) as store:
+    installation, name = choose_library(library, named)
+    with installation.store() as store:
         points = store.scroll(name, payload=("sha256", "phash"))
         looks = [look for point in points if (look := look_of(point.image_id, point.payload))]
     groups = find_groups(looks, most_distant=distance)

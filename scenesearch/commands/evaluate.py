@@ -1,4 +1,4 @@
-"""`scenesearch evaluate`, and its `compare` and `template`."""
+"""`scenesearch evaluate`, `evaluate compare` and `evaluate template`."""
 
 import csv
 import hashlib
@@ -14,14 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.commands.common import (
-    EncoderOption,
-    WhereOption,
-    library_encoder,
-    library_name,
-    load_encoder,
-    open_store,
-)
+from scenesearch.commands.common import EncoderOption, WhereOption, open_installation
 from scenesearch.commands.console import (
     NOTHING,
     JsonOption,
@@ -30,10 +23,9 @@ from scenesearch.commands.console import (
     print_json,
     printable,
     progress_bar,
-    read_settings,
     say,
 )
-from scenesearch.commands.ingest import run_ingest
+from scenesearch.commands.ingesting import run_ingest
 from scenesearch.errors import obstacle
 
 if TYPE_CHECKING:
@@ -46,8 +38,8 @@ if TYPE_CHECKING:
     from scenesearch.evaluation.details import Details
     from scenesearch.evaluation.evaluate import Evaluation
     from scenesearch.evaluation.outcome import Omission
-    from scenesearch.home.ingested import Ingested
-    from scenesearch.home.settings import Settings
+    from scenesearch.home.allowed_originals import AllowedOriginals
+    from scenesearch.home.installation import Installation
     from scenesearch.store.base import VectorStore
 
 evaluate_app = typer.Typer(invoke_without_command=True, no_args_is_help=True)
@@ -67,56 +59,59 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 def evaluate(
     context: typer.Context,
     queries: Annotated[
-        Path | None, typer.Option(help="test_queries.csv, or a table with query_text and images.")
+        Path | None,
+        typer.Option(help="test_queries.csv, or a table of query_text and images."),
     ] = None,
-    images: Annotated[
-        Path | None, typer.Option(help="The gallery is a folder of pictures.")
-    ] = None,
+    images: Annotated[Path | None, typer.Option(help="Search in a folder of pictures.")] = None,
     library: Annotated[
-        str | None, typer.Option("--library", "-l", help="The gallery is a library, as it is now.")
+        str | None, typer.Option("--library", "-l", help="Search in a library, as it is now.")
     ] = None,
     where: WhereOption = None,
     encoder: EncoderOption = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for report.html, summary.json, run.trec, qrels.trec, per_query.parquet."
+            help="Folder to write report.html, summary.json, run.trec, qrels.trec and "
+            "per_query.parquet to."
         ),
     ] = None,
     expert: Annotated[
-        Path | None, typer.Option(help="ExpertAnnotations.tsv: agreement with its grades, tau-c.")
+        Path | None,
+        typer.Option(help="ExpertAnnotations.tsv: agreement with its grades (tau-c)."),
     ] = None,
     crowd: Annotated[
-        Path | None, typer.Option(help="CrowdAnnotations.tsv: agreement with its votes, tau-b.")
+        Path | None,
+        typer.Option(help="CrowdAnnotations.tsv: agreement with its votes (tau-b)."),
     ] = None,
     captions: Annotated[
         list[Path] | None,
         typer.Option(
             help="Texts of the judged queries (captions.tsv, train_dataset.csv); may be repeated. "
-            "Default: those beside the judgments."
+            "Default: the files beside the judgments."
         ),
     ] = None,
     by_slice: Annotated[
-        bool, typer.Option("--slices", help="Print figures by length and by what queries name.")
+        bool,
+        typer.Option("--slices", help="Print figures by length of query and what it names."),
     ] = False,
     slice_by: Annotated[
         list[str] | None,
         typer.Option(
             metavar="FIELD",
-            help="Figures by a payload field of the pictures asked for; may be repeated.",
+            help="Print figures by a payload field of the relevant pictures; may be repeated.",
         ),
     ] = None,
     require: Annotated[
         list[str] | None,
         typer.Option(
             metavar="METRIC>=NUMBER",
-            help='Exit with 1 unless it holds, e.g. "recall@10>=0.9" or "expert_tau_c>=0.45"; may '
-            "be repeated.",
+            help='Exit with 1 unless this holds, e.g. "recall@10>=0.9" or "expert_tau_c>=0.45"; '
+            "may be repeated.",
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure search: ask every query of a folder's pictures or a library, compare the answers."""
+    """Measure search quality: run every query over a folder or a library, score the answers."""
     if context.invoked_subcommand is not None:
         return
     from scenesearch.evaluation.details import look_closer
@@ -128,12 +123,13 @@ def evaluate(
     if queries is None and not judged:
         fail("evaluate needs --queries FILE; `scenesearch evaluate template` makes one to fill")
     if queries is None and (by_slice or slice_by or where):
-        fail("--slices, --slice-by and --where are about queries: give --queries FILE too")
+        fail("--slices, --slice-by and --where need --queries FILE")
     if (images is None) == (library is None):
         fail("evaluate needs the gallery: --images FOLDER or --library NAME, one of them")
-    settings = read_settings()
+    installation = open_installation()
     evaluation, details, agreement, notes = None, None, None, list[str]()
-    with _gallery(settings, encoder, images, library, notes) as (store, name, loaded, originals):
+    opened = _gallery(installation, encoder, images, library, notes)
+    with opened as (store, name, loaded, originals):
         if queries is not None:
             filters = parse_where(where or [], store.describe(name).fields)
             conditions, notices = conditions_in(store, name, filters)
@@ -142,11 +138,11 @@ def evaluate(
             evaluation = run_evaluation(
                 read_queries(queries, notes), loaded, store, name, where=conditions
             )
-            notes += omitted(evaluation.omissions, queries)
+            notes += describe_omissions(evaluation.omissions, queries)
             details = look_closer(
                 evaluation,
                 store=store,
-                load_encoder=lambda: load_encoder(settings, str(loaded.info.folder)),
+                load_encoder=lambda: installation.load_encoder(str(loaded.info.folder)),
                 slice_by=slice_by or (),
             )
         if judged:
@@ -193,19 +189,19 @@ def evaluate(
 
 @evaluate_app.command()
 def compare(
-    run_a: Annotated[Path, typer.Argument(help="Folder that `evaluate --out` wrote.")],
-    run_b: Annotated[Path, typer.Argument(help="Another, of the same queries and gallery.")],
-    metric: Annotated[str, typer.Option(help="What the verdict is about.")] = "recall@10",
+    run_a: Annotated[Path, typer.Argument(help="Folder written by `evaluate --out`.")],
+    run_b: Annotated[Path, typer.Argument(help="Another, with the same queries and gallery.")],
+    metric: Annotated[str, typer.Option(help="Metric that decides.")] = "recall@10",
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether B is better than A: paired test, interval of the difference, wins and losses."""
+    """Say whether run B is better than run A: paired test, interval of the difference, wins."""
     from scenesearch.evaluation.compare import compare as compare_runs
     from scenesearch.evaluation.compare import read_saved
 
     found = compare_runs(read_saved(run_a), read_saved(run_b))
-    known = [one.metric for one in found.differences]
-    if metric not in known:
-        fail(f"--metric {metric}: one of {', '.join(known)}")
+    metrics = [one.metric for one in found.differences]
+    if metric not in metrics:
+        fail(f"--metric {metric}: one of {', '.join(metrics)}")
     if as_json:
         print_json(found.to_json() | {"verdict": found.verdict(metric)})
         return
@@ -216,16 +212,16 @@ def compare(
 @evaluate_app.command()
 def template(
     images: Annotated[Path, typer.Option(help="Folder of pictures to write queries for.")],
-    out: Annotated[Path, typer.Option(help="The CSV to fill; never overwritten.")] = Path(
+    out: Annotated[Path, typer.Option(help="The CSV to write; it must not exist.")] = Path(
         "queries.csv"
     ),
     count: Annotated[
         int, typer.Option("--limit", "-k", "-n", min=1, help="How many pictures.")
     ] = 50,
 ) -> None:
-    """Write a table of pictures for a person to describe; `evaluate --queries` reads it back.
+    """Write a table of pictures for a person to describe, for `evaluate --queries`.
 
-    The pictures are drawn from all in the folder, the same ones each time.
+    The pictures are chosen from the whole folder, the same ones each time.
     """
     from ingest.source import Roots
     from ingest.sources import find_sources
@@ -247,8 +243,8 @@ def template(
         writer.writerows((number, "", image_id) for number, image_id in enumerate(ids[:count], 1))
     say(
         f"{out}: {min(count, len(ids))} of {len(ids)} pictures. Write what each shows under "
-        "query_text, as somebody would who looks for it; add further pictures that show it too, "
-        "between commas in one cell. Rows left empty are left out."
+        "query_text, in the words of somebody who looks for it. Add other pictures that show it "
+        "too, separated by commas. Empty rows are ignored."
     )
 
 
@@ -261,7 +257,7 @@ def measure(
     captions: list[Path],
     notes: list[str],
 ) -> "Agreement":
-    """Agreement with the judgments of the files; rows that cannot be used are added to notes."""
+    """Agreement with the judgments in the files; unusable rows are added to `notes`."""
     from scenesearch.datasets.task import CAPTIONS, TRAIN_PAIRS, read_crowd, read_expert, texts_of
     from scenesearch.evaluation.agreement import measure_agreement
 
@@ -297,7 +293,7 @@ def print_agreement(found: "Agreement") -> None:
 
 
 def print_details(details: "Details") -> None:
-    """The way back, the index and the speed, a line each."""
+    """Image to text, the index, the speed, the failures and the slices, a line each."""
     back, latency = details.image_to_text, details.latency
     recall = ", ".join(f"{100 * back.metrics[f'success@{k}']:.1f} %" for k in (1, 5, 10))
     typer.echo(f"\n  image to text, Success@1, 5, 10   {recall}   ({back.queries} pictures)")
@@ -336,7 +332,7 @@ def print_comparison(found: "Comparison", a: str, b: str, *, metric: str = "reca
 
 
 def check_requirements(required: list[str], metrics: Mapping[str, float]) -> list[str]:
-    """The sentences of those that are not met, e.g. of "recall@10>=0.9"; exits on nonsense."""
+    """A sentence for each requirement that is not met; exits if one cannot be read."""
     missed = []
     for text in required:
         found = _REQUIREMENT.fullmatch(text)
@@ -353,7 +349,7 @@ def check_requirements(required: list[str], metrics: Mapping[str, float]) -> lis
 
 
 def read_queries(file: Path, notes: list[str]) -> "Sequence[Query]":
-    """The file's queries; rows that cannot be used and unread columns are added to notes."""
+    """The queries in the file; unusable rows and unread columns are added to `notes`."""
     from scenesearch.datasets.queries import read_queries as read_file
 
     read = read_file(file)
@@ -365,33 +361,34 @@ def read_queries(file: Path, notes: list[str]) -> "Sequence[Query]":
 
 @contextmanager
 def _gallery(
-    settings: "Settings",
+    installation: "Installation",
     encoder: str | None,
     images: Path | None,
     library: str | None,
     notes: list[str],
-) -> Iterator[tuple["VectorStore", str, "Encoder", "Ingested"]]:
-    """The store, the collection to ask, its encoder and what may be opened: of a library, or of a
-    folder for the moment."""
+) -> Iterator[tuple["VectorStore", str, "Encoder", "AllowedOriginals"]]:
+    """The store, the collection to search, its encoder and the originals that may be opened, of a
+    library or of a folder that is indexed for the moment."""
     from ingest.source import Roots
     from ingest.sources import find_sources
-    from scenesearch.home.ingested import Ingested, ingested
+    from scenesearch.home.allowed_originals import AllowedOriginals
+    from scenesearch.pictures.records import check_library_name
     from scenesearch.store.edge import EdgeStore
 
     if images is None:
-        name = library_name(library or "")
-        with open_store(settings, reading=True) as store:
-            loaded = library_encoder(settings, encoder, store, name, verify=True)
-            yield store, name, loaded, ingested(settings)
+        name = check_library_name(library or "")
+        with installation.store(reading=True) as store:
+            loaded = installation.library_encoder(store, name, encoder, verify=True)
+            yield store, name, loaded, installation.originals
         return
-    loaded = load_encoder(settings, encoder, verify=True)
+    loaded = installation.load_encoder(encoder, verify=True, for_ingest=True)
     with (
         tempfile.TemporaryDirectory(prefix="scenesearch-") as folder,
         closing(EdgeStore(Path(folder))) as store,
     ):
         roots = Roots()
         sources = find_sources([images], roots=roots)
-        report = run_ingest(sources, "evaluation", loaded, store, settings, keep_thumbnails=False)
+        report = run_ingest(sources, "evaluation", loaded, store, installation, keeps_files=False)
         if report.interrupted:
             interrupted()
         if not report.collection:
@@ -400,7 +397,7 @@ def _gallery(
         notes += [
             f"not in the gallery: {reject.path}: {reject.reason}" for reject in report.rejects
         ]
-        yield store, "evaluation", loaded, Ingested(roots.known)
+        yield store, "evaluation", loaded, AllowedOriginals(roots.known)
 
 
 def run_evaluation(
@@ -411,12 +408,12 @@ def run_evaluation(
     *,
     where: Any = (),
 ) -> "Evaluation":
-    """Ask every query, with a progress bar on stderr."""
-    from scenesearch.evaluation.evaluate import evaluate as run_evaluation
+    """Run every query, with a progress bar on stderr."""
+    from scenesearch.evaluation.evaluate import evaluate as evaluate_queries
 
     with progress_bar() as progress:
         task = progress.add_task("asking", total=len(queries))
-        return run_evaluation(
+        return evaluate_queries(
             queries,
             encoder=encoder,
             store=store,
@@ -426,20 +423,22 @@ def run_evaluation(
         )
 
 
-def omitted(omissions: "Sequence[Omission]", file: Path) -> list[str]:
-    """A sentence for each omission with its line; where there are many, one for each reason."""
+def describe_omissions(omissions: "Sequence[Omission]", file: Path) -> list[str]:
+    """A sentence for each omission with its line; one for each reason where there are many."""
     by_reason: dict[str, list[Omission]] = {}
     for omission in omissions:
         by_reason.setdefault(omission.reason, []).append(omission)
     sentences = []
     for reason, cases in by_reason.items():
-        told = [
+        described = [
             (f"{file}:{case.line}: " if case.line else "") + case.sentence()
             for case in cases[:MOST_NOTES]
         ]
         if len(cases) > MOST_NOTES:
-            told = [f"{file}: {len(cases)} queries ({reason}), the first: {cases[0].sentence()}"]
-        sentences += told
+            described = [
+                f"{file}: {len(cases)} queries ({reason}), the first: {cases[0].sentence()}"
+            ]
+        sentences += described
     return sentences
 
 

@@ -1,40 +1,38 @@
-"""`scenesearch feedback`: say which hits are right or wrong, and export that to train on."""
+"""`scenesearch feedback`: mark hits as right or wrong, and export the marks for training."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scenesearch.commands.common import LibraryOption, check_known, library_name, open_store
-from scenesearch.commands.console import JsonOption, fail, print_json, printable, read_settings, say
+from scenesearch.commands.common import LibraryOption, check_library_exists, open_installation
+from scenesearch.commands.console import JsonOption, fail, print_json, printable, say
 
 if TYPE_CHECKING:
-    from scenesearch.home.feedback import Feedback
+    from scenesearch.home.installation import Installation
     from scenesearch.store.base import VectorStore
 
 feedback_app = typer.Typer(
-    help="Say which hits are right or wrong: search ranks by it, training learns from it.",
+    help="Mark hits as right or wrong: search can rank by it, training learns from it.",
     no_args_is_help=True,
 )
 
 TextArgument = Annotated[str, typer.Argument(help="The text that was searched for.")]
 ImagesArgument = Annotated[
     list[str],
-    typer.Argument(metavar="IMAGE", help="Pictures, as search lists them, or their ids."),
+    typer.Argument(metavar="IMAGE", help="Pictures: paths as `search` lists them, or ids."),
 ]
 
 
 @feedback_app.command()
 def right(text: TextArgument, images: ImagesArgument, library: LibraryOption = None) -> None:
-    """These pictures are what the text asks for."""
+    """Mark pictures as right for the text."""
     _mark(text, images, library, right=True)
 
 
 @feedback_app.command()
 def wrong(text: TextArgument, images: ImagesArgument, library: LibraryOption = None) -> None:
-    """These pictures are not what the text asks for."""
+    """Mark pictures as wrong for the text."""
     _mark(text, images, library, right=False)
 
 
@@ -43,22 +41,21 @@ def forget(
     text: TextArgument,
     image_ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="IMAGE_ID", help="Pictures; default: all of the text."),
+        typer.Argument(metavar="IMAGE_ID", help="Pictures; default: all that are marked."),
     ] = None,
     library: LibraryOption = None,
 ) -> None:
-    """Take back what was said for the text."""
-    name, feedback = _opened(library)
-    with feedback as table:
-        say(f"{table.forget(text, image_ids or None)} marks of library {name} taken back")
+    """Remove marks for the text."""
+    installation, name = _opened(library)
+    with installation.files(name).open_feedback() as feedback:
+        say(f"{feedback.forget(text, image_ids or None)} marks of library {name} taken back")
 
 
 @feedback_app.command("list")
 def list_marks(library: LibraryOption = None, as_json: JsonOption = False) -> None:
-    """List what has been said: text, picture, right or wrong."""
-    _, feedback = _opened(library)
-    with feedback as table:
-        marks = table.all()
+    """List all marks: text, picture, right or wrong."""
+    installation, name = _opened(library)
+    marks = installation.files(name).read_marks()
     if as_json:
         print_json([mark.to_json() for mark in marks])
     else:
@@ -69,26 +66,23 @@ def list_marks(library: LibraryOption = None, as_json: JsonOption = False) -> No
 
 @feedback_app.command()
 def export(
-    folder: Annotated[Path, typer.Argument(help="A new folder, for pictures and judgments.")],
+    folder: Annotated[Path, typer.Argument(help="A new folder for pictures and judgments.")],
     library: LibraryOption = None,
 ) -> None:
-    """Write what has been said in the task's format, for `scenesearch train --data FOLDER`."""
-    from scenesearch.home.feedback import export as write
-    from scenesearch.home.ingested import ingested
+    """Write all marks in the task's format, for `scenesearch train --data FOLDER`."""
+    from scenesearch.home.feedback import export as write_judgments
     from scenesearch.search.grammar import scene_of
 
-    name, feedback = _opened(library)
-    with feedback as table:
-        marks = table.all()
+    installation, name = _opened(library)
+    marks = installation.files(name).read_marks()
     if not marks:
-        fail(f"nothing has been said of library {name} yet: see `scenesearch feedback right`")
-    settings = read_settings()
-    with open_store(settings) as store:
+        fail(f"library {name} has no marks yet: see `scenesearch feedback right`")
+    with installation.store() as store:
         points = store.retrieve(name, sorted({mark.image_id for mark in marks}))
         fields = store.describe(name).fields
-    known = ingested(settings)
-    originals = {image_id: known.original(point.payload) for image_id, point in points.items()}
-    written = write(marks, originals, folder, lambda text: scene_of(text, fields))
+    allowed = installation.originals
+    originals = {image_id: allowed.original(point.payload) for image_id, point in points.items()}
+    written = write_judgments(marks, originals, folder, lambda text: scene_of(text, fields))
     for image_id, reason in written.pictures_left_out.items():
         say(printable(f"left out {image_id}: {reason}"))
     for text, reason in written.texts_left_out.items():
@@ -100,16 +94,16 @@ def export(
 
 
 def _mark(text: str, images: list[str], library: str | None, *, right: bool) -> None:
-    name, feedback = _opened(library)
-    with open_store(read_settings()) as store:
+    installation, name = _opened(library)
+    with installation.store() as store:
         found = [_image_id(store, name, given) for given in images]
-    with feedback as table:
-        count = table.mark(text, found, right=right)
+    with installation.files(name).open_feedback() as feedback:
+        count = feedback.mark(text, found, right=right)
     say(f"{count} marked {'right' if right else 'wrong'} in library {name}")
 
 
 def _image_id(store: "VectorStore", library: str, given: str) -> str:
-    """The id of a picture given by it or by the path that `search` lists, which ends with it."""
+    """The id of a picture, given as such or as the path that `search` lists, which ends with it."""
     parts = given.split("/")
     ends = ["/".join(parts[start:]) for start in range(len(parts))]
     found = store.retrieve(library, [end for end in ends if end])
@@ -119,22 +113,9 @@ def _image_id(store: "VectorStore", library: str, given: str) -> str:
     return given if given in found else listed[0]
 
 
-@contextmanager
-def _closing(file: Path) -> Iterator["Feedback"]:
-    from scenesearch.home.feedback import Feedback
-
-    feedback = Feedback(file)
-    try:
-        yield feedback
-    finally:
-        feedback.close()
-
-
-def _opened(library: str | None) -> "tuple[str, AbstractContextManager[Feedback]]":
-    """The library's name and its feedback, opened by `with`."""
-    from scenesearch.home.feedback import FILE_NAME
-
-    settings = read_settings()
-    name = library_name(library or settings.library)
-    check_known(settings, name)
-    return name, _closing(settings.library_dir(name) / FILE_NAME)
+def _opened(library: str | None) -> "tuple[Installation, str]":
+    """The installation, and the name of the library, which exists."""
+    installation = open_installation()
+    name = installation.library_name(library)
+    check_library_exists(installation, name)
+    return installation, name

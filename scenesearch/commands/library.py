@@ -1,24 +1,14 @@
-"""`scenesearch library`: what a library holds and how it is kept."""
+"""`scenesearch library`: see what libraries hold, and look after them."""
 
 from typing import Any
 
 import typer
 
-from scenesearch.commands.common import (
-    LibraryArgument,
-    LibraryOption,
-    chosen_library,
-    open_store,
-)
-from scenesearch.commands.console import (
-    JsonOption,
-    print_json,
-    printable,
-    read_settings,
-)
+from scenesearch.commands.common import LibraryArgument, LibraryOption, choose_library
+from scenesearch.commands.console import JsonOption, print_json, printable
 
 library_app = typer.Typer(
-    help="What a library holds and how it is kept. Each command but plan takes its name.",
+    help="See what libraries hold, and look after them. Every command except plan takes a name.",
     no_args_is_help=True,
 )
 
@@ -29,13 +19,10 @@ def library_status(
     named: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What a library holds: pictures, encoder, fields, rejects."""
-    from scenesearch.home.rejects import FILE_NAME, read_rejects
-
-    settings = read_settings()
-    name = chosen_library(library, named, settings.library)
-    rejects = read_rejects(settings.library_dir(name) / FILE_NAME)
-    with open_store(settings, reading=True) as store:
+    """Show what a library holds: pictures, encoder, fields, rejects."""
+    installation, name = choose_library(library, named)
+    rejects = installation.files(name).read_rejects()
+    with installation.store(reading=True) as store:
         spec = store.describe(name)
         status: dict[str, Any] = {
             "library": name,

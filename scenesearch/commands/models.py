@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from scenesearch.commands.common import open_installation
 from scenesearch.commands.console import (
     JsonOption,
     fail,
@@ -28,12 +29,13 @@ if TYPE_CHECKING:
     from training.gate import Validation
 
 models_app = typer.Typer(
-    help="Encoders: bundled with the program, on your shelf, from the hub.", no_args_is_help=True
+    help="Encoders: bundled with the program, on your shelf, from the hub.",
+    no_args_is_help=True,
 )
 
 Precision = Annotated[
     str,
-    typer.Option(help="How weights are stored: fp32, fp16, int8; int8 has to keep its Recall@10."),
+    typer.Option(help="How weights are stored: fp32, fp16 or int8; int8 must keep the Recall@10."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the encoder of that name.")]
 NEEDS_TORCH = "needs torch: pip install 'scenesearch[train]'"
@@ -41,7 +43,7 @@ NEEDS_TORCH = "needs torch: pip install 'scenesearch[train]'"
 
 @models_app.command("list")
 def list_models(as_json: JsonOption = False) -> None:
-    """Name every encoder there is, with its size and scores; the default is marked."""
+    """List all encoders with their size and scores. The default is marked."""
     from scenesearch.encoder.shelf import shelved
 
     settings = read_settings()
@@ -67,12 +69,11 @@ def show(
     name: Annotated[str, typer.Argument(help="Name or folder of an encoder.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Tell what an encoder is made of, how it scores, and whether its files are whole."""
+    """Show what an encoder is made of, how it scores, and whether its files are intact."""
     from scenesearch.encoder.base import EncoderError
     from scenesearch.encoder.folder import read_encoder_info, verify_encoder
-    from scenesearch.encoder.registry import find_encoder
 
-    folder = find_encoder(name, read_settings().models_dir)
+    folder = open_installation().encoder_folder(name)
     info = read_encoder_info(folder)
     declared = json.loads((folder / "encoder.json").read_bytes())
     try:
@@ -128,9 +129,9 @@ def pull(
     precision: Precision = "fp32",
     force: Force = False,
 ) -> None:
-    """Bring a CLIP or SigLIP from the hub, convert it, verify it and put it on the shelf.
+    """Download a CLIP or SigLIP from the hub, convert and verify it, put it on the shelf.
 
-    A repository that carries ONNX towers is taken as it is, without torch.
+    A repository with ONNX towers is taken as it is, without torch.
     """
     from scenesearch.encoder import hub
     from scenesearch.encoder.folder import verify_encoder
@@ -161,14 +162,14 @@ def pull(
 @models_app.command()
 def convert(
     base: Annotated[str, typer.Argument(help="Model folder or hub id with pytorch_model.bin.")],
-    out: Annotated[Path, typer.Argument(help="Folder to write, which must not be there yet.")],
+    out: Annotated[Path, typer.Argument(help="Folder to write; it must not exist.")],
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit; default: the newest commit.")
     ] = None,
 ) -> None:
-    """Rewrite a model's pickled weights as safetensors, which is all that is read elsewhere.
+    """Rewrite a model's pickled weights as safetensors, the only format that is read elsewhere.
 
-    A pickle can carry code; only tensors are taken from it, and one with anything else is refused.
+    A pickle can carry code: only tensors are read, and a file with anything else is refused.
     """
     _need_torch("models convert")
     from scenesearch.encoder import hub
@@ -191,7 +192,7 @@ def convert(
 
 @models_app.command()
 def export(
-    base: Annotated[str, typer.Argument(help="Encoder, weights of a run, model folder, hub id.")],
+    base: Annotated[str, typer.Argument(help="Encoder, weights of a run, model folder or hub id.")],
     name: Annotated[str, typer.Option(help="Name of the encoder on the shelf.")],
     precision: Annotated[
         str, typer.Option(help="fp32, fp16, int8, or openvino (calibrated int8).")
@@ -199,13 +200,13 @@ def export(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Captioned pictures that nothing was trained on, by whose Recall@10 int8 is "
-            "accepted or refused: a folder in the task's format or a manifest."
+            help="Captioned pictures that were not trained on: a folder in the task's format, or a "
+            "manifest. int8 is accepted or refused by its Recall@10 on them."
         ),
     ] = None,
     force: Force = False,
 ) -> None:
-    """Turn trained weights into an encoder on the shelf, accepted by measured parity."""
+    """Turn trained weights into an encoder on the shelf, if it gives the same embeddings."""
     _need_torch("models export")
     from scenesearch.encoder.registry import shelving
 
@@ -221,16 +222,16 @@ def calibrate(
     data: Annotated[
         Path,
         typer.Option(
-            help="Folder in the task's format with judgments; without them its captions, or a "
-            "manifest's, have to do."
+            help="Folder in the task's format with judgments. Without judgments captions are used, "
+            "the folder's or a manifest's."
         ),
     ],
     captions: Annotated[
-        Path | None, typer.Option(help="A captions.tsv with texts that the folder's files lack.")
+        Path | None, typer.Option(help="A captions.tsv with texts that are missing in the folder.")
     ] = None,
 ) -> None:
-    """Fit an encoder's relevance to human judgments; its vectors stay as they are."""
-    from scenesearch.encoder.registry import bundled_encoders, find_encoder
+    """Fit an encoder's relevance to human judgments. Its vectors do not change."""
+    from scenesearch.encoder.registry import bundled_encoders
 
     if encoder in bundled_encoders():
         fail(f"{encoder} is bundled: `scenesearch models export {encoder} --name NAME` copies it")
@@ -238,7 +239,7 @@ def calibrate(
     from training.calibrate import calibrate_encoder
     from training.card import rewrite_relevance
 
-    folder = find_encoder(encoder, read_settings().models_dir)
+    folder = open_installation().encoder_folder(encoder)
     found = calibrate_encoder(folder, data, say, captions=captions)
     rewrite_relevance(folder)
     figures = [f"{key} {found[key]:.3f}" for key in ("auroc", "ece", "brier") if key in found]
@@ -251,25 +252,25 @@ def bench(
         list[str] | None, typer.Argument(help="Names or folders; default: SCENESEARCH_ENCODER.")
     ] = None,
     precisions: Annotated[
-        bool, typer.Option(help="Also in fp32, fp16 and int8, where torch can load the first one.")
+        bool,
+        typer.Option(help="Also time fp32, fp16 and int8, if torch can load the first."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure encoders on this machine, beside torch where it can load them; name the fastest."""
-    from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
-    from scenesearch.encoder.registry import find_encoder
+    """Time encoders on this machine, next to torch where it can load them; name the fastest."""
+    from scenesearch.encoder.onnx import usable_cores
     from scenesearch.encoder.speed import BATCHES, compare, of_encoder
 
-    settings = read_settings()
+    installation = open_installation()
+    settings = installation.settings
     names = encoders or [settings.encoder]
     threads = settings.threads or usable_cores()
-    served = [
-        of_encoder(name, OnnxEncoder(find_encoder(name, settings.models_dir), threads=threads))
-        for name in dict.fromkeys(names)
-    ]
+    served = [of_encoder(name, installation.load_encoder(name)) for name in dict.fromkeys(names)]
     with TemporaryDirectory(prefix="scenesearch-bench-") as folder:
-        beside = _torch_candidates(names[0], settings.models_dir, threads, Path(folder), precisions)
-        candidates = [*beside, *served]
+        in_torch = _torch_candidates(
+            names[0], settings.models_dir, threads, Path(folder), precisions
+        )
+        candidates = [*in_torch, *served]
         rounds = 5
         with progress_bar() as progress:
             task = progress.add_task("timing", total=rounds * len(BATCHES) * len(candidates))
@@ -280,9 +281,6 @@ def bench(
         print_json([speed.__dict__ for speed in speeds])
         return
     _print_speeds(speeds, candidates[0].name, {candidate.name for candidate in served})
-
-
-# --- what the commands are made of -----------------------------------------------------------
 
 
 def _need_torch(what: str) -> None:
@@ -366,19 +364,19 @@ def _downloading(repo: "Repository", names: Sequence[str], folder: Path) -> Iter
 def _torch_candidates(
     name: str, shelf: Path, threads: int, folder: Path, precisions: bool
 ) -> "list[Candidate]":
-    """torch eager, and the precisions, of an encoder whose weights torch can load."""
+    """The encoder in torch, and its precisions, if torch can load its weights."""
     try:
         import training.speed as in_torch
         from training.towers import load_towers
     except ModuleNotFoundError:
-        say(f"not beside torch, which {NEEDS_TORCH.removeprefix('needs ')}")
+        say(f"torch is not compared: it {NEEDS_TORCH}")
         return []
     from scenesearch.errors import SceneSearchError
 
     try:
         towers = load_towers(name, shelf=shelf)
     except SceneSearchError as error:
-        say(f"not beside torch: {error}")
+        say(f"torch is not compared: {error}")
         return []
     found = [in_torch.eager(towers, "torch eager", threads)]
     if precisions:

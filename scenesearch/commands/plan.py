@@ -1,16 +1,18 @@
-"""`scenesearch library plan`: what a library of a given size costs."""
+"""`scenesearch library plan`: what a library of a given size needs."""
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from scenesearch.commands import capacity
+from scenesearch.commands.capacity import ENCODER_SPEEDS, GRAPH_M, Device, EncoderSpeed
 from scenesearch.commands.console import JsonOption, fail, print_json, read_settings, say
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scenesearch.commands import capacity
     from scenesearch.home.settings import Settings
 
 _CORES = re.compile(r"\s*(\d+)\s*cores?\s*")
@@ -55,19 +57,17 @@ def plan(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what so many pictures cost: hours of encoding, memory and disk, shards and replicas."""
-    from scenesearch.commands import capacity
-
+    """Estimate what a library of this size needs: hours of encoding, memory, disk, shards."""
     settings = read_settings()
     name = encoder or settings.encoder
-    dimension, known = _described(settings, name, measure)
-    chosen = [_device(text, known) for text in devices or []] or [
-        *(_cores(count, known) for count in DEFAULT_CORES),
-        *(capacity.Device(n, 0, speed, source) for n, speed, source in known.accelerators),
+    speed = _speed_of(settings, name, measure)
+    chosen = [_device(text, speed) for text in devices or []] or [
+        *(_cores(count, speed) for count in DEFAULT_CORES),
+        *(Device(n, 0, per_s, source) for n, per_s, source in speed.accelerators),
     ]
     found = capacity.plan(
         images,
-        dimension,
+        speed.dimension,
         chosen,
         megapixels=megapixels,
         payload_bytes=payload or capacity.PAYLOAD_BYTES,
@@ -82,9 +82,8 @@ def plan(
         _print_plan(name, found)
 
 
-def _described(settings: "Settings", name: str, measure: bool) -> "tuple[int, capacity.Known]":
-    """The encoder's dimension and speed: known, or timed here where nobody has stated it."""
-    from scenesearch.commands.capacity import KNOWN, Known
+def _speed_of(settings: "Settings", name: str, measure: bool) -> EncoderSpeed:
+    """The encoder's speed: as measured before, else timed here and now."""
     from scenesearch.encoder.base import EncoderError
     from scenesearch.encoder.folder import read_encoder_info
     from scenesearch.encoder.registry import find_encoder
@@ -92,14 +91,14 @@ def _described(settings: "Settings", name: str, measure: bool) -> "tuple[int, ca
     try:
         folder = find_encoder(name, settings.models_dir)
     except EncoderError as error:
-        if name not in KNOWN or measure:
-            fail(f"{error}; planning knows {', '.join(KNOWN)} without a folder")
-        return KNOWN[name].dimension, KNOWN[name]
-    info = read_encoder_info(folder)
-    if name in KNOWN and not measure:
-        return info.dimension, KNOWN[name]
+        if name not in ENCODER_SPEEDS or measure:
+            fail(f"{error}; planning knows {', '.join(ENCODER_SPEEDS)} without a folder")
+        return ENCODER_SPEEDS[name]
+    dimension = read_encoder_info(folder).dimension
+    if name in ENCODER_SPEEDS and not measure:
+        return replace(ENCODER_SPEEDS[name], dimension=dimension)
     say(f"timing {name} on one core of this machine")
-    return info.dimension, Known(info.dimension, _timed(folder), "timed here, one core, batch 8")
+    return EncoderSpeed(dimension, _timed(folder), "timed here, one core, batch 8")
 
 
 def _timed(folder: "Path") -> float:
@@ -112,32 +111,26 @@ def _timed(folder: "Path") -> float:
     return speed.images_per_s
 
 
-def _device(text: str, known: "capacity.Known") -> "capacity.Device":
-    from scenesearch.commands.capacity import Device
-
+def _device(text: str, speed: EncoderSpeed) -> Device:
     if found := _CORES.fullmatch(text):
         if not 0 < int(found[1]) <= 1_000_000:
             fail(f"--devices {text!r}: from 1 to 1000000 cores")
-        return _cores(int(found[1]), known)
+        return _cores(int(found[1]), speed)
     accelerator = _ACCELERATOR.fullmatch(text)
     try:
-        speed = float(accelerator[2]) if accelerator else 0.0
+        per_s = float(accelerator[2]) if accelerator else 0.0
     except ValueError:
-        speed = 0.0
-    if accelerator is None or speed <= 0:
+        per_s = 0.0
+    if accelerator is None or per_s <= 0:
         fail(f'--devices {text!r}: expected "16 cores" or "NAME=PICTURES_PER_S"')
-    return Device(accelerator[1], 0, speed, "as given")
+    return Device(accelerator[1], 0, per_s, "as given")
 
 
-def _cores(count: int, known: "capacity.Known") -> "capacity.Device":
-    from scenesearch.commands.capacity import Device
-
-    return Device(f"{count} core{'' if count == 1 else 's'}", count, known.per_core, known.source)
+def _cores(count: int, speed: EncoderSpeed) -> Device:
+    return Device(f"{count} core{'' if count == 1 else 's'}", count, speed.per_core, speed.source)
 
 
-def _print_plan(name: str, plan: "capacity.Plan") -> None:
-    from scenesearch.commands.capacity import GRAPH_M
-
+def _print_plan(name: str, plan: capacity.Plan) -> None:
     typer.echo(f"{plan.images:,} pictures, encoder {name}, {plan.dimension} dimensions\n")
     typer.echo(f"Encoding, pictures of {plan.megapixels:g} megapixels, decoding included:")
     sources: dict[str, None] = {}
@@ -187,7 +180,7 @@ def _print_plan(name: str, plan: "capacity.Plan") -> None:
     )
 
 
-def _print_env(plan: "capacity.Plan", replicas: int) -> None:
+def _print_env(plan: capacity.Plan, replicas: int) -> None:
     """For deploy/compose.cluster.yml, which has three nodes; one lost must not stop the writing."""
     typer.echo(f"QDRANT_SHARDS_PER_NODE={max(1, -(-plan.cluster.shards // CLUSTER_NODES))}")
     typer.echo(f"QDRANT_REPLICATION={replicas}")

@@ -1,4 +1,4 @@
-"""`scenesearch library rejects`: what could not be ingested, why, and another try."""
+"""`scenesearch library rejects`: what could not be ingested, why, and a retry."""
 
 import csv
 import io
@@ -12,25 +12,16 @@ from scenesearch.commands.common import (
     EncoderOption,
     LibraryArgument,
     LibraryOption,
-    check_known,
-    chosen_library,
-    library_encoder,
-    open_store,
+    check_library_exists,
+    choose_library,
 )
-from scenesearch.commands.console import (
-    JsonOption,
-    fail,
-    interrupted,
-    print_json,
-    printable,
-    read_settings,
-    say,
-)
-from scenesearch.commands.ingest import ingest_options, print_ingest_report, run_ingest
+from scenesearch.commands.console import JsonOption, fail, print_json, printable, say
+from scenesearch.commands.ingesting import end_ingest, ingest_options, run_ingest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from scenesearch.home.installation import Installation
     from scenesearch.home.rejects import Reject
 
 Kind = Literal["permanent", "transient"]
@@ -42,35 +33,33 @@ def library_rejects(
     kind: Annotated[
         Kind | None,
         typer.Option(
-            help="Only those that are not tried again until the file changes, "
-            "or only those that every ingest tries again."
+            help="Only those that are tried again once their file changes (permanent), or only "
+            "those that every ingest tries again (transient)."
         ),
     ] = None,
     export: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write them to a .csv or .json file.")
     ] = None,
     retry: Annotated[
-        bool, typer.Option("--retry", help="Try them again now, whether or not they changed.")
+        bool,
+        typer.Option("--retry", help="Try them again now, even if their files are the same."),
     ] = False,
     encoder: EncoderOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What ingest had to leave out: path, reason, first and last try, number of tries.
+    """List what could not be ingested: path, reason, first and last try, number of tries.
 
-    A row goes when its picture is written.
+    A row disappears when its picture is written.
     """
-    from scenesearch.home.rejects import FILE_NAME, read_rejects
-
-    settings = read_settings()
-    name = chosen_library(library, named, settings.library)
-    check_known(settings, name)
-    file = settings.library_dir(name) / FILE_NAME
-    rejects = [row for row in read_rejects(file) if kind is None or row.kind == kind]
+    installation, name = choose_library(library, named)
+    check_library_exists(installation, name)
+    rejects = installation.files(name).read_rejects()
+    rejects = [row for row in rejects if kind is None or row.kind == kind]
     if export is not None:
         _export(rejects, export)
         say(f"{len(rejects)} rejects of library {name} written to {export}")
     if retry:
-        _retry(rejects, name, encoder, as_json=as_json)
+        _retry(installation, rejects, name, encoder, as_json=as_json)
     elif as_json:
         print_json([reject.to_json() for reject in rejects])
     elif export is None:
@@ -86,11 +75,15 @@ def library_rejects(
 
 
 def _retry(
-    rejects: "Sequence[Reject]", library: str, encoder: str | None, *, as_json: bool
+    installation: "Installation",
+    rejects: "Sequence[Reject]",
+    library: str,
+    encoder: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     from ingest.sources import rejected_source
 
-    settings = read_settings()
     pictures = [reject for reject in rejects if reject.image_id is not None]
     if len(pictures) < len(rejects):
         say(
@@ -99,24 +92,20 @@ def _retry(
         )
     if not pictures:
         fail(f"library {library} has no rejected pictures to try again")
-    with open_store(settings, patient=True) as store:
+    with installation.store(patient=True) as store:
         report = run_ingest(
             [rejected_source(pictures)],
             library,
-            library_encoder(settings, encoder, store, library, verify=True),
+            installation.library_encoder(store, library, encoder, verify=True, for_ingest=True),
             store,
-            settings,
-            options=ingest_options(settings, retry_rejects=True),
+            installation,
+            options=ingest_options(installation.settings, retry_rejects=True),
         )
-    if as_json:
-        print_json(report.to_json())
-    else:
-        print_ingest_report(report)
-    if report.interrupted:
-        interrupted("interrupted; run the same command again to continue")
+    end_ingest(report, as_json=as_json)
 
 
 def _export(rejects: "Sequence[Reject]", file: Path) -> None:
+    from scenesearch.home.rejects import COLUMNS
     from scenesearch.pictures.opening import atomic_writer
 
     rows = [reject.to_json() for reject in rejects]
@@ -125,8 +114,7 @@ def _export(rejects: "Sequence[Reject]", file: Path) -> None:
             text = json.dumps(rows, indent=1) + "\n"
         case ".csv":
             table = io.StringIO(newline="")
-            columns = "path image_id reason kind first_try last_try tries size_bytes modified"
-            writer = csv.DictWriter(table, columns.split())
+            writer = csv.DictWriter(table, COLUMNS)
             writer.writeheader()
             writer.writerows(rows)
             text = table.getvalue()

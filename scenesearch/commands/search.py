@@ -4,14 +4,13 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from scenesearch.commands.common import EncoderOption, LibraryOption, WhereOption, library_name
+from scenesearch.commands.common import EncoderOption, LibraryOption, WhereOption, open_installation
 from scenesearch.commands.console import (
     FOUND,
     NOTHING,
@@ -19,15 +18,11 @@ from scenesearch.commands.console import (
     fail,
     print_json,
     printable,
-    read_settings,
     say,
 )
 
 if TYPE_CHECKING:
-    from scenesearch.home.settings import Settings
-    from scenesearch.notebook import Library
-    from scenesearch.search.answer import SearchResult
-    from scenesearch.search.request import Request
+    from scenesearch.notebook import Answer, Library
     from scenesearch.search.why import Why
 
 _BAR = 24
@@ -36,7 +31,7 @@ _WORD = re.compile(r"[^\W\d_][\w'’.,!?-]*")
 
 
 class SearchCommand(TyperCommand):
-    """Says how `search dog -people` is written, whose '-people' the shell hands over as options."""
+    """Explains how to write `search dog -people`, where '-people' looks like options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:  # as a shell's completion is
@@ -75,7 +70,7 @@ def check_words(words: Sequence[str], options: Mapping[str, Any]) -> None:
         meant = options.get(mistaken[:2])
         valued = meant is not None and not meant.is_flag
         option = f", or {mistaken[:2]} {mistaken[2:]}" if valued else ""
-        # Behind '--' an option would be words too.
+        # After '--' options would be read as words.
         after = shlex.join(["scenesearch", "search", *given, "--", *request])
         raise QueryError(f"{mistaken} is no option: write {quotes}{after}{option}")
 
@@ -86,8 +81,8 @@ def _in_quotes(text: str) -> str:
 
 
 def _has_value(word: str, options: Mapping[str, Any]) -> bool:
-    """Whether it is a short option with its value, as -k5 and -wwidth:>100 are. -landscape and
-    -well-lit are words: what would stand behind -l and -w reads as one."""
+    """Whether it is a short option with its value, like -k5 and -wwidth:>100. -landscape and
+    -well-lit are words: what follows -l and -w reads as a word."""
     option = options.get(word[:2])
     return option is not None and not option.is_flag and not _WORD.fullmatch(word[2:])
 
@@ -98,33 +93,34 @@ def search(
         typer.Argument(
             metavar="TEXT",
             help="What the picture shows: 'dog on a beach - people + like:IMG_12 camera:canon "
-            "taken:2019..2021'; docs/search.md has the whole grammar. Without quotes the words are "
-            "joined; before words that begin with '-' write --.",
+            "taken:2019..2021'. The grammar is in docs/search.md. Quotes are optional; write -- "
+            "before words that begin with '-'.",
         ),
     ] = None,
     image: Annotated[
-        Path | None, typer.Option(help="A picture to search with, alone or beside the words.")
+        Path | None, typer.Option(help="A picture to search with, alone or together with words.")
     ] = None,
     like: Annotated[
         str | None,
         typer.Option(
-            metavar="ID", help="The same with a picture of the library: its id, or the id's end."
+            metavar="ID", help="A picture of the library to search with: its id, or the end of it."
         ),
     ] = None,
     where: WhereOption = None,
     k: Annotated[
-        int, typer.Option("--limit", "-k", min=1, max=10_000, help="How many pictures.")
+        int, typer.Option("--limit", "-k", min=1, max=10_000, help="How many pictures to list.")
     ] = 10,
     min_relevance: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=1,
-            help="Leave out less relevant ones; default: SCENESEARCH_MIN_RELEVANCE.",
+            help="Leave out less relevant pictures; default: SCENESEARCH_MIN_RELEVANCE.",
         ),
     ] = None,
     show_all: Annotated[
-        bool, typer.Option("--all", help="Always answer with the nearest: --min-relevance 0.")
+        bool,
+        typer.Option("--all", help="List the nearest in any case: --min-relevance 0."),
     ] = False,
     sort: Annotated[
         str | None,
@@ -134,33 +130,34 @@ def search(
     ] = None,
     after: Annotated[
         str | None,
-        typer.Option(metavar="CURSOR", help="Go on after a page: the 'next' of its --json."),
+        typer.Option(
+            metavar="CURSOR", help="Continue after the page whose --json has this 'next'."
+        ),
     ] = None,
     copies: Annotated[
-        bool, typer.Option("--copies", help="List near-duplicates one by one, not as one.")
+        bool,
+        typer.Option("--copies", help="List near-duplicates one by one, not as one hit."),
     ] = False,
     diversity: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Prefer pictures unlike those before them; 0.5 is a lot."),
+        typer.Option(min=0, max=1, help="Prefer pictures unlike those above; 0.5 is a lot."),
     ] = None,
     hybrid: Annotated[
         bool | None,
         typer.Option(
             "--hybrid/--no-hybrid",
-            help="Rank by captions, tags, titles and file names too; default: where pictures "
-            "have captions.",
+            help="Rank by captions, tags, titles and file names too. Default: where pictures have "
+            "captions.",
         ),
     ] = None,
     feedback: Annotated[
         bool,
-        typer.Option(
-            "--feedback", help="Rank by what `scenesearch feedback` was told for this text."
-        ),
+        typer.Option("--feedback", help="Rank by the hits marked right or wrong for this text."),
     ] = False,
     facet: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="FIELD", help="Count this field's values in the answer; may be repeated."
+            metavar="FIELD", help="Count the values of this field in the answer; may be repeated."
         ),
     ] = None,
     explain: Annotated[
@@ -169,12 +166,12 @@ def search(
             "--why",
             min=1,
             metavar="RANK",
-            help="Say why the hit of this rank was found: what each word adds, where it is seen.",
+            help="Explain the hit at this rank: what each word adds, and where it is seen.",
         ),
     ] = None,
     heat: Annotated[
         Path | None,
-        typer.Option(help="With --why: save that picture with what is seen where laid over it."),
+        typer.Option(help="With --why: save the picture with a heat map of where it is seen."),
     ] = None,
     library: LibraryOption = None,
     encoder: EncoderOption = None,
@@ -185,93 +182,81 @@ def search(
 ) -> None:
     """Find the pictures that show the scene. Exits 0 when found, 1 when nothing matches."""
     from scenesearch.notebook import open_library
-    from scenesearch.search.grammar import parse_facet
 
     text = " ".join(words or ())
-    settings = read_settings()
+    installation = open_installation()
     if show_all and min_relevance:
-        fail("--all is --min-relevance 0: give one of them")
+        fail("--all means --min-relevance 0: give one of them")
     if heat is not None and explain is None:
-        fail("--heat is about one hit: say which with --why RANK")
-    if show_all:
-        min_relevance = 0.0
-    name = library_name(library or settings.library)
-    with open_library(name, encoder=encoder, settings=settings) as opened:
-        request = opened.request(text, image=image, like=like, where=where or [], sort=sort)
-        right, wrong = _told(settings, name, text) if feedback else ((), ())
-        result = opened.searcher.search(
-            request,
+        fail("--heat needs --why RANK, which says of which hit")
+    with open_library(library, encoder=encoder, installation=installation) as opened:
+        right, wrong = tuple[str, ...](), tuple[str, ...]()
+        if feedback:
+            with opened.files.open_feedback() as marks:
+                right, wrong = marks.of(text)
+        answer = opened.search(
+            text,
+            image=image,
+            like=like,
+            where=where or (),
             k=k,
+            min_relevance=0.0 if show_all else min_relevance,
+            sort=sort,
             after=after,
-            min_relevance=settings.min_relevance if min_relevance is None else min_relevance,
             collapse=not copies,
             diversity=diversity,
             hybrid=hybrid,
             right=right,
             wrong=wrong,
-            facets=tuple(parse_facet(name, opened.fields) for name in facet or ()),
+            facets=facet or (),
         )
-        reasons = _reasons(opened, request, result, explain, heat) if explain else None
-    for notice in result.notices:
+        reasons = _reasons(opened, answer, explain, heat) if explain else None
+    for notice in answer.notices:
         say(notice)
-    if sheet is not None and result.hits:
-        write_sheet(sheet, result, settings)
+    if sheet is not None and answer.hits:
+        write_sheet(sheet, answer)
     if as_json:
-        print_json(result.to_json() | ({"why": reasons.to_json()} if reasons else {}))
+        print_json(answer.to_json() | ({"why": reasons.to_json()} if reasons else {}))
     else:
-        print_hits(result, settings)
+        print_answer(answer)
         if reasons is not None:
-            print_reasons(reasons)
-    sys.exit(FOUND if result.hits else NOTHING)
+            _print_reasons(reasons)
+    sys.exit(FOUND if answer.hits else NOTHING)
 
 
-def _told(settings: "Settings", library: str, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The pictures called right, and those called wrong, for the text."""
-    from scenesearch.home.feedback import FILE_NAME, Feedback
-
-    with closing(Feedback(settings.library_dir(library) / FILE_NAME)) as table:
-        return table.of(text)
-
-
-def _reasons(
-    opened: "Library", request: "Request", result: "SearchResult", rank: int, heat: Path | None
-) -> "Why | None":
+def _reasons(opened: "Library", answer: "Answer", rank: int, heat: Path | None) -> "Why | None":
     from dataclasses import replace
 
     from scenesearch.notebook import OriginalUnavailable
     from scenesearch.search.why import overlay
 
-    hit = next((hit for hit in result.hits if hit.rank == rank), None)
+    hit = next((hit for hit in answer.hits if hit.rank == rank), None)
     if hit is None:
-        say(f"--why {rank}: the answer has no hit of that rank")
+        say(f"--why {rank}: the answer has no hit at that rank")
         return None
     try:
-        reasons = opened.why(request, hit.image_id)
+        reasons = opened.why(answer.request, hit.image_id)
     except OriginalUnavailable as error:
-        say(f"--why {rank}: words alone, {error}")
-        reasons = opened.why(request, hit.image_id, heat=False)
+        say(f"--why {rank}: words only, {error}")
+        reasons = opened.why(answer.request, hit.image_id, heat=False)
     if heat is not None and reasons.heat is not None:
         try:
             overlay(opened.picture(hit.image_id), reasons.heat).save(heat)
-        except ValueError:  # as Pillow says of a suffix it does not know
+        except ValueError:  # Pillow does not know the suffix
             fail(f"--heat {heat}: a picture is written as .jpg or .png")
-    # That of its place in this answer; there is one where there are reasons.
+    # The relevance of the hit in this answer; it has one, since there are reasons.
     return replace(reasons, relevance=hit.relevance or 0.0)
 
 
-def print_hits(result: "SearchResult", settings: "Settings") -> None:
-    from scenesearch.home.ingested import ingested
-
-    if not result.hits:
-        nearest = result.nearest
-        hint = (
-            f"; nearest is {nearest.image_id} at {nearest.relevance or 0:.0%}, see it with --all"
-            if nearest
-            else ""
-        )
-        say(f"nothing in library {result.library} matches {result.query!r}{hint}")
+def print_answer(answer: "Answer") -> None:
+    if not answer.hits:
+        hint = ""
+        if nearest := answer.nearest:
+            found = f"{nearest.image_id} at {nearest.relevance or 0:.0%}"
+            hint = f"; nearest is {found}, see it with --all"
+        say(f"nothing in library {answer.library} matches {answer.query!r}{hint}")
         return
-    for hit in result.hits:
+    for hit in answer.hits:
         captions = hit.payload.get("captions") or [""]
         copies = f"  (and {len(hit.copies)} like it)" if hit.copies else ""
         found = ""
@@ -281,28 +266,25 @@ def print_hits(result: "SearchResult", settings: "Settings") -> None:
             f"{hit.rank:>3}  {found}{printable(hit.path)}  "
             f"{printable(captions[0])}{copies}".rstrip()
         )
-    originals = ingested(settings)
-    away = [hit.rank for hit in result.hits if not originals.holds(hit.path)]
+    away = [hit.rank for hit in answer.hits if not answer.originals.allows(hit.path)]
     if away:
         ranks = ", ".join(map(str, away[:20])) + (" ..." if len(away) > 20 else "")
-        whose = "their originals" if len(away) == len(result.hits) else f"the originals of {ranks}"
+        whose = "their originals" if len(away) == len(answer.hits) else f"the originals of {ranks}"
         say(
             f"{whose} are not here: they lie outside the folders and addresses "
             "that this installation has ingested from (docs/security.md)"
         )
-    for name, counts in result.facets.items():
+    for name, counts in answer.facets.items():
         listed = ", ".join(f"{printable(str(value))} {count}" for value, count in counts)
         typer.echo(f"{name}: {listed or 'no values'}")
-    if result.excluded:
-        told = (
-            "picture is left out because it shows"
-            if result.excluded == 1
-            else ("pictures are left out because they show")
-        )
-        say(f"{result.excluded:,} {told} what is subtracted")
+    if answer.excluded:
+        left_out = "pictures are left out because they show"
+        if answer.excluded == 1:
+            left_out = "picture is left out because it shows"
+        say(f"{answer.excluded:,} {left_out} what is subtracted")
 
 
-def print_reasons(reasons: "Why") -> None:
+def _print_reasons(reasons: "Why") -> None:
     """Bars for the words and shades for the picture, on the scale of the largest of each."""
     typer.echo(f"why {printable(reasons.image_id)}, {reasons.relevance:.0%}:")
     largest = max((abs(effect.effect) for effect in reasons.words), default=0) or 1
@@ -311,7 +293,7 @@ def print_reasons(reasons: "Why") -> None:
         bar = "█" * round(_BAR * abs(effect.effect) / largest)
         typer.echo(f"  {printable(effect.word):<{width}}  {effect.effect:+.2f} {bar}")
     if reasons.more_words:
-        typer.echo(f"  and {reasons.more_words} more words, which were not looked at")
+        typer.echo(f"  and {reasons.more_words} more words, which were not examined")
     if reasons.heat is not None:
         top = max(float(reasons.heat.cells.max()), 1e-6)
         for row in reasons.heat.cells:
@@ -319,20 +301,17 @@ def print_reasons(reasons: "Why") -> None:
             typer.echo("  " + "".join(_SHADES[shade] * 2 for shade in shades))
 
 
-def write_sheet(file: Path, result: "SearchResult", settings: "Settings") -> None:
-    from scenesearch.home.ingested import ingested
+def write_sheet(file: Path, answer: "Answer") -> None:
     from scenesearch.pictures.contact_sheet import SheetEntry, write_contact_sheet
 
-    originals = ingested(settings)
-    thumbnails = settings.library_dir(result.library) / "thumbnails"
     entries = [
         SheetEntry(
-            originals.original(hit.payload),
+            answer.originals.original(hit.payload),
             "  ".join(filter(None, (f"{hit.rank}.", hit.likeness, hit.image_id))),
             next(iter(hit.payload.get("captions") or [""])),
-            thumbnails_dir=thumbnails,
+            thumbnails_dir=answer.thumbnails_dir,
             sha256=str(hit.payload.get("sha256", "")),
         )
-        for hit in result.hits
+        for hit in answer.hits
     ]
-    write_contact_sheet(file, result.query, entries)
+    write_contact_sheet(file, answer.query, entries)

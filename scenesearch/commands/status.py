@@ -7,20 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.commands.common import LibraryArgument, LibraryOption, chosen_library, open_store
-from scenesearch.commands.console import (
-    FAILED,
-    FOUND,
-    NOTHING,
-    JsonOption,
-    print_json,
-    read_settings,
-)
+from scenesearch.commands.common import LibraryArgument, LibraryOption, choose_library
+from scenesearch.commands.console import FAILED, FOUND, NOTHING, JsonOption, print_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scenesearch.home.settings import Settings
+    from scenesearch.home.installation import Installation
     from scenesearch.store.base import VectorStore
 
 _PARTS = ("scenesearch", "qdrant-client", "qdrant-edge-py", "onnxruntime", "streamlit", "torch")
@@ -36,20 +29,20 @@ def status(
 ) -> None:
     """Say whether searches can be answered: store, library, encoder, rejects, disk, versions.
 
-    Exits with 0 when they can, with 1 when something is missing or the disk is nearly full, with 2
-    when the store cannot be used.
+    Exits with 0 when they can, with 1 when something is missing or the disk is nearly full, and
+    with 2 when the store cannot be used.
     """
-    settings = read_settings()
-    name = chosen_library(library, named, settings.library)
+    installation, name = choose_library(library, named)
     report: dict[str, Any] = {"library": name, "problems": []}
-    code = _examine_store(settings, name, report)
-    report["rejects"] = _rejects(settings, name, report)
+    code = _examine_store(installation, name, report)
+    report["rejects"] = _rejects(installation, name, report)
     if report["rejects"] is None:
         code = max(code, NOTHING)
-    report["disk"] = _disk(settings.data_dir)
+    data_dir = installation.settings.data_dir
+    report["disk"] = _disk(data_dir)
     if report["disk"]["free_bytes"] < least_free * 1e9:
         report["problems"].append(
-            f"{settings.data_dir}: {report['disk']['free_bytes'] / 1e9:.1f} GB are free, "
+            f"{data_dir}: {report['disk']['free_bytes'] / 1e9:.1f} GB are free, "
             f"less than {least_free:g}"
         )
         code = max(code, NOTHING)
@@ -59,20 +52,20 @@ def status(
     sys.exit(code)
 
 
-def _examine_store(settings: "Settings", library: str, report: dict[str, Any]) -> int:
+def _examine_store(installation: "Installation", library: str, report: dict[str, Any]) -> int:
     """Fill in what the store says; returns the exit status so far."""
     from scenesearch.store.base import CollectionMissing, IndexBusy, StoreError
 
     report |= {"store": None, "collection": None, "pictures": None, "encoder": None}
     try:
-        with open_store(settings, reading=True, lock_wait_s=5) as store:
+        with installation.store(reading=True, lock_wait_s=5) as store:
             report["store"] = store.health()
-            _examine_library(settings, store, library, report)
+            _examine_library(installation, store, library, report)
     except CollectionMissing as error:
         report["problems"].append(str(error))
         return NOTHING
     except IndexBusy as error:
-        # Somebody works with it, which is what a library is for.
+        # Another process is using the library, which is no problem.
         report["busy"] = str(error)
     except StoreError as error:
         report["problems"].append(str(error))
@@ -81,34 +74,27 @@ def _examine_store(settings: "Settings", library: str, report: dict[str, Any]) -
 
 
 def _examine_library(
-    settings: "Settings", store: "VectorStore", library: str, report: dict[str, Any]
+    installation: "Installation", store: "VectorStore", library: str, report: dict[str, Any]
 ) -> None:
     from scenesearch.encoder.base import EncoderError
-    from scenesearch.encoder.known import find_by_fingerprint
 
     spec = store.describe(library)
     report["collection"] = store.resolve(library)
     report["encoder"] = {"name": spec.encoder, "fingerprint": spec.fingerprint, "here": True}
     report["pictures"] = store.count(library)
     try:
-        find_by_fingerprint(
-            spec.fingerprint,
-            spec.encoder,
-            default=settings.encoder,
-            shelf=settings.models_dir,
-            file=settings.known_encoders,
-        )
+        installation.encoder_of(spec)
     except EncoderError as error:
         report["encoder"]["here"] = False
         report["problems"].append(str(error))
 
 
-def _rejects(settings: "Settings", library: str, report: dict[str, Any]) -> int | None:
-    """How many; None where their table cannot be used, which keeps nobody from searching."""
-    from scenesearch.home.rejects import FILE_NAME, RejectsError, read_rejects
+def _rejects(installation: "Installation", library: str, report: dict[str, Any]) -> int | None:
+    """How many; None where their table cannot be used, which does not prevent a search."""
+    from scenesearch.home.rejects import RejectsError
 
     try:
-        return len(read_rejects(settings.library_dir(library) / FILE_NAME))
+        return len(installation.files(library).read_rejects())
     except RejectsError as error:
         report["problems"].append(str(error))
         return None
@@ -150,8 +136,8 @@ def _print(report: dict[str, Any]) -> None:
     }
     for name, value in rows.items():
         typer.echo(f"{name:<12} {value}")
-    for problem in [report["busy"]] if "busy" in report else []:
-        typer.echo(f"{'busy':<12} {problem}")
+    if "busy" in report:
+        typer.echo(f"{'busy':<12} {report['busy']}")
     for problem in report["problems"]:
         typer.echo(f"{'problem':<12} {problem}")
     typer.echo("ready" if report["ready"] else "not ready")

@@ -16,7 +16,7 @@ from scenesearch.commands.console import (
 
 
 def train(
-    out: Annotated[Path, typer.Option(help="Folder of the run: a new one, or see --resume.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run; new, except with --resume.")],
     recipe: Annotated[
         str, typer.Option(help="task, clip, smoke, lite, or a .toml file with your own values.")
     ] = "task",
@@ -24,32 +24,32 @@ def train(
         list[str] | None,
         typer.Option(
             metavar="SOURCE",
-            help="Folder in the task's format, manifest with captions, or drawn:COUNT; SOURCE=2 "
+            help="Folder in the task's format, manifest with captions, or drawn:COUNT. SOURCE=2 "
             "counts double; may be repeated. Default: the recipe's.",
         ),
     ] = None,
     base: Annotated[
         str | None,
-        typer.Option(help="Encoder to start from: lite, folder or hub id; default: the recipe's."),
+        typer.Option(help="Encoder to start from: lite, folder, hub id; default: the recipe's."),
     ] = None,
     evaluate_on: Annotated[
         list[str] | None,
         typer.Option(
             metavar="SOURCE",
-            help="Folder or manifest that must not be trained on, measured before and after; may "
-            "be repeated. The test set of a task folder always is one.",
+            help="Folder or manifest to evaluate on before and after, and never to train on; may "
+            "be repeated. The test set of a task folder is always added.",
         ),
     ] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Another value than the recipe's."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Override a value of the recipe."),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where the run in the folder stopped.")
+        bool, typer.Option("--resume", help="Continue the stopped run in the folder.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fine-tune an encoder on captioned pictures and judgments; leaves an encoder folder."""
+    """Fine-tune an encoder on captioned pictures and judgments. The result is an encoder folder."""
     try:
         from training.run import train as run_training
     except ModuleNotFoundError as error:

@@ -5,13 +5,8 @@ from typing import Annotated
 
 import typer
 
-from scenesearch.commands.common import (
-    LibraryOption,
-)
-from scenesearch.commands.console import (
-    fail,
-    read_settings,
-)
+from scenesearch.commands.common import LibraryOption
+from scenesearch.commands.console import fail, read_settings
 
 
 def ui(
@@ -20,9 +15,7 @@ def ui(
     address: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
     hash_password: Annotated[
         bool,
-        typer.Option(
-            "--hash-password", help="Ask for a password, print SCENESEARCH_PAGE_PASSWORD for it."
-        ),
+        typer.Option("--hash-password", help="Ask for a password and print the setting for it."),
     ] = False,
 ) -> None:
     """Open the search page in the browser."""

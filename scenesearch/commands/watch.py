@@ -1,12 +1,11 @@
-"""`scenesearch ingest --watch`: folders and a library kept alike until Ctrl-C."""
+"""`scenesearch ingest --watch`: a library follows its folders until Ctrl-C."""
 
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenesearch.commands.common import Meter
 from scenesearch.commands.console import fail, progress_bar, say
-from scenesearch.commands.ingest import its_turn, rejects_of, remember, shown_by, tell
+from scenesearch.commands.ingesting import Meter, log_run, only_ingest, show_progress
 from scenesearch.home import logs
 from scenesearch.runtime import signals
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from ingest.report import IngestReport
     from ingest.source import Roots
     from scenesearch.encoder.base import Encoder
-    from scenesearch.home.settings import Settings
+    from scenesearch.home.installation import Installation
     from scenesearch.store.base import VectorStore
 
 
@@ -27,11 +26,11 @@ def run_watch(
     library: str,
     encoder: "Encoder",
     store: "VectorStore",
-    settings: "Settings",
+    installation: "Installation",
     options: "IngestOptions",
     meter: Meter,
 ) -> "IngestReport":
-    """Keep folders and library alike until Ctrl-C; returns the counts of all of it."""
+    """Bring in what changes in the folders until Ctrl-C; returns the counts of all of it."""
     from ingest.watch import Watched, watch
 
     folders = [Path(path).resolve() for path in paths]
@@ -39,11 +38,11 @@ def run_watch(
         if not folder.is_dir():
             fail(f"--watch: {folder} is no folder")
     folders = [f for f in dict.fromkeys(folders) if not any(o in f.parents for o in folders)]
-    remember(settings, encoder)
-    logs.configure(settings, service=True)
-    own, stop = settings.library_dir(library), threading.Event()
-    signals.listen(stop.set)  # asked twice: at once
-    with its_turn(settings, library, options.shard), rejects_of(own) as rejects:
+    installation.remember_encoder(encoder)
+    logs.configure(installation.settings, service=True)
+    files, stop = installation.files(library), threading.Event()
+    signals.listen(stop.set)  # a second signal ends the process at once
+    with only_ingest(installation, library, options.shard), files.open_rejects() as rejects:
         watched = Watched(
             folders=folders,
             roots=roots,
@@ -51,19 +50,19 @@ def run_watch(
             encoder=encoder,
             store=store,
             say=say,
-            library_dir=own,
-            thumbnails_dir=own / "thumbnails",
+            library_dir=files.folder,
+            thumbnails_dir=files.thumbnails,
             rejects=rejects,
             options=options,
         )
         with progress_bar() as progress:
-            reports = watch(watched, stop, on_progress=shown_by(progress, meter))
+            reports = watch(watched, stop, on_progress=show_progress(progress, meter))
             total = next(reports)
-            tell(total, rejects, meter)
+            log_run(total, rejects, meter)
         if not stop.is_set():
             say(f"{total.written} written; watching {', '.join(map(str, folders))} until Ctrl-C")
         for report in reports:
-            tell(report, rejects, meter)
+            log_run(report, rejects, meter)
             total.add(report)
             for reject in report.rejects:
                 say(f"rejected: {reject.path}: {reject.reason}")
@@ -71,6 +70,6 @@ def run_watch(
                 f"{report.written} written, {report.removed} removed, {report.moved} moved, "
                 f"{report.rejected} rejected"
             )
-    signals.tell()  # to be stopped is how it ends
+    signals.tell()  # a signal is the normal end, so nothing is said about it
     total.interrupted = False
     return total

@@ -19,7 +19,7 @@ from scenesearch.evaluation.evaluate import Evaluation
 from scenesearch.evaluation.figures import figure_rows, shown
 from scenesearch.evaluation.metrics import place
 from scenesearch.evaluation.slices import Slice
-from scenesearch.home.ingested import Ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.pictures.originals import OriginalError
 
@@ -53,7 +53,7 @@ def render_report(
     details: Details | None,
     agreement: Agreement | None,
     notes: Sequence[str] = (),
-    originals: Ingested | None = None,
+    originals: AllowedOriginals | None = None,
 ) -> str:
     """The page, with the pictures that `originals` holds; where there are none, without.
 
@@ -83,7 +83,7 @@ def render_report(
         values["back_rows"] = figure_rows(back.metrics, back.ci95, evaluation.query_count)
         values["field_plot"] = _slice_plot(evaluation, details.field_slices)
         values["latency_plot"] = plots.latency_plot(details.latency)
-        values["thumbnail"] = _Thumbnails(originals or Ingested(())).of
+        values["thumbnail"] = _Thumbnails(originals or AllowedOriginals(())).of
     if agreement is not None:
         values["agreement_rows"] = agreement_rows(agreement)
         values["reliability_plot"] = plots.reliability_diagram(
@@ -161,7 +161,7 @@ def _slice_plot(evaluation: Evaluation, parts: Sequence[Slice]) -> str:
 class _Thumbnails:
     """Pictures as data URIs, each made once; an empty string where there is none to see."""
 
-    originals: Ingested
+    originals: AllowedOriginals
 
     def __post_init__(self) -> None:
         self._made: dict[str, str] = {}

@@ -9,7 +9,7 @@ from scenesearch.evaluation.agreement import Agreement
 from scenesearch.evaluation.details import Details
 from scenesearch.evaluation.outcome import Evaluation
 from scenesearch.evaluation.report import render_report, write_report
-from scenesearch.home.ingested import Ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
 
 SUMMARY, REPORT = "summary.json", "report.html"
 
@@ -37,7 +37,7 @@ def save(
     details: Details | None,
     agreement: Agreement | None,
     notes: Sequence[str] = (),
-    originals: Ingested | None = None,
+    originals: AllowedOriginals | None = None,
 ) -> None:
     """Write run, qrels and per-query table (of queries), `report.html` and `summary.json`.
 

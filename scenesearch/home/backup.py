@@ -39,23 +39,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.feedback import Mark
-from scenesearch.home.ingested import Root, roots_of
+from scenesearch.home.roots import Root, parse_roots
 from scenesearch.pictures.opening import atomic_writer
 from scenesearch.pictures.records import MetadataType
-from scenesearch.store.base import (
-    MOST_DIMENSIONS,
-    CollectionSpec,
-    Point,
-    StoreError,
-    VectorStore,
-)
-from scenesearch.store.fields import (
-    BUILTIN_FIELDS,
-    LONGEST_NAME,
-    PayloadField,
-    Widget,
-    by_name,
-)
+from scenesearch.store.base import MOST_DIMENSIONS, CollectionSpec, Point, StoreError, VectorStore
+from scenesearch.store.fields import BUILTIN_FIELDS, LONGEST_NAME, PayloadField, Widget, by_name
 from scenesearch.store.pages import PAGE, OnWait, pages
 from scenesearch.store.payload import check_image_id, key_path
 from scenesearch.store.values import checks_of, misfit
@@ -335,7 +323,7 @@ class Backup:
             try:
                 if part.name == _SOURCES:
                     named = TypeAdapter(dict[str, str]).validate_json(data)
-                    sources = roots_of({place: {"prefix": named[place]} for place in named})
+                    sources = parse_roots({place: {"prefix": named[place]} for place in named})
                 elif part.name == _FEEDBACK:
                     marks = TypeAdapter(list[_Mark]).validate_json(data)
                 else:

@@ -1,25 +1,23 @@
-"""What users said of hits: 'right' or 'wrong' for a request's text and a picture.
+"""Hits that users marked as right or wrong, for the text of a request and a picture.
 
     <data dir>/libraries/<library>/feedback.sqlite
 
-The last word on a pair counts. A request ranks again by it (`Request.right`, `Request.wrong`), and
-`export` writes it as judgments in the task's own format, each one vote, which `scenesearch train`
-reads. Several processes may write at once.
+The last mark of a pair counts. Requests can rank by marks (`Request.right`, `Request.wrong`), and
+`export` writes them as judgments in the task's format, one vote each, for `scenesearch train`.
+Several processes may write at once.
 """
 
 import csv
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from scenesearch.datasets.task import CROWD, MARKED, TRAIN_FOLDER, TRAIN_PAIRS
 from scenesearch.errors import SceneSearchError
-from scenesearch.home.database import Database
+from scenesearch.home.database import Table, now
 from scenesearch.pictures.formats import SUFFIXES
 from scenesearch.pictures.originals import Original, OriginalError
 
@@ -37,12 +35,12 @@ CREATE TABLE IF NOT EXISTS marks (
 
 
 class FeedbackError(SceneSearchError):
-    """Feedback cannot be kept or used; the message is one sentence for the user."""
+    """Feedback cannot be saved or used; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What was last said of a picture for a text; `marked` is RFC 3339."""
+    """The last mark of a picture for a text; `marked` is the time, RFC 3339."""
 
     text: str
     image_id: str
@@ -60,8 +58,8 @@ class Mark:
 
 @dataclass(frozen=True)
 class Exported:
-    """What `export` wrote, and what it could not, with the reasons: texts that cannot be trained
-    on, and pictures that cannot be read."""
+    """What `export` wrote, and what it left out with the reasons: texts that cannot be trained on,
+    and pictures that cannot be read."""
 
     pairs: int
     pictures: int
@@ -70,58 +68,54 @@ class Exported:
     pictures_left_out: Mapping[str, str]
 
 
-class Feedback:
-    """The table, made when missing; usable from several threads one after the other."""
+class Feedback(Table[Mark]):
+    """The table, made when missing. Threads may share it, one at a time."""
 
-    def __init__(self, file: Path) -> None:
-        self._table = Database(file, _SCHEMA, what="feedback", error=FeedbackError)
+    NAME = "marks"
+    SCHEMA = _SCHEMA
+    ORDER = "text, image_id"
+    WHAT = "feedback"
+    ERROR = FeedbackError
 
     def mark(self, text: str, image_ids: Iterable[str], *, right: bool) -> int:
-        """Keep that these pictures are right, or wrong, for the text; how many were given."""
-        text = _checked(text)
-        now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        rows = [(text, image_id, int(right), now) for image_id in image_ids]
-        self._write("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", rows)
-        return len(rows)
+        """Write that these pictures are right, or wrong, for the text; returns how many."""
+        text, time = _checked(text), now()
+        rows = [(text, image_id, int(right), time) for image_id in image_ids]
+        return self.write("INSERT OR REPLACE INTO marks VALUES (?, ?, ?, ?)", rows)
 
     def take_over(self, marks: Iterable[Mark]) -> int:
-        """Keep marks of elsewhere where nothing is said yet of text and picture; how many."""
-        before = self.count()
-        self._write("INSERT OR IGNORE INTO marks VALUES (?, ?, ?, ?)", _rows(marks))
-        return self.count() - before
+        """Add marks of elsewhere whose text and picture have none here; returns how many."""
+        return self.write("INSERT OR IGNORE INTO marks VALUES (?, ?, ?, ?)", _rows(marks))
 
     def lacking(self, marks: Iterable[Mark]) -> list[Mark]:
-        """Those of these marks of whose text and picture nothing is said yet."""
-        said = {(mark.text, mark.image_id) for mark in self.all()}
-        return [mark for mark in marks if (_checked(mark.text), mark.image_id) not in said]
+        """Those of these marks whose text and picture have none here."""
+        there = {(mark.text, mark.image_id) for mark in self.all()}
+        return [mark for mark in marks if (_checked(mark.text), mark.image_id) not in there]
 
     def take_back(self, marks: Iterable[Mark]) -> None:
-        """Forget these marks where they stand as they were taken over."""
-        self._write(
+        """Forget these marks where they still are as they were taken over."""
+        self.write(
             "DELETE FROM marks WHERE text = ? AND image_id = ? AND is_right = ? AND marked = ?",
             _rows(marks),
         )
 
     def forget(self, text: str, image_ids: Iterable[str] | None = None) -> int:
-        """Take back what was said of these pictures, or of all, for the text; how many went."""
+        """Take back the text's marks of these pictures, by default of all; returns how many."""
         text = _checked(text)
-        before = self.count()
         if image_ids is None:
-            self._write("DELETE FROM marks WHERE text = ?", [(text,)])
-        else:
-            rows = [(text, image_id) for image_id in image_ids]
-            self._write("DELETE FROM marks WHERE text = ? AND image_id = ?", rows)
-        return before - self.count()
+            return self.write("DELETE FROM marks WHERE text = ?", [(text,)])
+        rows = [(text, image_id) for image_id in image_ids]
+        return self.write("DELETE FROM marks WHERE text = ? AND image_id = ?", rows)
 
     def rename(
         self, renames: Mapping[str, str], text_of: Callable[[str], str], *, once: int
     ) -> None:
-        """Give marks the pictures' new names, old id -> new id, and their texts as `text_of` says.
+        """Give marks their pictures' new names, old id -> new id, and the texts of `text_of`.
 
-        All at once, so that names may be exchanged; of two marks that become one, the later counts.
-        What was done last under the same `once` is not done again.
+        All at once, so that pictures may exchange names. Of two marks that become one, the later
+        counts. The call is ignored when the last one had the same `once`.
         """
-        with _unicode(), self._table.at_once() as connection:
+        with self.transaction() as connection:
             (done,) = connection.execute("PRAGMA user_version").fetchone()
             if done == once:
                 return
@@ -141,39 +135,14 @@ class Feedback:
 
     def of(self, text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The image ids marked right, and those marked wrong, for the text; each sorted."""
-        rows = self._select(
-            "SELECT image_id, is_right FROM marks WHERE text = ? ORDER BY image_id",
-            (_checked(text),),
-        )
-        return tuple(i for i, right in rows if right), tuple(i for i, right in rows if not right)
+        marks = self._rows("text = ?", (_checked(text),))
+        right = tuple(mark.image_id for mark in marks if mark.right)
+        return right, tuple(mark.image_id for mark in marks if not mark.right)
 
-    def all(self) -> list[Mark]:
-        """Every mark, by text and image id."""
-        rows = self._select("SELECT * FROM marks ORDER BY text, image_id")
-        return [Mark(text, image_id, bool(right), marked) for text, image_id, right, marked in rows]
-
-    def count(self) -> int:
-        ((number,),) = self._select("SELECT count(*) FROM marks")
-        return int(number)
-
-    def close(self) -> None:
-        self._table.close()
-
-    def _select(self, query: str, values: Sequence[str] = ()) -> list[tuple[Any, ...]]:
-        with _unicode():
-            return list(self._table.select(query, values))
-
-    def _write(self, statement: str, rows: Sequence[Sequence[Any]]) -> None:
-        with _unicode():
-            self._table.write(statement, rows)
-
-
-@contextmanager
-def _unicode() -> Iterator[None]:
-    try:
-        yield
-    except UnicodeEncodeError:
-        raise FeedbackError("a text or an image id is not valid Unicode") from None
+    @staticmethod
+    def _read_row(*columns: Any) -> Mark:
+        text, image_id, is_right, marked = columns
+        return Mark(text, image_id, bool(is_right), marked)
 
 
 def _rows(marks: Iterable[Mark]) -> list[tuple[str, str, int, str]]:
@@ -193,13 +162,13 @@ def export(
     folder: Path,
     scene_of: Callable[[str], str | None],
 ) -> Exported:
-    """Write the marks as a folder in the task's format, which must be new or empty; whatever
-    happens meanwhile, it appears when it is whole.
+    """Write the marks in the task's format, to a folder that must be new or empty. It appears only
+    when it is complete.
 
-    `originals` are the pictures' by image id; those that are no longer in the library are left
-    out. `scene_of` gives the scene that a text describes (`scenesearch.search.grammar.scene_of`),
-    or None. It becomes a caption of every picture that is right, for a query's id names the one
-    picture it belongs to; so a text needs one that is right.
+    `originals` are by image id; pictures that are no longer in the library are left out. `scene_of`
+    gives the scene that a text describes (`scenesearch.search.grammar.scene_of`), or None. The
+    scene becomes a caption of every picture marked right. A text needs at least one of them, since
+    the id of a query names the picture that it belongs to.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FeedbackError(f"{folder} is not empty: export into a new folder")
@@ -267,7 +236,7 @@ def _export(
     with (folder / CROWD).open("w", encoding="utf-8") as file:
         for image, query_id, _, right in rows:
             file.write(f"{image}\t{query_id}\t{int(right)}\t{int(right)}\t{int(not right)}\n")
-    # A search chose these pairs: they teach what is right, not how often anything is.
+    # A search chose these pairs. They teach what is right, but not how often it is.
     about = {"pairs": len(rows), "judged": "hits of searches, by those who searched"}
     (folder / MARKED).write_text(json.dumps(about) + "\n", encoding="utf-8")
     used = {image for image, _, _, _ in rows}

@@ -1,4 +1,4 @@
-"""Messages and events on stderr: sentences for a person, one JSON document a line for a machine.
+"""Messages and events on stderr: sentences for people, or one JSON document per line.
 
 Only entry points call it.
 """
@@ -17,11 +17,11 @@ _as_json = False
 
 
 def configure(settings: "Settings", *, service: bool = False) -> None:
-    """Set up what is logged, anew at each call.
+    """Set up logging; a second call replaces the first.
 
     A service (the page, `ingest --watch`) logs events from `log_level` on, as JSON where stderr
-    is no terminal. Any other command has said what it does to whoever started it, and logs only
-    when it is asked to: with json as format, or at debug level.
+    is no terminal. Any other command already talks to the person who started it, and logs only
+    when asked to: with json as format, or at debug level.
     """
     global _as_json
     automatic = settings.log_format == "auto"
@@ -41,23 +41,23 @@ def configure(settings: "Settings", *, service: bool = False) -> None:
 
 
 def for_machines() -> bool:
-    """Whether stderr carries JSON; then nothing else may be written to it."""
+    """Whether stderr is JSON; then nothing else may be written to it."""
     return _as_json
 
 
 def log_message(message: str, level: int = logging.INFO) -> None:
-    """What would be said to a person."""
+    """Log what would otherwise be said to a person."""
     LOGGER.log(level, message, extra={"event": "message"})
 
 
 class _Stderr(logging.Handler):
-    """Writes to whatever sys.stderr is at the moment."""
+    """Writes to the current sys.stderr."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             sys.stderr.write(self.format(record) + "\n")
             sys.stderr.flush()
-        except Exception:  # a log must not stop what it tells of
+        except Exception:  # logging must not stop the work that is logged
             self.handleError(record)
 
 
@@ -71,9 +71,9 @@ class _Sentence(logging.Formatter):
             for name, value in record.__dict__.items()
             if name not in own and name not in ("event", "message", "asctime")
         }
-        told = "".join(f" {name}={value!r}" for name, value in figures.items())
+        listed = "".join(f" {name}={value!r}" for name, value in figures.items())
         details = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
-        return f"scenesearch: {record.getMessage()}{told}{details}"
+        return f"scenesearch: {record.getMessage()}{listed}{details}"
 
 
 def _json_formatter() -> logging.Formatter:

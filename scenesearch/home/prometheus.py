@@ -1,10 +1,10 @@
-"""Figures for Prometheus: searches, ingest, the encoder's time. Off unless an address is set.
+"""Metrics for Prometheus: searches, ingest, the encoder's time. Off unless an address is set.
 
     SCENESEARCH_METRICS_ADDRESS=127.0.0.1:9464 scenesearch ui
     curl http://127.0.0.1:9464/metrics
 
-Searches are heard of through their log records (scenesearch.runtime.events), so that nothing below
-knows of metrics. Only entry points call `serve`.
+Searches are counted from their log records (scenesearch.runtime.events), so that nothing below
+knows about metrics. Only entry points call `serve`.
 """
 
 import logging
@@ -27,17 +27,10 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Counts(Protocol):
-        """Of a run of ingest, growing while it goes on."""
+        """The report of a run of ingest; its other counts are read by name."""
 
-        library: str
         total: int
         seen: int
-        written: int
-        skipped: int
-        rejected: int
-        removed: int
-        moved: int
-        retries: int
 
 
 SEARCHES = Counter("scenesearch_searches", "Searches by outcome.", ["outcome"])
@@ -48,27 +41,13 @@ SEARCH_SECONDS = Histogram(
     buckets=(0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
 )
 PICTURES = Counter(
-    "scenesearch_ingest_pictures", "Pictures that ingest has dealt with, by outcome.", ["outcome"]
+    "scenesearch_ingest_pictures", "Pictures that ingest has processed, by outcome.", ["outcome"]
 )
 RETRIES = Counter("scenesearch_ingest_retries", "Reads and requests that ingest had to repeat.")
-QUEUE = Gauge("scenesearch_ingest_queue_pictures", "Pictures of the run not yet looked at.")
+QUEUE = Gauge("scenesearch_ingest_queue_pictures", "Pictures of the run not processed yet.")
 REJECTS = Gauge("scenesearch_rejects", "Pictures in the table of rejects.", ["library"])
 ENCODER_SECONDS = Counter("scenesearch_encoder_seconds", "Time inside the encoder.", ["tower"])
 BUILD = Gauge("scenesearch_build_info", "Always 1; the version is the label.", ["version"])
-
-# As Prometheus reads them, for whoever writes a dashboard.
-NAMES = frozenset(
-    {
-        "scenesearch_searches_total",
-        "scenesearch_search_seconds_bucket",
-        "scenesearch_ingest_pictures_total",
-        "scenesearch_ingest_retries_total",
-        "scenesearch_ingest_queue_pictures",
-        "scenesearch_rejects",
-        "scenesearch_encoder_seconds_total",
-        "scenesearch_build_info",
-    }
-)
 
 
 class MetricsError(SceneSearchError):
@@ -76,7 +55,7 @@ class MetricsError(SceneSearchError):
 
 
 def serve(address: str) -> Callable[[], None]:
-    """Answer at `host:port` in a thread of this process; returns what ends it."""
+    """Serve metrics at `host:port` in a thread of this process; returns a function that ends it."""
     host, _, port = address.rpartition(":")
     try:
         server, thread = start_http_server(int(port), addr=host.strip("[]"))
@@ -85,13 +64,13 @@ def serve(address: str) -> Callable[[], None]:
             f"SCENESEARCH_METRICS_ADDRESS: cannot listen at {address}: {error.strerror or error}"
         ) from None
     BUILD.labels(version("scenesearch")).set(1)
-    hearer = _SearchesHeard()
-    LOGGER.addHandler(hearer)
+    counter = _SearchCounter()
+    LOGGER.addHandler(counter)
     if LOGGER.getEffectiveLevel() > logging.INFO:
         LOGGER.setLevel(logging.INFO)
 
     def close() -> None:
-        LOGGER.removeHandler(hearer)
+        LOGGER.removeHandler(counter)
         server.shutdown()
         server.server_close()
         thread.join()
@@ -99,8 +78,8 @@ def serve(address: str) -> Callable[[], None]:
     return close
 
 
-class _SearchesHeard(logging.Handler):
-    """Counts the searches that are told of."""
+class _SearchCounter(logging.Handler):
+    """Counts the searches that are logged."""
 
     def emit(self, record: logging.LogRecord) -> None:
         figures = record.__dict__
@@ -112,15 +91,15 @@ class _SearchesHeard(logging.Handler):
 
 
 class IngestMeter:
-    """Turns the growing counts of runs, one after another, into counters."""
+    """Adds the growing counts of one run after another to the counters."""
 
     def __init__(self) -> None:
-        self._of: object = None
+        self._run: object = None
         self._counted: dict[str, int] = {}
 
     def __call__(self, counts: "Counts") -> None:
-        if counts is not self._of:
-            self._of, self._counted = counts, {}
+        if counts is not self._run:
+            self._run, self._counted = counts, {}
         for outcome in ("written", "skipped", "rejected", "removed", "moved"):
             PICTURES.labels(outcome).inc(self._new(counts, outcome))
         RETRIES.inc(self._new(counts, "retries"))
@@ -134,7 +113,7 @@ class IngestMeter:
 
 
 class TimedEncoder:
-    """An encoder whose time is counted."""
+    """An encoder whose processing time is counted."""
 
     def __init__(self, encoder: Encoder) -> None:
         self._encoder = encoder

@@ -1,4 +1,4 @@
-"""Settings of this installation: environment, `.env`, a TOML file, defaults, in this order.
+"""Settings of this installation, from the environment, `.env`, a TOML file and defaults, in order.
 
 Only entry points (the command line, the page) read them; everything below takes what it
 needs as arguments. `.env.example` and docs/settings.md list each one.
@@ -25,10 +25,10 @@ from scenesearch.pictures.records import LIBRARY_NAME
 
 PREFIX = "SCENESEARCH_"
 
-# Where the TOML file lies, if not at its usual place.
+# The path of the TOML file, if it is not at its usual place.
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 
-# Read by others than Settings: where the file lies; where tests find photographs.
+# Not read by Settings: the path of the file, and where tests find photographs.
 OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, f"{PREFIX}SHARED"})
 
 Source = Literal["environment", ".env", "file", "default"]
@@ -65,9 +65,7 @@ class Settings(BaseSettings):
         default_factory=lambda: Path(platformdirs.user_data_dir("scenesearch", appauthor=False)),
         description="Folder for embedded collections, encoders, thumbnails and rejects.",
     )
-    library: str = Field(
-        default="photos", description="Library that commands use unless told another."
-    )
+    library: str = Field(default="photos", description="Library that commands use by default.")
     encoder: str = Field(
         default="lite",
         description="Encoder of new libraries: a bundled or shelved name, or an encoder folder.",
@@ -85,13 +83,13 @@ class Settings(BaseSettings):
     )
     qdrant_read_only_api_key: SecretStr | None = Field(
         default=None,
-        description="Its read-only key: search, evaluation, status, backup and a read-only page "
-        "prefer it.",
+        description="Read-only key of the Qdrant server; search, evaluation, status, backup and a "
+        "read-only page prefer it.",
     )
     qdrant_grpc_port: int | Literal["auto"] | None = Field(
         default="auto",
-        description="gRPC port of the Qdrant server; auto: 6334 beside port 6333, else REST only; "
-        "empty: REST only.",
+        description="gRPC port of the Qdrant server; auto: 6334 if the port is 6333, "
+        "else, and when empty, REST only.",
     )
     qdrant_timeout_s: float = Field(
         default=60, gt=0, description="Time limit of one server request, seconds."
@@ -113,7 +111,7 @@ class Settings(BaseSettings):
         default=None,
         ge=1,
         le=1024,
-        description="Pictures encoded together at ingest; empty: found out by the run.",
+        description="Pictures encoded together at ingest; empty: measured during the run.",
     )
     max_megapixels: float = Field(
         default=200, gt=0, description="Larger pictures are rejected (decompression bombs)."
@@ -126,12 +124,12 @@ class Settings(BaseSettings):
     )
     originals: str = Field(
         default="",
-        description="Folders and addresses whose pictures may be opened though nothing was "
-        "ingested from them here, with ',' between them; for libraries that other machines fill.",
+        description="Folders and addresses, separated by ',', whose pictures may be opened though "
+        "nothing was ingested from them here; for libraries that other machines fill.",
     )
     page_read_only: bool = Field(
         default=False,
-        description="A page for the public: it searches, and neither adds, promotes nor saves.",
+        description="For a public page: it searches, but adds, promotes and saves nothing.",
     )
     page_folders: str = Field(
         default="",
@@ -152,16 +150,16 @@ class Settings(BaseSettings):
     )
     page_login: bool = Field(
         default=False,
-        description="Visitors log in with the OIDC provider of .streamlit/secrets.toml.",
+        description="Visitors log in with the OIDC provider in .streamlit/secrets.toml.",
     )
     page_places: bool = Field(
         default=False,
-        description="A read-only page shows where pictures were taken too.",
+        description="A read-only page also shows where pictures were taken.",
     )
     page_proxies: str = Field(
         default="",
-        description="Addresses of proxies before the page, with ',' between them, whose word for "
-        "a visitor's address and https is taken; networks like 10.0.0.0/8 too.",
+        description="Addresses of trusted proxies before the page, separated by ',', from which a "
+        "visitor's address and https are taken; also networks like 10.0.0.0/8.",
     )
     metrics_address: str | None = Field(
         default=None,
@@ -170,11 +168,11 @@ class Settings(BaseSettings):
     )
     log_format: Literal["auto", "text", "json"] = Field(
         default="auto",
-        description="Of messages on stderr: text or json; auto: json where the page and "
-        "`ingest --watch` run without a terminal.",
+        description="Format of messages on stderr: text or json; auto: json for the page and "
+        "`ingest --watch` without a terminal.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least level that is logged; debug logs the words of queries."
+        default="info", description="Lowest level that is logged; debug logs the words of queries."
     )
 
     @field_validator(
@@ -190,7 +188,7 @@ class Settings(BaseSettings):
     )
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
-        """An empty variable is how the environment says 'none'."""
+        """An empty variable means none."""
         return None if value == "" else value
 
     @field_validator("metrics_address")
@@ -204,33 +202,33 @@ class Settings(BaseSettings):
 
     @property
     def reader_key(self) -> str | None:
-        """The API key for who only reads: the read-only one, where there is one."""
+        """The API key for reading: the read-only key if there is one."""
         key = self.qdrant_read_only_api_key or self.qdrant_api_key
         return key.get_secret_value() if key else None
 
     @property
     def writer_key(self) -> str | None:
-        """The API key for who writes; with only a read-only one the server says no."""
+        """The API key for writing; the server refuses if there is only a read-only key."""
         key = self.qdrant_api_key or self.qdrant_read_only_api_key
         return key.get_secret_value() if key else None
 
     @cached_property
     def edge_dir(self) -> Path:
-        """Root of the embedded collections."""
+        """The folder of the embedded collections."""
         return self.data_dir / "edge"
 
     @cached_property
     def models_dir(self) -> Path:
-        """The shelf: encoders by name, see `scenesearch models`."""
+        """The shelf: a folder of encoders by name, see `scenesearch models`."""
         return self.data_dir / "models"
 
     @cached_property
     def known_encoders(self) -> Path:
-        """Where folders of encoders lie that are neither bundled nor on the shelf."""
+        """The file that lists encoders which are neither bundled nor on the shelf."""
         return self.data_dir / "encoders.json"
 
     def library_dir(self, library: str) -> Path:
-        """Where a library keeps what is not in its collection: thumbnails, rejects, sources.
+        """The folder of what a library keeps beside its collection, see `LibraryFiles`.
 
         Raises SettingsError for a name that would lead elsewhere.
         """
@@ -241,39 +239,32 @@ class Settings(BaseSettings):
 
 def sources() -> dict[str, Source]:
     """Where the value of each setting comes from."""
-    kinds: tuple[tuple[Source, Mapping[str, Any]], ...] = (
-        ("environment", _environment()),
-        (".env", _dotenv()),
+    places: tuple[tuple[Source, Mapping[str, Any]], ...] = (
+        ("environment", _ours(os.environ)),
+        (".env", _ours(DotEnvSettingsSource(Settings).env_vars)),
         ("file", _toml(Settings)()),
     )
-    found: dict[str, Source] = {}
-    for name in Settings.model_fields:
-        found[name] = next((kind for kind, values in kinds if name in values), "default")
-    return found
+    return {
+        name: next((place for place, values in places if name in values), "default")
+        for name in Settings.model_fields
+    }
 
 
 def unknown_settings() -> list[tuple[str, str]]:
-    """What is set and no setting, and where: variables with our prefix, keys of the TOML file."""
+    """Names that are set but are no setting, and where: variables with our prefix, TOML keys."""
     known = Settings.model_fields.keys()
     variables = {f"{PREFIX}{name.upper()}" for name in known} | OTHER_VARIABLES
+    dotenv = DotEnvSettingsSource(Settings).env_vars
     found = []
-    for place, names in (("the environment", _environment()), (".env", _dotenv())):
+    for place, names in (("the environment", _ours(os.environ)), (".env", _ours(dotenv))):
         spelled = (f"{PREFIX}{name.upper()}" for name in names)
         found += [(name, place) for name in spelled if name not in variables]
     file = config_file()
     return found + [(name, str(file)) for name in _toml(Settings)() if name not in known]
 
 
-def _environment() -> dict[str, Any]:
-    return _ours(os.environ)
-
-
-def _dotenv() -> dict[str, Any]:
-    return _ours(DotEnvSettingsSource(Settings).env_vars)
-
-
 def _ours(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Those with our prefix, by the name of their setting; case does not matter."""
+    """The variables with our prefix, by the name of their setting; case does not matter."""
     return {
         name[len(PREFIX) :].lower(): value
         for name, value in variables.items()
@@ -285,7 +276,7 @@ def _toml(settings_cls: type[BaseSettings]) -> TomlConfigSettingsSource:
     file = config_file()
     try:
         there = file.is_file()
-    except PermissionError:  # a service's home that is somebody else's
+    except PermissionError:  # the home folder of a service may belong to another user
         there = False
     if not there:
         if os.environ.get(CONFIG_VARIABLE):

@@ -21,7 +21,7 @@ PATIENCE_S = 600.0
 # Between two tries of a store that does not wait.
 _PAUSE_S = 0.1
 
-OnWait = Callable[[IndexBusy], None]
+OnWait = Callable[[str], None]
 _T = TypeVar("_T")
 
 
@@ -36,8 +36,8 @@ def pages(
 ) -> Iterator[list[Point]]:
     """Every point of the collection in pages; it is let go at the end.
 
-    `on_wait` is told once per wait that somebody else has the collection; raises IndexBusy when
-    it is not free within `patience_s`.
+    `on_wait` hears once per wait, in a sentence, who else has the collection; raises IndexBusy
+    when it is not free within `patience_s`.
     """
     after: str | None = None
     try:
@@ -82,6 +82,6 @@ def shared(
             if time.monotonic() > deadline:
                 raise
             if not told and on_wait is not None:
-                on_wait(busy)
+                on_wait(f"{str(busy).removesuffix('; close it or wait')}; waiting")
             told = True
             pause(_PAUSE_S)

@@ -28,13 +28,13 @@ import pytest
 
 from scenesearch.home.backup import BackupError, open_backup
 from scenesearch.home.feedback import FILE_NAME, Feedback, Mark
-from scenesearch.home.ingested import SOURCES, Root, read_roots, roots_json
+from scenesearch.home.library_files import SAVED_REQUESTS as SAVED
 from scenesearch.home.restore import take_back_unfinished
+from scenesearch.home.roots import SOURCES, Root, read_roots, roots_json
+from scenesearch.home.saved_requests import read_saved, save_request
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS
-from ui.kept import FILE_NAME as SAVED
-from ui.kept import read_saved, save_request
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -27,14 +27,16 @@ from ingest.watch import Watched as Folders
 from ingest.watch import watch
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.errors import SceneSearchError
-from scenesearch.home.ingested import NOT_HERE
+from scenesearch.home.allowed_originals import NOT_HERE
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
 from tests.cli import CommandLine
 from tests.tiny_encoder import declare, write_tiny_encoder
 from tests.unit.ui_world import open_page, open_view
 from ui import pictures, resources
-from ui.selection import Picked, originals_zip
+from ui.pictures import Picture
+from ui.selection import originals_zip
+from ui.settings import page_settings
 
 pytestmark = pytest.mark.slow
 
@@ -234,18 +236,20 @@ def test_the_page_shows_nothing_of_outside(tmp_path: Path, outside: Path, addres
     for view in ("library", "layout", "evaluation"):
         assert not open_view(view).exception, view
     chosen = [
-        Picked("v.jpg", {"path": path, "sha256": "cd" * 32})
+        Picture("v.jpg", {"path": path, "sha256": "cd" * 32})
         for path in (str(outside / "victim.jpg"), address, f"{tmp_path}/pictures/away/victim.jpg")
     ]
     for one in chosen:
-        original = pictures.original_of(one.payload)
+        original = one.original
         with pytest.raises(SceneSearchError, match="not here"):
             original.read()
         made = pictures.thumbnail(tmp_path, "cd" * 32, original)
         assert made == pictures.placeholder()
-    assert NOT_HERE.encode() in originals_zip(chosen, resources.settings())
-    assert isinstance(resources.originals().holds(str(tmp_path / "pictures" / "red.png")), bool)
-    assert resources.originals().holds(str(tmp_path / "pictures" / "red.png"))
+    assert NOT_HERE.encode() in originals_zip(chosen, page_settings())
+    assert isinstance(
+        resources.installation().originals.allows(str(tmp_path / "pictures" / "red.png")), bool
+    )
+    assert resources.installation().originals.allows(str(tmp_path / "pictures" / "red.png"))
     assert state_of(outside) == before
     assert Watched.asked == []
 

@@ -27,7 +27,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from scenesearch.commands.app import app
-from scenesearch.home.rejects import FILE_NAME, read_rejects
+from scenesearch.home.rejects import FILE_NAME, Rejects
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.edge_build import copy_sparse
 from tests.tiny_encoder import declare, write_tiny_encoder
@@ -57,7 +57,7 @@ AS_IF_LARGE = "edge._PLAIN_KB, edge._GRAPH_FROM = 1, 50"
 SAVING = """
 import sys
 from pathlib import Path
-from ui.kept import save_request
+from scenesearch.home.saved_requests import save_request
 
 print("ready", flush=True)
 for number in range(400):
@@ -127,7 +127,7 @@ class World:
         report = json.loads(self.run("library", "doctor", "--json", codes=(0, 1)))
         wrong = [one for one in report["findings"] if one["level"] == "wrong"]
         assert wrong == []
-        rejects = read_rejects(self.data / "libraries" / "photos" / FILE_NAME)
+        rejects = Rejects.read(self.data / "libraries" / "photos" / FILE_NAME)
         assert len(rejects) == BROKEN
         locks = self.data / "edge" / "locks"
         left = [path.name for path in locks.rglob("*") if path.suffix in (".ticket", ".json")]

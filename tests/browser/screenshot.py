@@ -108,7 +108,7 @@ def brush(page: Page) -> None:
     page.mouse.down()
     page.mouse.move(plot["x"] + 330, plot["y"] + 330, steps=8)
     page.mouse.up()
-    page.get_by_text("below the brush").wait_for(timeout=60_000)
+    page.get_by_text("pictures in the selected area").wait_for(timeout=60_000)
 
 
 if __name__ == "__main__":

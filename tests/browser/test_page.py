@@ -151,7 +151,7 @@ def test_a_picture_whose_file_is_gone_has_a_placeholder_and_an_explanation(visit
 def test_nothing_that_matches_is_said(visit: Page) -> None:
     ask(visit, "zeppelin")
     expect(visit.get_by_text("Nothing in this library matches")).to_be_visible()
-    visit.get_by_text("Show the nearest pictures all the same").click()
+    visit.get_by_text("Show the nearest pictures anyway").click()
     expect(pictures(visit)).to_have_count(3)
 
 

@@ -22,7 +22,7 @@ VIEWS = {
     "": "search",
     "by-picture": "by_picture",
     "library": "library",
-    "map": "layout",
+    "map": "map",
     "evaluation": "evaluation",
     "models": "models",
 }
@@ -42,9 +42,9 @@ def breakable(place):
     setattr(module, name, maybe)
 for place in (
     "ui.views.search.search_box", "ui.views.by_picture.small", "ui.views.library._contents",
-    "ui.views.layout._points", "ui.views.evaluation.collections_of", "ui.views.models._row",
-    "ui.views.search.ask", "ui.views.original._ways_on", "ui.views.progress._said",
-    "ui.resources.load_encoder", "ui.selection.table",
+    "ui.views.map._chart", "ui.views.evaluation.collections_of", "ui.views.models._row",
+    "ui.views.search.ask", "ui.views.picture_dialog._next_searches", "ui.views.progress._status",
+    "ui.selection.table",
 ):
     breakable(place)
 """
@@ -52,7 +52,7 @@ INSIDE = {
     "": "ui.views.search.search_box",
     "by-picture": "ui.views.by_picture.small",
     "library": "ui.views.library._contents",
-    "map": "ui.views.layout._points",
+    "map": "ui.views.map._chart",
     "evaluation": "ui.views.evaluation.collections_of",
     "models": "ui.views.models._row",
 }
@@ -143,7 +143,7 @@ def test_a_fault_in_a_dialog_is_told_in_it(visitor: BrowserContext, world: World
     page = visitor.new_page()
     page.goto(world.address)
     expect(page.get_by_text(IN_THIS_LIBRARY)).to_be_visible(timeout=20_000)
-    world.break_("ui.views.original._ways_on")
+    world.break_("ui.views.picture_dialog._next_searches")
     page.get_by_role("button", name="Open picture 2", exact=True).click()
     expect(page.get_by_role("dialog").get_by_text("An error in the program")).to_be_visible()
     expect_told(page)
@@ -152,7 +152,7 @@ def test_a_fault_in_a_dialog_is_told_in_it(visitor: BrowserContext, world: World
 def test_a_fault_in_a_fragment_is_told(visitor: BrowserContext, world: World) -> None:
     page = visitor.new_page()
     page.goto(f"{world.address}/library")
-    world.break_("ui.views.progress._said")
+    world.break_("ui.views.progress._status")
     page.get_by_role("radio", name="Add pictures").click()
     page.locator(".st-key-upload input[type=file]").set_input_files(
         [str(file) for file in sorted((world.data_dir / "pictures").glob("red-0*.png"))]

@@ -72,4 +72,4 @@ def test_only_pictures_of_the_library_can_be_marked(run: CommandLine, tmp_path: 
     assert (ran.status, ran.sentence) == (2, "library photos has no picture blue.png")
     ran = run("feedback", "export", tmp_path / "judged")
     assert ran.status == 2
-    assert "nothing has been said" in ran.sentence
+    assert "has no marks yet" in ran.sentence

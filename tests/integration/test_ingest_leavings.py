@@ -17,7 +17,7 @@ from ingest.build import BuildOptions, build
 from ingest.doctor import examine, is_well
 from ingest.folder import NewFolder
 from ingest.journal import Journal
-from scenesearch.home.ingested import Ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.pictures.opening import thumbnail_path
 from scenesearch.store.base import Point
 from scenesearch.store.catalog import promote
@@ -50,7 +50,7 @@ def test_an_edited_picture_takes_its_old_thumbnail_along_and_doctor_is_content(
         store=world.store,
         library_dir=world.own,
         find_encoder=lambda spec: Path(),
-        originals=Ingested([str(world.photos)]),
+        originals=AllowedOriginals([str(world.photos)]),
     )
     assert is_well(findings), findings
 
@@ -74,7 +74,7 @@ def test_a_thumbnail_stays_while_a_rollback_leads_to_it(world: World, how: str) 
         "photos",
         encoder=second,
         store=world.store,
-        originals=Ingested([str(world.photos)]),
+        originals=AllowedOriginals([str(world.photos)]),
         options=BuildOptions(),
     ).collection
     promote(world.store, "photos", new)
@@ -179,7 +179,7 @@ def test_what_a_killed_process_had_begun_to_write_is_mended_by_doctor(world: Wor
             store=world.store,
             library_dir=world.own,
             find_encoder=lambda spec: Path(),
-            originals=Ingested([str(world.photos)]),
+            originals=AllowedOriginals([str(world.photos)]),
             mend=True,
         )
     assert found == []

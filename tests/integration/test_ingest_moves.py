@@ -22,12 +22,12 @@ from ingest.source import Roots
 from ingest.sources import find_sources
 from scenesearch.home.feedback import Feedback
 from scenesearch.home.rejects import Rejects
+from scenesearch.home.saved_requests import read_saved, save_request
 from scenesearch.store.base import Point, StoreUnavailable
 from scenesearch.store.edge import EdgeStore
 from tests.cli import run_here
 from tests.conftest import COLOURS, ColourEncoder
 from tests.integration.test_ingest_resume import draw
-from ui.kept import read_saved, save_request
 
 
 class World:

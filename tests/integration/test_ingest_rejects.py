@@ -17,7 +17,7 @@ from ingest.report import IngestReport
 from ingest.source import Roots
 from ingest.sources import find_sources, rejected_source
 from scenesearch.commands.app import app
-from scenesearch.home.rejects import Rejects, read_rejects
+from scenesearch.home.rejects import Rejects
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.filters import OneOf
 from tests.conftest import ColourEncoder
@@ -161,7 +161,7 @@ def test_command_lists_exports_and_retries(
     assert json.loads(scenesearch("library", "rejects", "--kind", "transient", "--json")) == []
     report = json.loads(scenesearch("library", "rejects", "--retry", "--json"))
     assert (report["seen"], report["rejected"]) == (1, 1)
-    (row_after,) = read_rejects(tmp_path / "data" / "libraries" / "photos" / "rejects.sqlite")
+    (row_after,) = Rejects.read(tmp_path / "data" / "libraries" / "photos" / "rejects.sqlite")
     assert row_after.tries == 2
 
 

@@ -16,8 +16,8 @@ from filelock import FileLock
 
 from scenesearch.home.backup import Backup, BackupError, Beside, open_backup, write_backup
 from scenesearch.home.feedback import FILE_NAME, Feedback, Mark
-from scenesearch.home.ingested import Root
 from scenesearch.home.restore import SideFiles, restore
+from scenesearch.home.roots import Root
 from scenesearch.pictures.records import GeoPoint
 from scenesearch.store.base import CollectionSpec, Point, StoreUnavailable, VectorStore
 from scenesearch.store.edge import EdgeStore

@@ -20,7 +20,7 @@ from ingest.build import BuildOptions, BuildReport, build
 from ingest.pipeline import ingest
 from ingest.source import Roots
 from ingest.sources import find_sources
-from scenesearch.home.ingested import Ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.search.searcher import Searcher
 from scenesearch.store import catalog
 from scenesearch.store.base import CollectionMissing, EncoderMismatch, StoreError, VectorStore
@@ -31,7 +31,7 @@ from tests.integration.test_store_contract import HOMES, opened
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning")
 
-HERE = Ingested([tempfile.gettempdir()])
+HERE = AllowedOriginals([tempfile.gettempdir()])
 
 
 class WarmEncoder(ColourEncoder):

@@ -212,7 +212,7 @@ def test_prune_keeps_the_live_one_and_where_a_rollback_leads(
         assert run("library", "promote", "--force").status == 0
     asked = run("library", "prune")
     assert asked.status == 2
-    assert asked.sentence == "nobody to ask whether to delete them: give --yes"
+    assert asked.sentence == "no terminal to ask whether to delete them: give --yes"
     pruned = run("library", "prune", "--yes", "--json").document
     assert pruned == {
         "library": "photos",
@@ -274,10 +274,10 @@ def test_originals_of_a_restored_library_are_opened_once_their_folder_is_ingeste
     restored = run("library", "restore", "photos.zip")
     assert f"`scenesearch ingest {library} --library photos`" in restored.err
     assert "their originals are not here" in run("search", "red", "--sheet", "sheet.jpg").err
-    assert "words alone, red.png cannot be opened" in run("search", "red", "--why", 1).err
+    assert "words only, red.png cannot be opened" in run("search", "red", "--why", 1).err
     assert "8 skipped" in run("ingest", library).out
     found = run("search", "red", "--why", 1)
-    assert "not here" not in found.err and "words alone" not in found.err
+    assert "not here" not in found.err and "words only" not in found.err
 
 
 def test_a_restore_says_which_encoder_is_missing(

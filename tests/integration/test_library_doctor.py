@@ -16,8 +16,9 @@ from ingest.pipeline import ingest
 from ingest.source import Roots
 from ingest.sources import find_sources
 from scenesearch.encoder.base import EncoderError
-from scenesearch.home.ingested import Ingested, Root, read_roots, roots_json
+from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.rejects import FILE_NAME, Rejects
+from scenesearch.home.roots import Root, read_roots, roots_json
 from scenesearch.pictures.opening import thumbnail_path
 from scenesearch.store.base import CollectionSpec
 from scenesearch.store.edge import EdgeStore
@@ -52,7 +53,7 @@ class World:
             store=self.store,
             library_dir=self.folder,
             find_encoder=find,
-            originals=Ingested([str(self.photos)]),
+            originals=AllowedOriginals([str(self.photos)]),
             mend=mend,
         )
 
@@ -208,9 +209,9 @@ def test_thumbnails_of_an_ingest_that_is_at_work_are_waited_for(
             store=world.store,
             library_dir=world.folder,
             find_encoder=lambda spec: Path(),
-            originals=Ingested(()),
+            originals=AllowedOriginals(()),
             mend=True,
-            on_wait=lambda busy: told.set(),
+            on_wait=lambda sentence: told.set(),
         )
 
     doctor = Thread(target=look)
@@ -244,8 +245,14 @@ def test_fields_of_an_earlier_version_are_added_or_built_anew(store: EdgeStore) 
     store.set_alias("pets", "pets-colour-1")
 
     def look(mend: bool = False) -> list[Finding]:
-        return examine("pets", store=store, library_dir=Path("nowhere"), mend=mend,
-                       find_encoder=lambda spec: Path(), originals=Ingested(()))  # fmt: skip
+        return examine(
+            "pets",
+            store=store,
+            library_dir=Path("nowhere"),
+            find_encoder=lambda spec: Path(),
+            originals=AllowedOriginals(()),
+            mend=mend,
+        )
 
     assert told(look()) == [
         (

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from scenesearch.store.base import StoreError
 from scenesearch.store.server import ServerStore
 from tests.integration.qdrant_loopback import QdrantLoopback
 from tests.integration.tcp_proxy import TcpProxy
@@ -13,7 +14,8 @@ from tests.unit.test_ui_library import said
 from tests.unit.test_ui_states import ask, headings, texts
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
 from tests.unit.ui_world import LIBRARY, open_page, open_view
-from ui import resources
+from ui import ingest_jobs, resources
+from ui.settings import page_settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning")
 
@@ -35,7 +37,7 @@ def cable(monkeypatch: pytest.MonkeyPatch) -> Iterator[TcpProxy]:
 
 
 def bring_in(photos: Path) -> None:
-    job = resources.start_ingest([photos], title="Adding")
+    job = ingest_jobs.start_ingest([photos], title="Adding")
     resources.jobs().wait(60)
     assert job.state == "done", job.error
 
@@ -73,10 +75,10 @@ def test_a_page_for_the_public_asks_with_the_key_that_cannot_write(
     bring_in(photos)
     monkeypatch.setenv("SCENESEARCH_PAGE_READ_ONLY", "true")
     monkeypatch.setenv("SCENESEARCH_QDRANT_READ_ONLY_API_KEY", READER)
-    resources.settings.clear()
+    page_settings.clear()
     resources.store().close()
     resources.store.clear()
     assert "red.jpg" in texts(ask(open_page(), "red"))
-    with pytest.raises(resources.StoreError):
+    with pytest.raises(StoreError):
         resources.store().delete(LIBRARY, ["red.jpg"])
-    assert "This page is for reading" in said(open_view("library"))
+    assert "This page is read-only" in said(open_view("library"))

@@ -10,11 +10,11 @@ import pytest
 
 from scenesearch.encoder.registry import shelving
 from scenesearch.home.feedback import Feedback
+from scenesearch.home.saved_requests import save_request
 from scenesearch.runtime.private_files import private_file, private_folder
 from tests.cli import CommandLine
 from tests.tiny_encoder import declare, write_tiny_encoder
-from ui.kept import save_request
-from ui.uploads import keep_manifest
+from ui.uploads import save_manifest
 
 
 @pytest.fixture(params=[0o022, 0o000], ids=["umask 022", "umask 000"])
@@ -58,7 +58,7 @@ def test_folders_are_0700_and_files_0600_whatever_writes_them(
     with closing(Feedback(own / "feedback.sqlite")) as feedback:
         feedback.mark("red", ["red.jpg"], right=True)
         save_request(own / "saved-requests.json", "red")
-        keep_manifest("a.csv", b"image", own / "tables", most_bytes=100)
+        save_manifest("a.csv", b"image", own / "tables", max_bytes=100)
         with shelving(data / "models", "mine", replace=False) as workplace:
             write_tiny_encoder(workplace / "mine")
         assert {"collections", "locks", "aliases"} <= {p.name for p in (data / "edge").iterdir()}

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from scenesearch.encoder.onnx import OnnxEncoder
+from scenesearch.home.installation import Installation
 from scenesearch.home.settings import Settings
 from scenesearch.notebook import open_library
 from scenesearch.search.searcher import Searcher
@@ -143,7 +144,7 @@ def test_two_workers_fill_a_library_while_a_page_and_an_evaluation_read(
         for _ in range(2)
     ]
     counts: list[int] = []
-    with open_library("photos", settings=Settings()) as library:
+    with open_library("photos", installation=Installation(Settings())) as library:
         store = served.store(READER)
         searcher = Searcher(OnnxEncoder(served.encoder, threads=1), store, "photos")
 

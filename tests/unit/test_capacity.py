@@ -1,8 +1,10 @@
 """The arithmetic of `scenesearch library plan`, against numbers worked out on paper."""
 
 import pytest
+from typer.testing import CliRunner
 
-from scenesearch.commands.capacity import CapacityError, Device, encoding, plan, tier
+from scenesearch.commands.app import app
+from scenesearch.commands.capacity import Device, encoding, plan, tier
 
 LITE = Device("2 cores", 2, 50)
 
@@ -78,11 +80,11 @@ def test_larger_payloads_cost_disk_and_no_memory() -> None:
     assert large.cluster.memory_bytes == small.cluster.memory_bytes
 
 
-def test_nonsense_is_refused() -> None:
-    with pytest.raises(CapacityError):
-        plan(0, 384, [LITE])
-    with pytest.raises(CapacityError):
-        plan(1000, 384, [LITE], megapixels=0)
+@pytest.mark.parametrize("option", ["--megapixels", "--payload", "--node-memory", "--replicas"])
+def test_nonsense_is_refused(option: str) -> None:
+    ran = CliRunner().invoke(app, ["library", "plan", "--images", "1000", option, "0"])
+    assert (ran.exit_code, option in ran.stderr) == (2, True)
+    assert CliRunner().invoke(app, ["library", "plan", "--images", "0"]).exit_code == 2
 
 
 def test_json_says_what_the_plan_found() -> None:

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from scenesearch.encoder.onnx import _middle
-from scenesearch.home.ingested import LinkedFile
+from scenesearch.home.allowed_originals import LinkedFile
 from scenesearch.pictures.colour import to_srgb
 from scenesearch.pictures.decoding import decoding_bytes, prepare_reduced
 from scenesearch.pictures.opening import ImageError, decode_image, open_image

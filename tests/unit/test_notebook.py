@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 import scenesearch
+from scenesearch.home.installation import Installation
 from scenesearch.home.settings import Settings
 from scenesearch.notebook import Library
 from scenesearch.pictures.opening import thumbnail_path, write_thumbnail
@@ -33,7 +34,8 @@ def opened(folder: Path, encoder: ColourEncoder) -> Iterator[Library]:
     ]
     build_library(folder, encoder, shots)
     settings = Settings(data_dir=folder, library=LIBRARY)
-    with Library(settings, LIBRARY, EdgeStore(folder / "edge"), encoder) as library:
+    store = EdgeStore(folder / "edge")
+    with Library(Installation(settings), LIBRARY, store, encoder) as library:
         yield library
 
 

@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from scenesearch.commands.app import app
+from scenesearch.home.installation import Installation
+from scenesearch.home.saved_requests import read_saved, save_request
 from scenesearch.home.settings import Settings
 from scenesearch.notebook import Library, open_library
 from scenesearch.search.grammar import parse_where
@@ -27,7 +29,6 @@ from tests.conftest import ColourEncoder
 from tests.unit.test_search_docs import PAGE
 from tests.unit.test_search_docs import here as here  # these tests' fixtures
 from tests.unit.test_search_docs import world as world
-from ui.kept import read_saved, save_request
 
 Payload = Mapping[str, Any]
 Passes = Callable[[Payload], bool]
@@ -99,7 +100,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
             for vector, image_id in zip(vectors, PICTURES, strict=True)
         ],
     )
-    with Library(Settings(data_dir=folder, library="photos"), "photos", store, encoder) as opened:
+    with Library(Installation(Settings(data_dir=folder)), "photos", store, encoder) as opened:
         yield opened
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scenesearch.home.rejects import Reject, Rejects, RejectsError, read_rejects
+from scenesearch.home.rejects import Reject, Rejects, RejectsError
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def test_another_try_keeps_the_first_and_counts(file: Path) -> None:
     table.add([Reject("/a.jpg", "damaged", image_id="a.jpg", size_bytes=9, modified="then")])
     (first,) = table.all()
     table.add([Reject("/a.jpg", "empty file", image_id="a.jpg", size_bytes=0, modified="now")])
-    (again,) = read_rejects(file)
+    (again,) = Rejects.read(file)
     assert (first.tries, again.tries) == (1, 2)
     assert (again.reason, again.size_bytes, again.modified) == ("empty file", 0, "now")
     assert first.first_try == again.first_try <= again.last_try
@@ -38,7 +38,7 @@ def test_rows_are_found_by_path_by_kind_and_forgotten(file: Path) -> None:
     table = Rejects(file)
     table.add(Reject(f"/{n}.jpg", "lost", transient=n % 2 == 0) for n in range(1200))
     assert len(table.of([f"/{n}.jpg" for n in range(1100, 1300)])) == 100
-    assert sum(1 for _ in table.all(kind="transient")) == 600
+    assert sum(row.transient for row in table.all()) == 600
     table.forget(f"/{n}.jpg" for n in range(1199))
     assert [row.path for row in table.all()] == ["/1199.jpg"]
     assert table.count() == 1
@@ -46,7 +46,7 @@ def test_rows_are_found_by_path_by_kind_and_forgotten(file: Path) -> None:
 
 def test_what_a_manifest_said_is_kept_with_the_reject(file: Path) -> None:
     Rejects(file).add([Reject("/a.jpg", "damaged", described={"tags": ["sea"], "price": 2.5})])
-    (row,) = read_rejects(file)
+    (row,) = Rejects.read(file)
     assert row.described == {"tags": ["sea"], "price": 2.5}
 
 
@@ -59,11 +59,11 @@ def test_several_writers_lose_nothing(file: Path) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(write, range(4)))
-    assert len(read_rejects(file)) == 200
+    assert len(Rejects.read(file)) == 200
 
 
 def test_no_table_is_no_rejects_and_makes_none(file: Path) -> None:
-    assert read_rejects(file) == []
+    assert Rejects.read(file) == []
     assert not file.parent.exists()
 
 
@@ -74,7 +74,7 @@ def test_damaged_table_is_one_sentence(file: Path) -> None:
         RejectsError,
         match=r"rejects\.sqlite cannot be used: damaged .*copy it",
     ):
-        read_rejects(file)
+        Rejects.read(file)
 
 
 def test_the_table_is_plain_sqlite(file: Path) -> None:

@@ -119,7 +119,7 @@ def test_reasons_have_the_relevance_of_the_hit_they_are_of(monkeypatch: pytest.M
 
 def test_words_that_were_not_looked_at_are_counted_below_the_bars() -> None:
     printed = search("dog " * 45, "--why", 1, "--all").stdout
-    assert "  and 5 more words, which were not looked at" in printed.splitlines()
+    assert "  and 5 more words, which were not examined" in printed.splitlines()
 
 
 def test_a_facet_may_be_named_as_a_filter_is() -> None:
@@ -145,21 +145,21 @@ def test_a_hit_whose_original_is_gone_is_explained_by_its_words(here: Path) -> N
     finally:
         hidden.write_bytes(content)
     assert result.exit_code == 0
-    assert "words alone, 2021/boats.jpg cannot be opened: no such file" in result.stderr
+    assert "words only, 2021/boats.jpg cannot be opened: no such file" in result.stderr
     assert "boats" in result.stdout.splitlines()[-1]
 
 
 def test_a_rank_that_is_not_there_is_said() -> None:
     result = search("kite", "--why", 5)
     assert result.exit_code == 0
-    assert "--why 5: the answer has no hit of that rank" in result.stderr
+    assert "--why 5: the answer has no hit at that rank" in result.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["dog", "--all", "--min-relevance", "0.5"], "--all is --min-relevance 0"),
-        (["dog", "--heat", "a.png"], "--heat is about one hit"),
+        (["dog", "--all", "--min-relevance", "0.5"], "--all means --min-relevance 0"),
+        (["dog", "--heat", "a.png"], "--heat needs --why RANK"),
         (["--image", "none.jpg"], "none.jpg: no such file"),
         ([""], "the query is empty"),
         (["dog", "--after", "x"], "cursor of the next page is damaged"),

@@ -15,11 +15,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ingest.source import Roots
-from scenesearch import notebook
 from scenesearch.commands.app import app
 from scenesearch.encoder.base import EncoderInfo
 from scenesearch.errors import SceneSearchError
-from scenesearch.home.ingested import SOURCES
+from scenesearch.home.installation import Installation
+from scenesearch.home.roots import SOURCES
 from scenesearch.store import edge
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
@@ -161,8 +161,7 @@ def here(world: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(world / "data"))
     for name in ("LIBRARY", "QDRANT_URL", "MIN_RELEVANCE", "ENCODER"):
         monkeypatch.delenv(f"SCENESEARCH_{name}", raising=False)
-    monkeypatch.setattr(notebook, "find_by_fingerprint", lambda *given, **more: Path())
-    monkeypatch.setattr(notebook, "OnnxEncoder", lambda folder, threads: CaptionEncoder())
+    monkeypatch.setattr(Installation, "load_encoder", lambda *_, **__: CaptionEncoder())
     return world
 
 

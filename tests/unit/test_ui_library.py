@@ -8,12 +8,13 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from scenesearch.home.installation import Installation
 from scenesearch.pictures.records import MetadataType
 from tests.conftest import ColourEncoder
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
 from tests.unit.test_ui_states import texts
 from tests.unit.ui_world import LIBRARY, Shot, build_library, open_page, open_view, reds
-from ui import resources
+from ui import ingest_jobs, resources
 from ui.jobs import JobBusy
 
 RED = (220, 30, 30)
@@ -100,7 +101,7 @@ def test_what_was_left_out_has_its_reason_and_is_tried_again(
 ) -> None:
     good = (photos / "red.jpg").read_bytes()
     (photos / "red.jpg").write_bytes(good[:200])
-    resources.start_ingest([photos], title="Adding")
+    ingest_jobs.start_ingest([photos], title="Adding")
     resources.jobs().wait(30)
     page = part("Left out")
     assert "1 files could not be added" in said(page)
@@ -109,7 +110,7 @@ def test_what_was_left_out_has_its_reason_and_is_tried_again(
     (photos / "red.jpg").write_bytes(good)
     page = page.button(key="retry-rejects").click().run()
     page = settled(page)
-    assert "Nothing: every picture that was added is in the library." in said(page)
+    assert "Nothing was left out: every picture that was added is in the library." in said(page)
     assert resources.store().count(LIBRARY) == 6
 
 
@@ -118,7 +119,7 @@ def test_a_first_ingest_that_can_use_nothing_says_why_and_leaves_no_library(
 ) -> None:
     for path in photos.rglob("*.jpg"):
         path.write_bytes(b"no picture")
-    resources.start_ingest([photos], title="Adding")
+    ingest_jobs.start_ingest([photos], title="Adding")
     resources.jobs().wait(30)
     page = open_view("library")
     assert f"so there is no library {LIBRARY} yet: {photos / 'blue.jpg'}: not a picture" in said(
@@ -126,10 +127,10 @@ def test_a_first_ingest_that_can_use_nothing_says_why_and_leaves_no_library(
     )
     assert "; and 1 more" in said(page)
     assert resources.store().aliases() == {} and resources.store().collections() == []
-    assert not resources.settings().library_dir(LIBRARY).exists()
+    assert not resources.library_files().folder.exists()
     Image.new("RGB", (32, 24), RED).save(photos / "red.jpg")
     page.button(key="dismiss").click().run()
-    resources.start_ingest([photos], title="Adding")
+    ingest_jobs.start_ingest([photos], title="Adding")
     resources.jobs().wait(30)
     assert resources.store().count(LIBRARY) == 1
 
@@ -148,7 +149,7 @@ def test_an_ingest_is_paused_goes_on_and_is_cancelled_with_what_it_wrote_kept(
         return encode(self, pixels)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ColourEncoder, "encode_pixels", slow)
-    job = resources.start_ingest([photos], title="Adding")
+    job = ingest_jobs.start_ingest([photos], title="Adding")
     assert reached.wait(20)
     page = open_view("library")
     page.button(key="pause").click().run()
@@ -163,7 +164,7 @@ def test_an_ingest_is_paused_goes_on_and_is_cancelled_with_what_it_wrote_kept(
     assert "cancelled; what was done is kept" in said(page.run()).lower()
     held = resources.store().count(LIBRARY)
     monkeypatch.setattr(ColourEncoder, "encode_pixels", encode)
-    resources.start_ingest([photos], title="Adding again")
+    ingest_jobs.start_ingest([photos], title="Adding again")
     resources.jobs().wait(30)
     assert held < 46
     assert resources.store().count(LIBRARY) == 46
@@ -173,7 +174,7 @@ def test_the_page_searches_while_an_ingest_waits_in_it(
     tmp_path: Path, photos: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_library(tmp_path, colour_encoder, reds(2))
-    job = resources.start_ingest([photos], title="Adding")
+    job = ingest_jobs.start_ingest([photos], title="Adding")
     job.pause()
     page = open_page()
     page.text_input(key="q").input("red")
@@ -186,16 +187,16 @@ def test_the_page_searches_while_an_ingest_waits_in_it(
 
 
 def test_only_one_piece_of_work_at_a_time(photos: Path) -> None:
-    job = resources.start_ingest([photos], title="Adding the first")
+    job = ingest_jobs.start_ingest([photos], title="Adding the first")
     job.pause()
-    with pytest.raises(JobBusy, match="“Adding the first” is still going on"):
-        resources.start_ingest([photos], title="Adding the second")
+    with pytest.raises(JobBusy, match="“Adding the first” is still running"):
+        ingest_jobs.start_ingest([photos], title="Adding the second")
     job.cancel()
     resources.jobs().wait(30)
 
 
 def test_work_that_fails_says_why(tmp_path: Path) -> None:
-    resources.start_ingest([tmp_path / "gone"], title="Adding")
+    ingest_jobs.start_ingest([tmp_path / "gone"], title="Adding")
     resources.jobs().wait(30)
     page = open_view("library")
     assert "Failed" in said(page)
@@ -209,8 +210,8 @@ def test_files_of_the_same_content_are_listed_as_duplicates(
 ) -> None:
     build_library(tmp_path, colour_encoder, [Shot("a.png", RED), Shot("b.png", RED)])
     page = part("Duplicates")
-    assert "1 picture is there more than once" in said(page)
-    assert "a.png\nb.png (the very same file)" in texts(page)
+    assert "1 picture is in the library more than once" in said(page)
+    assert "a.png\nb.png (an identical file)" in texts(page)
 
 
 def test_a_collection_is_built_promoted_and_rolled_back(
@@ -218,8 +219,10 @@ def test_a_collection_is_built_promoted_and_rolled_back(
 ) -> None:
     build_library(tmp_path, colour_encoder, reds(3))
     other = ColourEncoder("other", "07e4")
-    encoders = {"": other, "c0104f": colour_encoder, "07e4": other}
-    monkeypatch.setattr(resources, "load_encoder", lambda s, found, *rest: encoders[found])
+    encoders = {None: other, "c0104f": colour_encoder, "07e4": other}
+    monkeypatch.setattr(
+        Installation, "load_encoder", lambda *_, fingerprint=None, **__: encoders[fingerprint]
+    )
     page = part("Encoders")
     page = next(b for b in page.button if b.label == "Build a collection with it").click().run()
     page = settled(page)
@@ -273,7 +276,7 @@ def test_a_page_for_reading_tells_where_pictures_were_taken_only_if_told_to(
     page = next(b for b in page.button if b.label == "Search").click().run()
     read_as_words = [text for text in texts(page) if "was read as words" in text]
     assert bool(read_as_words) is not places
-    with resources.searching() as opened:
+    with resources.open_library() as opened:
         located = opened.parse("has:location").filters
         assert bool(located) is places
 
@@ -281,7 +284,7 @@ def test_a_page_for_reading_tells_where_pictures_were_taken_only_if_told_to(
 def test_the_sample_is_loaded_with_one_click(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "SAMPLE_SIZE", 6)
+    monkeypatch.setattr(ingest_jobs, "SAMPLE_SIZE", 6)
     page = open_page()
     page = page.button(key="sample").click().run()
     resources.jobs().wait(60)

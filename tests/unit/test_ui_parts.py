@@ -12,7 +12,8 @@ import streamlit as st
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from scenesearch.home.ingested import Ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
+from scenesearch.home.installation import Installation
 from scenesearch.home.settings import Settings
 from scenesearch.pictures.opening import thumbnail_path, write_thumbnail
 from scenesearch.pictures.originals import LocalFile
@@ -20,8 +21,9 @@ from tests.conftest import ColourEncoder
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
 from tests.unit.test_ui_states import texts
 from tests.unit.ui_world import Shot, build_library, open_page, reds
-from ui import launch, pictures, resources
-from ui.components import label, title_of
+from ui import launch, pictures, settings
+from ui.components import label
+from ui.settings import page_settings
 
 MARKUP = (
     "<script>alert(1)</script> **bold** ![x](http://example.invalid/x.png) $x^2$ :red[red] "
@@ -59,9 +61,9 @@ def test_a_label_escapes_every_mark_of_markdown() -> None:
 
 
 def test_a_title_is_the_first_caption_else_the_file_name() -> None:
-    assert title_of({"captions": ["", "two dogs"]}, "trip/1.jpg") == "two dogs"
-    assert title_of({"captions": []}, "trip/1.jpg") == "1.jpg"
-    assert title_of({}, "trip/1.jpg") == "1.jpg"
+    assert pictures.Picture("trip/1.jpg", {"captions": ["", "two dogs"]}).title == "two dogs"
+    assert pictures.Picture("trip/1.jpg", {"captions": []}).title == "1.jpg"
+    assert pictures.Picture("trip/1.jpg", {}).title == "1.jpg"
 
 
 def test_a_cached_thumbnail_is_sent_as_it_is(tmp_path: Path) -> None:
@@ -75,7 +77,7 @@ def test_a_cached_thumbnail_is_sent_as_it_is(tmp_path: Path) -> None:
 def test_a_missing_thumbnail_is_made_from_the_original(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "originals", lambda: Ingested([str(tmp_path)]))
+    monkeypatch.setattr(Installation, "originals", AllowedOriginals([str(tmp_path)]))
     original = tmp_path / "a.png"
     Image.new("RGB", (800, 400), (0, 0, 255)).save(original)
     made = opened(pictures.thumbnail(tmp_path, SHA, LocalFile(original)))
@@ -142,7 +144,7 @@ KINDS = (
 def test_whatever_lies_where_a_thumbnail_belongs_it_is_made_anew(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "originals", lambda: Ingested([str(tmp_path)]))
+    monkeypatch.setattr(Installation, "originals", AllowedOriginals([str(tmp_path)]))
     if kind == "unreadable" and os.geteuid() == 0:
         pytest.skip("root reads everything")
     original = tmp_path / "a.png"
@@ -206,11 +208,11 @@ def test_one_damaged_thumbnail_leaves_the_others_of_its_view(
 def test_an_original_in_an_archive_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "originals", lambda: Ingested([str(tmp_path)]))
+    monkeypatch.setattr(Installation, "originals", AllowedOriginals([str(tmp_path)]))
     Image.new("RGB", (800, 400), (0, 0, 255)).save(tmp_path / "a.png")
     with tarfile.open(tmp_path / "a.tar", "w") as archive:
         archive.add(tmp_path / "a.png", "in/a.png")
-    original = pictures.original_of({"path": f"{tmp_path}/a.tar!in/a.png"})
+    original = pictures.Picture("a", {"path": f"{tmp_path}/a.tar!in/a.png"}).original
     assert opened(pictures.view(original)).size == (800, 400)
     assert opened(pictures.thumbnail(tmp_path, SHA, original)).size == (320, 160)
 
@@ -242,6 +244,12 @@ def test_a_library_given_at_the_start_wins_over_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("SCENESEARCH_LIBRARY", "other")
-    assert launch.page_settings().library == "other"
-    monkeypatch.setattr(launch, "_started_with", Settings(library="demo"))
-    assert launch.page_settings().library == "demo"
+    assert page_settings().library == "other"
+    page_settings.clear()
+    monkeypatch.setattr(settings, "_given", None)
+    settings.use_settings(Settings(library="demo"), local=True)
+    assert page_settings().library == "demo"
+
+
+def test_the_icon_of_the_page_is_its_own() -> None:
+    assert isinstance(pictures.page_icon(), Image.Image)

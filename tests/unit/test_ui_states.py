@@ -11,7 +11,8 @@ import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from ingest.build import build
-from scenesearch.home.ingested import Ingested
+from scenesearch.home.allowed_originals import AllowedOriginals
+from scenesearch.home.installation import Installation
 from scenesearch.store.catalog import promote
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.edge_lock import HolderLock
@@ -31,7 +32,7 @@ def page_of_its_own(
     monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path))
     monkeypatch.setenv("SCENESEARCH_LIBRARY", LIBRARY)
     monkeypatch.delenv("SCENESEARCH_QDRANT_URL", raising=False)
-    monkeypatch.setattr(resources, "load_encoder", lambda *wanted: colour_encoder)
+    monkeypatch.setattr(Installation, "load_encoder", lambda *_, **__: colour_encoder)
     st.cache_resource.clear()
     st.cache_data.clear()
     yield
@@ -129,7 +130,7 @@ def test_a_filter_that_no_picture_passes_is_named(
     build_library(tmp_path, colour_encoder, [Shot("blue.png", BLUE)])
     page = ask(open_page(), "blue taken:2019")
     assert "taken:2019: no picture of this library has a date" in texts(page)
-    assert "They stand in the box: change them there, or take them out." in texts(page)
+    assert "The filters are in the search box: change them there, or remove them." in texts(page)
     assert not [button for button in page.button if button.key == "clear-all"]  # of nothing
 
 
@@ -174,7 +175,7 @@ def test_an_idle_page_lets_another_process_have_the_library(
     tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_library(tmp_path, colour_encoder, reds(1))
-    monkeypatch.setattr(resources, "LISTEN_S", 0.01)
+    monkeypatch.setattr(resources, "POLL_S", 0.01)
     page = open_page()
     with closing(EdgeStore(tmp_path / "edge", lock_wait_s=10)) as other:
         assert other.count(LIBRARY) == 1
@@ -212,13 +213,13 @@ def test_a_promoted_collection_is_answered_by_its_own_encoder(
     assert any("encoder colour" in words for words in texts(page))
     promoted = ColourEncoder("newer", "beef")
     monkeypatch.setattr(
-        resources,
+        Installation,
         "load_encoder",
-        lambda settings, fingerprint, name: promoted if name == "newer" else colour_encoder,
+        lambda self, name, **_: promoted if name == "newer" else colour_encoder,
     )
     opened = resources.store()
     new = build(
-        LIBRARY, encoder=promoted, store=opened, originals=Ingested([str(tmp_path)])
+        LIBRARY, encoder=promoted, store=opened, originals=AllowedOriginals([str(tmp_path)])
     ).collection
     promote(opened, LIBRARY, new)
     page = ask(page, "a red thing")
@@ -352,14 +353,14 @@ def test_copies_are_one_card_with_their_number(
     assert any(text.endswith(" · 2 more like it") for text in texts(page))
 
 
-def test_a_page_with_a_password_that_is_started_without_its_gate_shows_nothing(
+def test_a_page_with_a_password_that_is_started_without_its_middleware_shows_nothing(
     tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_library(tmp_path, colour_encoder, reds(1))
     monkeypatch.setenv("SCENESEARCH_PAGE_PASSWORD", access.hash_password("open sesame"))
     page = open_page()
     assert not page.exception
-    assert texts(page) == ["You are not logged in: load the page again."]
+    assert texts(page) == ["You are not logged in: reload the page."]
     assert cards(page) == []
 
 
@@ -394,11 +395,11 @@ def test_the_encoder_is_loaded_before_the_first_visitor_comes(
     build_library(tmp_path, colour_encoder, reds(1))
     loaded: list[object] = []
 
-    def load(*wanted: object) -> ColourEncoder:
+    def load(*wanted: object, **_: object) -> ColourEncoder:
         loaded.append(wanted)
         return colour_encoder
 
-    monkeypatch.setattr(resources, "load_encoder", load)
+    monkeypatch.setattr(Installation, "load_encoder", load)
     launch.warm_up()
     assert len(loaded) == 1
     assert cards(ask(open_page(), "red")) == ["red-00.png"]

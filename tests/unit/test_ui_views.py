@@ -9,13 +9,14 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from scenesearch.home.feedback import FILE_NAME, Feedback
+from scenesearch.home.installation import Installation
 from scenesearch.search import library_map
 from tests.conftest import ColourEncoder
 from tests.unit.test_ui_library import png, said, settled
 from tests.unit.test_ui_states import ask, cards, texts
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
 from tests.unit.ui_world import LIBRARY, Shot, build_library, open_page, open_view, reds
-from ui import resources
+from ui import ingest_jobs, resources
 
 RED, BLUE = (220, 30, 30), (30, 60, 220)
 QUERIES = b"query_id,query_text,images\n1,a red wall,red-00.png\n2,blue,blue.png\n"
@@ -161,9 +162,9 @@ def test_the_map_draws_every_picture_coloured_by_a_field(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:
     build_library(tmp_path, colour_encoder, reds(6))
-    page = open_view("layout")
+    page = open_view("map")
     assert not page.exception
-    assert any(text.startswith("6 pictures; near means alike") for text in texts(page))
+    assert any(text.startswith("6 pictures; similar ones are close") for text in texts(page))
     page = page.selectbox(key="colour").select_index(2).run()
     assert not page.exception
 
@@ -180,7 +181,7 @@ def test_neighbours_are_computed_once_and_kept(
 
     monkeypatch.setattr(library_map, "neighbours", computed)
     monkeypatch.setattr(library_map, "has_neighbours", lambda: True)
-    page = open_view("layout").selectbox(key="way").select("Neighbours (t-SNE)").run()
+    page = open_view("map").selectbox(key="way").select("Neighbours (t-SNE)").run()
     page = settled(page.button(key="tsne").click().run())
     assert not page.exception
     assert [button.key for button in page.button if button.key == "tsne"] == []
@@ -218,9 +219,11 @@ def test_two_encoders_are_compared_and_stand_side_by_side(
 ) -> None:
     build_library(tmp_path, colour_encoder, [*reds(3), Shot("blue.png", BLUE)])
     other = ColourEncoder("other", "07e4")
-    encoders = {"": other, "c0104f": colour_encoder, "07e4": other}
-    monkeypatch.setattr(resources, "load_encoder", lambda s, found, *rest: encoders[found])
-    resources.start_build("other")
+    encoders = {None: other, "c0104f": colour_encoder, "07e4": other}
+    monkeypatch.setattr(
+        Installation, "load_encoder", lambda *_, fingerprint=None, **__: encoders[fingerprint]
+    )
+    ingest_jobs.start_build("other")
     resources.jobs().wait(30)
     page = measured(["photos-colour-1", "photos-other-1"])
     assert not page.exception

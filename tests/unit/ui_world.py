@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 import ui
 from ingest.source import Roots
 from scenesearch.encoder.base import Encoder
-from scenesearch.home.ingested import SOURCES
+from scenesearch.home.roots import SOURCES
 from scenesearch.pictures.opening import open_image
 from scenesearch.pictures.records import MetadataType
 from scenesearch.store.base import CollectionSpec, Point

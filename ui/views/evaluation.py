@@ -1,4 +1,4 @@
-"""How well the library answers: measured by queries, told in reports, compared, looked at."""
+"""How well searches work: measured with queries, shown in reports, compared, side by side."""
 
 import json
 from collections.abc import Sequence
@@ -9,7 +9,6 @@ import pandas as pd
 import streamlit as st
 
 from scenesearch.datasets.queries import Query, read_queries
-from scenesearch.encoder.base import Encoder
 from scenesearch.errors import SceneSearchError
 from scenesearch.evaluation.compare import compare, read_saved
 from scenesearch.evaluation.details import look_closer
@@ -20,27 +19,36 @@ from scenesearch.evaluation.saving import REPORT, SUMMARY, document_of, save
 from scenesearch.runtime.private_files import make_private, private_folder
 from scenesearch.store.base import VectorStore
 from scenesearch.store.catalog import Held, collections_of
-from ui import pictures, resources
-from ui.components import Card, grid, small, title_of
+from ui.components import choose_part, small
 from ui.jobs import Job
-from ui.resources import Opened
-from ui.uploads import UploadError, keep_manifest
-from ui.views.failures import told_in_words
-from ui.views.original import show_original
+from ui.pictures import Picture
+from ui.resources import (
+    OpenLibrary,
+    installation,
+    job_store,
+    leased_store,
+    library_files,
+    open_library,
+    start_job,
+)
+from ui.settings import page_settings
+from ui.uploads import UploadError, save_manifest
+from ui.views.errors import errors_shown
+from ui.views.grid import show_grid
 from ui.views.progress import show_progress
 
-_SIDE_BY_SIDE = 8
+_HITS_A_SIDE = 8
 _REPORT_HEIGHT = 900
-_MOST_NOTES = 20
+_MAX_NOTES = 20
 
 
 def show() -> None:
-    settings = resources.settings()
+    settings = page_settings()
     st.title("Evaluation", anchor=False)
     show_progress()
-    with told_in_words(settings.library, shows_progress=True):
-        with resources.opened_library(settings.library) as store:
-            held = collections_of(store, settings.library)
+    with errors_shown(settings.library, shows_progress=True):
+        with leased_store() as store:
+            collections = collections_of(store, settings.library)
         parts = {
             "Measure": _measure,
             "Reports": _reports,
@@ -49,41 +57,36 @@ def show() -> None:
         }
         if settings.page_read_only:
             del parts["Measure"]
-        part = st.segmented_control(
-            "Part of the evaluation",
-            list(parts),
-            default=next(iter(parts)),
-            required=True,
-            key="evaluation-part",
-            label_visibility="collapsed",
-            persist_state="session",
-        )
-        parts[part or next(iter(parts))](held)
+        part = choose_part("Part of the evaluation", list(parts), key="evaluation-part")
+        parts[part](collections)
 
 
 def _folder() -> Path:
-    """Where evaluations of the library's collections are kept, also those of the command line."""
-    settings = resources.settings()
-    return saved_evaluations(settings.library_dir(settings.library))
+    """Where evaluations of the library's collections are saved, also those of the command line."""
+    return saved_evaluations(library_files().folder)
 
 
-def _evaluated(held: Sequence[Held]) -> list[str]:
-    return [one.name for one in held if (_folder() / one.name / SUMMARY).is_file()]
+def _evaluated(collections: Sequence[Held]) -> list[str]:
+    return [one.name for one in collections if (_folder() / one.name / SUMMARY).is_file()]
+
+
+def _searchable(collections: Sequence[Held]) -> list[str]:
+    return [one.name for one in collections if one.role != "building"]
 
 
 # --- measure ---------------------------------------------------------------------------------
 
 
-def _measure(held: Sequence[Held]) -> None:
+def _measure(collections: Sequence[Held]) -> None:
     st.text(
-        "A file of queries says which pictures should be found: a table with the columns "
-        "query_text and images. Every query is asked, and what comes back is compared."
+        "A file of queries says which pictures each query should find: a table with the columns "
+        "query_text and images. Every query is run, and its results are compared with these."
     )
-    settings = resources.settings()
+    settings = page_settings()
     drawn = settings.data_dir / "demo-pictures" / "test_queries.csv"
-    names = [one.name for one in held if one.role != "building"]
+    names = _searchable(collections)
     with st.form("measure", border=True):
-        brought = st.file_uploader(
+        uploaded = st.file_uploader(
             "File of queries (CSV or TSV)",
             type=["csv", "tsv"],
             max_upload_size=settings.page_upload_mb,
@@ -103,12 +106,12 @@ def _measure(held: Sequence[Held]) -> None:
     try:
         if sample:
             file = drawn
-        elif brought is not None:
-            file = keep_manifest(
-                brought.name,
-                brought.getvalue(),
-                settings.library_dir(settings.library) / "queries",
-                most_bytes=settings.page_upload_mb * 10**6,
+        elif uploaded is not None:
+            file = save_manifest(
+                uploaded.name,
+                uploaded.getvalue(),
+                library_files().folder / "queries",
+                max_bytes=settings.page_upload_mb * 10**6,
             )
         else:
             raise UploadError("choose a file of queries first")
@@ -117,7 +120,7 @@ def _measure(held: Sequence[Held]) -> None:
         read = read_queries(file)
         notes = [f"{p.file.name}:{p.line}: {p.reason}" for p in read.problems]
         if not read.queries:
-            raise UploadError(f"{file.name} holds no query" + "".join(f"; {n}" for n in notes[:1]))
+            raise UploadError("; ".join([f"{file.name} contains no query", *notes[:1]]))
         _start(read.queries, chosen, notes)
     except SceneSearchError as error:
         small(str(error), key="not-measured")
@@ -128,11 +131,12 @@ def _measure(held: Sequence[Held]) -> None:
 def _start(queries: Sequence[Query], collections: Sequence[str], notes: Sequence[str]) -> None:
     total = len(queries) * len(collections)
 
-    def work(job: Job, store: VectorStore) -> None:
-        for number, name in enumerate(collections):
-            _measure_one(job, store, name, queries, number * len(queries), total, notes)
+    def work(job: Job) -> None:
+        with job_store(job) as store:
+            for number, name in enumerate(collections):
+                _measure_one(job, store, name, queries, number * len(queries), total, notes)
 
-    resources.start(f"Measuring {len(queries):,} queries", work)
+    start_job(f"Measuring {len(queries):,} queries", work)
 
 
 def _measure_one(
@@ -144,32 +148,30 @@ def _measure_one(
     total: int,
     notes: Sequence[str],
 ) -> None:
-    """Ask the collection every query and keep what came of it, as `library promote` reads it."""
-    spec, settings = store.describe(name), resources.settings()
-
-    def load() -> Encoder:
-        return resources.load_encoder(settings, spec.fingerprint, spec.encoder)
-
+    """Search the collection for every query and save the scores, for `library promote` to read."""
+    here = installation()
     found = evaluate(
         queries,
         store=store,
         library=name,
-        encoder=load(),
+        encoder=here.library_encoder(store, name),
         on_progress=lambda done: job.tick(before + done, total, f"asking {name}"),
     )
     job.tick(before + len(queries), total, f"looking closer at {name}")
-    details = look_closer(found, store=store, load_encoder=load)
-    said = [*notes, *(one.sentence() for one in found.omissions)]
+    details = look_closer(
+        found, store=store, load_encoder=lambda: here.library_encoder(store, name)
+    )
+    notes = [*notes, *(omission.sentence() for omission in found.omissions)]
     folder = private_folder(_folder() / name)
     save(
         folder,
-        document_of(found, details, None) | {"notes": said},
-        title=f"{spec.encoder} on {name}",
+        document_of(found, details, None) | {"notes": notes},
+        title=f"{store.describe(name).encoder} on {name}",
         evaluation=found,
         details=details,
         agreement=None,
-        notes=said,
-        originals=resources.originals(),
+        notes=notes,
+        originals=here.originals,
     )
     make_private(folder)
 
@@ -177,8 +179,8 @@ def _measure_one(
 # --- reports ---------------------------------------------------------------------------------
 
 
-def _reports(held: Sequence[Held]) -> None:
-    names = _evaluated(held)
+def _reports(collections: Sequence[Held]) -> None:
+    names = _evaluated(collections)
     if not names:
         st.text("Nothing has been measured yet.")
         return
@@ -199,7 +201,7 @@ def _reports(held: Sequence[Held]) -> None:
     notes = [str(note) for note in summary.get("notes", [])]
     if notes:
         with st.expander(f"{len(notes):,} notes on what was left out"):
-            small("\n".join(notes[:_MOST_NOTES]), key="notes")
+            small("\n".join(notes[:_MAX_NOTES]), key="notes")
     report = folder / REPORT
     if report.is_file():
         page = report.read_bytes()
@@ -211,22 +213,24 @@ def _reports(held: Sequence[Held]) -> None:
             on_click="ignore",
             icon=":material/download:",
         )
-        # It is complete in itself: every word of a file is escaped in it, and nothing is fetched.
+        # It is self-contained: all text from files is escaped in it, and it fetches nothing.
         st.iframe(page.decode("utf-8", "replace"), height=_REPORT_HEIGHT, alt=f"Report of {name}")
 
 
 def _figures(summary: dict[str, Any]) -> pd.DataFrame:
     depth = int(summary.get("depth") or summary["gallery"])
 
-    def words(name: str, value: float | None) -> str:
+    def format_value(name: str, value: float | None) -> str:
         return shown(name, float("inf") if value is None else value, depth)
 
     return pd.DataFrame(
         [
             {
                 "figure": LABELS.get(name, name),
-                "value": words(name, value),
-                "95 % interval": " – ".join(words(name, end) for end in summary["ci95"][name]),
+                "value": format_value(name, value),
+                "95 % interval": " – ".join(
+                    format_value(name, end) for end in summary["ci95"][name]
+                ),
             }
             for name, value in summary["metrics"].items()
         ]
@@ -236,12 +240,12 @@ def _figures(summary: dict[str, Any]) -> pd.DataFrame:
 # --- compare ---------------------------------------------------------------------------------
 
 
-def _compare(held: Sequence[Held]) -> None:
-    names = _evaluated(held)
+def _compare(collections: Sequence[Held]) -> None:
+    names = _evaluated(collections)
     if len(names) < 2:
         st.text(
-            "Two collections have to be measured by the same queries: build another encoder's in "
-            "the view Library, then measure both."
+            "Two collections have to be measured with the same queries: build one with another "
+            "encoder in the view Library, then measure both."
         )
         return
     left, right = st.columns(2)
@@ -267,8 +271,8 @@ def _compare(held: Sequence[Held]) -> None:
         alt="Figures of both and their difference",
     )
     small(
-        f"First relevant picture: B higher in {found.wins} queries, lower in {found.losses}, level "
-        f"in {found.ties}.",
+        f"First relevant picture: B ranks it higher in {found.wins} queries, lower in "
+        f"{found.losses}, equal in {found.ties}.",
         key="wins",
     )
 
@@ -276,10 +280,10 @@ def _compare(held: Sequence[Held]) -> None:
 # --- side by side ----------------------------------------------------------------------------
 
 
-def _side_by_side(held: Sequence[Held]) -> None:
-    names = [one.name for one in held if one.role != "building"]
+def _side_by_side(collections: Sequence[Held]) -> None:
+    names = _searchable(collections)
     if len(names) < 2:
-        st.text("There is one collection only: build another encoder's in the view Library.")
+        st.text("There is only one collection: build one with another encoder in the view Library.")
         return
     with st.form("side-by-side", border=False):
         text = st.text_input("Request", key="side-q", placeholder="a dog running through snow")
@@ -290,35 +294,22 @@ def _side_by_side(held: Sequence[Held]) -> None:
     if not (text or "").strip():
         return
     columns = st.columns(2, gap="medium")
-    for number, (column, name) in enumerate(zip(columns, (a, b), strict=True)):
-        part = told_in_words(name, shows_progress=True, part=f"side-{number}")
-        with column, part, resources.searching(name) as opened:
-            _answer(opened, name, text, number)
+    for side, (column, name) in enumerate(zip(columns, (a, b), strict=True)):
+        errors = errors_shown(name, shows_progress=True, part=f"side-{side}")
+        with column, errors, open_library(name) as opened:
+            _show_side(opened, name, text, side)
 
 
-def _answer(opened: Opened, name: str, text: str, side: int) -> None:
-    result = opened.searcher.search(text, k=_SIDE_BY_SIDE, collapse=True)
+def _show_side(opened: OpenLibrary, name: str, text: str, side: int) -> None:
+    result = opened.searcher.search(text, k=_HITS_A_SIDE, collapse=True)
     small(f"{name} · encoder {result.encoder} · {result.total_ms:.0f} ms", key=f"side-{side}")
-    first = 1 + side * _SIDE_BY_SIDE
-    hits = dict(enumerate(result.hits, start=first))
-    cards = [
-        Card(
-            number,
+    pictures = [
+        Picture(
             hit.image_id,
-            pictures.thumbnail(
-                opened.thumbnails_dir,
-                str(hit.payload.get("sha256", "")),
-                pictures.original_of(hit.payload),
-                opened.settings.max_megapixels,
-            ),
-            title_of(dict(hit.payload), hit.image_id),
+            hit.payload,
             f"{hit.relevance:.0%} relevant" if hit.relevance is not None else "",
         )
-        for number, hit in hits.items()
+        for hit in result.hits
     ]
-
-    def open_card(card: Card) -> None:
-        hit = hits[card.number]
-        show_original(opened, hit.image_id, hit.payload, fallback=card.thumbnail)
-
-    grid(cards, open_card, key=f"grid-side-{side}")
+    first = 1 + side * _HITS_A_SIDE
+    show_grid(opened, pictures, first=first, key=f"grid-side-{side}", selectable=False)

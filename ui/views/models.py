@@ -8,19 +8,21 @@ import streamlit as st
 
 from scenesearch.encoder.shelf import Shelved, shelved
 from scenesearch.errors import SceneSearchError
-from ui import resources
+from ui.access import shows_paths
 from ui.components import small
+from ui.resources import leased_store
+from ui.settings import page_settings
 
-# What the hub reads of a card, not people.
+# The part of a model card that is for the hub, not for people.
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.S)
 
 
 def show() -> None:
-    settings = resources.settings()
+    settings = page_settings()
     st.title("Models", anchor=False)
     small(
-        "An encoder turns pictures and words into vectors that lie near one another when they fit. "
-        "A library is searched with the one it was built with.",
+        "An encoder turns pictures and words into vectors that are close together when they match. "
+        "A library is searched with the encoder it was built with.",
         key="models",
     )
     live = _live_fingerprint()
@@ -33,22 +35,19 @@ def show() -> None:
 
 
 def _live_fingerprint() -> str:
-    now = resources.settings()
     try:
-        return resources.store().describe(now.library).fingerprint
+        with leased_store() as store:
+            return store.describe(page_settings().library).fingerprint
     except SceneSearchError:
         return ""
 
 
 def _row(one: Shelved, live: str, default: str) -> dict[str, Any]:
-    roles = [
-        role
-        for role, holds in (
-            ("live", one.info is not None and one.info.fingerprint == live),
-            ("for new libraries", one.name == default),
-        )
-        if holds
-    ]
+    roles = []
+    if one.info is not None and one.info.fingerprint == live:
+        roles.append("live")
+    if one.name == default:
+        roles.append("for new libraries")
     row: dict[str, Any] = {"encoder": one.name, "place": one.place, "used": ", ".join(roles)}
     if one.info is None:
         return row | {"problem": _problem(one)}
@@ -61,8 +60,8 @@ def _row(one: Shelved, live: str, default: str) -> dict[str, Any]:
 
 
 def _problem(one: Shelved) -> str:
-    """Without the folder's path for who may not see it."""
-    return one.broken if resources.shows_paths(resources.settings()) else "it is damaged"
+    """The reason, without the folder's path for visitors who may not see it."""
+    return one.broken if shows_paths(page_settings()) else "it is damaged"
 
 
 def _card(one: Shelved) -> None:
@@ -84,5 +83,5 @@ def _card(one: Shelved) -> None:
     if one.place == "bundled":
         with st.container(border=True):
             st.markdown(_FRONT_MATTER.sub("", text))
-    else:  # a stranger's words
+    else:  # written by strangers
         st.code(text, language=None, wrap_lines=True)

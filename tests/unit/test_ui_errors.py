@@ -12,6 +12,7 @@ from streamlit.runtime.scriptrunner.script_runner import ScriptRunner
 from streamlit.testing.v1 import AppTest
 
 from scenesearch.errors import SceneSearchError
+from scenesearch.home.installation import Installation
 from scenesearch.runtime.events import LOGGER
 from scenesearch.store.base import IndexBusy, StoreUnavailable
 from tests.conftest import ColourEncoder
@@ -20,17 +21,18 @@ from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each
 from tests.unit.ui_world import Shot, build_library, open_page, open_view, reds
 from ui import resources
 from ui.jobs import Job
-from ui.views import failures
+from ui.settings import page_settings
+from ui.views import errors
 
-VIEWS = ("search", "by_picture", "library", "layout", "evaluation", "models")
+VIEWS = ("search", "by_picture", "library", "map", "evaluation", "models")
 ELSEWHERE = "/srv/secret/pictures"
 
 # In each view something that it cannot do without.
 INSIDE = {
     "search": "ui.views.search.search_box",
     "by_picture": "ui.views.by_picture.small",
-    "library": "ui.views.library._show_contents",
-    "layout": "ui.views.layout._points",
+    "library": "ui.views.library._contents",
+    "map": "ui.views.map._chart",
     "evaluation": "ui.views.evaluation.collections_of",
     "models": "ui.views.models._row",
 }
@@ -51,8 +53,8 @@ class Heard(logging.Handler):
 
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
-    """The page as `ui.served` starts it: with the boundary, and with its log."""
-    bounded = functools.partialmethod(ScriptRunner.__init__, on_script_error=failures.tell_uncaught)
+    """The page as `ui.server` starts it: with the boundary, and with its log."""
+    bounded = functools.partialmethod(ScriptRunner.__init__, on_script_error=errors.show_uncaught)
     monkeypatch.setattr(ScriptRunner, "__init__", bounded)
     heard = Heard()
     LOGGER.addHandler(heard)
@@ -100,7 +102,7 @@ def test_a_fault_in_a_view_is_told_logged_and_left_behind(
     assert not page.exception and not error_titles(page)
 
 
-def test_who_begins_anew_is_rid_of_what_led_to_the_fault(
+def test_starting_over_leaves_behind_what_led_to_the_fault(
     tmp_path: Path, colour_encoder: ColourEncoder, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_library(tmp_path, colour_encoder, reds(2))
@@ -110,7 +112,7 @@ def test_who_begins_anew_is_rid_of_what_led_to_the_fault(
     (ask,) = (button for button in page.button if button.label == "Search")
     page = ask.click().run()
     assert_told(page, heard)
-    (anew,) = (button for button in page.button if button.label == "Begin anew")
+    (anew,) = (button for button in page.button if button.label == "Start over")
     page = anew.click().run()
     assert not page.exception and not error_titles(page)
     assert "2 pictures in this library" in texts(page)
@@ -133,7 +135,7 @@ def test_a_fault_in_a_dialog_is_told_in_it_and_the_view_behind_stays(
     tmp_path: Path, colour_encoder: ColourEncoder, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_library(tmp_path, colour_encoder, reds(2))
-    monkeypatch.setattr("ui.views.original._ways_on", broken)
+    monkeypatch.setattr("ui.views.picture_dialog._next_searches", broken)
     page = open_page().button(key="open-1").click().run()
     assert_told(page, heard)
     assert "2 pictures in this library" in texts(page)
@@ -143,7 +145,7 @@ def test_a_fault_in_a_fragment_is_told(
     tmp_path: Path, colour_encoder: ColourEncoder, heard: Heard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     build_library(tmp_path, colour_encoder, reds(2))
-    monkeypatch.setattr("ui.views.progress._said", broken)
+    monkeypatch.setattr("ui.views.progress._status", broken)
     with at_work("running"):
         assert_told(open_view("library"), heard)
 
@@ -153,7 +155,7 @@ def test_a_fault_in_what_all_visitors_share_is_told_to_each(
 ) -> None:
     build_library(tmp_path, colour_encoder, reds(2))
     with monkeypatch.context() as patched:
-        patched.setattr(resources, "load_encoder", broken)
+        patched.setattr(Installation, "load_encoder", broken)
         page = open_page()
         assert_told(page, heard)
     assert not error_titles(go_on(page))
@@ -166,8 +168,8 @@ def test_too_little_memory_is_called_so(
         raise MemoryError(ELSEWHERE)
 
     build_library(tmp_path, colour_encoder, reds(2))
-    monkeypatch.setattr("ui.views.layout._points", full)
-    assert_told(open_view("layout"), heard, "There is not enough memory")
+    monkeypatch.setattr("ui.views.map._chart", full)
+    assert_told(open_view("map"), heard, "There is not enough memory")
 
 
 @pytest.mark.slow
@@ -213,10 +215,10 @@ def test_a_page_for_reading_names_no_files_in_its_errors(
     def away(*_: Any, **__: Any) -> Any:
         raise StoreUnavailable(f"no answer from {ELSEWHERE}")
 
-    monkeypatch.setattr(resources, "encoder", away)
+    monkeypatch.setattr(Installation, "load_encoder", away)
     assert any(ELSEWHERE in text for text in texts(open_view("search")))
     monkeypatch.setenv("SCENESEARCH_PAGE_READ_ONLY", "true")
-    resources.settings.clear()
+    page_settings.clear()
     page = open_view("search")
     assert error_titles(page) == [":material/error: The store does not answer"]
     assert ELSEWHERE not in " ".join(texts(page))
@@ -276,7 +278,7 @@ def test_no_view_draws_anything_twice_whatever_goes_on(
             assert not page.exception, f"{state}: {page.exception[0].value}"
 
 
-@pytest.mark.parametrize("view", ["library", "layout"])
+@pytest.mark.parametrize("view", ["library", "map"])
 def test_a_first_ingest_and_a_reload_draw_its_progress_once(view: str) -> None:
     with at_work("running"):
         page = open_view(view).run()
@@ -306,7 +308,11 @@ def test_two_sides_that_both_fail_are_told_apart(
     page.session_state["evaluation-part"] = "Side by side"
     page = page.run()
     page.text_input(key="side-q").input("red")
-    monkeypatch.setattr(resources, "encoder", lambda *_: (_ for _ in ()).throw(IndexBusy("x")))
+
+    def busy(*_: Any, **__: Any) -> Any:
+        raise IndexBusy("x")
+
+    monkeypatch.setattr(Installation, "load_encoder", busy)
     (ask,) = (button for button in page.button if button.label == "Ask both")
     page = ask.click().run()
     assert not page.exception

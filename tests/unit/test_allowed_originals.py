@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from ingest.source import Roots, SourceError
-from scenesearch.home.ingested import Elsewhere, Ingested, Root, RootsError, ingested, read_roots
+from scenesearch.home.allowed_originals import AllowedOriginals, Elsewhere
+from scenesearch.home.installation import Installation
+from scenesearch.home.roots import Root, RootsError, read_roots
 from scenesearch.home.settings import Settings
 from scenesearch.pictures.originals import LocalFile, OriginalError, RemoteFile, TarMember
 
@@ -28,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_what_lies_in_a_root_is_opened(folder: Path) -> None:
-    known = Ingested([str(folder), "s3://bucket/trip", "https://example.org"])
+    known = AllowedOriginals([str(folder), "s3://bucket/trip", "https://example.org"])
     assert known.at(f"{folder}/trip/a!b.jpg").read() == b"a picture"
     assert known.at(f"{folder}/trip/../trip/a!b.jpg").read() == b"a picture"
     assert isinstance(known.at(f"{folder}/gone.jpg"), LocalFile)
@@ -66,7 +68,7 @@ def test_what_lies_in_a_root_is_opened(folder: Path) -> None:
     ],
 )
 def test_what_lies_outside_the_roots_is_never_opened(folder: Path, path: str) -> None:
-    known = Ingested([str(folder), "s3://bucket/trip", "https://example.org", "https:/"])
+    known = AllowedOriginals([str(folder), "s3://bucket/trip", "https://example.org", "https:/"])
     original = known.original({"path": path.format(folder)})
     if path == "{0}":  # the folder itself: no file
         assert isinstance(original, Elsewhere | LocalFile)
@@ -79,7 +81,7 @@ def test_what_lies_outside_the_roots_is_never_opened(folder: Path, path: str) ->
 
 
 def test_a_link_to_a_file_outside_shows_only_what_was_ingested(folder: Path) -> None:
-    known = Ingested([str(folder)])
+    known = AllowedOriginals([str(folder)])
     content = hashlib.sha256(b"a secret").hexdigest()
     path = str(folder / "link.jpg")
     assert known.original({"path": path, "sha256": content}).read(2, 3) == b"sec"
@@ -89,8 +91,8 @@ def test_a_link_to_a_file_outside_shows_only_what_was_ingested(folder: Path) -> 
 
 def test_a_root_that_is_a_link_is_followed(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "moved").symlink_to(folder, target_is_directory=True)
-    assert Ingested([str(tmp_path / "moved")]).at(f"{tmp_path}/moved/trip/a!b.jpg").read()
-    assert Ingested([str(tmp_path / "moved")]).at(f"{folder}/trip/a!b.jpg").read()
+    assert AllowedOriginals([str(tmp_path / "moved")]).at(f"{tmp_path}/moved/trip/a!b.jpg").read()
+    assert AllowedOriginals([str(tmp_path / "moved")]).at(f"{folder}/trip/a!b.jpg").read()
 
 
 def settings_of(tmp_path: Path, **sources: object) -> Settings:
@@ -106,10 +108,11 @@ def test_an_installation_opens_what_any_of_its_libraries_was_filled_from(
 ) -> None:
     settings = settings_of(tmp_path, one={str(folder): ""}, two={}, broken=["/"])
     path = str(folder / "trip" / "a!b.jpg")
-    assert ingested(settings).holds(path)
+    assert Installation(settings).originals.allows(path)
     (tmp_path / "data" / "libraries" / "one" / "sources.json").write_text("{}")
-    assert not ingested(settings).holds(path)
-    assert ingested(settings.model_copy(update={"originals": f"s3://b, {folder}"})).holds(path)
+    assert not Installation(settings).originals.allows(path)
+    adding = settings.model_copy(update={"originals": f"s3://b, {folder}"})
+    assert Installation(adding).originals.allows(path)
 
 
 def test_a_root_of_a_backup_opens_nothing_until_it_is_ingested(
@@ -118,13 +121,13 @@ def test_a_root_of_a_backup_opens_nothing_until_it_is_ingested(
     restored = {str(tmp_path): {"prefix": "", "restored": True}}
     settings = settings_of(tmp_path, photos=restored)
     path = str(folder / "trip" / "a!b.jpg")
-    assert not ingested(settings).holds(path)
+    assert not Installation(settings).originals.allows(path)
     roots = Roots(settings.library_dir("photos") / "sources.json")
     before = roots.image_id(path)
     roots.add(folder)
     assert Roots(settings.library_dir("photos") / "sources.json").image_id(path) == before
-    assert ingested(settings).holds(path)
-    assert not ingested(settings).holds(str(tmp_path / "outside" / "victim.jpg"))
+    assert Installation(settings).originals.allows(path)
+    assert not Installation(settings).originals.allows(str(tmp_path / "outside" / "victim.jpg"))
 
 
 def test_ingesting_a_restored_root_itself_keeps_its_ids(folder: Path, tmp_path: Path) -> None:

@@ -1,53 +1,47 @@
-"""What users said of pictures by their names follows when pictures get other names.
-
-Marks of the feedback, and requests that visitors saved: both name pictures by their ids.
-"""
+"""Marks and saved requests name pictures by their ids. They follow when pictures get new ids."""
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from scenesearch.home.feedback import FILE_NAME, Feedback
+from scenesearch.home.library_files import LibraryFiles
 from scenesearch.pictures.opening import atomic_writer
 from scenesearch.search.grammar import parse
 from scenesearch.search.request import Like, QueryError
 from scenesearch.store.fields import PayloadField
 
-SAVED_REQUESTS = "saved-requests.json"
 
-
-def follow(
+def apply_renames(
     library_dir: Path, renames: Mapping[str, str], fields: Sequence[PayloadField], *, once: int
 ) -> None:
     """Give marks and saved requests of the library the new names, old id -> new id, all at once.
 
-    `once` is a number of these renames alone, from 1 to 2**31 - 1: told a second time, because the
-    first may have been cut short, marks that have followed are left as they are.
+    `once` is a number of these renames alone, from 1 to 2**31 - 1. A second call, because the first
+    may have been cut short, leaves marks alone that have been renamed.
     """
 
     def renamed(text: str) -> str:
-        return _renamed(text, renames, fields)
+        return _rename_examples(text, renames, fields)
 
-    if (library_dir / FILE_NAME).is_file():
-        with closing(Feedback(library_dir / FILE_NAME)) as feedback:
+    files = LibraryFiles(library_dir)
+    if files.feedback.is_file():
+        with files.open_feedback() as feedback:
             feedback.rename(renames, renamed, once=once)
-    file = library_dir / SAVED_REQUESTS
     try:
-        saved = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError):  # none, or damaged and read as none
+        saved = json.loads(files.saved_requests.read_bytes())
+    except (OSError, ValueError, RecursionError):  # missing, or damaged and read as none
         return
     if not isinstance(saved, list):
         return
     after = [renamed(text) if isinstance(text, str) else text for text in saved]
     if after != saved:
-        with atomic_writer(file, private=True) as out:
+        with atomic_writer(files.saved_requests, private=True) as out:
             out.write(json.dumps(after, ensure_ascii=False, indent=1).encode())
 
 
-def _renamed(text: str, renames: Mapping[str, str], fields: Sequence[PayloadField]) -> str:
-    """The request with the new names of its examples; as it was where it has none of them."""
+def _rename_examples(text: str, renames: Mapping[str, str], fields: Sequence[PayloadField]) -> str:
+    """The request with new ids in its `like:` examples; unchanged if none was renamed."""
     if "like:" not in text.lower():
         return text
     try:
@@ -64,7 +58,7 @@ def _renamed(text: str, renames: Mapping[str, str], fields: Sequence[PayloadFiel
 
 
 def _new_name(named: str, renames: Mapping[str, str]) -> str:
-    """An example is named by its id, or by the end of it where only one picture's ends so."""
+    """An example is given by its id, or by an ending that only one id has."""
     if named in renames:
         return renames[named]
     ends = [(old, new) for old, new in renames.items() if old.endswith(f"/{named}")]

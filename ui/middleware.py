@@ -1,16 +1,15 @@
-"""What every request passes before Streamlit sees it: the host it names, then the login; and the
-headers that every response carries.
+"""ASGI middleware before Streamlit: checks the host name and the login of every request, and adds
+security headers to every response.
 
-Streamlit's own endpoints (uploads, media, metrics, components, the websocket) ask nobody who they
-are. Before a login only the health check is answered, and the form that asks for the password.
+Streamlit's own endpoints (uploads, media, metrics, components, the websocket) check no login.
+Without one, only the health check is answered, and the form that asks for the password.
 """
 
 import asyncio
 import html
 import json
-from collections.abc import MutableMapping
+from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import parse_qs, quote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -27,15 +26,14 @@ from streamlit.web.server.starlette.starlette_server_config import USER_COOKIE_N
 from streamlit.web.server.starlette.starlette_websocket import is_host_allowed
 
 from scenesearch.home.settings import Settings
-from ui.access import Sessions, password_fits
-from ui.access import sessions as sessions_of
-from ui.guesses import Guesses
+from ui.access import Sessions, password_matches, sessions
+from ui.login_throttle import LoginThrottle
 
-LONGEST_PASSWORD = 1024
-_MOST_FORM_BYTES = 8192
-_FORM_WITHIN_S = 10.0
-# scrypt takes 16 MB and 50 ms of a core each time.
-_CHECKED_AT_ONCE = 2
+MAX_PASSWORD_LENGTH = 1024
+_MAX_FORM_BYTES = 8192
+_FORM_TIMEOUT_S = 10.0
+# Each scrypt takes 16 MB and 50 ms of a core.
+_MAX_CONCURRENT_CHECKS = 2
 
 # Streamlit runs inline scripts of its own and compiles expressions of charts; nothing is fetched
 # from, sent to or framed by another site.
@@ -53,7 +51,7 @@ HEADERS = {
     "Content-Security-Policy": _POLICY,
 }
 
-_LOG_IN_PAGE = """<!DOCTYPE html>
+_LOGIN_PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -74,7 +72,7 @@ _LOG_IN_PAGE = """<!DOCTYPE html>
   }}
 </style>
 </head>
-<body><main><h1>scenesearch</h1>{said}{way}</main></body>
+<body><main><h1>scenesearch</h1>{alert}{form}</main></body>
 </html>
 """
 _FORM = """<form method="post">
@@ -85,23 +83,23 @@ _FORM = """<form method="post">
 </form>"""
 
 
-class Gate:
-    """ASGI: lets to the application behind it who is admitted, and nobody else.
+class AccessMiddleware:
+    """ASGI middleware that passes on the requests of visitors who may see the page.
 
-    `base` is the path that the page lies under, '' for the root.
+    `base` is the path that the page is served under, '' for the root.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings, *, base: str = "") -> None:
         self._app = app
         self._base = f"/{base.strip('/')}" if base.strip("/") else ""
-        self._login = settings.page_login
+        self._uses_oidc = settings.page_login
         self._hashed = ""
         self._sessions: Sessions | None = None
-        if settings.page_password is not None and not self._login:
+        if settings.page_password is not None and not self._uses_oidc:
             self._hashed = settings.page_password.get_secret_value()
-            self._sessions = sessions_of(settings.data_dir, self._hashed)
-        self.guesses = Guesses()
-        self._checking = asyncio.Semaphore(_CHECKED_AT_ONCE)
+            self._sessions = sessions(settings.data_dir, self._hashed)
+        self._throttle = LoginThrottle()
+        self._checks = asyncio.Semaphore(_MAX_CONCURRENT_CHECKS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -115,121 +113,117 @@ class Gate:
         headers = Headers(scope=scope)
         path = scope["path"].removeprefix(self._base)
         reads = scope["method"] in ("GET", "HEAD")
-        if path == "/_stcore/health" and reads:  # what starts the page asks it
+        if path == "/_stcore/health" and reads:  # asked by whatever starts the page
             await self._app(scope, receive, send)
             return
+        response = await self._own_response(scope, receive, headers, path, reads=reads)
+        await (response or self._app)(scope, receive, send)
+
+    async def _own_response(
+        self, scope: Scope, receive: Receive, headers: Headers, path: str, *, reads: bool
+    ) -> Response | None:
+        """What is answered in the page's place; None for a request that goes on to the page."""
         if not is_host_allowed(headers.get("host")):
-            await _plain(HTTPStatus.FORBIDDEN, "not a name of this page")(scope, receive, send)
-            return
+            return _plain(HTTPStatus.FORBIDDEN, "this host name is not allowed")
         cookies = _cookies(headers)
         if self._sessions is not None:
             if path == "/logout" and reads:
-                self._sessions.end(cookies.get(self._sessions.cookie))
-                response: Response = RedirectResponse(f"{self._base}/", HTTPStatus.SEE_OTHER)
+                self._sessions.log_out(cookies.get(self._sessions.cookie))
+                response = RedirectResponse(f"{self._base}/", HTTPStatus.SEE_OTHER)
                 response.delete_cookie(self._sessions.cookie)
-                await response(scope, receive, send)
-                return
+                return response
             if _is_form(scope, headers) and not path.startswith("/_stcore/"):
-                response = await self._guess(self._sessions, scope, receive, cookies)
-                await response(scope, receive, send)
-                return
-        if self._admits(cookies) or (
-            self._login and reads and path in ("/auth/login", "/auth/logout", "/oauth2callback")
-        ):
-            await self._app(scope, receive, send)
-            return
-        wants_page = reads and "text/html" in headers.get("accept", "")
-        response = self._asking() if wants_page else _plain(HTTPStatus.UNAUTHORIZED, "log in first")
-        await response(scope, receive, send)
+                return await self._log_in(self._sessions, scope, receive, cookies)
+        if self._is_logged_in(cookies):
+            return None
+        if self._uses_oidc and reads and path in ("/auth/login", "/auth/logout", "/oauth2callback"):
+            return None
+        if reads and "text/html" in headers.get("accept", ""):
+            return self._login_page()
+        return _plain(HTTPStatus.UNAUTHORIZED, "log in first")
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         cookies = _cookies(headers)
-        if not is_host_allowed(headers.get("host")) or not self._admits(cookies):
+        if not is_host_allowed(headers.get("host")) or not self._is_logged_in(cookies):
             await send({"type": "websocket.close", "code": 1008})  # refused before it is opened
             return
 
-        async def still_admitted() -> Message:
+        async def receive_while_logged_in() -> Message:
             message = await receive()
-            if message["type"] == "websocket.receive" and not self._admits(cookies):
+            if message["type"] == "websocket.receive" and not self._is_logged_in(cookies):
                 await send({"type": "websocket.close", "code": 1008})
                 return {"type": "websocket.disconnect", "code": 1008}
             return message
 
-        await self._app(scope, still_admitted, send)
+        await self._app(scope, receive_while_logged_in, send)
 
-    def _admits(self, cookies: MutableMapping[str, str]) -> bool:
-        if self._login:
-            return _is_logged_in(cookies)
-        return self._sessions is None or self._sessions.admits(cookies.get(self._sessions.cookie))
+    def _is_logged_in(self, cookies: Mapping[str, str]) -> bool:
+        if self._uses_oidc:
+            return _has_oidc_login(cookies)
+        return self._sessions is None or self._sessions.is_valid(cookies.get(self._sessions.cookie))
 
-    async def _guess(
-        self,
-        sessions: Sessions,
-        scope: Scope,
-        receive: Receive,
-        cookies: MutableMapping[str, str],
+    async def _log_in(
+        self, logins: Sessions, scope: Scope, receive: Receive, cookies: Mapping[str, str]
     ) -> Response:
-        """The answer to a password: its cookie and the way back, or why not."""
-        cookie = cookies.get(sessions.cookie)
-        if sessions.admits(cookie):  # in another tab meanwhile
-            return RedirectResponse(_back(scope), HTTPStatus.SEE_OTHER)
-        password = await _password(receive)
+        """The answer to a password: a cookie and the way back, or the form with what is wrong."""
+        cookie = cookies.get(logins.cookie)
+        if logins.is_valid(cookie):  # logged in from another tab meanwhile
+            return RedirectResponse(_requested(scope), HTTPStatus.SEE_OTHER)
+        password = await _read_password(receive)
         if password is None:
-            return self._asking("This is not the password.")
+            return self._login_page("This is not the password.")
         client = scope.get("client")
-        address, browser = (client[0] if client else ""), sessions.browser_of(cookie)
-        wait_s = self.guesses.begin(address, browser)
+        address, browser = (client[0] if client else ""), logins.browser_of(cookie)
+        wait_s = self._throttle.begin(address, browser)
         if wait_s > 0:
             seconds = max(1, round(wait_s + 0.5))
-            told = f"Too many wrong passwords: try again in {seconds} s."
-            return self._asking(told, HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": str(seconds)})
-        async with self._checking:
-            right = await asyncio.to_thread(password_fits, password, self._hashed)
-        if not right:
-            return self._asking("This is not the password.")
-        self.guesses.was_right(address, browser)
-        response = RedirectResponse(_back(scope), HTTPStatus.SEE_OTHER)
-        response.set_cookie(
-            sessions.cookie,
-            sessions.begin(),
-            max_age=int(sessions.lasts_s),
+            message = f"Too many wrong passwords: try again in {seconds} s."
+            response = self._login_page(message, HTTPStatus.TOO_MANY_REQUESTS)
+            response.headers["Retry-After"] = str(seconds)
+            return response
+        async with self._checks:
+            is_right = await asyncio.to_thread(password_matches, password, self._hashed)
+        if not is_right:
+            return self._login_page("This is not the password.")
+        self._throttle.succeeded(address, browser)
+        redirect = RedirectResponse(_requested(scope), HTTPStatus.SEE_OTHER)
+        redirect.set_cookie(
+            logins.cookie,
+            logins.log_in(),
+            max_age=logins.max_age_s,
             httponly=True,
             samesite="lax",
             secure=scope["scheme"] == "https",
         )
-        return response
+        return redirect
 
-    def _asking(
-        self,
-        told: str = "",
-        status: HTTPStatus = HTTPStatus.UNAUTHORIZED,
-        more: dict[str, str] | None = None,
+    def _login_page(
+        self, message: str = "", status: HTTPStatus = HTTPStatus.UNAUTHORIZED
     ) -> Response:
-        """The page that asks who comes."""
-        way = _FORM
-        if self._login:
+        """The form that asks for the password, or with OIDC the link to the provider."""
+        form = _FORM
+        if self._uses_oidc:
             try:
-                address = generate_login_redirect_url("default")
-            except StreamlitAuthError:  # nobody is let in by a mistake in the set-up
-                address = ""
-            way = f'<a class="button" href="{html.escape(address)}">Log in</a>' if address else ""
-            if not address:
-                told = "Logging in is not set up: .streamlit/secrets.toml has no section [auth]."
-        said = f'<p role="alert">{html.escape(told)}</p>' if told else ""
-        headers = {"Cache-Control": "no-store"} | (more or {})
-        return HTMLResponse(_LOG_IN_PAGE.format(said=said, way=way), status, headers)
+                address = html.escape(generate_login_redirect_url("default"))
+                form = f'<a class="button" href="{address}">Log in</a>'
+            except StreamlitAuthError:  # a mistake in the configuration lets nobody in
+                form = ""
+                message = "Logging in is not set up: .streamlit/secrets.toml has no section [auth]."
+        alert = f'<p role="alert">{html.escape(message)}</p>' if message else ""
+        page = _LOGIN_PAGE.format(alert=alert, form=form)
+        return HTMLResponse(page, status, {"Cache-Control": "no-store"})
 
 
 def _with_headers(send: Send) -> Send:
-    async def sending(message: Message) -> None:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers[name] = value
         await send(message)
 
-    return sending
+    return send_with_headers
 
 
 def _plain(status: HTTPStatus, text: str) -> Response:
@@ -248,43 +242,43 @@ def _is_form(scope: Scope, headers: Headers) -> bool:
     return scope["method"] == "POST" and kind == "application/x-www-form-urlencoded"
 
 
-async def _password(receive: Receive) -> str | None:
-    """The form's password; None for what is no such form, too long or too slow."""
+async def _read_password(receive: Receive) -> str | None:
+    """The form's password; None for anything else, and for a form that is too long or too slow."""
     body, more = b"", True
     try:
-        async with asyncio.timeout(_FORM_WITHIN_S):
+        async with asyncio.timeout(_FORM_TIMEOUT_S):
             while more:
                 message = await receive()
                 body += message.get("body", b"")
                 more = message["type"] == "http.request" and message.get("more_body", False)
-                if len(body) > _MOST_FORM_BYTES:
+                if len(body) > _MAX_FORM_BYTES:
                     return None
         (password,) = parse_qs(body.decode(), strict_parsing=True)["password"]
     except (TimeoutError, ValueError, KeyError):
         return None
-    return password if len(password) <= LONGEST_PASSWORD else None
+    return password if len(password) <= MAX_PASSWORD_LENGTH else None
 
 
-def _back(scope: Scope) -> str:
-    """The address that was asked for; never another site's, as '//example.org' is."""
+def _requested(scope: Scope) -> str:
+    """The address that was asked for, never one of another site, as '//example.org' is."""
     query = scope.get("query_string", b"").decode("latin-1")
     path = quote("/" + scope["path"].lstrip("/\\"))
     return f"{path}?{query}" if query else path
 
 
-def _is_logged_in(cookies: MutableMapping[str, str]) -> bool:
+def _has_oidc_login(cookies: Mapping[str, str]) -> bool:
     """Whether Streamlit's own signed cookie of an OIDC login is among them."""
     if not secrets_singleton.load_if_toml_exists() or "auth" not in secrets_singleton:
         return False
     secret, origin = get_cookie_secret(), get_origin_from_redirect_uri()
 
-    def one(name: str) -> bytes | None:
+    def read_cookie(name: str) -> bytes | None:
         value = cookies.get(name)
         return decode_signed_value(secret, name, value.encode("latin-1")) if value else None
 
     try:
-        user = json.loads(get_cookie_with_chunks(one, USER_COOKIE_NAME) or b"{}")
+        user = json.loads(get_cookie_with_chunks(read_cookie, USER_COOKIE_NAME) or b"{}")
     except ValueError:
         return False
-    is_ours: Any = isinstance(user, dict) and origin is not None and user.get("origin") == origin
-    return bool(is_ours and user.get("is_logged_in") is True)
+    is_ours = isinstance(user, dict) and origin is not None and user.get("origin") == origin
+    return is_ours and user.get("is_logged_in") is True

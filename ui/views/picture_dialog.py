@@ -1,7 +1,6 @@
-"""One picture as large as the window, with what is known of it and what it leads to."""
+"""The dialog of one picture: large, with its captions and metadata, and searches from here."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
 from dataclasses import replace
 from datetime import datetime
 from pathlib import PurePath
@@ -12,18 +11,20 @@ import pandas as pd
 import streamlit as st
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.home.feedback import FILE_NAME, Feedback
 from scenesearch.pictures.opening import ImageError, open_image
+from scenesearch.pictures.originals import Original
 from scenesearch.search import why as reasons
 from scenesearch.search.request import Like, Request, Upload
 from scenesearch.store.fields import PayloadField
-from ui import pictures, resources
-from ui.components import small, title_of
-from ui.resources import Opened
+from ui.access import shows_paths, shows_places
+from ui.components import small
+from ui.pictures import Picture, copy_without_metadata, view
+from ui.resources import OpenLibrary, library_files, open_library
+from ui.settings import page_settings
 from ui.uploads import safe_name
-from ui.views.failures import words_for
+from ui.views.errors import error_message
 
-# Shown by other means, or of no use to a reader.
+# Shown in another way, or useless to a visitor.
 _NOT_LISTED = {
     "image_id",
     "sha256",
@@ -38,149 +39,125 @@ _WHY_SIDE = 900
 
 
 @st.dialog("Picture", width="large", icon=":material/image:")
-def show_original(
-    opened: Opened,
-    image_id: str,
-    payload: Mapping[str, Any],
-    *,
-    found: str = "",
-    fallback: bytes,
-    request: Request | None = None,
+def show_picture(
+    opened: OpenLibrary, picture: Picture, thumbnail: bytes, request: Request | None
 ) -> None:
-    """The original, or its thumbnail with the reason; below it captions and metadata."""
-    most = opened.settings.max_megapixels
-    original = pictures.original_of(payload)
-    shows_paths = resources.shows_paths(opened.settings)
-    shows_places = resources.shows_places(opened.settings)
-    title = title_of(dict(payload), image_id)
-    picture, words = st.columns([2, 1], gap="medium")
-    with picture.container(key="original"):
+    """The original, or its thumbnail with the reason; beside it captions and metadata.
+
+    `request` is what the picture was found by, if anything.
+    """
+    settings, original = opened.settings, picture.original
+    image, words = st.columns([2, 1], gap="medium")
+    with image.container(key="original"):
         try:
-            st.image(pictures.view(original, most), width="stretch", alt=title)
+            st.image(view(original), width="stretch", alt=picture.title)
+            readable = True
         except ImageError as error:
             readable = False
-            st.image(fallback, width="stretch", alt=title)
+            st.image(thumbnail, width="stretch", alt=picture.title)
             st.text(
                 f"The original cannot be shown: {error}. If it was moved, ingest its new folder; "
                 "if it is on another disk, connect that."
-                if shows_paths
+                if shows_paths(settings)
                 else "The original cannot be shown now."
             )
-        else:
-            readable = True
     with words:
-        for caption in payload.get("captions") or ():
+        for caption in picture.payload.get("captions") or ():
             st.text(caption)
-        facts = "\n".join(f"{name}: {value}" for name, value in _facts(payload, opened.fields))
-        small(facts, key="facts")
-        if found:
-            small(found, key="found")
-        _ways_on(image_id, request)
-        if readable and shows_places:
-            st.download_button(
-                "Download the original",
-                original.read,
-                file_name=safe_name(original.name),
-                on_click="ignore",
-                icon=":material/download:",
-                width="stretch",
-            )
-        elif readable:  # the file itself tells where it was taken
-            st.download_button(
-                "Download a copy",
-                lambda: pictures.copy_without_metadata(original, most),
-                file_name=f"{PurePath(safe_name(original.name)).stem}.jpg",
-                on_click="ignore",
-                icon=":material/download:",
-                width="stretch",
-                help="A JPEG without the data that the camera wrote into the file.",
-            )
+        facts = _facts(picture.payload, opened.fields)
+        small("\n".join(f"{name}: {value}" for name, value in facts), key="facts")
+        if request is not None and picture.detail:
+            small(picture.detail, key="found")
+        _next_searches(picture.image_id, request)
+        if readable:
+            _download(picture.original, whole=shows_places(settings))
     if request is not None and readable and any(not part.excluded for part in request.parts):
-        _why(request, image_id)
-    location = payload.get("location")
-    if shows_places and isinstance(location, Mapping):
-        _place(location)
-    if shows_paths:
+        _explain(request, picture)
+    location = picture.payload.get("location")
+    if shows_places(settings) and isinstance(location, Mapping):
+        _show_place(location)
+    if shows_paths(settings):
         st.code(str(original), language=None, wrap_lines=True)
 
 
-def _ways_on(image_id: str, request: Request | None) -> None:
-    """More like this, and the same request without what is like this."""
-    like = str(Like(image_id))
-    if st.button(
-        "More like this",
-        icon=":material/image_search:",
+def _download(original: Original, *, whole: bool) -> None:
+    """The original, or a copy without its metadata, which says where it was taken."""
+    name = safe_name(original.name)
+    st.download_button(
+        "Download the original" if whole else "Download a copy",
+        original.read if whole else lambda: copy_without_metadata(original),
+        file_name=name if whole else f"{PurePath(name).stem}.jpg",
+        on_click="ignore",
+        icon=":material/download:",
         width="stretch",
-        on_click=ask_next,
-        args=(like,),
-    ):
-        st.rerun()
+        help=None if whole else "A JPEG without the data that the camera wrote into the file.",
+    )
+
+
+def _next_searches(image_id: str, request: Request | None) -> None:
+    """More like this, and the same request without pictures like this."""
+    _search_button("More like this", Like(image_id), icon=":material/image_search:")
     if request is None or not request.parts or any(isinstance(p, Upload) for p in request.parts):
         return
-    if st.button(
+    _search_button(
         "Not this",
+        replace(request, parts=(*request.parts, Like(image_id, excluded=True))),
         icon=":material/block:",
-        width="stretch",
-        help="The same request without pictures like this one.",
-        on_click=ask_next,
-        args=(_without(request, image_id),),
-    ):
+        hint="The same request without pictures like this one.",
+    )
+    if request.text and not page_settings().page_read_only:
+        _mark(request.text, image_id)
+
+
+def _search_button(
+    name: str, request: Request | Like, *, icon: str, hint: str | None = None
+) -> None:
+    """A button that closes the dialog; the search view then searches for the request."""
+    if st.button(name, icon=icon, width="stretch", help=hint):
+        st.session_state["next_request"] = str(request)
         st.rerun()
-    if request.text and not resources.settings().page_read_only:
-        _verdict(request.text, image_id)
 
 
-def _verdict(text: str, image_id: str) -> None:
-    """Right or wrong for this text: ranks again by it, and trains, where that is asked for."""
-    now = resources.settings()
+def _mark(text: str, image_id: str) -> None:
+    """Right or wrong for this text: answers can be ordered by these marks, and encoders trained."""
     try:
-        with closing(Feedback(now.library_dir(now.library) / FILE_NAME)) as table:
-            right, wrong = table.of(text)
-            said = "Right" if image_id in right else "Wrong" if image_id in wrong else None
+        with library_files().open_feedback() as feedback:
+            right, wrong = feedback.of(text)
+            marked = "Right" if image_id in right else "Wrong" if image_id in wrong else None
             chosen = st.segmented_control(
                 "For this request it is",
                 ["Right", "Wrong"],
-                default=said,
+                default=marked,
                 key=f"verdict-{image_id}",
             )
-            if chosen is None and said is not None:
-                table.forget(text, [image_id])
-            elif chosen is not None and chosen != said:
-                table.mark(text, [image_id], right=chosen == "Right")
+            if chosen is None and marked is not None:
+                feedback.forget(text, [image_id])
+            elif chosen is not None and chosen != marked:
+                feedback.mark(text, [image_id], right=chosen == "Right")
     except SceneSearchError as error:
         small(str(error), key="verdict-failed")
 
 
-def _without(request: Request, image_id: str) -> str:
-    return str(replace(request, parts=(*request.parts, Like(image_id, excluded=True))))
-
-
-def ask_next(text: str) -> None:
-    """The text is asked by the search view's next run; a callback."""
-    st.session_state["next_request"] = text
-
-
-def _why(request: Request, image_id: str) -> None:
-    """What in the words, and where in the picture: asked for, as it takes a moment."""
+def _explain(request: Request, picture: Picture) -> None:
+    """Which words match, and where in the picture; only on demand, since it takes a moment."""
     if not st.toggle("Why was it found?", key="why"):
         return
     try:
-        with resources.searching() as opened:
-            point = opened.store.retrieve(opened.library, [image_id], with_vectors=True)[image_id]
+        with open_library() as opened:
+            image_id = picture.image_id
+            points = opened.store.retrieve(opened.library, [image_id], with_vectors=True)
+            if image_id not in points or (vector := points[image_id].vector) is None:
+                st.text("This cannot be shown now: the picture is gone")
+                return
             image = open_image(
-                pictures.original_of(point.payload),
+                picture.original,
                 reduce_to=_WHY_SIDE,
                 max_megapixels=opened.settings.max_megapixels,
             ).image
             image.thumbnail((_WHY_SIDE, _WHY_SIDE))
-            if point.vector is None:
-                raise KeyError(image_id)
-            because = reasons.why(
-                opened.searcher, opened.encoder, request, image_id, point.vector, image
-            )
-    except (SceneSearchError, KeyError) as error:
-        why = words_for(error) if isinstance(error, SceneSearchError) else "it is gone"
-        st.text(f"This cannot be told now: {why}")
+            because = reasons.why(opened.searcher, opened.encoder, request, image_id, vector, image)
+    except SceneSearchError as error:
+        st.text(f"This cannot be shown now: {error_message(error)}")
         return
     left, right = st.columns(2, gap="medium")
     with left:
@@ -191,7 +168,10 @@ def _why(request: Request, image_id: str) -> None:
                 alt="The picture, red where it shows what was asked for",
             )
     with right:
-        small("What each word adds; red in the picture is where it is seen.", key="why")
+        small(
+            "What each word adds. The picture is red where it shows what was asked for.",
+            key="why",
+        )
         effects = pd.DataFrame(
             {
                 "word": [f"{n}. {one.word}" for n, one in enumerate(because.words, 1)],
@@ -212,11 +192,11 @@ def _why(request: Request, image_id: str) -> None:
             )
             st.altair_chart(chart, alt="What each word of the request adds to the match")
         if because.more_words:
-            small(f"{because.more_words} more words were not looked at.", key="more-words")
+            small(f"{because.more_words} more words were not examined.", key="more-words")
 
 
-def _place(location: Mapping[str, Any]) -> None:
-    """Where it was taken: a pin on the world's grid of degrees, for there is no network."""
+def _show_place(location: Mapping[str, Any]) -> None:
+    """Where it was taken: a pin on a grid of degrees, since a map would need the network."""
     try:
         latitude, longitude = float(location["lat"]), float(location["lon"])
     except (KeyError, TypeError, ValueError):
@@ -252,11 +232,11 @@ def _facts(
     for field in fields:
         value = payload.get(field.name)
         if field.name not in _NOT_LISTED and value not in (None, "", [], ["."]):
-            yield field.label, _readable(field, value)
+            yield field.label, _format(field, value)
 
 
 # As photographers write them.
-_WRITTEN: Mapping[str, Callable[[float], str]] = {
+_FORMATS: Mapping[str, Callable[[float], str]] = {
     "exposure_s": lambda seconds: f"1/{1 / seconds:.0f} s" if seconds < 0.4 else f"{seconds:g} s",
     "aperture": lambda number: f"f/{number:g}",
     "focal_length_mm": lambda length: f"{length:g} mm",
@@ -264,15 +244,15 @@ _WRITTEN: Mapping[str, Callable[[float], str]] = {
 }
 
 
-def _readable(field: PayloadField, value: Any) -> str:
+def _format(field: PayloadField, value: Any) -> str:
     if field.hierarchical and isinstance(value, list):
         return str(value[-1])  # the others are its ancestors
     if isinstance(value, list):
         return ", ".join(str(part) for part in value)
     if field.name == "size_bytes":
         return f"{value / 1e6:.1f} MB" if value >= 1e5 else f"{value / 1e3:.1f} kB"
-    if field.name in _WRITTEN and isinstance(value, int | float) and value > 0:
-        return _WRITTEN[field.name](value)
+    if field.name in _FORMATS and isinstance(value, int | float) and value > 0:
+        return _FORMATS[field.name](value)
     if field.type == "geo" and isinstance(value, Mapping):
         return f"{value['lat']:.4f}, {value['lon']:.4f}"
     if field.type == "boolean":

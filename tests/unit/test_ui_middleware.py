@@ -1,4 +1,4 @@
-"""The gate before the page: who is let in, how guessing is slowed down, what every answer says."""
+"""The middleware before the page: who may pass, how guessing is slowed down, its headers."""
 
 import asyncio
 import stat
@@ -15,10 +15,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit import config
 
 from scenesearch.home.settings import Settings
-from ui import access, gate
+from ui import access, middleware
 from ui.access import AccessError, Sessions, hash_password, signing_key
-from ui.gate import HEADERS, Gate
-from ui.guesses import ALL, MOST_ADDRESSES, ONE, Guesses
+from ui.login_throttle import ALL_CLIENTS, MAX_CLIENTS, PER_CLIENT, LoginThrottle
+from ui.middleware import HEADERS, AccessMiddleware
 
 SESAME = "open sesame"
 HASHED = hash_password(SESAME)
@@ -61,7 +61,9 @@ def page(
     """A browser of its own before a page with a password."""
     now = Settings(data_dir=tmp_path, **({"page_password": SecretStr(HASHED)} | settings))
     return TestClient(
-        Gate(behind or Behind(), now), base_url=f"{scheme}://testserver", follow_redirects=False
+        AccessMiddleware(behind or Behind(), now),
+        base_url=f"{scheme}://testserver",
+        follow_redirects=False,
     )
 
 
@@ -129,37 +131,37 @@ def test_a_browser_is_asked_for_the_password_and_led_back(tmp_path: Path) -> Non
 def test_the_cookie_is_for_this_site_alone_and_no_script(scheme: str, tmp_path: Path) -> None:
     cookie = log_in(page(tmp_path, scheme=scheme)).headers["set-cookie"]
     assert "HttpOnly" in cookie and "SameSite=lax" in cookie
-    assert f"Max-Age={access.LASTS_S}" in cookie
+    assert f"Max-Age={access.MAX_AGE_S}" in cookie
     assert ("Secure" in cookie) is (scheme == "https")
     assert SESAME not in cookie and HASHED not in cookie
 
 
 @pytest.mark.parametrize("path", ["//example.org", "//example.org/x", "/\\example.org"])
 def test_nobody_is_led_to_another_site(path: str) -> None:
-    back = gate._back({"path": path, "query_string": b""})
+    back = middleware._requested({"path": path, "query_string": b""})
     assert back.startswith("/") and not back.startswith(("//", "/\\"))
 
 
 def test_a_login_outlives_the_process_and_ends_with_its_time(tmp_path: Path) -> None:
-    cookie = access.sessions(tmp_path, HASHED).begin()
+    cookie = access.sessions(tmp_path, HASHED).log_in()
     access.sessions.cache_clear()
-    assert access.sessions(tmp_path, HASHED).admits(cookie)
+    assert access.sessions(tmp_path, HASHED).is_valid(cookie)
     key = signing_key(tmp_path / access.KEY_FILE)
-    assert not Sessions(key, HASHED, lasts_s=-1).admits(cookie)
+    assert not Sessions(key, HASHED, max_age_s=-1).is_valid(cookie)
 
 
 def test_another_password_ends_logins(tmp_path: Path) -> None:
-    cookie = access.sessions(tmp_path, HASHED).begin()
+    cookie = access.sessions(tmp_path, HASHED).log_in()
     access.sessions.cache_clear()
-    assert not access.sessions(tmp_path, hash_password(SESAME)).admits(cookie)
+    assert not access.sessions(tmp_path, hash_password(SESAME)).is_valid(cookie)
 
 
 @pytest.mark.parametrize("forged", [None, "", "x", "a.b.c", "é", "W10.awtQDw.AAAA", "x" * 100_000])
 def test_what_we_have_not_signed_is_no_login(forged: str | None, tmp_path: Path) -> None:
     its = access.sessions(tmp_path, HASHED)
-    other = Sessions(b"k" * 32, HASHED).begin()
-    for cookie in (forged, other, its.begin()[:-2], its.begin() + "x"):
-        assert not its.admits(cookie)
+    other = Sessions(b"k" * 32, HASHED).log_in()
+    for cookie in (forged, other, its.log_in()[:-2], its.log_in() + "x"):
+        assert not its.is_valid(cookie)
         assert its.browser_of(cookie) is None
 
 
@@ -219,7 +221,7 @@ def test_another_name_of_the_machine_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_password_costs_no_hash(
     body: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "password_fits", lambda *_: pytest.fail("it was hashed"))
+    monkeypatch.setattr(middleware, "password_matches", lambda *_: pytest.fail("it was hashed"))
     form = {"content-type": "application/x-www-form-urlencoded"}
     assert page(tmp_path).post("/", content=body, headers=form).status_code == 401
 
@@ -236,11 +238,13 @@ def test_wrong_passwords_are_answered_slower_and_slower_and_then_unlooked_at(
         looked_at.append(given)
         return given == SESAME
 
-    monkeypatch.setattr(gate, "password_fits", fits)
+    monkeypatch.setattr(middleware, "password_matches", fits)
     client = page(tmp_path)
     answers = [log_in(client, f"guess {number}") for number in range(10)]
-    assert [answer.status_code for answer in answers] == [401] * ONE.free + [429] * (10 - ONE.free)
-    assert len(looked_at) == ONE.free
+    assert [answer.status_code for answer in answers] == [401] * PER_CLIENT.free + [429] * (
+        10 - PER_CLIENT.free
+    )
+    assert len(looked_at) == PER_CLIENT.free
     assert int(answers[-1].headers["retry-after"]) >= 1
     assert log_in(client).status_code == 429  # the right one too, or guessing would not be slowed
 
@@ -253,11 +257,11 @@ class Clock:
         return self.now
 
 
-def guess_on(guesses: Guesses, clock: Clock, address: str, for_s: float) -> int:
+def guess_on(throttle: LoginThrottle, clock: Clock, address: str, for_s: float) -> int:
     """Somebody who guesses as often as it is looked at; how often that is."""
     looked_at, ends = 0, clock.now + for_s
     while clock.now < ends:
-        wait = guesses.begin(address)
+        wait = throttle.begin(address)
         looked_at += wait == 0
         clock.now += wait or 0.001
     return looked_at
@@ -265,63 +269,65 @@ def guess_on(guesses: Guesses, clock: Clock, address: str, for_s: float) -> int:
 
 def test_one_stranger_has_few_guesses_a_day_and_keeps_out_nobody_else() -> None:
     clock = Clock()
-    guesses = Guesses(now=clock)
-    assert guess_on(guesses, clock, "192.0.2.1", 86_400) < 86_400 / ONE.longest_s + 20
-    guesses.begin("192.0.2.1")
-    assert guesses.begin("192.0.2.1") > 0
-    clock.now += ALL.longest_s  # who comes from elsewhere waits that long at most
-    assert guesses.begin("198.51.100.7") == 0
+    throttle = LoginThrottle(now=clock)
+    assert guess_on(throttle, clock, "192.0.2.1", 86_400) < 86_400 / PER_CLIENT.longest_s + 20
+    throttle.begin("192.0.2.1")
+    assert throttle.begin("192.0.2.1") > 0
+    clock.now += ALL_CLIENTS.longest_s  # who comes from elsewhere waits that long at most
+    assert throttle.begin("198.51.100.7") == 0
 
 
 def test_pauses_grow_are_bounded_and_are_forgotten() -> None:
     clock = Clock()
-    guesses = Guesses(now=clock)
+    throttle = LoginThrottle(now=clock)
     waits = []
     for _ in range(20):
-        guesses.begin("192.0.2.1")
-        waits.append(guesses.begin("192.0.2.1"))
+        throttle.begin("192.0.2.1")
+        waits.append(throttle.begin("192.0.2.1"))
         clock.now += waits[-1]
-    assert waits[: ONE.free - 1] == [0] * (ONE.free - 1) or waits == sorted(waits)
-    assert max(waits) == ONE.longest_s
-    clock.now += 10 * ONE.calm_s
-    assert [guesses.begin("192.0.2.1") for _ in range(ONE.free)] == [0] * ONE.free
+    assert waits[: PER_CLIENT.free - 1] == [0] * (PER_CLIENT.free - 1) or waits == sorted(waits)
+    assert max(waits) == PER_CLIENT.longest_s
+    clock.now += 10 * PER_CLIENT.forget_s
+    assert [throttle.begin("192.0.2.1") for _ in range(PER_CLIENT.free)] == [0] * PER_CLIENT.free
 
 
 def test_many_addresses_together_are_slowed_down_too_and_known_browsers_are_not() -> None:
     clock = Clock()
-    guesses = Guesses(now=clock)
+    throttle = LoginThrottle(now=clock)
     looked_at = 0
     for number in range(20_000):
-        looked_at += guesses.begin(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}") == 0
+        looked_at += throttle.begin(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}") == 0
         clock.now += 0.01
-    assert looked_at < ALL.free + 200 / ALL.longest_s + 20
-    assert guesses.begin("192.0.2.1") > 0
-    assert guesses.begin("192.0.2.1", "a browser that was let in before") == 0
-    assert len(guesses) <= MOST_ADDRESSES
+    assert looked_at < ALL_CLIENTS.free + 200 / ALL_CLIENTS.longest_s + 20
+    assert throttle.begin("192.0.2.1") > 0
+    assert throttle.begin("192.0.2.1", "a browser that was let in before") == 0
+    assert len(throttle) <= MAX_CLIENTS
 
 
 def test_ipv6_counts_by_network_and_an_ipv4_address_is_one_however_it_is_written() -> None:
-    guesses = Guesses(now=Clock())
-    for number in range(ONE.free):
-        assert guesses.begin(f"2001:db8::{number:x}") == 0
-    assert guesses.begin("2001:db8::ffff") > 0
-    assert guesses.begin("2001:db8:1::1") == 0
+    throttle = LoginThrottle(now=Clock())
+    for number in range(PER_CLIENT.free):
+        assert throttle.begin(f"2001:db8::{number:x}") == 0
+    assert throttle.begin("2001:db8::ffff") > 0
+    assert throttle.begin("2001:db8:1::1") == 0
     for address in ("192.0.2.1", "::ffff:192.0.2.1", "192.0.2.1"):
-        assert guesses.begin(address) == 0
-    assert guesses.begin("::ffff:192.0.2.1") > 0
+        assert throttle.begin(address) == 0
+    assert throttle.begin("::ffff:192.0.2.1") > 0
 
 
 def test_a_right_password_is_no_wrong_guess() -> None:
-    guesses = Guesses(now=Clock())
+    throttle = LoginThrottle(now=Clock())
     for _ in range(200):
-        assert guesses.begin("192.0.2.1") == 0
-        guesses.was_right("192.0.2.1")
+        assert throttle.begin("192.0.2.1") == 0
+        throttle.succeeded("192.0.2.1")
 
 
 def test_guesses_at_once_gain_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    looked_at = []
-    monkeypatch.setattr(gate, "password_fits", lambda given, _: bool(looked_at.append(given)))
-    its = Gate(Behind(), Settings(data_dir=tmp_path, page_password=SecretStr(HASHED)))
+    looked_at: list[str] = []
+    monkeypatch.setattr(
+        middleware, "password_matches", lambda given, _: bool(looked_at.append(given))
+    )
+    its = AccessMiddleware(Behind(), Settings(data_dir=tmp_path, page_password=SecretStr(HASHED)))
 
     async def guess() -> None:
         async def receive() -> Any:
@@ -341,7 +347,7 @@ def test_guesses_at_once_gain_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
         await asyncio.gather(*(guess() for _ in range(50)))
 
     asyncio.run(all_at_once())
-    assert len(looked_at) == ONE.free
+    assert len(looked_at) == PER_CLIENT.free
 
 
 # --- the key ---------------------------------------------------------------------------------
@@ -360,7 +366,7 @@ def test_the_key_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", [b"", b"short", bytes(33)])
 def test_a_damaged_key_is_named(damage: bytes, tmp_path: Path) -> None:
     (tmp_path / access.KEY_FILE).write_bytes(damage)
-    with pytest.raises(AccessError, match=r"page\.key is no key of logins: delete it"):
+    with pytest.raises(AccessError, match=r"page\.key is not a key for logins: delete it"):
         signing_key(tmp_path / access.KEY_FILE)
 
 
@@ -373,7 +379,7 @@ def test_where_the_key_cannot_be_kept_the_page_works_and_the_log_says_so(
     assert len(signing_key(tmp_path / "no" / access.KEY_FILE)) == 32
     monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError(30, "Read-only")))
     assert len(signing_key(tmp_path / "other" / access.KEY_FILE)) == 32
-    assert told and "they end with the page" in told[0]
+    assert told and "logins end with the page" in told[0]
     assert not list((tmp_path / "other").iterdir())
 
 
@@ -401,9 +407,9 @@ def test_with_login_who_has_logged_in_passes(
     secrets = {
         "auth": {"cookie_secret": "s" * 32, "redirect_uri": "http://photos.example/oauth2callback"}
     }
-    monkeypatch.setattr(gate, "secrets_singleton", Secrets(secrets))
-    monkeypatch.setattr(gate, "get_cookie_secret", lambda: "s" * 32)
-    monkeypatch.setattr(gate, "get_origin_from_redirect_uri", lambda: "http://photos.example")
+    monkeypatch.setattr(middleware, "secrets_singleton", Secrets(secrets))
+    monkeypatch.setattr(middleware, "get_cookie_secret", lambda: "s" * 32)
+    monkeypatch.setattr(middleware, "get_origin_from_redirect_uri", lambda: "http://photos.example")
     client = page(tmp_path, page_login=True)
 
     def status(user: str, secret: str = "s" * 32) -> int:

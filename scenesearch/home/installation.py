@@ -1,0 +1,207 @@
+"""What the settings of an installation name, opened: its store, its encoders, its libraries' files.
+
+    installation = Installation(Settings())
+    with installation.store(reading=True) as store:
+        encoder = installation.library_encoder(store, "photos")
+        result = installation.searcher(encoder, store, "photos").search("a dog in the snow")
+
+Only entry points make one: the command line, a notebook, the page.
+"""
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from scenesearch.encoder.base import Encoder
+from scenesearch.encoder.known import find_by_fingerprint, remember_encoder
+from scenesearch.encoder.registry import find_encoder
+from scenesearch.home.allowed_originals import AllowedOriginals
+from scenesearch.home.library_files import LibraryFiles
+from scenesearch.home.roots import SOURCES, RootsError, read_roots
+from scenesearch.home.settings import Settings
+from scenesearch.pictures.originals import is_url
+from scenesearch.pictures.records import check_library_name
+from scenesearch.store.base import CollectionMissing, CollectionSpec, VectorStore
+from scenesearch.store.open import open_store
+
+if TYPE_CHECKING:
+    from scenesearch.encoder.onnx import OnnxEncoder
+    from scenesearch.encoder.vectors import TextVectors
+    from scenesearch.search.searcher import Searcher
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Opens what the settings name.
+
+    `on_wait` is called with a sentence when something has to wait for the store.
+    """
+
+    settings: Settings
+    on_wait: Callable[[str], None] | None = None
+
+    # The store
+
+    def open_store(
+        self, *, reading: bool = False, patient: bool = False, lock_wait_s: float = 30
+    ) -> VectorStore:
+        """The store, for the caller to close.
+
+        With `reading`, a server is shown the read-only key where there is one. A `patient` store
+        outlives a server's restart, as an ingest must; a search must not, since a person is
+        waiting for the answer. An embedded library is busy when another process keeps it for
+        `lock_wait_s`; optimizing and deleting take long.
+        """
+        now = self.settings
+        return open_store(
+            edge_dir=now.edge_dir,
+            qdrant_url=now.qdrant_url,
+            qdrant_api_key=now.reader_key if reading else now.writer_key,
+            grpc_port=now.qdrant_grpc_port,
+            timeout_s=now.qdrant_timeout_s,
+            patience_s=now.qdrant_patience_s if patient else None,
+            on_wait=self.on_wait if patient or now.qdrant_url is None else None,
+            lock_wait_s=lock_wait_s,
+        )
+
+    def store(
+        self, *, reading: bool = False, patient: bool = False, lock_wait_s: float = 30
+    ) -> closing[VectorStore]:
+        """The same store for a `with` block, closed at its end."""
+        return closing(self.open_store(reading=reading, patient=patient, lock_wait_s=lock_wait_s))
+
+    # Encoders
+
+    def encoder_folder(self, name: str | None = None, *, fingerprint: str | None = None) -> Path:
+        """The folder of an encoder, given by name or folder; by default that of new libraries.
+
+        With a `fingerprint`, as a collection records it, the encoder that has it; `name` is then
+        what it was called. Raises EncoderError where there is none.
+        """
+        now = self.settings
+        if fingerprint is None:
+            return find_encoder(name or now.encoder, now.models_dir)
+        return find_by_fingerprint(
+            fingerprint,
+            name or now.encoder,
+            default=now.encoder,
+            shelf=now.models_dir,
+            file=now.known_encoders,
+        )
+
+    def encoder_of(self, spec: CollectionSpec) -> Path:
+        """The folder of the encoder whose vectors the collection holds; raises EncoderError."""
+        return self.encoder_folder(spec.encoder, fingerprint=spec.fingerprint)
+
+    def load_encoder(
+        self,
+        name: str | None = None,
+        *,
+        fingerprint: str | None = None,
+        verify: bool = False,
+        for_ingest: bool = False,
+    ) -> "OnnxEncoder":
+        """The encoder in `encoder_folder`.
+
+        With `verify`, every byte of the folder is checked before much work starts. `for_ingest`
+        encodes pictures on the device of the settings, one thread a call, since the workers of an
+        ingest call it side by side.
+        """
+        # Not needed to look at a library: 0.1 s of a command that does only that.
+        from scenesearch.encoder.folder import verify_encoder
+        from scenesearch.encoder.onnx import OnnxEncoder
+
+        folder = self.encoder_folder(name, fingerprint=fingerprint)
+        if verify:
+            verify_encoder(folder)
+        return OnnxEncoder(
+            folder,
+            threads=self.settings.threads,
+            image_threads=1 if for_ingest else None,
+            device=self.settings.device if for_ingest else "cpu",
+        )
+
+    def library_encoder(
+        self,
+        store: VectorStore,
+        library: str,
+        name: str | None = None,
+        *,
+        verify: bool = False,
+        for_ingest: bool = False,
+    ) -> "OnnxEncoder":
+        """The encoder of that name or folder; by default the one whose vectors the library (or
+        collection) holds, and for a library that does not exist yet that of new libraries."""
+        fingerprint = None
+        if name is None:
+            try:
+                spec = store.describe(library)
+            except CollectionMissing:
+                pass
+            else:
+                name, fingerprint = spec.encoder, spec.fingerprint
+        return self.load_encoder(
+            name, fingerprint=fingerprint, verify=verify, for_ingest=for_ingest
+        )
+
+    def remember_encoder(self, encoder: Encoder) -> None:
+        """Note its folder, so that it can be found by its fingerprint later."""
+        remember_encoder(self.settings.known_encoders, encoder.info)
+
+    # Libraries
+
+    def searcher(
+        self,
+        encoder: Encoder,
+        store: VectorStore,
+        library: str,
+        *,
+        texts: "TextVectors | None" = None,
+    ) -> "Searcher":
+        """Searches a library, or one of its collections; see `Searcher` for `texts`."""
+        from scenesearch.search.searcher import Searcher
+
+        return Searcher(
+            encoder, store, library, texts=texts, max_megapixels=self.settings.max_megapixels
+        )
+
+    def library_name(self, name: str | None = None) -> str:
+        """The library of that name, by default the settings' own; raises for a bad name."""
+        return check_library_name(name or self.settings.library)
+
+    def files(self, library: str) -> LibraryFiles:
+        """What the library keeps beside its collection; raises SettingsError for a bad name."""
+        return LibraryFiles(self.settings.library_dir(library))
+
+    @property
+    def originals(self) -> AllowedOriginals:
+        """The originals that may be opened: below the roots of all libraries, and what the
+        settings add. The roots are read again when they have changed."""
+        files = sorted((self.settings.data_dir / "libraries").glob(f"*/{SOURCES}"))
+        added = tuple(part.strip() for part in self.settings.originals.split(",") if part.strip())
+        return _originals(tuple((file, _stamp(file)) for file in files), added)
+
+
+@lru_cache(maxsize=8)
+def _originals(
+    files: tuple[tuple[Path, tuple[int, int, int]], ...], added: tuple[str, ...]
+) -> AllowedOriginals:
+    places = [part if is_url(part) else str(Path(part).expanduser().absolute()) for part in added]
+    for file, _ in files:
+        try:
+            roots = read_roots(file)
+        except RootsError:  # an ingest and `library doctor` say so; nothing of it is opened
+            continue
+        places += [place for place, root in roots.items() if not root.restored]
+    return AllowedOriginals(places)
+
+
+def _stamp(file: Path) -> tuple[int, int, int]:
+    try:
+        status = file.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_ino, status.st_size, status.st_mtime_ns

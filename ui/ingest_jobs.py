@@ -1,0 +1,142 @@
+"""Background jobs that fill the library: adding folders, retrying, the sample, another encoder's
+collection. The only module of the page that imports `ingest`."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ingest.build import BuildOptions, BuildReport, build
+from ingest.folder import NewFolder, unmade
+from ingest.pipeline import IngestOptions, ingest
+from ingest.report import IngestReport
+from ingest.source import Roots, Source, SourceError
+from ingest.sources import find_sources, rejected_source
+from scenesearch.encoder.onnx import usable_cores
+from scenesearch.home.rejects import Reject
+from scenesearch.home.restore import is_unfinished, take_back_unfinished
+from scenesearch.home.settings import Settings
+from scenesearch.runtime.private_files import make_private, private_folder
+from scenesearch.sample.library import write_library
+from ui.jobs import Job
+from ui.resources import installation, job_store, library_files, start_job
+from ui.settings import page_settings
+
+SAMPLE_SIZE = 300
+
+# When nothing could be used, so many of the rejected files are named.
+MAX_REASONS = 5
+
+
+def start_ingest(folders: Sequence[Path], *, manifest: Path | None = None, title: str) -> Job:
+    """Add the folders' pictures; a manifest describes the pictures of a single folder, and those
+    that it lists are added first."""
+
+    def sources(roots: Roots) -> list[list[Source]]:
+        plain = [find_sources(folders, roots=roots)]
+        if manifest is None:
+            return plain
+        return [find_sources(folders, roots=roots, manifest=manifest), *plain]
+
+    return start_job(title, lambda job: _ingest(job, sources))
+
+
+def start_retry(rejected: Sequence[Reject]) -> Job:
+    """Try the rejected pictures again, whether or not their files have changed."""
+    return start_job(
+        "Trying left-out pictures again",
+        lambda job: _ingest(job, lambda roots: [[rejected_source(rejected)]], retry=True),
+    )
+
+
+def start_sample() -> Job:
+    """Draw the sample library and add its pictures."""
+
+    def work(job: Job) -> IngestReport:
+        folder = private_folder(page_settings().data_dir / "demo-pictures")
+        job.detail = "drawing the pictures"
+        write_library(folder, size=SAMPLE_SIZE, progress=lambda done: job.tick(done, SAMPLE_SIZE))
+        make_private(folder)
+        return _ingest(job, lambda roots: [find_sources([folder], roots=roots)])
+
+    return start_job("Loading the sample library", work)
+
+
+def start_build(encoder_name: str) -> Job:
+    """Build another encoder's collection beside the live one, which keeps answering searches."""
+
+    def work(job: Job) -> BuildReport:
+        settings, here = page_settings(), installation()
+        with job_store(job) as store:
+            encoder = here.load_encoder(encoder_name, for_ingest=True)
+            here.remember_encoder(encoder)
+            return build(
+                settings.library,
+                encoder=encoder,
+                store=store,
+                originals=here.originals,
+                options=BuildOptions(
+                    workers=_workers(settings),
+                    batch_size=settings.batch_size or BuildOptions.batch_size,
+                    max_megapixels=settings.max_megapixels,
+                ),
+                on_progress=lambda report: job.tick(report.seen, report.total),
+            )
+
+    return start_job(f"Building with encoder {encoder_name}", work)
+
+
+def _ingest(
+    job: Job, find: Callable[[Roots], list[list[Source]]], *, retry: bool = False
+) -> IngestReport:
+    """One run for each list of sources; the report adds them up."""
+    settings, here, files = page_settings(), installation(), library_files()
+    folder = NewFolder(files.folder)
+    job.detail = "looking for pictures"
+    if is_unfinished(files.folder):
+        with job_store(job) as store:
+            take_back_unfinished(store, settings.library, files.folder)
+    runs = find(Roots(files.sources))
+    with job_store(job) as store, files.open_rejects() as rejects:
+        encoder = here.library_encoder(store, settings.library, for_ingest=True)
+        here.remember_encoder(encoder)
+        whole = IngestReport(settings.library, "")
+
+        def show_counts(report: IngestReport) -> None:
+            job.tick(
+                whole.seen + report.seen,
+                whole.seen + report.total,
+                f"{report.written:,} added, {report.skipped:,} unchanged, "
+                f"{report.rejected:,} left out",
+            )
+
+        for sources in runs:
+            report = ingest(
+                sources,
+                library=settings.library,
+                encoder=encoder,
+                store=store,
+                library_dir=files.folder,
+                thumbnails_dir=files.thumbnails,
+                rejects=rejects,
+                options=IngestOptions(
+                    workers=_workers(settings),
+                    batch_size=settings.batch_size,
+                    max_megapixels=settings.max_megapixels,
+                    retry_rejects=retry,
+                ),
+                on_progress=show_counts,
+            )
+            whole.add(report)
+            whole.interrupted = report.interrupted
+            if report.interrupted:
+                break
+    if not whole.collection:
+        folder.discard()
+        if whole.rejected and not whole.interrupted:
+            reasons = [f"{one.path}: {one.reason}" for one in whole.rejects[:MAX_REASONS]]
+            raise SourceError(unmade(whole, reasons))
+    return whole
+
+
+def _workers(settings: Settings) -> int:
+    """All cores but one, which is left to the visitors."""
+    return settings.threads or max(1, usable_cores() - 1)
