@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -85,16 +86,17 @@ class ColourEncoder:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The fast tests' folders lie in memory where that has much room: a test of the store waits for
-    the disk as long as it works. Some slow ones limit the memory, so theirs do not.
+    """Temporary folders of the fast tests lie in memory where that has much room: a test of the
+    store waits for the disk as long as it works. Some slow ones limit the memory, so theirs do not.
     """
     memory = edge_build.MEMORY
     if (
         "not slow" in config.option.markexpr
+        and "TMPDIR" not in os.environ
         and os.access(memory, os.W_OK)
         and shutil.disk_usage(memory).free > _NEEDED_BYTES
     ):
-        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
+        os.environ["TMPDIR"] = tempfile.tempdir = str(memory)
 
 
 def pytest_collection_finish() -> None:
