@@ -43,6 +43,7 @@ class _Preprocessing:
 class TinyTowers(nn.Module):
     name, dimension, context_length, pad_token_id, text_prefix = "tiny", 6, 16, 0, ""
     preprocessing = _Preprocessing()
+    classifier = None
     parent = {"name": "tiny"}  # noqa: RUF012
 
     def __init__(self, seed: int = 0) -> None:
@@ -66,6 +67,6 @@ class TinyTowers(nn.Module):
             "heads": [*heads, self.log_logit_scale],
         }
 
-    def save(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(self.state_dict(), folder / "model.safetensors")
+    @staticmethod
+    def save_to(towers: "TinyTowers", folder: Path) -> None:
+        save_file(towers.state_dict(), folder / "model.safetensors")

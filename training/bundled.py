@@ -1,13 +1,14 @@
 """Reads an encoder of the bundled kind back from its graphs, to train it further.
 
-The graphs hold every weight of a `DualEncoder`, some in float16 or int8; convolutions carry their
-strides and padding. Whatever image base it was made from, its blocks come back as plain steps.
+The graphs hold every weight of a `DualEncoder`, some in float16 or int8, and the strides and
+padding of its convolutions. Blocks of any image base come back as plain sequences of layers.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -26,7 +27,7 @@ class NotThisKindError(Exception):
 
 
 class Graph:
-    """A graph's weights by their PyTorch names, unfolded, and its nodes by what they give."""
+    """A graph's weights in float32 by their PyTorch names, and its nodes by their outputs."""
 
     def __init__(self, path: Path) -> None:
         try:
@@ -72,9 +73,9 @@ class Graph:
 
 
 def read_back(folder: Path) -> DualEncoder:
-    """The encoder of a folder as PyTorch towers; raises NotThisKindError where it is another kind.
+    """The encoder of a folder as PyTorch towers; raises NotThisKindError for another kind.
 
-    Dropout is not in a graph, so there is none.
+    A graph has no dropout, so these towers have none.
     """
     image, text = Graph(folder / "image.onnx"), Graph(folder / "text.onnx")
     shape = TowerShape(
@@ -130,36 +131,34 @@ def _convolution(image: Graph, node: onnx.NodeProto) -> list[nn.Module]:
     convolution = nn.Conv2d(
         weight.shape[1] * attributes["group"],
         weight.shape[0],
-        tuple(weight.shape[2:]),
+        (weight.shape[2], weight.shape[3]),
         stride=tuple(attributes["strides"]),
         padding=(top, left) if even else 0,
         groups=attributes["group"],
     )
-    with torch.no_grad():
-        convolution.weight.copy_(weight)
-        convolution.bias.copy_(bias)
+    convolution.weight, convolution.bias = nn.Parameter(weight), nn.Parameter(bias)
     return [convolution] if even else [nn.ZeroPad2d((left, right, top, bottom)), convolution]
 
 
 def _bert(text: Graph) -> BertModel:
     vocabulary, hidden = text.shape("body.embeddings.word_embeddings.weight")
     layers = {n.split(".")[3] for n in text.values if n.startswith("body.encoder.layer.")}
-    config = BertConfig(
-        vocab_size=vocabulary,
-        hidden_size=hidden,
-        num_hidden_layers=len(layers),
-        num_attention_heads=hidden // _head_width(text),
-        intermediate_size=text.shape("body.encoder.layer.0.intermediate.dense.bias")[0],
-        max_position_embeddings=text.shape("body.embeddings.position_embeddings.weight")[0],
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        attn_implementation="eager",
-    )
-    return BertModel(config, add_pooling_layer=False)
+    settings: dict[str, Any] = {
+        "vocab_size": vocabulary,
+        "hidden_size": hidden,
+        "num_hidden_layers": len(layers),
+        "num_attention_heads": hidden // _head_width(text),
+        "intermediate_size": text.shape("body.encoder.layer.0.intermediate.dense.bias")[0],
+        "max_position_embeddings": text.shape("body.embeddings.position_embeddings.weight")[0],
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "attn_implementation": "eager",
+    }
+    return BertModel(BertConfig(**settings), add_pooling_layer=False)
 
 
 def _head_width(text: Graph) -> int:
-    """No weight's shape tells it: the queries are reshaped to (batch, tokens, heads, width)."""
+    """No weight has this shape; the graph reshapes queries to (batch, tokens, heads, width)."""
     bias = "body.encoder.layer.0.attention.self.query.bias"
     for add in text.readers[bias]:
         for reshape in text.readers[add.output[0]]:

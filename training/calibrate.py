@@ -3,7 +3,7 @@
     calibrate_encoder(Path("encoder"), Path("data/practicum"), log=print)
 
 The sigmoid of `scenesearch.search.relevance` is fitted by logistic regression in which every vote
-counts once. The figures stored beside it are cross-fitted: each judged pair is scored by a fit (and
+counts once. The figures stored with it are cross-fitted: each judged pair is scored by a fit (and
 a mean picture) that saw neither its picture nor any query written for the picture its query is of.
 Data without judgments is calibrated on captions, see `caption_votes`.
 """
@@ -58,14 +58,14 @@ from scenesearch.search.vocabulary import Vocabulary, counted
 from training.export import write_manifest
 from training.recipe import TrainingError
 
-# Captions say nothing of how often people would call a picture relevant. Of the shares tried this
-# one came nearest to the task's judgments (docs/evaluation.md): pictures drawn at random are easier
-# to tell apart than the judged ones, which makes up for a share of yes below the judged 8 %.
+# Captions do not show how often people would call a picture relevant. Of the shares tried, this one
+# came nearest to the task's judgments (docs/evaluation.md): pictures drawn at random are easier to
+# tell apart than the judged ones, which makes up for a share of yes below the judged 8 %.
 CAPTION_PRIOR = 0.01
 OTHERS_PER_CAPTION = 50
 
-# So many texts stand for those that the encoder has learned from: of 300, 1,000 and 3,000 the first
-# does as well (docs/evaluation.md).
+# This many centres represent the captions that the encoder has learned from: 300 do as well as
+# 1,000 or 3,000 (docs/evaluation.md).
 KNOWN_TEXTS = 300
 
 Log = Callable[[str], None]
@@ -115,15 +115,15 @@ def calibrate_encoder(
 ) -> dict[str, Any]:
     """Fits on `data`, a folder in the task's format or a manifest, and stores the result.
 
-    `captions` is a further file of query texts: judgments whose text nobody has cannot be used.
-    `held_back` are the pictures to fit on, resolved paths: those that training has not seen.
-    `known` are captions that the encoder was trained on, of other pictures: with some hundreds of
-    them relevance also counts how far a query is from all of them, and `hubness`, to be chosen
-    on pictures of neither, may take from pictures that are near to any text (`relevance.Known`).
-    `rarity` is what a query's words lose that are in few of these captions or in none
-    (`vocabulary.Vocabulary`): 0 for encoders that have learned words from elsewhere too.
-    Writes `calibration` of encoder.json and `reliability.png`; raises TrainingError, leaving the
-    folder as it was, when the data cannot say what is relevant.
+    `captions` is a further file of query texts: a judgment without its text cannot be used.
+    `held_back` are the pictures to fit on, as resolved paths: those that training has not seen.
+    `known` are captions of other pictures that the encoder was trained on. With some hundreds of
+    them, relevance also counts how far a query is from all of them. `hubness` is how much pictures
+    lose that are near to any text (`relevance.Known`); choose it on yet other pictures. `rarity` is
+    how much a query loses for words that are in few of these captions or in none
+    (`vocabulary.Vocabulary`); it is 0 for encoders that have also learned words from elsewhere.
+    Writes `calibration` of encoder.json and `reliability.png`. Raises TrainingError, leaving the
+    folder as it was, when the data does not show what is relevant.
     """
     encoder = OnnxEncoder(folder)
     votes, fitted_on, pairs = _read(encoder, data, captions, held_back, log)
@@ -143,9 +143,10 @@ def calibrate_encoder(
 
 
 def known_texts(embeddings: np.ndarray) -> np.ndarray | None:
-    """The centres that stand for all texts, `(KNOWN_TEXTS, dim)`; None where texts are few.
+    """The centres that represent all texts, `(KNOWN_TEXTS, dim)`; None if there are few texts.
 
-    k-means on the unit sphere. Texts are many times the centres, so no single one is a centre.
+    They are found by k-means on the unit sphere. There are many times more texts than centres, so
+    that no centre is a single text.
     """
     if len(embeddings) < 4 * KNOWN_TEXTS:
         return None
@@ -185,7 +186,7 @@ def fit_votes(
         "intercept": round(fitted.intercept, 4),
         "cosine": round(fitted.cosine, 4),
         "query_mean": round(fitted.query_mean, 4),
-        "mean_picture": [round(float(value), 5) for value in fitted.mean_picture],
+        "mean_picture": [round(value, 5) for value in _mean_picture(votes, pairs).tolist()],
         **(
             {"known": known_to_json(replace(fitted.known, hubness=hubness))} if fitted.known else {}
         ),
@@ -207,32 +208,21 @@ def fit(
     vocabulary: Vocabulary | None = None,
 ) -> Calibration:
     """The regression on the cosine, the query's mean cosine and how near the query is to the known
-    texts, each vote counting once. What rare words cost is given, for judged queries are about
-    pictures that are there: here it only comes to be nothing in their mean."""
+    texts, each vote counting once. The cost of rare words is not fitted, because judged queries are
+    about pictures that are there: it is only shifted so that its mean over the votes is zero."""
     if not votes.yes.any() or not votes.no.any():
         kind = "yes" if votes.yes.any() else "no"
         raise TrainingError(
             f"calibration needs votes of both kinds, and all {len(votes.yes)} judged pairs "
             f"have only {kind}"
         )
-    mean_picture = pairs.images[np.unique(votes.pictures)].mean(axis=0, dtype=np.float64)
+    mean_picture = _mean_picture(votes, pairs)
     texts = pairs.texts[votes.queries]
     familiar = None if known is None else _unweighted(known, votes, pairs)
     columns = [_cosines(votes, pairs), texts @ mean_picture]
     if familiar is not None:
         columns.append(familiar.of_queries(pairs.texts)[votes.queries] - familiar.typical)
-    features = np.stack(columns, axis=1)  # (pairs, 2 or 3)
-    # Of one size, or the solver stops early along the narrow feature.
-    centre = features.mean(axis=0)
-    spread = np.maximum(features.std(axis=0), 1e-9)
-    scaled = (features - centre) / spread
-    # Practically unpenalised: a penalty would flatten the slope of a narrow range of cosines.
-    regression = LogisticRegression(C=1e6, max_iter=1000)
-    said_yes = np.repeat([1, 0], len(scaled))
-    counts = np.concatenate([votes.yes, votes.no])
-    regression.fit(np.concatenate([scaled, scaled]), said_yes, sample_weight=counts)
-    slopes = regression.coef_[0] / spread
-    intercept = float(regression.intercept_[0] - slopes @ centre)
+    slopes, intercept = _regress(np.stack(columns, axis=1), votes.yes, votes.no)
     if familiar is not None:
         familiar = replace(familiar, weight=float(slopes[2]))
         if vocabulary is not None:
@@ -243,8 +233,28 @@ def fit(
     return Calibration(intercept, float(slopes[0]), float(slopes[1]), mean_picture, familiar)
 
 
+def _regress(features: np.ndarray, yes: np.ndarray, no: np.ndarray) -> tuple[np.ndarray, float]:
+    """(slopes, intercept) of the logistic regression in which every vote counts once."""
+    # Of one size, or the solver stops early along a narrow feature.
+    centre = features.mean(axis=0)
+    spread = np.maximum(features.std(axis=0), 1e-9)
+    scaled = (features - centre) / spread
+    # Practically unpenalised: a penalty would flatten the slope of a narrow range of cosines.
+    regression = LogisticRegression(C=1e6, max_iter=1000)
+    said_yes = np.repeat([1, 0], len(scaled))
+    counts = np.concatenate([yes, no])
+    regression.fit(np.concatenate([scaled, scaled]), said_yes, sample_weight=counts)
+    slopes = regression.coef_[0] / spread
+    return slopes, float(regression.intercept_[0] - slopes @ centre)
+
+
+def _mean_picture(votes: Votes, pairs: Pairs) -> np.ndarray:
+    mean: np.ndarray = pairs.images[np.unique(votes.pictures)].mean(axis=0, dtype=np.float64)
+    return mean
+
+
 def _unweighted(known: np.ndarray, votes: Votes, pairs: Pairs) -> Known:
-    """What is known, measured on the judged pictures and queries; its weight is to be fitted."""
+    """What is known, measured on the judged pictures and queries; its weight is fitted later."""
     described = described_by(pairs.images[np.unique(votes.pictures)], known)
     foreign, familiar = np.percentile(described, [1, 10])
     plain = Known(known, 0.0, 0.0, float(foreign), float(familiar))
@@ -253,9 +263,9 @@ def _unweighted(known: np.ndarray, votes: Votes, pairs: Pairs) -> Known:
 
 
 def _picture_queries(votes: Votes, pairs: Pairs) -> dict[str, Any]:
-    """The same for a picture as the query: the one that a judged text was written for.
+    """The regression for a picture as the query: the one that a judged text was written for.
 
-    Nothing where texts are not of judged pictures, or where votes do not rise with the cosine.
+    Empty if texts are not of judged pictures, or if votes do not rise with the cosine.
     """
     row_of = {image_id: row for row, image_id in enumerate(pairs.image_ids)}
     owners = np.array([row_of.get(image_of(query_id), -1) for query_id in pairs.query_ids])
@@ -264,13 +274,8 @@ def _picture_queries(votes: Votes, pairs: Pairs) -> dict[str, Any]:
     if not votes.yes[rows].any() or not votes.no[rows].any():
         return {}
     cosines = np.einsum("nd,nd->n", pairs.images[votes.pictures[rows]], pairs.images[asked[rows]])
-    regression = LogisticRegression(C=1e6, max_iter=1000)
-    regression.fit(
-        np.concatenate([cosines, cosines])[:, None],
-        np.repeat([1, 0], len(rows)),
-        sample_weight=np.concatenate([votes.yes[rows], votes.no[rows]]),
-    )
-    slope, intercept = float(regression.coef_[0, 0]), float(regression.intercept_[0])
+    slopes, intercept = _regress(cosines[:, None], votes.yes[rows], votes.no[rows])
+    slope = float(slopes[0])
     if slope <= 0:
         return {}
     return {"picture_queries": {"intercept": round(intercept, 4), "cosine": round(slope, 4)}}
@@ -310,7 +315,10 @@ def _relevance(calibration: Calibration, votes: Votes, pairs: Pairs) -> np.ndarr
 
 
 def _cosines(votes: Votes, pairs: Pairs) -> np.ndarray:
-    return np.einsum("nd,nd->n", pairs.images[votes.pictures], pairs.texts[votes.queries])
+    cosines: np.ndarray = np.einsum(
+        "nd,nd->n", pairs.images[votes.pictures], pairs.texts[votes.queries]
+    )
+    return cosines
 
 
 def _rounded(figure: float | None) -> float | None:

@@ -1,15 +1,16 @@
-"""A run's state on disk, whole or not there: what `--resume` needs to go on as if never stopped.
+"""A run's state on disk, from which `--resume` goes on as if the run had never stopped.
 
-Random numbers are not part of it. Every draw of a step comes from (seed, step) alone, so that
-there is no generator whose state could be lost.
+The state of a random generator is not part of it: every draw of a step depends only on the seed and
+the step.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,24 +24,32 @@ NAME = "checkpoint.pt"
 
 @dataclass
 class State:
-    """Where a run stands. `moving` are the weights that train, by name; frozen ones are the base's.
+    """Where a run stands. `moving` are the weights that its stage trains, by name.
 
-    `best_step` is the step of `best.pt`; `stale` counts validations since. `losses` are those of
-    the steps since the last validation, `history` the rows of metrics.csv.
+    Frozen ones are the base's, or the best of an earlier stage. Steps are counted through all
+    stages; this one `began` at that step. `best_step` is the step of the stage's best weights;
+    `stale` counts validations since. `losses` are those of the steps since the last validation,
+    `history` the rows of metrics.csv.
     """
 
     identity: Mapping[str, str]  # of data and base: both must be the same when a run goes on
-    step: int
-    moving: Mapping[str, Tensor]
-    average: list[Tensor]
-    optimizer: Mapping[str, Any]
-    best_score: float
-    best_step: int
-    stale: int
-    seconds: float
-    losses: list[float]
-    history: list[dict[str, Any]]
-    stopped: bool
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    step: int = 0
+    stage: int = 0
+    began: int = 0
+    moving: Mapping[str, Tensor] = field(default_factory=dict)
+    average: list[Tensor] = field(default_factory=list)
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
+    best_score: float = -math.inf
+    best_step: int = 0
+    stale: int = 0
+    losses: list[float] = field(default_factory=list)
+    stopped: bool = False
+
+    def begin(self, stage: int) -> State:
+        """At the first step of a further stage."""
+        return State(self.identity, self.seconds, self.history, self.step, stage, began=self.step)
 
 
 def save(state: State, folder: Path) -> None:
@@ -56,7 +65,7 @@ def load(folder: Path) -> State | None:
 
 
 def write_tensors(content: Mapping[str, Any], path: Path) -> None:
-    """Written beside the old one, flushed, then renamed over it: a kill leaves one of the two."""
+    """Writes a second file and renames it over the first, so that a kill leaves one of the two."""
     partial = path.with_name(f"{path.name}.partial")
     with partial.open("wb") as file:
         torch.save(dict(content), file)

@@ -27,7 +27,7 @@ class InvertedResidual(nn.Module):
         self.added = added
 
     def forward(self, maps: Tensor) -> Tensor:
-        changed = self.steps(maps)
+        changed: Tensor = self.steps(maps)
         return maps + changed if self.added else changed
 
 
@@ -92,7 +92,7 @@ def _convolution(
     )
     with torch.no_grad():
         folded.weight.copy_(weight * gain[:, None, None, None])
-        folded.bias.copy_(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * gain)
+    folded.bias = nn.Parameter(state[f"{norm}.bias"] - state[f"{norm}.running_mean"] * gain)
     if stride == 1:
         return [folded]
     before, after = (kernel - 2) // 2, (kernel - 1) // 2

@@ -1,10 +1,9 @@
 """Turns trained towers into an encoder folder that is served without torch.
 
-Weights are stored small and computed with in float32: the image tower's in float16, the text
-tower's matrices in int8 with one scale a column, its word table with one scale a row. ONNX Runtime
-unfolds the matrices once, when it loads the graph. Quantising activations too would be faster
-still, but ONNX Runtime measures their range over the whole batch, so a text's vector would depend
-on its neighbours.
+Weights can be stored small, and are computed with in float32: matrices in int8 with one scale a
+column, word tables with one scale a row, all else in float16. ONNX Runtime unfolds the matrices
+once, when it loads the graph. Quantising activations too would be faster still, but ONNX Runtime
+measures their range over the whole batch, so a text's vector would depend on its neighbours.
 """
 
 from __future__ import annotations
@@ -15,68 +14,24 @@ import logging
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from tokenizers import Tokenizer
 from torch import nn
 
 from scenesearch.encoder.folder import PARTS
 from scenesearch.encoder.onnx import OnnxEncoder
-from training.data import MEAN, STD
 from training.gate import ExportError, Validation, check_recall
-from training.model import DualEncoder
+from training.towers import Towers
 
-if TYPE_CHECKING:
-    from training.towers import Towers
-
-Precision = Literal["fp32", "fp16", "int8"]
 PARITY = 0.9999  # cosine to torch that a float32 graph has to keep
 
 OPSET = 18
 SMALL = 4096  # weights with fewer numbers are left as they are
-
-
-def export_encoder(
-    model: DualEncoder,
-    tokenizer: Tokenizer,
-    folder: Path,
-    *,
-    name: str,
-    image_size: int,
-    context_length: int,
-    facts: dict[str, Any],
-) -> None:
-    """Writes the graphs, the tokenizer and `encoder.json`; `facts` are added to the latter."""
-    folder.mkdir(parents=True, exist_ok=True)
-    model = model.eval().to(memory_format=torch.contiguous_format)
-    image = export_image_tower(model.image, (image_size, image_size))
-    store_in_half(image)
-    onnx.save(image, folder / "image.onnx")
-    text = export_text_tower(model.text)
-    store_in_int8(text)
-    onnx.save(text, folder / "text.onnx")
-    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-    manifest = {
-        "format": 1,
-        "name": name,
-        "dimension": model.shape.dimension,
-        "image": {
-            "size": [image_size, image_size],
-            "resize": "squash",
-            "interpolation": "bicubic",
-            "mean": list(MEAN),
-            "std": list(STD),
-        },
-        "text": {"context_length": context_length, "prefix": "", "pad_token_id": 0},
-        "files": {part: signature(folder / part) for part in PARTS},
-        **facts,
-    }
-    write_manifest(folder, manifest)
 
 
 def export_towers(
@@ -84,16 +39,16 @@ def export_towers(
     folder: Path,
     *,
     name: str,
-    precision: Precision = "fp32",
+    precision: str = "fp32",
     validation: Validation | None = None,
     facts: dict[str, Any],
 ) -> None:
-    """Writes an encoder folder of any towers; refuses graphs that do not say what torch says.
+    """Writes an encoder folder of any towers; refuses graphs that differ from torch.
 
-    The float32 graphs have to keep a cosine of at least 0.9999 to torch on every probe; only then
-    are their weights stored smaller. How close the stored graphs come is kept as `parity`. int8
-    has to keep Recall@10 on `validation` besides. The folder is there when all of it is right, in
-    the place of an older one; raises ExportError, and then nothing has changed.
+    The float32 graphs must have a cosine of at least 0.9999 to torch on every probe; only then are
+    their weights stored smaller. How close the stored graphs come is written down as `parity`.
+    int8 must also keep Recall@10 on `validation`. The folder replaces an older one when everything
+    is right; on an ExportError nothing has changed.
     """
     if precision not in ("fp32", "fp16", "int8"):
         raise ExportError(f"precision {precision!r} is none of fp32, fp16, int8")
@@ -128,13 +83,22 @@ def export_towers(
         made.replace(folder)
 
 
+def save_weights(towers: Towers, folder: Path) -> None:
+    """Weights to continue from: a folder that `load_towers` takes."""
+    if towers.save_to:
+        folder.mkdir(parents=True, exist_ok=True)
+        towers.save_to(towers, folder)
+    else:  # in float32 the graphs lose nothing
+        export_towers(towers, folder, name=towers.name, facts={"parent": towers.parent})
+
+
 def _write_folder(
     towers: Towers,
     folder: Path,
     image: onnx.ModelProto,
     text: onnx.ModelProto,
     name: str,
-    precision: Precision,
+    precision: str,
     facts: dict[str, Any],
 ) -> None:
     folder.mkdir()
@@ -248,8 +212,10 @@ def _export(
             dynamo=True,
             verbose=False,
         )
+    if program is None:
+        raise ExportError("torch has exported nothing")
     graph = program.model_proto
-    # The exporter notes the source line of every node; paths of one machine are nobody's business.
+    # The exporter notes the source line of every node; a file must not show paths of this machine.
     for node in graph.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""

@@ -1,6 +1,6 @@
-"""May a smaller encoder stand for the one it was made from? Held-back pictures decide.
+"""Accepts or refuses a smaller encoder by its Recall@10 on held-back pictures.
 
-Parity of vectors says little about rankings: int8 weights turn every vector a little, and what
+Parity of vectors says little about rankings: int8 weights turn every vector a little, but what
 counts is whether a caption still finds its picture.
 """
 
@@ -16,8 +16,8 @@ from scenesearch.errors import SceneSearchError
 from scenesearch.pictures.opening import ImageError, open_image
 
 RECALL_LOSS = 0.5  # points of Recall@10 that smaller weights may cost
-FEWEST = 50  # pictures: among ten, every picture is among the first ten
-MOST = 1000  # more would take minutes and decide nothing else
+FEWEST = 50  # pictures: among only ten, every picture is among the first ten
+MOST = 1000  # more would take minutes and give the same answer
 
 
 class ExportError(SceneSearchError):

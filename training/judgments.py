@@ -1,7 +1,7 @@
-"""Human judgments as soft targets: what people said of a pair, and how many of them.
+"""Human judgments as soft targets: how many people judged a pair, and how many said yes.
 
 Experts grade a pair from 1 to 4, the crowd says yes or no. Both become one share in [0, 1] and a
-number of votes. A pair that somebody judged is no evidence of a match: of the task's pairs, most
+number of votes. That a pair was judged does not mean that it matches: most of the task's pairs
 are judged not to match.
 """
 
@@ -17,7 +17,7 @@ Kind = Literal["positive", "graded", "negative"]
 
 MATCHING_GRADE = 3.0  # mean of the experts' grades from which a pair counts as matching
 MATCHING_SHARE = 0.8
-# Where experts and crowd contradict each other the pair is neither: below these, one side says no.
+# Where experts and crowd contradict each other the pair is neither; below these a side says no.
 CONTRADICTING_GRADE, CONTRADICTING_SHARE = 2.0, 0.2
 
 

@@ -29,7 +29,7 @@ class LowRank(nn.Module):
 
 
 def adapt(tower: nn.Module, rank: int) -> list[nn.Parameter]:
-    """Adds corrections to a tower and returns what they learn; none where nothing fits."""
+    """Adds corrections to a tower and returns their parameters; none if no layer fits."""
     learned: list[nn.Parameter] = []
     for layer in _layers(tower):
         correction = LowRank(layer.out_features, layer.in_features, rank).to(layer.weight)

@@ -13,25 +13,36 @@ from torch.nn.functional import (
 
 
 def contrastive_loss(
-    image_embeddings: Tensor, text_embeddings: Tensor, positives: Tensor, logit_scale: Tensor
+    image_embeddings: Tensor,
+    text_embeddings: Tensor,
+    targets: Tensor,
+    negative_weights: Tensor,
+    logit_scale: Tensor,
 ) -> Tensor:
-    """CLIP's symmetric loss where a row may have several positives.
+    """CLIP's symmetric loss where a row may have several positives; matrices are (images, texts).
 
-    `positives` is boolean (images, texts). A positive is never another positive's negative: each
-    is scored against the negatives and itself alone, and a row's positives weigh one together
-    (SupCon's 'out' form would push siblings apart once the first is learned).
+    A target above 0 makes a pair positive and is its weight beside the row's other positives. A
+    positive is never another positive's negative: each is compared with the negatives and itself
+    alone (SupCon's 'out' form would push siblings apart once the first is learned). A negative
+    counts as often as its weight says: more than 1 for a confirmed non-match, 0 for a pair that is
+    neither, which then neither attracts nor repels.
     """
     logits = logit_scale * image_embeddings @ text_embeddings.T  # (images, texts)
-    return 0.5 * (_one_way(logits, positives) + _one_way(logits.T, positives.T))
+    there = _one_way(logits, targets, negative_weights)
+    back = _one_way(logits.T, targets.T, negative_weights.T)
+    return 0.5 * (there + back)
 
 
-def _one_way(logits: Tensor, positives: Tensor) -> Tensor:
-    """Mean over rows that have a positive of the mean over positives of -log p(positive)."""
-    has_positive = positives.any(dim=1)
-    logits, positives = logits[has_positive], positives[has_positive]
-    negatives = logits.masked_fill(positives, float("-inf")).logsumexp(dim=1, keepdim=True)
+def _one_way(logits: Tensor, targets: Tensor, negative_weights: Tensor) -> Tensor:
+    """The mean, over the rows that have a positive, of -log p(positive)."""
+    rows = targets.sum(dim=1) > 0
+    logits, targets, negative_weights = logits[rows], targets[rows], negative_weights[rows]
+    # Masked, not added as log 0: a row without any negative would get a gradient of NaN.
+    out = (targets > 0) | (negative_weights == 0)
+    pushed = logits + negative_weights.clamp(min=1e-6).log()
+    negatives = pushed.masked_fill(out, float("-inf")).logsumexp(dim=1, keepdim=True)
     surprise = torch.logaddexp(logits, negatives) - logits  # -log(e^l / (e^l + sum of negatives))
-    return (surprise * positives).sum(dim=1).div(positives.sum(dim=1)).mean()
+    return (surprise * targets).sum(dim=1).div(targets.sum(dim=1)).mean()
 
 
 def soft_target_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -48,36 +59,6 @@ def prototype_loss(
     return 0.5 * (cross_entropy(logits, target) + cross_entropy(logits.T, target))
 
 
-def judged_contrastive_loss(
-    image_embeddings: Tensor,
-    text_embeddings: Tensor,
-    targets: Tensor,
-    negative_weights: Tensor,
-    logit_scale: Tensor,
-) -> Tensor:
-    """`contrastive_loss` with what people said of some pairs; both matrices are (images, texts).
-
-    A target above 0 makes a pair positive and is its weight beside the row's other positives. A
-    negative counts as often as its weight says: more than 1 for a confirmed non-match, 0 for a
-    pair that is neither, which then neither attracts nor repels.
-    """
-    logits = logit_scale * image_embeddings @ text_embeddings.T  # (images, texts)
-    there = _one_way_judged(logits, targets, negative_weights)
-    back = _one_way_judged(logits.T, targets.T, negative_weights.T)
-    return 0.5 * (there + back)
-
-
-def _one_way_judged(logits: Tensor, targets: Tensor, negative_weights: Tensor) -> Tensor:
-    rows = targets.sum(dim=1) > 0
-    logits, targets, negative_weights = logits[rows], targets[rows], negative_weights[rows]
-    # Masked, not added as log 0: a row without any negative would get a gradient of NaN.
-    out = (targets > 0) | (negative_weights == 0)
-    pushed = logits + negative_weights.clamp(min=1e-6).log()
-    negatives = pushed.masked_fill(out, float("-inf")).logsumexp(dim=1, keepdim=True)
-    surprise = torch.logaddexp(logits, negatives) - logits  # -log(e^l / (e^l + sum of negatives))
-    return (surprise * targets).sum(dim=1).div(targets.sum(dim=1)).mean()
-
-
 def judgment_loss(
     cosines: Tensor, shares: Tensor, votes: Tensor, slope: Tensor, intercept: Tensor
 ) -> Tensor:
@@ -90,5 +71,5 @@ def judgment_loss(
         return cosines.sum()
     logits = slope * cosines + intercept
     surprise = binary_cross_entropy_with_logits(logits, shares, reduction="none")
-    own = torch.special.entr(shares) + torch.special.entr(1 - shares)
+    own: Tensor = torch.special.entr(shares) + torch.special.entr(1 - shares)
     return ((surprise - own) * votes).sum() / votes.sum()

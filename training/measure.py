@@ -1,8 +1,8 @@
-"""Puts calibration and scores into an exported encoder folder, measured on its ONNX graphs.
+"""Calibrates and scores an exported encoder folder, using its ONNX graphs.
 
-Scores are those of `scenesearch evaluate`: every query is searched through the store, as a user's
-is, with what the calibration declares about hubness. Nothing measured on was trained or selected
-on, except the calibration, which is fitted on the judgments of the 1,000 test pictures.
+Scores are those of `scenesearch evaluate`: every query is searched through the store, like a user's
+query, with the hubness that the calibration declares. Nothing in these sets was used to train or
+to select, except that the calibration is fitted on the judgments of the 1,000 test pictures.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ import numpy as np
 from PIL import Image
 
 from scenesearch.datasets.queries import Query, read_queries
-from scenesearch.datasets.task import read_captions as read_caption_rows
-from scenesearch.datasets.task import read_crowd, read_expert, texts_of
+from scenesearch.datasets.task import read_captions, read_crowd, read_expert, texts_of
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.evaluation.agreement import measure_agreement
 from scenesearch.evaluation.evaluate import evaluate
@@ -27,7 +26,7 @@ from scenesearch.sample.library import DEFAULT_SEED, scenes
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from training.calibrate import calibrate_encoder
-from training.data import read_captions, read_list
+from training.corpus import TRAIN_LIST, read_list
 from training.export import write_manifest
 
 DRAWN = 300
@@ -41,15 +40,15 @@ RARITY = 0.15
 Named = Iterable[tuple[str, Image.Image]]
 
 
-def finish_folder(folder: Path, data: Path, log: Callable[[str], None]) -> dict[str, Any]:
-    """Adds what can be measured with the data that is there; what is not there is left out."""
+def calibrate_and_score(folder: Path, data: Path, log: Callable[[str], None]) -> dict[str, Any]:
+    """Calibrates, and measures on the data sets that `data` has."""
     if (data / "practicum").is_dir():
         calibrate_on_judgments(folder, data, log)
     return score_folder(folder, data, log)
 
 
 def score_folder(folder: Path, data: Path, log: Callable[[str], None]) -> dict[str, Any]:
-    """The scores alone, of a folder that is calibrated.
+    """Only the scores, of a folder that is calibrated.
 
     python -c "from pathlib import Path; from training.measure import score_folder as s
     s(Path('scenesearch/models/lite'), Path('DATA'), print)"
@@ -57,39 +56,41 @@ def score_folder(folder: Path, data: Path, log: Callable[[str], None]) -> dict[s
     encoder = OnnxEncoder(folder)
     scores: dict[str, Any] = {}
 
-    def note(name: str, found: dict[str, Any]) -> None:
+    def record(name: str, found: dict[str, Any]) -> None:
         scores[name] = found
         log(f"{name}: {found}")
 
     drawn = [(f"{n:03}.png", *scene) for n, scene in enumerate(scenes(DEFAULT_SEED, DRAWN))]
-    asked = [
+    asked: Sequence[Query] = [
         Query(f"{name}#{n}", caption, (name,))
         for name, _, five in drawn
         for n, caption in enumerate(five)
     ]
-    with library(encoder, ((name, picture) for name, picture, _ in drawn)) as store:
-        note("drawn-300", searched(encoder, store, asked, "recall"))
+    with temporary_library(encoder, ((name, picture) for name, picture, _ in drawn)) as store:
+        record("drawn-300", search_and_score(encoder, store, asked, "recall"))
     if (data / "open-world").is_dir():
         place = data / "open-world"
-        with library(encoder, files(sorted((place / "images").glob("*.jpg")))) as store:
-            queries = read_queries(place / "queries.tsv").queries
-            note("open-world", searched(encoder, store, queries, "success"))
+        with temporary_library(encoder, files(sorted((place / "images").glob("*.jpg")))) as store:
+            asked = read_queries(place / "queries.tsv").queries
+            record("open-world", search_and_score(encoder, store, asked, "success"))
     if (data / "practicum").is_dir():
         place = data / "practicum"
-        with library(encoder, files(sorted((place / "test_images").glob("*.jpg")))) as store:
-            queries = read_queries(place / "test_queries.csv").queries
-            note("practicum-test", searched(encoder, store, queries, "recall"))
+        with temporary_library(
+            encoder, files(sorted((place / "test_images").glob("*.jpg")))
+        ) as store:
+            asked = read_queries(place / "test_queries.csv").queries
+            record("practicum-test", search_and_score(encoder, store, asked, "recall"))
     if (data / "practicum").is_dir() and (data / "flickr8k").is_dir():
         judged, captions = data / "practicum", data / "flickr8k" / "captions.tsv"
         names = read_list(data / "flickr8k" / "test_images.txt")
         pictures = files(judged / "train_images" / name for name in names)
-        with library(encoder, pictures) as store:
-            queries = [
+        with temporary_library(encoder, pictures) as store:
+            asked = [
                 Query(row.query_id, row.text, (row.image,))
-                for row in read_caption_rows(captions).rows
+                for row in read_captions(captions).rows
                 if row.image in set(names)
             ]
-            note("flickr8k-1k", searched(encoder, store, queries, "recall"))
+            record("flickr8k-1k", search_and_score(encoder, store, asked, "recall"))
             agreement = measure_agreement(
                 store=store,
                 library=LIBRARY,
@@ -115,9 +116,8 @@ def calibrate_on_judgments(folder: Path, data: Path, log: Callable[[str], None])
     """
     texts_file, known = data / "flickr8k" / "captions.tsv", []
     if texts_file.is_file():
-        captions = read_captions(texts_file)
-        trained_on = read_list(data / "flickr8k" / "train_images.txt")
-        known = [text for image_id in trained_on for text in captions.get(image_id, ())]
+        trained_on = set(read_list(data / "flickr8k" / TRAIN_LIST))
+        known = [row.text for row in read_captions(texts_file).rows if row.image in trained_on]
     return calibrate_encoder(
         folder,
         data / "practicum",
@@ -134,8 +134,8 @@ _BATCH = 16
 
 
 @contextmanager
-def library(encoder: OnnxEncoder, pictures: Named) -> Iterator[EdgeStore]:
-    """A store for the moment whose collection `LIBRARY` holds these pictures by their names."""
+def temporary_library(encoder: OnnxEncoder, pictures: Named) -> Iterator[EdgeStore]:
+    """A store whose collection `LIBRARY` holds these pictures by their names."""
     info = encoder.info
     with (
         tempfile.TemporaryDirectory(prefix="scenesearch-") as place,
@@ -172,7 +172,7 @@ def files(paths: Iterable[Path]) -> Named:
             yield path.name, picture.convert("RGB")
 
 
-def searched(
+def search_and_score(
     encoder: OnnxEncoder, store: EdgeStore, queries: Sequence[Query], metric: str
 ) -> dict[str, Any]:
     """Percent of `metric` (recall or success) at 1, 5 and 10, with gallery and queries."""

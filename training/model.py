@@ -1,6 +1,6 @@
-"""The two towers that training moves: a small CNN for pictures, MiniLM for words, one space.
+"""The bundled encoder's towers: a small CNN for pictures, MiniLM for words, one space.
 
-The image tower is cut in three so that each stage of training pays only for what it moves: the
+The image tower is cut in three so that each stage of training pays only for what it trains: the
 *trunk* (stem and first blocks, most of the arithmetic) gives maps that can be cached, the *top*
 turns maps into a 7x7 grid, and the *head* pools the grid into an embedding. The text tower has a
 *body* (the transformer) and a *head* of the same shape.
@@ -9,21 +9,16 @@ turns maps into a 7x7 grid, and the *head* pools the grid into an embedding. The
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
-from transformers import (
-    BertConfig,
-    BertModel,
-    MobileNetV2Config,
-    MobileNetV2ForImageClassification,
-)
+from transformers import BertModel, MobileNetV2ForImageClassification
+from transformers.models.mobilenet_v2.modeling_mobilenet_v2 import MobileNetV2ConvLayer
 
 from training import efficientnet_lite
 
@@ -31,7 +26,7 @@ MAX_LOGIT_SCALE = 100.0
 
 
 class Head(nn.Module):
-    """A straight line plus a bend: linear and MLP summed, from tower features to embeddings."""
+    """A linear layer and an MLP, summed: from tower features to embeddings."""
 
     def __init__(self, features: int, hidden: int, dimension: int, dropout: float) -> None:
         super().__init__()
@@ -46,7 +41,8 @@ class Head(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         features = self.dropout(features)
-        return self.line(features) + self.bend(features)  # (batch, dimension)
+        embeddings: Tensor = self.line(features) + self.bend(features)  # (batch, dimension)
+        return embeddings
 
 
 class AttentionPool(nn.Module):
@@ -65,7 +61,7 @@ class AttentionPool(nn.Module):
 
     def forward(self, cells: Tensor) -> Tensor:
         batch, n_cells, channels = cells.shape
-        weights = self.score(cells).softmax(dim=1)  # (batch, cells, groups)
+        weights: Tensor = self.score(cells).softmax(dim=1)  # (batch, cells, groups)
         grouped = cells.view(batch, n_cells, self.groups, channels // self.groups)
         pooled = (grouped * weights[..., None]).sum(dim=1)  # (batch, groups, channels / groups)
         return pooled.reshape(batch, channels)
@@ -81,14 +77,16 @@ class ImageTower(nn.Module):
 
     def embed_maps(self, maps: Tensor) -> Tensor:
         """Embeddings from trunk maps: the part of the tower above the cache."""
-        grid = self.top(maps)  # (batch, channels, height, width)
+        grid: Tensor = self.top(maps)  # (batch, channels, height, width)
         return self.embed_cells(grid.flatten(2).transpose(1, 2))
 
     def embed_cells(self, cells: Tensor) -> Tensor:
-        return self.head(self.pool(cells))
+        embeddings: Tensor = self.head(self.pool(cells))
+        return embeddings
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        return self.embed_maps(self.trunk(pixel_values))
+        maps: Tensor = self.trunk(pixel_values)
+        return self.embed_maps(maps)
 
 
 class TextTower(nn.Module):
@@ -98,17 +96,19 @@ class TextTower(nn.Module):
         self.head = Head(bert.config.hidden_size, shape.hidden, shape.dimension, shape.dropout)
 
     def pool(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """What the body says of each text: the mean over its tokens, at unit variance."""
+        """The mean over each text's tokens, at unit variance."""
         present = attention_mask[..., None].to(torch.float32)  # (batch, sequence, 1)
         # A ready-made additive mask spares the graph the library's general mask building.
         hidden = (1.0 - present).mT[:, None] * -1e4  # (batch, 1, 1, sequence)
-        tokens = self.body(input_ids=input_ids, attention_mask=hidden).last_hidden_state
+        tokens: Tensor = self.body(input_ids=input_ids, attention_mask=hidden).last_hidden_state
         mean = (tokens * present).sum(dim=1) / present.sum(dim=1).clamp(min=1.0)
         # MiniLM was trained to be compared by its unit mean; its head gets that, at unit variance.
-        return nn.functional.normalize(mean, dim=-1) * mean.shape[-1] ** 0.5
+        unit = nn.functional.normalize(mean, dim=-1)
+        return unit * math.sqrt(mean.shape[-1])
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        return self.head(self.pool(input_ids, attention_mask))
+        embeddings: Tensor = self.head(self.pool(input_ids, attention_mask))
+        return embeddings
 
 
 @dataclass(frozen=True)
@@ -132,32 +132,20 @@ class DualEncoder(nn.Module):
         self.text = TextTower(bert, shape)
         self.log_logit_scale = nn.Parameter(torch.tensor(20.0).log())
 
-    @property
-    def logit_scale(self) -> Tensor:
-        return self.log_logit_scale.exp().clamp(max=MAX_LOGIT_SCALE)
-
-    def parts(self) -> dict[str, list[nn.Parameter]]:
-        """Every weight once, under the name a stage sets its learning rate by."""
-        return {
-            "trunk": list(self.image.trunk.parameters()),
-            "top": list(self.image.top.parameters()),
-            "text": list(self.text.body.parameters()),
-            "heads": [
-                *self.image.pool.parameters(),
-                *self.image.head.parameters(),
-                *self.text.head.parameters(),
-                self.log_logit_scale,
-            ],
-        }
-
 
 @dataclass(frozen=True)
 class Classifier:
-    """What the image tower's start knew: its classes, and the layer that told them apart."""
+    """The image base's classifier: names of its classes, and its last layer."""
 
     labels: tuple[str, ...]
     weight: Tensor  # (classes, channels)
     bias: Tensor  # (classes,)
+
+    def posteriors(self, tower: ImageTower, pixel_values: Tensor) -> Tensor:
+        """The classes of pictures, as long as the tower's trunk and top are the base's."""
+        pooled: Tensor = tower.top(tower.trunk(pixel_values)).mean(dim=(2, 3))
+        logits = pooled @ self.weight.to(pooled.device).T + self.bias.to(pooled.device)
+        return logits.softmax(dim=1)  # (pictures, classes)
 
 
 def fold_batch_norm(model: nn.Module) -> None:
@@ -168,17 +156,19 @@ def fold_batch_norm(model: nn.Module) -> None:
     that were never measured. TensorFlow's SAME padding at stride 2 is one-sided.
     """
     for name, child in list(model.named_children()):
-        if type(child).__name__ != "MobileNetV2ConvLayer":
+        if not isinstance(child, MobileNetV2ConvLayer):
             fold_batch_norm(child)
             continue
-        convolution = fuse_conv_bn_eval(child.convolution.eval(), child.normalization.eval())
+        convolution = child.convolution.eval()
+        if isinstance(child.normalization, nn.BatchNorm2d):
+            convolution = fuse_conv_bn_eval(convolution, child.normalization.eval())
         steps: list[nn.Module] = [convolution]
         if convolution.kernel_size[0] > 1 and convolution.stride[0] == 1:
             convolution.padding = (1, 1)
         elif convolution.kernel_size[0] > 1:
             steps.insert(0, nn.ZeroPad2d((0, 1, 0, 1)))
         if child.activation is not None:
-            steps.append(child.activation)
+            steps.append(child.get_submodule("activation"))
         setattr(model, name, nn.Sequential(*steps))
 
 
@@ -198,8 +188,10 @@ def load_image_base(path: Path, labels_from: Path) -> tuple[list[nn.Module], Cla
     config = json.loads((labels_from / "config.json").read_text(encoding="utf-8"))
     named = sorted((int(number), name) for number, name in config["id2label"].items())
     if path.is_dir():
-        mobilenet = MobileNetV2ForImageClassification.from_pretrained(path).eval()
-        weight, bias = mobilenet.classifier.weight.detach(), mobilenet.classifier.bias.detach()
+        mobilenet = MobileNetV2ForImageClassification.from_pretrained(path)
+        weight, bias = (
+            mobilenet.get_parameter(f"classifier.{name}").detach() for name in ("weight", "bias")
+        )
         layers = mobilenet_layers(mobilenet)
     else:
         layers, weight, bias = efficientnet_lite.load_layers(path)
@@ -217,57 +209,3 @@ def load_bases(
         text_base, add_pooling_layer=False, attn_implementation="eager"
     )
     return DualEncoder(layers, classifier.weight.shape[1], bert, shape), classifier
-
-
-def load_tokenizer(text_base: Path) -> Tokenizer:
-    """The base's tokenizer without the padding and truncation it was saved with."""
-    tokenizer = Tokenizer.from_file(str(text_base / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
-
-
-def tiny_bases(shape: TowerShape, vocabulary: int, seed: int) -> tuple[DualEncoder, Classifier]:
-    """Random towers of the real kind, small enough to train in seconds; for tests."""
-    torch.manual_seed(seed)
-    mobilenet = MobileNetV2ForImageClassification(
-        MobileNetV2Config(
-            depth_multiplier=0.25,
-            num_labels=8,
-            image_size=64,
-            tf_padding=True,
-            finegrained_output=False,
-        )
-    ).eval()
-    for module in mobilenet.modules():
-        if isinstance(module, nn.Conv2d):  # the library's small start fades out in 52 layers
-            nn.init.kaiming_normal_(module.weight, mode="fan_in", nonlinearity="relu")
-    bert = BertModel(
-        BertConfig(
-            vocab_size=vocabulary,
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            intermediate_size=64,
-            attn_implementation="eager",
-        ),
-        add_pooling_layer=False,
-    )
-    labels = tuple(f"thing {n}" for n in range(8))
-    classifier = Classifier(
-        labels, mobilenet.classifier.weight.detach(), mobilenet.classifier.bias.detach()
-    )
-    channels = mobilenet.classifier.in_features
-    return DualEncoder(mobilenet_layers(mobilenet), channels, bert, shape), classifier
-
-
-def save_weights(model: DualEncoder, path: Path) -> None:
-    """Weights as safetensors, written whole or not at all."""
-    state = {name: tensor.contiguous() for name, tensor in model.state_dict().items()}
-    partial = path.with_suffix(".partial")
-    save_file(state, partial, metadata={"shape": json.dumps(model.shape.__dict__)})
-    partial.replace(path)
-
-
-def load_weights(model: DualEncoder, path: Path) -> None:
-    model.load_state_dict(load_file(path))

@@ -1,9 +1,9 @@
-"""One batch over several GPUs, in one process: each gets a share of the rows and its own copy.
+"""One batch over several GPUs in one process: each takes a share of the rows.
 
-The contrastive loss compares every picture of a batch with every text, so the embeddings come back
-to the first device and the loop stays what it is on one. Copies of the weights are made in each
-step and gradients flow back through them, as torch's DataParallel does it; a loop in several
-processes would be faster for towers beyond a few hundred million weights.
+The contrastive loss compares every picture of a batch with every text. So the embeddings come back
+to the first device, and the loop is the same as on one device. The weights are copied to each
+device in each step and gradients flow back through the copies, as in torch's DataParallel. For
+towers of more than a few hundred million weights, several processes would be faster.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def pick_devices() -> list[torch.device]:
 
 
 def spread(tower: nn.Module, inputs: Sequence[Tensor], devices: Sequence[torch.device]) -> Tensor:
-    """What the tower gives for the inputs' rows, on the first device; it and they lie there."""
+    """The tower's embeddings of the inputs; the tower and all of these are on the first device."""
     if len(devices) == 1:
         given: Tensor = tower(*inputs)
         return given

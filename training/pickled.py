@@ -1,7 +1,7 @@
-"""Weights that come as a pickle (pytorch_model.bin), rewritten as safetensors.
+"""Rewrites weights that come as a pickle (pytorch_model.bin) as safetensors.
 
-A pickle is a program that makes objects. torch's weights-only reader refuses all that is no
-tensor, but it is still a reader of programs; so it runs here alone, and only when asked to.
+A pickle is a program that makes objects. torch's weights-only reader refuses everything but
+tensors, but it still reads a program. So it is used only here, and only when the user asks for it.
 """
 
 import pickle
@@ -19,7 +19,7 @@ _COPIED = (*SIDE_FILES, "*.safetensors")
 
 
 def write_safetensors(source: Path, target: Path) -> list[Path]:
-    """Copy the model folder, with safetensors in the place of its pickles; returns those written.
+    """Copies the model folder with safetensors in place of its pickles; returns the new files.
 
     Raises ModelError, and leaves no target, when there is no pickle or one holds more than
     tensors.
@@ -46,7 +46,7 @@ def write_safetensors(source: Path, target: Path) -> list[Path]:
                 state |= _tensors(path)
             place = folder.relative_to(source) / "model.safetensors"
             (workplace / place).parent.mkdir(parents=True, exist_ok=True)
-            # That index named the parts, which are one file now.
+            # The index names parts, and they are one file now.
             (workplace / place).with_name("pytorch_model.bin.index.json").unlink(missing_ok=True)
             save_file(state, workplace / place, metadata={"format": "pt"})
             written.append(target / place)
@@ -60,7 +60,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as error:
-        raise ModelError(f"{path} is refused: it does not hold tensors alone") from error
+        raise ModelError(f"{path} is refused: it holds more than tensors") from error
     if not isinstance(state, dict) or not all(isinstance(part, Tensor) for part in state.values()):
         raise ModelError(f"{path} is refused: it is no table of tensors")
     # Tied weights share their memory, which safetensors does not know.

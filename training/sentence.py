@@ -14,6 +14,7 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from scenesearch.encoder.preprocessing import ModelError, read_json
 
@@ -23,16 +24,19 @@ _MODULES = "sentence_transformers.base.modules"
 class SentenceTower(nn.Module):
     """Transformer, mean over the tokens, dense layers."""
 
-    def __init__(self, body: nn.Module, projection: nn.Module) -> None:
+    def __init__(self, body: PreTrainedModel, projection: nn.Sequential) -> None:
         super().__init__()
         self.body = body
         self.projection = projection
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        tokens = self.body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        tokens: Tensor = self.body(
+            input_ids=input_ids, attention_mask=attention_mask
+        ).last_hidden_state
         present = attention_mask[..., None].to(tokens.dtype)  # (n, tokens, 1)
         mean = (tokens * present).sum(dim=1) / present.sum(dim=1).clamp(min=1.0)
-        return self.projection(mean)
+        embeddings: Tensor = self.projection(mean)
+        return embeddings
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def save_tower(tower: SentenceTower, source: Path, plan: Plan, target: Path) -> 
         shutil.copytree(source, target, ignore=weights, dirs_exist_ok=True)
     tower.body.save_pretrained(target / plan.transformer.relative_to(source))
     for layer, folder in zip(tower.projection, plan.dense, strict=True):
-        linear = layer if isinstance(layer, nn.Linear) else layer[0]
+        linear = layer[0] if isinstance(layer, nn.Sequential) else layer
         state = {
             f"linear.{name}": value.contiguous() for name, value in linear.state_dict().items()
         }

@@ -1,4 +1,4 @@
-"""What the graphs are compared with: torch, and the same towers stored in each precision."""
+"""Candidates for `models bench`: towers run by torch, and their graphs in each precision."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 import torch
 
-from scenesearch.encoder.graphs import open_graph
+from scenesearch.encoder.graphs import Graph, open_graph
 from scenesearch.encoder.speed import BATCHES, Candidate, queries
+from training.batches import pad
 from training.export import (
     export_image_tower,
     export_text_tower,
@@ -40,7 +41,7 @@ def eager(towers: Towers, name: str, threads: int) -> Candidate:
 
 
 def precisions(towers: Towers, name: str, threads: int, folder: Path) -> list[Candidate]:
-    """The towers' graphs stored as fp32, fp16 and int8, written to `folder`, ungated."""
+    """The towers' graphs stored as fp32, fp16 and int8, written to `folder` without a check."""
     pixels, feeds = _pixels(towers), {n: _tokens(towers, n) for n in BATCHES}
     found = []
     for precision in ("fp32", "fp16", "int8"):
@@ -58,10 +59,10 @@ def precisions(towers: Towers, name: str, threads: int, folder: Path) -> list[Ca
             sizes += path.stat().st_size
             opened[side] = open_graph(path, threads=threads)
 
-        def images(n: int, graph=opened["image"]) -> object:
+        def images(n: int, graph: Graph = opened["image"]) -> object:
             return graph.run("image_embeddings", {"pixel_values": pixels[:n]})
 
-        def texts(n: int, graph=opened["text"]) -> object:
+        def texts(n: int, graph: Graph = opened["text"]) -> object:
             ids, mask = feeds[n]
             feed = {"input_ids": ids, "attention_mask": mask}
             return graph.run("text_embeddings", {k: feed[k] for k in feed if k in graph.inputs})
@@ -77,10 +78,4 @@ def _pixels(towers: Towers) -> np.ndarray:
 
 
 def _tokens(towers: Towers, n: int) -> tuple[np.ndarray, np.ndarray]:
-    encodings = [towers.tokenizer.encode(text).ids for text in queries(n)]
-    longest = max(map(len, encodings))
-    ids = np.full((n, longest), towers.pad_token_id, np.int64)
-    mask = np.zeros((n, longest), np.int64)
-    for row, found in enumerate(encodings):
-        ids[row, : len(found)], mask[row, : len(found)] = found, 1
-    return ids, mask
+    return pad([towers.tokenizer.encode(text).ids for text in queries(n)], towers.pad_token_id)

@@ -62,5 +62,5 @@ def _tokenizer(captions: Iterable[str]) -> CLIPTokenizer:
     )
     learned.train_from_iterator(sorted(captions), trainer)
     model = json.loads(learned.to_str())["model"]
-    merges = [tuple(pair) for pair in model["merges"]]
+    merges = [" ".join(pair) for pair in model["merges"]]
     return CLIPTokenizer(vocab=model["vocab"], merges=merges, model_max_length=CONTEXT_LENGTH)

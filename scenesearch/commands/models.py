@@ -322,7 +322,7 @@ def _convert(
 
 
 def _validation(data: Path) -> "Validation":
-    from training.datasets import load_captioned
+    from training.corpus import load_captioned
     from training.gate import Validation
 
     examples = load_captioned(data, say)

@@ -51,7 +51,7 @@ def train(
 ) -> None:
     """Fine-tune an encoder on captioned pictures and judgments. The result is an encoder folder."""
     try:
-        from training.run import train as run_training
+        from training.train import train as run_training
     except ModuleNotFoundError as error:
         missing = error.name
         fail(f"training needs {missing}: pip install 'scenesearch[train]'")

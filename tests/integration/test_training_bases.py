@@ -9,8 +9,8 @@ pytest.importorskip("torch")
 
 from scenesearch.encoder.onnx import OnnxEncoder
 from tests.tiny_bases import write_dual_encoder, write_siglip
-from training.run import train
 from training.tiny_clip import write_tiny_clip
+from training.train import train
 
 pytestmark = pytest.mark.slow
 

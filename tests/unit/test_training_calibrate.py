@@ -21,7 +21,7 @@ from scenesearch.evaluation.calibration import (
 from scenesearch.search.relevance import read_calibration
 from scenesearch.search.vocabulary import COMMON, Vocabulary
 from tests.tiny_encoder import write_tiny_encoder
-from training import calibrate, run
+from training import calibrate, train
 from training.calibrate import (
     Pairs,
     Votes,
@@ -32,7 +32,7 @@ from training.calibrate import (
     fit_votes,
 )
 from training.card import rewrite_relevance, write_card
-from training.datasets import load_corpus
+from training.corpus import load_corpus
 from training.recipe import Recipe, TrainingError
 
 COLOURS = {"red": (220, 40, 30), "green": (40, 210, 30), "blue": (30, 40, 220)}
@@ -287,7 +287,7 @@ def test_a_run_on_marks_alone_keeps_the_calibration_of_its_base(tmp_path):
     corpus = load_corpus(recipe, tmp_path, silent)
     base = {"method": "logistic", "intercept": -3.0, "cosine": 9.0, "fitted_on": "votes"}
     lines = []
-    run.calibrate(folder, recipe, corpus, tmp_path, lines.append, base=base)
+    train.calibrate(folder, recipe, corpus, lines.append, base=base)
     kept = read_encoder_info(folder).calibration
     assert kept == {**base, "fitted_on": "votes, with the vectors of the base"}
     assert lines == [
@@ -295,7 +295,8 @@ def test_a_run_on_marks_alone_keeps_the_calibration_of_its_base(tmp_path):
     ]
     # Judgments that no search has chosen come first.
     both = Recipe(data=(str(data), str(task(tmp_path / "judged"))))
-    run.calibrate(folder, both, corpus, tmp_path, silent, base=base)
+    corpus = load_corpus(both, tmp_path, silent)
+    train.calibrate(folder, both, corpus, silent, base=base)
     assert read_encoder_info(folder).calibration["fitted_on"] == "votes on 18 pictures"
 
 

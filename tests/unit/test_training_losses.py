@@ -11,9 +11,15 @@ from training.losses import contrastive_loss, prototype_loss, soft_target_loss  
 LOG_1_PLUS_E_MINUS_1 = math.log(1 + math.exp(-1))
 
 
+def captions_loss(images, texts, positives, scale):
+    """The loss where every other text counts as one negative."""
+    targets = positives.float()
+    return contrastive_loss(images, texts, targets, torch.ones_like(targets), scale)
+
+
 def test_one_caption_an_image_is_the_ordinary_symmetric_loss():
     images = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    loss = contrastive_loss(images, images, torch.eye(2, dtype=torch.bool), torch.tensor(1.0))
+    loss = captions_loss(images, images, torch.eye(2, dtype=torch.bool), torch.tensor(1.0))
     # Each row scores 1 for its own and 0 for the other: -log(e / (e + 1)).
     assert loss.item() == pytest.approx(LOG_1_PLUS_E_MINUS_1)
 
@@ -22,7 +28,7 @@ def test_a_sibling_caption_is_not_a_negative():
     images = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     texts = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     positives = torch.tensor([[True, True, False], [False, False, True]])
-    loss = contrastive_loss(images, texts, positives, torch.tensor(1.0))
+    loss = captions_loss(images, texts, positives, torch.tensor(1.0))
     # Image 1: two positives, each against one negative of score 0. Image 2: its own 1 against
     # two zeros. Every text: its own 1 against one 0.
     image_one, image_two = LOG_1_PLUS_E_MINUS_1, math.log(1 + 2 * math.exp(-1))
@@ -34,7 +40,7 @@ def test_the_gradient_pulls_siblings_together_even_when_one_is_already_close():
     image = torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
     texts = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]], requires_grad=True)
     positives = torch.tensor([[True, True, False], [False, False, True]])
-    contrastive_loss(image, texts, positives, torch.tensor(10.0)).backward()
+    captions_loss(image, texts, positives, torch.tensor(10.0)).backward()
     assert texts.grad[1, 0] < 0  # a step downhill moves the far sibling towards its image
 
 
@@ -42,7 +48,7 @@ def test_an_image_without_a_caption_in_the_batch_adds_nothing():
     images = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.6, 0.8]])
     texts = images[:2]
     positives = torch.tensor([[True, False], [False, True], [False, False]])
-    loss = contrastive_loss(images, texts, positives, torch.tensor(1.0))
+    loss = captions_loss(images, texts, positives, torch.tensor(1.0))
     by_image = LOG_1_PLUS_E_MINUS_1
     by_text = (
         math.log(1 + math.exp(-1) + math.exp(0.6 - 1))

@@ -27,8 +27,8 @@ def test_queries_are_searched_among_the_pictures(tmp_path: Path) -> None:
         Query("1", "red", tuple(f"{n}red.png" for n in range(7))),
         Query("2", "blue", ("0green.png",)),
     ]
-    with measure.library(encoder, pictures) as store:
-        found = measure.searched(encoder, store, queries, "success")
+    with measure.temporary_library(encoder, pictures) as store:
+        found = measure.search_and_score(encoder, store, queries, "success")
     # "blue" finds seven blue pictures first, then the others by their names
     assert found == {
         "gallery": 21,

@@ -7,7 +7,7 @@ torch = pytest.importorskip("torch")
 from tests.tiny_towers import TinyTowers  # noqa: E402
 from tests.unit.training_world import go, recipe_for, write_task  # noqa: E402
 from training import lora, parallel  # noqa: E402
-from training import run as run_module  # noqa: E402
+from training import train as train_module  # noqa: E402
 from training.checkpoint import read_tensors  # noqa: E402
 from training.parallel import spread  # noqa: E402
 
@@ -42,7 +42,7 @@ def test_a_run_on_two_devices_ends_with_the_weights_of_one(mode, tmp_path, monke
     monkeypatch.setattr(torch.nn.functional, "dropout", lambda values, *_: values)
     recipe = recipe_for(data, mode, max_steps=8, word_dropout=0.0)
     go(recipe, tmp_path / "one")
-    monkeypatch.setattr(run_module, "pick_devices", lambda: [CPU, CPU])
+    monkeypatch.setattr(train_module, "pick_devices", lambda: [CPU, CPU])
     go(recipe, tmp_path / "two")
     one, two = (read_tensors(tmp_path / out / "checkpoint.pt") for out in ("one", "two"))
     for name, weight in one["moving"].items():

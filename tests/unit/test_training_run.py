@@ -13,33 +13,17 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from scenesearch.datasets.tables import DatasetError  # noqa: E402
-from tests.unit.training_world import go, recipe_for, write_task  # noqa: E402
-from training import run as run_module  # noqa: E402
-from training.checkpoint import read_tensors  # noqa: E402
-from training.datasets import load_corpus, parse_source  # noqa: E402
+from tests.unit.training_world import assert_equal_runs, go, recipe_for, write_task  # noqa: E402
+from training import train as train_module  # noqa: E402
+from training.corpus import find_source, load_corpus  # noqa: E402
 from training.judgments import judge  # noqa: E402
-from training.losses import judged_contrastive_loss, judgment_loss  # noqa: E402
-from training.recipe import Recipe, TrainingError, load_recipe, read_saved  # noqa: E402
+from training.losses import contrastive_loss, judgment_loss  # noqa: E402
+from training.recipe import Recipe, TrainingError, load_recipe  # noqa: E402
 
 
 @pytest.fixture
 def data(tmp_path):
     return write_task(tmp_path / "data")
-
-
-def assert_equal_runs(one: Path, other: Path) -> None:
-    first, second = (read_tensors(out / "checkpoint.pt") for out in (one, other))
-    for weights, others in (
-        (first["moving"], second["moving"]),
-        (read_tensors(one / "best.pt"), read_tensors(other / "best.pt")),
-    ):
-        assert weights.keys() == others.keys()
-        for name, tensor in weights.items():
-            assert torch.equal(tensor, others[name]), name
-    for mine, theirs in zip(first["history"], second["history"], strict=True):
-        assert mine | {"seconds": 0} == theirs | {"seconds": 0}
-    saved = "weights/model.safetensors"
-    assert (one / saved).read_bytes() == (other / saved).read_bytes()
 
 
 @pytest.mark.slow
@@ -74,7 +58,7 @@ def test_interrupted_anywhere_a_run_resumes_to_the_same_weights(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_module.run(
+        train_module.run(
             recipe, tmp_path / "cut", resume=False, log=lambda _: None, on_step=interrupt
         )
     go(recipe, tmp_path / "cut", resume=True)
@@ -86,7 +70,7 @@ def test_a_run_leaves_its_recipe_metrics_curves_and_summary(data, tmp_path):
     out = tmp_path / "out"
     summary = go(recipe_for(data), out)
     assert json.loads((out / "summary.json").read_text()) == summary
-    assert read_saved(out / "recipe.toml") == recipe_for(data)
+    assert load_recipe(str(out / "recipe.toml")) == recipe_for(data)
     rows = (out / "metrics.csv").read_text().splitlines()
     assert rows[0].startswith("step,epoch,loss,contrastive,judgment")
     assert [row.split(",")[0] for row in rows[1:]] == ["6", "12", "18", "24"]
@@ -124,9 +108,9 @@ def test_resuming_with_other_data_is_refused(data, tmp_path):
 
 def test_a_loss_that_is_no_number_stops_the_run_and_leaves_nothing(data, tmp_path, monkeypatch):
     def nan(*arguments):
-        return judged_contrastive_loss(*arguments) * float("nan")
+        return contrastive_loss(*arguments) * float("nan")
 
-    monkeypatch.setattr("training.finetune.judged_contrastive_loss", nan)
+    monkeypatch.setattr("training.loop.contrastive_loss", nan)
     with pytest.raises(TrainingError, match="the loss is nan at step 1"):
         go(recipe_for(data), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -136,7 +120,7 @@ def test_running_out_of_memory_says_what_to_change(data, tmp_path, monkeypatch):
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr("training.finetune.judged_contrastive_loss", full)
+    monkeypatch.setattr("training.loop.contrastive_loss", full)
     with pytest.raises(TrainingError, match=r"out of memory with batch=8 .* --set batch=4"):
         go(recipe_for(data), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -204,19 +188,21 @@ def test_int8_that_too_few_pictures_could_accept_is_fp16_and_said_to_be(data):
     lines = []
     recipe = recipe_for(data, precision="int8")
     corpus = load_corpus(recipe, data, lambda _: None)
-    assert run_module.storable(recipe, corpus, lines.append) == "fp16"
+    assert train_module.storage_precision(recipe, corpus, lines.append) == "fp16"
     assert "int8 is accepted by 50 pictures held back from training, and there are" in lines[0]
     enough = replace(corpus, validation=corpus.validation * 50)
-    assert run_module.storable(recipe, enough, lines.append) == "int8"
-    assert run_module.storable(recipe_for(data), corpus, lines.append) == "fp32"
+    assert train_module.storage_precision(recipe, enough, lines.append) == "int8"
+    assert train_module.storage_precision(recipe_for(data), corpus, lines.append) == "fp32"
     assert len(lines) == 1
 
 
-def test_a_source_may_carry_a_weight():
-    assert parse_source("photos=2.5") == ("photos", 2.5)
-    assert parse_source("a=b/photos") == ("a=b/photos", 1.0)
+def test_a_source_may_carry_a_weight(tmp_path):
+    source = find_source("photos=2.5", tmp_path)
+    assert (source.place, source.weight) == (Path("photos"), 2.5)
+    source = find_source("a=b/photos", tmp_path)
+    assert (source.place, source.weight) == (Path("a=b/photos"), 1.0)
     with pytest.raises(TrainingError, match="the weight must be above 0"):
-        parse_source("photos=0")
+        find_source("photos=0", tmp_path)
 
 
 def test_every_bundled_recipe_reads_and_every_value_can_be_set():
@@ -252,7 +238,7 @@ def test_a_pair_of_weight_zero_neither_attracts_nor_repels():
     texts = torch.eye(2)[[0, 1, 1]]
     targets = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
     weights = torch.tensor([[1.0, 0, 0], [1.0, 1, 0]])
-    loss = judged_contrastive_loss(images, texts, targets, weights, torch.tensor(1.0))
+    loss = contrastive_loss(images, texts, targets, weights, torch.tensor(1.0))
     loss.backward()
     assert torch.isfinite(images.grad).all()
     # rows: nothing repels the first: 0; the second is beside e^0: log(1 + e^-1)

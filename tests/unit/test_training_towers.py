@@ -16,7 +16,7 @@ from scenesearch.encoder.preprocessing import ModelError, read_preprocessing  # 
 from scenesearch.encoder.registry import find_encoder  # noqa: E402
 from tests.tiny_bases import write_siglip  # noqa: E402
 from training import export, gate  # noqa: E402
-from training.export import ExportError, export_towers  # noqa: E402
+from training.export import ExportError, export_towers, save_weights  # noqa: E402
 from training.gate import Validation  # noqa: E402
 from training.tiny_clip import write_tiny_clip  # noqa: E402
 from training.towers import load_towers  # noqa: E402
@@ -67,7 +67,7 @@ def test_an_exported_clip_says_what_transformers_says(clip, exported):
 
 def test_a_saved_clip_gives_the_same_vectors_in_sentence_transformers(clip, exported, tmp_path):
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    load_towers(clip).save(tmp_path / "weights")
+    save_weights(load_towers(clip), tmp_path / "weights")
     model = sentence_transformers.SentenceTransformer(str(tmp_path / "weights"), device="cpu")
     encoder = OnnxEncoder(exported, threads=1)
     assert np.allclose(model.encode(TEXTS), encoder.encode_texts(TEXTS), atol=1e-4)
@@ -79,7 +79,7 @@ def test_saved_weights_are_a_base_again_with_what_training_changed(clip, tmp_pat
     with torch.no_grad():
         towers.log_logit_scale.fill_(3.0)
         towers.text_tower.projection.weight.mul_(2.0)
-    towers.save(tmp_path / "weights")
+    save_weights(towers, tmp_path / "weights")
     again = load_towers(tmp_path / "weights")
     assert again.logit_scale.item() == pytest.approx(np.exp(3.0))
     assert torch.equal(again.text_tower.projection.weight, towers.text_tower.projection.weight)
@@ -166,7 +166,7 @@ def test_a_sentence_transformers_text_tower_stands_beside_a_clip(clip, tmp_path)
     given = OnnxEncoder(tmp_path / "out", threads=1).encode_texts(TEXTS)
     wanted = text.encode(TEXTS, normalize_embeddings=True)
     assert np.allclose(given, wanted, atol=1e-4)
-    towers.save(tmp_path / "weights")
+    save_weights(towers, tmp_path / "weights")
     again = load_towers(tmp_path / "weights")
     ids = torch.tensor([[3, 4, 5]])
     mask = torch.ones_like(ids)

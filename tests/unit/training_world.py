@@ -82,15 +82,105 @@ def go(recipe, out: Path, *, resume: bool = False, pause_s: float = 0.0, lines=N
     import torch
 
     from tests.tiny_towers import TinyTowers
-    from training import run
+    from training import train
 
     torch.set_num_threads(1)
-    run.load_base = lambda *_: TinyTowers()
-    run.hand_over = lambda *_: None
+    train.load_base = lambda *_: TinyTowers()
+    train.write_encoder = lambda *_: None
     log = (lambda line: None) if lines is None else lines.append
-    return run.run(recipe, out, resume=resume, log=log, on_step=lambda *_: time.sleep(pause_s))
+    return train.run(recipe, out, resume=resume, log=log, on_step=lambda *_: time.sleep(pause_s))
+
+
+def staged_recipe(**changes):
+    """The bundled encoder's stages, four steps each, on drawn scenes."""
+    from training.recipe import Recipe
+
+    both = {"trains": "both", "epochs": 2, "batch": 6}
+    settings = {
+        "name": "staged",
+        "base": "tiny",
+        "data": ("drawn:16",),
+        "validation_share": 0.25,
+        "seed": 3,
+        "ema_decay": 0.5,
+        "weight_decay": 0.01,
+        "warmup_share": 0.1,
+        "checkpoint_every": 3,
+        "views": 2,
+        "word_dropout": 0.1,
+        "class_weight": 0.1,
+        "prototype_weight": 0.1,
+        "classes_per_step": 4,
+        "wise_ft": (0.0, 1.0),
+        "wise_ft_from": "heads",
+        "stages": (
+            both | {"name": "heads", "trains": "heads", "freeze_trunk": True, "lr_heads": 1e-2},
+            both
+            | {"name": "tune", "freeze_trunk": True, "freeze_text_layers": 1}
+            | dict.fromkeys(("lr_heads", "lr_image", "lr_text"), 1e-3),
+            both | {"name": "whole"} | dict.fromkeys(("lr_heads", "lr_image", "lr_text"), 1e-3),
+        ),
+    }
+    return Recipe(**(settings | changes))
+
+
+def go_in_stages(recipe, out: Path, *, resume: bool = False, on_step=lambda *_: None):
+    """A run on a tiny dual encoder; every source counts as photographs, which have classes."""
+    from dataclasses import replace
+
+    import torch
+
+    from tests.tiny_dual_encoder import tiny_dual_encoder
+    from training import train
+    from training.corpus import load_corpus
+
+    def photographs(*arguments):
+        corpus = load_corpus(*arguments)
+        sources = tuple(replace(source, drawn=False) for source in corpus.sources)
+        return replace(corpus, sources=sources)
+
+    def load_base(recipe, corpus, *_):
+        return tiny_dual_encoder(c for example in corpus.train for c in example.captions)
+
+    def save_weights(towers, folder):
+        folder.mkdir()
+        torch.save(towers.state_dict(), folder / "weights.pt")
+
+    torch.set_num_threads(1)
+    patched = {"load_corpus": photographs, "load_base": load_base}
+    patched |= {"save_weights": save_weights, "write_encoder": lambda *_: None}
+    before = {name: getattr(train, name) for name in patched}
+    for name, function in patched.items():
+        setattr(train, name, function)
+    try:
+        return train.run(recipe, out, resume=resume, log=lambda line: None, on_step=on_step)
+    finally:
+        for name, function in before.items():
+            setattr(train, name, function)
+
+
+def assert_equal_runs(one: Path, other: Path) -> None:
+    import torch
+
+    from training.checkpoint import read_tensors
+
+    first, second = (read_tensors(out / "checkpoint.pt") for out in (one, other))
+    for weights, others in (
+        (first["moving"], second["moving"]),
+        *((read_tensors(best), read_tensors(other / best.name)) for best in one.glob("best*.pt")),
+    ):
+        assert weights.keys() == others.keys()
+        for name, tensor in weights.items():
+            assert torch.equal(tensor, others[name]), name
+    for mine, theirs in zip(first["history"], second["history"], strict=True):
+        assert mine | {"seconds": 0} == theirs | {"seconds": 0}
+    for saved in (one / "weights").iterdir():
+        assert saved.read_bytes() == (other / "weights" / saved.name).read_bytes(), saved
 
 
 if __name__ == "__main__":
     data, out, mode, *rest = sys.argv[1:]
-    go(recipe_for(Path(data), mode), Path(out), resume="resume" in rest, pause_s=0.1)
+    if mode == "stages":
+        go_in_stages(staged_recipe(), Path(out), on_step=lambda *_: time.sleep(0.3))
+    else:
+        go(recipe_for(Path(data), mode), Path(out), resume="resume" in rest, pause_s=0.1)

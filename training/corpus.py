@@ -1,9 +1,10 @@
 """What a run trains on: captioned pictures from several sources, judgments, and what is held back.
 
-A source is a folder in the task's format, a manifest with captions (or a folder that holds one as
-`metadata.csv`), or `drawn:COUNT`, scenes that the program draws. `SOURCE=WEIGHT` shows its
-pictures so many times an epoch. Splits are by picture. Nothing of an evaluation set is trained on:
-pictures are compared by file name and by content, captions by their words.
+A source is a folder in the task's format, a manifest with captions (or a folder with one named
+`metadata.csv`), a folder like Flickr8k's (`images/`, `captions.tsv` and lists of its training and
+validation pictures), or `drawn:COUNT`, scenes that the program draws. `SOURCE=WEIGHT` shows its
+pictures that many times an epoch. Splits are by picture. Nothing in an evaluation set is trained
+on: pictures are compared by file name and by content, captions by their words.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scenesearch.datasets.manifest import MANIFEST_SUFFIXES, METADATA_NAME, read_manifest
@@ -34,22 +35,23 @@ from scenesearch.datasets.task import (
     texts_of,
 )
 from scenesearch.pictures.records import ImageRecord
-from scenesearch.sample.library import DEFAULT_SEED, write_library
-from training.data import split_by_image
+from scenesearch.sample.library import write_library
 from training.judgments import Judgment, combine
 from training.recipe import Recipe, TrainingError
 
 Log = Callable[[str], None]
 DRAWN = re.compile(r"drawn:(\d+)")
-DRAWN_SEED = 101  # of pictures to train on; everybody measures on DEFAULT_SEED
-MOST_NAMED = 3  # leaks named in a refusal; the number tells the rest
+DRAWN_SEED = 101  # of pictures to train on; evaluations use another
+IMAGES, TRAIN_LIST, VALIDATION_LIST = "images", "train_images.txt", "dev_images.txt"  # Flickr8k's
+MOST_NAMED = 3  # problems or leaks listed one by one
 
 
 @dataclass(frozen=True)
 class Example:
-    """A picture, the captions written for it, and what people said of other texts beside it.
+    """A picture, the captions written for it, and people's judgments of other texts for it.
 
-    `judged` maps a text to its judgment. `source` counts the run's sources.
+    `judged` maps a text to its judgment. `source` is an index into the run's sources. `validates`
+    is None where the source has no split of its own.
     """
 
     image_id: str
@@ -58,23 +60,33 @@ class Example:
     captions: tuple[str, ...]
     source: int
     judged: Mapping[str, Judgment] = field(default_factory=dict)
+    validates: bool | None = None
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where pictures come from, and how often an epoch shows them."""
+
+    place: Path
+    weight: float
+    drawn: bool
 
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Pictures and queries that a run must not have seen; `queries` may be empty."""
+    """Pictures and queries that a run must not train on; `queries` may be empty."""
 
     folder: Path
     images: Mapping[str, Path]  # file name -> file
     queries: tuple[CaptionQuery, ...]
-    captions: frozenset[str]  # in the spelling of `spelled`
+    captions: frozenset[str]  # normalized
 
 
 @dataclass(frozen=True)
 class Corpus:
     train: tuple[Example, ...]
     validation: tuple[Example, ...]
-    weights: tuple[float, ...]  # of each source
+    sources: tuple[Source, ...]
     evaluation: tuple[EvaluationSet, ...]
     fingerprint: str
 
@@ -84,34 +96,33 @@ class Corpus:
 
 
 def load_corpus(recipe: Recipe, drawings: Path, log: Log) -> Corpus:
-    """Reads, checks and splits the recipe's data; `drawings` is where drawn scenes are kept.
+    """Reads, checks and splits the recipe's data; drawn scenes are written to `drawings`.
 
-    Raises TrainingError when nothing is left on either side, or when something would be trained on
-    that an evaluation set holds.
+    Raises TrainingError when nothing is left on either side, or when an evaluation set holds
+    something that would be trained on.
     """
     if not recipe.data:
         raise TrainingError("nothing to train on: give --data FOLDER or a manifest")
     extra = _extra_captions(recipe.captions)
-    records: list[Example] = []
-    weights: list[float] = []
+    examples: list[Example] = []
+    sources = [find_source(given, drawings) for given in recipe.data]
     evaluation = [evaluation_set(Path(folder)) for folder in recipe.evaluate_on]
-    for number, given in enumerate(recipe.data):
-        place, weight = parse_source(given)
-        weights.append(weight)
-        drawn = DRAWN.fullmatch(place)
-        folder = draw(int(drawn[1]), drawings) if drawn else Path(place).expanduser()
+    for number, (given, source) in enumerate(zip(recipe.data, sources, strict=True)):
+        folder = source.place
         if is_task_folder(folder):
             found = _task_examples(folder, number, extra, log)
-            if (folder / TEST_QUERIES).is_file() and not drawn:
+            if (folder / TEST_QUERIES).is_file() and not source.drawn:
                 evaluation.append(evaluation_set(folder))
+        elif (folder / TRAIN_LIST).is_file():
+            found = _listed_examples(folder, number, log)
         else:
             found = _manifest_examples(folder, number, extra, log)
         log(f"{given}: {len(found)} captioned pictures")
-        records += found
-    kept = _without_twins(records, log)
-    kept = _without_leaks(kept, evaluation, recipe.on_leak, log)
-    train, validation = _split(kept, recipe)
-    return Corpus(train, validation, tuple(weights), tuple(evaluation), _fingerprint(kept))
+        examples += found
+    examples = _merge_duplicates(examples, log)
+    examples = _without_leaks(examples, evaluation, recipe.on_leak, log)
+    train, validation = _split(examples, recipe)
+    return Corpus(train, validation, tuple(sources), tuple(evaluation), _fingerprint(examples))
 
 
 def load_captioned(place: Path, log: Log) -> list[Example]:
@@ -121,28 +132,24 @@ def load_captioned(place: Path, log: Log) -> list[Example]:
     return _manifest_examples(place, 0, {}, log)
 
 
-def parse_source(given: str) -> tuple[str, float]:
-    """('FOLDER', 2.0) of 'FOLDER=2.0'; a source without a weight has 1."""
-    place, equals, weight = given.rpartition("=")
-    if not equals:
-        return given, 1.0
+def find_source(given: str, drawings: Path) -> Source:
+    """The source that `--data` names: FOLDER, MANIFEST or drawn:COUNT, each perhaps =WEIGHT."""
+    place, _, last = given.rpartition("=")
     try:
-        number = float(weight)
+        weight = float(last) if place else 1.0
     except ValueError:  # an '=' in the path itself
-        return given, 1.0
-    if not 0 < number <= 100:
+        place, weight = given, 1.0
+    if not 0 < weight <= 100:
         raise TrainingError(f"--data {given}: the weight must be above 0 and at most 100")
-    return place, number
-
-
-def draw(count: int, folder: Path) -> Path:
-    """A drawn library in the task's format, all of it to train on."""
+    place = place or given
+    if not (drawn := DRAWN.fullmatch(place)):
+        return Source(Path(place).expanduser(), weight, drawn=False)
+    count = int(drawn[1])
     if count < 2:
         raise TrainingError(f"drawn:{count}: draw at least 2 scenes")
-    target = folder / f"drawn-{DRAWN_SEED}-{count}"
-    if DRAWN_SEED == DEFAULT_SEED:
-        raise ValueError("the library that everybody measures on is not to be trained on")
-    return write_library(target, size=count, test_size=0, seed=DRAWN_SEED).folder
+    target = drawings / f"drawn-{DRAWN_SEED}-{count}"
+    library = write_library(target, size=count, test_size=0, seed=DRAWN_SEED)
+    return Source(library.folder, weight, drawn=True)
 
 
 def evaluation_set(folder: Path) -> EvaluationSet:
@@ -163,11 +170,11 @@ def evaluation_set(folder: Path) -> EvaluationSet:
             for n, caption in enumerate(record.captions)
         )
         texts = [query.query_text for query in queries]
-    return EvaluationSet(folder, images, tuple(queries), frozenset(map(spelled, texts)))
+    return EvaluationSet(folder, images, tuple(queries), frozenset(map(normalize_caption, texts)))
 
 
-def spelled(caption: str) -> str:
-    """Two captions are one when they differ in case, spaces or the final stop alone."""
+def normalize_caption(caption: str) -> str:
+    """Captions that differ only in case, spaces or the final stop are the same."""
     return " ".join(caption.casefold().split()).rstrip(" .!")
 
 
@@ -198,9 +205,7 @@ def _task_examples(folder: Path, source: int, extra: dict[str, str], log: Log) -
         raise TrainingError(f"{folder} has no {TRAIN_FOLDER} to train on")
     tables = [folder / name for name in (CAPTIONS, TRAIN_PAIRS) if (folder / name).is_file()]
     texts = extra | texts_of(*tables)
-    own: dict[str, dict[str, None]] = {}
-    for query_id, text in texts.items():
-        own.setdefault(image_of(query_id), {})[text] = None
+    own = _by_image(texts)
     judged = _judged(folder, {record.path.name for record in records}, texts, log)
     described = [r for r in records if r.path.name in own or r.captions]
     if not described:
@@ -212,12 +217,41 @@ def _task_examples(folder: Path, source: int, extra: dict[str, str], log: Log) -
             record.image_id,
             record.path,
             _sha256(record.path),
-            tuple(dict.fromkeys([*record.captions, *own.get(record.path.name, {})])),
+            tuple(dict.fromkeys([*record.captions, *own.get(record.path.name, ())])),
             source,
             judged.get(record.path.name, {}),
         )
         for record in described
     ]
+
+
+def _listed_examples(folder: Path, source: int, log: Log) -> list[Example]:
+    """The training and validation pictures of a folder like Flickr8k's, as its lists name them."""
+    own = _by_image(texts_of(folder / CAPTIONS))
+    examples = []
+    for file, validates in ((TRAIN_LIST, False), (VALIDATION_LIST, True)):
+        for name in read_list(folder / file):
+            path = folder / IMAGES / name
+            if name not in own or not path.is_file():
+                log(f"left out: {path} {'is not there' if name in own else 'has no caption'}")
+                continue
+            captions = tuple(dict.fromkeys(own[name]))
+            found = Example(name, path, _sha256(path), captions, source, validates=validates)
+            examples.append(found)
+    return examples
+
+
+def read_list(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _by_image(texts: Mapping[str, str]) -> dict[str, list[str]]:
+    """image name -> the texts written for it, from query id -> text."""
+    own: dict[str, list[str]] = {}
+    for query_id, text in texts.items():
+        own.setdefault(image_of(query_id), []).append(text)
+    return own
 
 
 def _judged(
@@ -262,9 +296,7 @@ def _manifest_examples(place: Path, source: int, extra: dict[str, str], log: Log
     manifest = read_manifest(file)
     for problem in manifest.problems[:MOST_NAMED]:
         log(f"left out: {problem}")
-    own: dict[str, list[str]] = {}
-    for query_id, text in extra.items():
-        own.setdefault(image_of(query_id), []).append(text)
+    own = _by_image(extra)
     examples, missing = [], 0
     for record in manifest.records:
         captions = tuple(dict.fromkeys([*record.captions, *own.get(record.path.name, ())]))
@@ -284,38 +316,33 @@ def _manifest_examples(place: Path, source: int, extra: dict[str, str], log: Log
     return examples
 
 
-def _without_twins(examples: Sequence[Example], log: Log) -> list[Example]:
-    """One of several equal pictures, with the captions of all: twins must not be negatives."""
-    kept: dict[str, Example] = {}
+def _merge_duplicates(examples: Sequence[Example], log: Log) -> list[Example]:
+    """One of several equal pictures, with the captions of all: they must not be negatives."""
+    merged: dict[str, Example] = {}
     for example in examples:
-        twin = kept.get(example.sha256)
-        if twin is None:
-            kept[example.sha256] = example
-            continue
-        log(f"{example.path} is the same picture as {twin.path}: taken as one")
-        kept[example.sha256] = Example(
-            twin.image_id,
-            twin.path,
-            twin.sha256,
-            tuple(dict.fromkeys([*twin.captions, *example.captions])),
-            twin.source,
-            {**example.judged, **twin.judged},
-        )
-    return list(kept.values())
+        first = merged.setdefault(example.sha256, example)
+        if first is not example:
+            log(f"{example.path} is the same picture as {first.path}: taken as one")
+            merged[example.sha256] = replace(
+                first,
+                captions=tuple(dict.fromkeys([*first.captions, *example.captions])),
+                judged={**example.judged, **first.judged},
+            )
+    return list(merged.values())
 
 
 def _without_leaks(
     examples: Sequence[Example], evaluation: Iterable[EvaluationSet], on_leak: str, log: Log
 ) -> list[Example]:
-    """Raises TrainingError naming what an evaluation set holds too, or leaves it out."""
-    kept = list(examples)
-    for held_back in evaluation:
-        contents = {_sha256(path): name for name, path in held_back.images.items()}
+    """Raises TrainingError naming what an evaluation set also holds, or leaves that out."""
+    examples = list(examples)
+    for unseen in evaluation:
+        contents = {_sha256(path): name for name, path in unseen.images.items()}
         leaks: list[str] = []
         clean: list[Example] = []
-        for example in kept:
+        for example in examples:
             name = example.path.name
-            if name in held_back.images:
+            if name in unseen.images:
                 leaks.append(f"picture {example.path} by its name")
                 continue
             if example.sha256 in contents:
@@ -323,50 +350,41 @@ def _without_leaks(
                     f"picture {example.path} by its content, there {contents[example.sha256]}"
                 )
                 continue
-            captions = [c for c in example.captions if spelled(c) not in held_back.captions]
-            texts = [t for t in example.judged if spelled(t) in held_back.captions]
+            captions = [c for c in example.captions if normalize_caption(c) not in unseen.captions]
+            texts = [t for t in example.judged if normalize_caption(t) in unseen.captions]
             leaked = [c for c in example.captions if c not in captions] + texts
             leaks += [f"caption {text!r} of {example.path}" for text in dict.fromkeys(leaked)]
             if not leaked:
                 clean.append(example)
             elif captions:
                 judged = {t: j for t, j in example.judged.items() if t not in texts}
-                clean.append(
-                    Example(
-                        example.image_id,
-                        example.path,
-                        example.sha256,
-                        tuple(captions),
-                        example.source,
-                        judged,
-                    )
-                )
+                clean.append(replace(example, captions=tuple(captions), judged=judged))
         if leaks and on_leak == "refuse":
             more = f" and {len(leaks) - MOST_NAMED} more" if len(leaks) > MOST_NAMED else ""
             raise TrainingError(
-                f"the evaluation set {held_back.folder} would be trained on: "
+                f"the evaluation set {unseen.folder} would be trained on: "
                 f"{'; '.join(leaks[:MOST_NAMED])}{more}; --set on_leak=leave-out trains without"
             )
         for leak in leaks:
-            log(f"left out, it is in the evaluation set {held_back.folder}: {leak}")
-        kept = clean
-    return kept
+            log(f"left out, it is in the evaluation set {unseen.folder}: {leak}")
+        examples = clean
+    return examples
 
 
 def _split(
     examples: Sequence[Example], recipe: Recipe
 ) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """(train, validation). Texts of the one side are not judged on the other."""
+    """(train, validation), without the judgments of train pictures on captions of validation."""
     if recipe.select_on == "train":
         if len(examples) < 2:
             raise TrainingError(f"{len(examples)} captioned pictures are not enough to train on")
         return tuple(examples), tuple(examples)
-    # By content, which a renamed or moved picture keeps.
-    keys = [example.sha256 for example in examples]
-    _, held = split_by_image(keys, recipe.validation_share, recipe.seed)
-    held_back = set(held)
-    train = [example for example in examples if example.sha256 not in held_back]
-    validation = [example for example in examples if example.sha256 in held_back]
+    sides: tuple[list[Example], list[Example]] = ([], [])
+    for example in examples:
+        # By content, which a renamed or moved picture keeps.
+        chosen = held_back(example.sha256, recipe.validation_share, recipe.seed)
+        sides[chosen if example.validates is None else example.validates].append(example)
+    train, validation = sides
     if len(train) < 2 or len(validation) < 2:
         raise TrainingError(
             f"{len(examples)} captioned pictures split into {len(train)} to train on and "
@@ -374,18 +392,21 @@ def _split(
         )
     # A text of both sides is seen anyway, as one that feedback calls right for many pictures.
     unseen = _captions_of(validation) - _captions_of(train)
-    return tuple(_forgetting(example, unseen) for example in train), tuple(validation)
+    for n, example in enumerate(train):
+        judged = {t: j for t, j in example.judged.items() if normalize_caption(t) not in unseen}
+        train[n] = replace(example, judged=judged)
+    return tuple(train), tuple(validation)
+
+
+def held_back(key: str, share: float, seed: int) -> bool:
+    """Whether a picture validates: its key and the seed decide, so that pictures which are added
+    later move none of those already there."""
+    digest = hashlib.sha256(f"{seed}:{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64 < share
 
 
 def _captions_of(examples: Iterable[Example]) -> set[str]:
-    return {spelled(caption) for example in examples for caption in example.captions}
-
-
-def _forgetting(example: Example, unseen: set[str]) -> Example:
-    judged = {text: j for text, j in example.judged.items() if spelled(text) not in unseen}
-    return Example(
-        example.image_id, example.path, example.sha256, example.captions, example.source, judged
-    )
+    return {normalize_caption(caption) for example in examples for caption in example.captions}
 
 
 def _sha256(path: Path) -> str:

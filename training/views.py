@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
+from scenesearch.encoder.preprocessing import Preprocessing
 from scenesearch.pictures.opening import ImageError, open_image
-from training.data import View
 from training.recipe import TrainingError
 
 RESAMPLING = {
@@ -25,23 +25,16 @@ RESAMPLING = {
 }
 
 
-class Preprocessing(Protocol):
-    """What `training.towers.Preprocessing` declares, under encoder.json's names."""
+@dataclass(frozen=True)
+class View:
+    """A box of the picture, (left, top, right, bottom) in shares of its sides, perhaps mirrored."""
 
-    @property
-    def image_size(self) -> tuple[int, int]: ...
-    @property
-    def resize(self) -> str: ...
-    @property
-    def interpolation(self) -> str: ...
-    @property
-    def mean(self) -> tuple[float, float, float]: ...
-    @property
-    def std(self) -> tuple[float, float, float]: ...
+    box: tuple[float, float, float, float]
+    mirrored: bool
+    gain: float  # of the brightness
 
 
-def random_box(smallest_area: float, mirror: bool, rng: np.random.Generator) -> View:
-    """A view whose box is in shares of the picture's sides: (left, top, right, bottom)."""
+def random_view(smallest_area: float, mirror: bool, rng: np.random.Generator) -> View:
     area = rng.uniform(smallest_area, 1.0)
     aspect = np.exp(rng.uniform(-0.22, 0.22))
     width = min(1.0, float(np.sqrt(area * aspect)))
@@ -51,7 +44,7 @@ def random_box(smallest_area: float, mirror: bool, rng: np.random.Generator) -> 
     return View((left, top, left + width, top + height), mirrored, float(rng.uniform(0.85, 1.15)))
 
 
-def load_batch(
+def load_views(
     paths: Sequence[Path],
     views: Sequence[View | None],
     preprocessing: Preprocessing,
@@ -74,25 +67,26 @@ def load_view(path: Path, view: View | None, preprocessing: Preprocessing) -> np
         left, top, right, bottom = view.box
         box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
         if preprocessing.resize != "squash":
-            box = _shaped(box, width / height)
+            box = _box_of_shape(box, width / height)
         resized = image.resize((width, height), resampling, box)
     elif preprocessing.resize == "squash":
         resized = image.resize((width, height), resampling)
     else:
-        resized = _cropped(image, width, height, resampling)
+        resized = _fit_and_crop(image, width, height, resampling)
     pixels = np.asarray(resized, np.float32) / np.float32(255)
     if view is not None:
         pixels = np.minimum(pixels * np.float32(view.gain), 1)
         if view.mirrored:
             pixels = pixels[:, ::-1]
-    pixels = (pixels - np.float32(preprocessing.mean)) / np.float32(preprocessing.std)
+    mean, std = (np.array(m, np.float32) for m in (preprocessing.mean, preprocessing.std))
+    pixels = (pixels - mean) / std
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _cropped(
+def _fit_and_crop(
     image: Image.Image, width: int, height: int, resampling: Image.Resampling
 ) -> Image.Image:
-    """The shorter side fitted, the middle kept: CLIP's own preprocessing."""
+    """The shorter side fitted and the middle cut out, as CLIP's own preprocessing does it."""
     scaled = (
         max(width, image.width * height // image.height),
         max(height, image.height * width // image.width),
@@ -101,7 +95,7 @@ def _cropped(
     return image.resize(scaled, resampling).crop((left, top, left + width, top + height))
 
 
-def _shaped(
+def _box_of_shape(
     box: tuple[float, float, float, float], aspect: float
 ) -> tuple[float, float, float, float]:
     """The largest box of the aspect ratio in the middle of another: nothing is squashed."""
