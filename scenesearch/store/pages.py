@@ -35,7 +35,7 @@ def pages(
 ) -> Iterator[list[Point]]:
     """Every point of the collection in pages; releases the collection at the end.
 
-    `on_wait` receives a sentence once per wait for another process. Raises IndexBusy after ten minutes.
+    `on_wait` receives a sentence once per wait. Raises IndexBusy after ten minutes.
     """
     after: str | None = None
 

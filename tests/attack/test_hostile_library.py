@@ -27,7 +27,6 @@ from ingest.watch import watch
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.allowed_originals import NOT_HERE
-from scenesearch.home.ingested import NOT_HERE
 from scenesearch.store import payload
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
