@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scenesearch.encoder.base import EncoderInfo
-from scenesearch.runtime.private_files import make_private
+from scenesearch.runtime.files import make_private
 from scenesearch.store import edge, edge_build
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.edge_lock import HolderLock
