@@ -37,13 +37,13 @@ ui: $(VENV)/.serve  ## open the search page over the sample library (LIBRARY=pho
 	$(BIN)/scenesearch ui --library $(or $(LIBRARY),demo)
 
 test: $(VENV)/.dev  ## fast tests
-	$(BIN)/pytest -n auto --dist worksteal -m "not slow and not browser"
+	$(BIN)/pytest -n auto --dist worksteal --durations 20
 
 test-slow: $(VENV)/.dev chromium  ## the rest: slow tests and a real browser
-	$(BIN)/pytest -m "slow or browser"
+	$(BIN)/pytest -m "slow or browser" --durations 20
 
 attack: $(VENV)/.dev  ## forged files, kills, small disks and crowds, with their figures
-	$(BIN)/pytest -s -m slow tests/attack
+	CROWD_SECONDS=60 $(BIN)/pytest -s -m slow tests/attack
 
 lint: $(VENV)/.dev  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

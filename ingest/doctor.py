@@ -26,14 +26,9 @@ from scenesearch.encoder.base import EncoderError
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.rejects import FILE_NAME, Reject, Rejects
 from scenesearch.home.roots import SOURCES, RootsError, read_roots
-from scenesearch.pictures.opening import (
-    THUMBNAIL_SIDE,
-    ImageError,
-    open_image,
-    thumbnail_path,
-    write_thumbnail,
-)
+from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.pictures.originals import OriginalError, is_url
+from scenesearch.pictures.thumbnails import THUMBNAIL_SIDE, thumbnail_path, write_thumbnail
 from scenesearch.store.base import CollectionSpec, IndexBusy, Point, VectorStore
 from scenesearch.store.catalog import CatalogEntry, collections_of
 from scenesearch.store.fields import BUILTIN_FIELDS, by_name

@@ -26,7 +26,7 @@ from ingest.picture_reader import (
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Reject
 from scenesearch.pictures.records import ImageRecord
-from scenesearch.runtime.cancel import result_of
+from scenesearch.runtime.cancel import wait_for
 from scenesearch.store.base import StoreError
 
 # Records looked up together, and checked by one task: a task costs more than a check.
@@ -155,7 +155,7 @@ class LocalEngine:
             item = waiting.popleft()
             if isinstance(item, Future):
                 opening -= 1
-                return result_of(item)
+                return wait_for(item)
             return item
 
         for item in items:
@@ -200,7 +200,7 @@ class LocalEngine:
     def _take(self) -> None:
         """Give the oldest batch to the writer."""
         batch = self._batches[0]
-        vectors = result_of(batch.encoding)
+        vectors = wait_for(batch.encoding)
         self._batches.popleft()
         at_risk = sum(len(later.new) for later in self._batches)
         at_hand = vectors | batch.known

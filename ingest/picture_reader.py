@@ -17,20 +17,14 @@ from ingest.payload import described_payload, descriptions_of, file_payload, pic
 from ingest.sidecar import sidecar_of, with_sidecar
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Reject
-from scenesearch.pictures.opening import (
-    ImageError,
-    OpenedImage,
-    open_image,
-    out_of_memory,
-    thumbnail_path,
-    write_thumbnail,
-)
+from scenesearch.pictures.opening import ImageError, OpenedImage, open_image, out_of_memory
 from scenesearch.pictures.originals import OriginalError
 from scenesearch.pictures.records import ImageRecord
-from scenesearch.runtime.retry import Patience, patiently
+from scenesearch.pictures.thumbnails import thumbnail_path, write_thumbnail
+from scenesearch.runtime.retry import RetryPolicy, retry
 
 # For a lost connection or a file still being written; short, because a worker waits meanwhile.
-_READS = Patience(deadline_s=30, tries=4, first_pause_s=0.5)
+_READS = RetryPolicy(deadline_s=30, tries=4, first_pause_s=0.5)
 
 
 @dataclass(frozen=True)
@@ -177,7 +171,7 @@ class PictureReader:
         """The content of a picture that is not opened yet."""
         original = changed.candidate.record.original
         try:
-            data = patiently(original.read, _READS, passing=_pause_s)
+            data = retry(original.read, _READS, delay_of=_pause_s)
         except OriginalError as error:
             return changed.reject(error)
         except MemoryError:
@@ -213,7 +207,7 @@ class PictureReader:
             sidecar = sidecar_of(record.original)
             return opened if sidecar is None else with_sidecar(opened, sidecar)
 
-        opened = patiently(read, _READS, passing=_pause_s, on_retry=count)
+        opened = retry(read, _READS, delay_of=_pause_s, on_retry=count)
         if self.thumbnails_dir is not None:
             thumbnail = thumbnail_path(self.thumbnails_dir, opened.sha256)
             if not thumbnail.exists():

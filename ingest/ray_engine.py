@@ -182,11 +182,11 @@ class RayEngine:
     ) -> Iterator[tuple[DecodedPicture | Reject, Vector | None]]:
         reader = self.reader
         data = _ray_data()
-        memory_mb = memory.given_mb()
+        memory_mb = memory.configured_mb()
 
         def opened(batch: _Batch) -> _Batch:
             # One of as many processes as the node has cores; each has a budget of its own.
-            memory.limit_to(memory_mb, processes=os.cpu_count() or 1)
+            memory.set_limit(memory_mb, processes=os.cpu_count() or 1)
             return _packed(
                 reader.open(changed, encoded=content) for changed, content in _unpacked(batch)
             )

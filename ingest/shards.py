@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.runtime.private_files import FILE_MODE, private_folder
+from scenesearch.runtime.files import FILE_MODE, private_folder
 
 _FORM = re.compile(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})")
 _AUTO = re.compile(r"auto/([1-9][0-9]{0,2})")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from scenesearch.pictures.metadata import MAX_XMP_BYTES, beside, read_sidecar
+from scenesearch.pictures.metadata import MAX_XMP_BYTES, merge_sidecar, read_sidecar
 from scenesearch.pictures.opening import OpenedImage
 from scenesearch.pictures.originals import LocalFile, Original, OriginalError
 
@@ -74,4 +74,4 @@ def with_sidecar(opened: OpenedImage, sidecar: Sidecar) -> OpenedImage:
         metadata = replace(own, notes=(*own.notes, f"{sidecar.file.name}: {error}"))
         return replace(opened, metadata=metadata)
     named = tuple(f"{sidecar.file.name}: {note}" for note in said.notes)
-    return replace(opened, metadata=beside(own, replace(said, notes=named)))
+    return replace(opened, metadata=merge_sidecar(own, replace(said, notes=named)))

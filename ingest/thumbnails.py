@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ingest.journal import Journal
-from scenesearch.pictures.opening import thumbnail_path
+from scenesearch.pictures.thumbnails import thumbnail_path
 from scenesearch.store.base import IndexBusy, StoreError, VectorStore
 from scenesearch.store.catalog import read_catalog
 from scenesearch.store.filters import OneOf

@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 def main() -> "NoReturn":
     """Run the command and exit: a user's mistake is one sentence on stderr and status 2."""
-    signals.listen()
+    signals.install_handlers()
     try:
         try:
             from scenesearch.runtime import native_stderr
 
-            native_stderr.begin()
+            native_stderr.start()
             run()
         except SystemExit:
             raise
         except BaseException as error:  # a signal during compilation becomes a SyntaxError
             _ended_by(error)
     except SystemExit as ended:
-        signals.be_done()
+        signals.restore_defaults()
         _leave(ended)
         raise
 
@@ -58,8 +58,8 @@ def run() -> "NoReturn":
 def _ended_by(error: BaseException) -> "NoReturn":
     """Say why in one sentence, unless it was said already, and exit. A bug keeps its traceback."""
     # A signal may surface as any error of the library that it interrupted.
-    if signals.tell() or isinstance(error, KeyboardInterrupt):
-        _fail("interrupted", signals.status())
+    if signals.first_notice() or isinstance(error, KeyboardInterrupt):
+        _fail("interrupted", signals.exit_status())
     from scenesearch.commands.console import FAILED, FOUND
     from scenesearch.errors import SceneSearchError, obstacle
 

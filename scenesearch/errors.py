@@ -1,8 +1,9 @@
-"""The base of every error a user can cause or mend, and what stood in the way of one.
+"""The base class of errors that a user can cause or fix, and the obstacles behind errors.
 
-A library that cannot be read or written is rarely damaged: memory ran out, a disk is full or
-read-only, a file belongs to somebody else. Which it was, the system said in a number (`errno`),
-which Python keeps and other libraries write into their messages. `obstacle` reads it from both.
+A library that cannot be read or written is rarely damaged. More often memory ran out, the disk is
+full or read-only, or a file belongs to another user. The system reports which in a number
+(`errno`). Python keeps that number, and other libraries write it into their messages; `obstacle`
+finds it in both.
 """
 
 import errno
@@ -16,7 +17,7 @@ class SceneSearchError(Exception):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """'; did you mean photos?' for a name that is nearly one of those known, else ''."""
+    """'; did you mean photos?' for a name close to a known one, else ''."""
     by_case = {each.casefold(): each for each in known}
     near = get_close_matches(name.casefold(), by_case, n=1)
     return f"; did you mean {by_case[near[0]]}?" if near else ""
@@ -43,13 +44,13 @@ _OBSTACLES = {
     errno.EFBIG: LARGE_FILE,
 }
 
-# What keeps a process from writing to a disk that it can still read.
+# Obstacles to writing on a disk that can still be read.
 UNWRITABLE = (PERMISSION, FULL, READ_ONLY, LARGE_FILE)
 
-# SQLite's own numbers, and those that it gives where it cannot tell.
+# SQLite's own error codes.
 _SQLITE = {3: PERMISSION, 7: MEMORY, 8: READ_ONLY, 10: BROKEN_DISK, 13: FULL}
 
-# As Python, Rust in its two ways, and ONNX Runtime write it.
+# As written by Python, Rust (in two ways) and ONNX Runtime.
 _NUMBER = re.compile(r"(?:\[Errno|\(os error|Os \{ code:|system error number) (\d+)")
 _WORDS = (
     ("cannot allocate memory", MEMORY),
@@ -67,9 +68,9 @@ _WORDS = (
 
 
 def obstacle(error: BaseException) -> str | None:
-    """What stood in the way, for a sentence: one of the constants above.
+    """The obstacle behind an error, one of the constants above.
 
-    None where nothing did, and what was read is itself to blame, or the caller.
+    None if there was none: then the file itself, or the caller, is to blame.
     """
     for one in _with_causes(error):
         if isinstance(one, MemoryError):
@@ -82,9 +83,9 @@ def obstacle(error: BaseException) -> str | None:
         for number in _NUMBER.finditer(text):
             if (found := _OBSTACLES.get(int(number[1]))) is not None:
                 return found
-        for words, said in _WORDS:
+        for words, found in _WORDS:
             if words in text.lower():
-                return said
+                return found
     return None
 
 
@@ -96,6 +97,6 @@ def _with_causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def first_line(error: BaseException) -> str:
-    """What another's exception says, for a sentence of ours."""
+    """The first line of an exception's message, or its type, for use in a sentence."""
     lines = str(error).splitlines()
     return lines[0] if lines else type(error).__name__

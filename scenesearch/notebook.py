@@ -28,8 +28,9 @@ from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.installation import Installation
 from scenesearch.home.library_files import LibraryFiles
 from scenesearch.home.settings import Settings
-from scenesearch.pictures.opening import THUMBNAIL_SIDE, ImageError, open_image, thumbnail_path
+from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.pictures.originals import LocalFile, OriginalError
+from scenesearch.pictures.thumbnails import THUMBNAIL_SIDE, thumbnail_path
 from scenesearch.runtime import memory
 from scenesearch.search.answer import Hit, SearchResult
 from scenesearch.search.grammar import parse_facet, parse_order, parse_where
@@ -250,7 +251,7 @@ def open_library(
     minute without a pause.
     """
     installation = installation or Installation(Settings())
-    memory.limit_to(installation.settings.memory_mb)
+    memory.set_limit(installation.settings.memory_mb)
     name = installation.library_name(library)
     store = installation.open_store(reading=True)
     try:

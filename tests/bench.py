@@ -38,7 +38,7 @@ from ingest.sources.find import find_sources
 from ingest.sources.roots import Roots
 from scenesearch.encoder.onnx import OnnxEncoder, usable_cores
 from scenesearch.encoder.registry import find_encoder
-from scenesearch.encoder.speed import compare, of_encoder
+from scenesearch.encoder.speed import candidate, measure_speeds
 from scenesearch.pictures.records import ImageRecord
 from scenesearch.sample.library import write_library
 from scenesearch.search.searcher import Searcher
@@ -574,8 +574,8 @@ def bench_encoder(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
 
     towers, threads = load_towers("lite"), usable_cores()
     torch = eager(towers, "torch eager", threads)
-    served = of_encoder("as shipped", OnnxEncoder(find_encoder("lite")))
-    found = compare([torch, served, *precisions(towers, "graphs", threads, folder)])
+    served = candidate("as shipped", OnnxEncoder(find_encoder("lite")))
+    found = measure_speeds([torch, served, *precisions(towers, "graphs", threads, folder)])
     base = {speed.batch: speed for speed in found if speed.name == "torch eager"}
     figures: dict[str, Any] = {}
     for speed in found:
@@ -609,10 +609,10 @@ def evaluate_drawn(folder: str, gallery: int, count: int) -> None:
     """Prints seconds of each part of an evaluation, and the memory it took on top of the store."""
     from scenesearch.datasets.queries import Query
     from scenesearch.evaluation.bootstrap import bootstrap_ci95
-    from scenesearch.evaluation.details import look_closer
+    from scenesearch.evaluation.diagnostics import diagnose
     from scenesearch.evaluation.evaluate import evaluate
     from scenesearch.evaluation.metrics import score_queries
-    from scenesearch.evaluation.saving import document_of, save
+    from scenesearch.evaluation.output_folder import save
 
     encoder = _DrawnVectors()
     with closing(EdgeStore(Path(folder) / "edge")) as store:
@@ -635,14 +635,12 @@ def evaluate_drawn(folder: str, gallery: int, count: int) -> None:
         asked = time.perf_counter()
         bootstrap_ci95(score_queries(evaluation.qrels, evaluation.run))
         measured = time.perf_counter()
-        details = look_closer(evaluation, store=store, load_encoder=_DrawnVectors)
+        details = diagnose(evaluation, store=store, load_encoder=_DrawnVectors)
         save(
             Path(folder) / "out",
-            document_of(evaluation, details, None),
             title="drawn",
             evaluation=evaluation,
-            details=details,
-            agreement=None,
+            diagnostics=details,
         )
         print(
             json.dumps(

@@ -1,7 +1,13 @@
 """The command line in this process: a tenth of the time that a process of its own takes."""
 
+import io
 import json
+import os
+import subprocess
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,3 +49,23 @@ class CommandLine:
         captured = self._capsys.readouterr()
         code = ended.value.code
         return Ran(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+
+def run_here(
+    *words: object, environment: Mapping[str, str], folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """What `subprocess.run` gives for the command in that environment and folder."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8") for _ in range(2))
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        for name in os.environ.keys() - environment.keys():
+            patch.delenv(name)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        if folder is not None:
+            patch.chdir(folder)
+        patch.setattr("sys.argv", ["scenesearch", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            run()
+    code = ended.value.code
+    printed = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+    return subprocess.CompletedProcess(words, code if isinstance(code, int) else 0, *printed)

@@ -113,7 +113,7 @@ def relevance(judged: Judged) -> Iterator[str]:
         hits = judged.searcher.search(request, k=RESCORED).hits
         assert all(one.relevance >= other.relevance for one, other in pairwise(hits))
         ranked = {hit.image_id: hit for hit in hits}
-        query = judged.searcher.texts.of(judged.texts[query_id])
+        query = judged.searcher.texts.embed(judged.texts[query_id])
         cosines = np.array([judged.vectors[image] @ query for image in images])
         calibration = judged.searcher.calibration.of(judged.texts[query_id])
         plain = calibration.relevance(cosines, query)
@@ -144,7 +144,7 @@ def hybrid(judged: Judged) -> Iterator[str]:
     """Recall of the fifth captions, by what the pictures come with, for three ways to rank."""
     names = sorted(image for image, captions in judged.captions.items() if len(captions) == 5)
     asked = {image: judged.captions[image][4] for image in names}
-    vectors = dict(zip(names, judged.searcher.texts.of_all(list(asked.values())), strict=True))
+    vectors = dict(zip(names, judged.searcher.texts.embed_all(list(asked.values())), strict=True))
 
     def three(image: str) -> list[str]:
         """Words of another caption, as somebody names or tags a picture."""
@@ -304,7 +304,7 @@ def feedback(judged: Judged) -> Iterator[str]:
 
     for query_id, relevant in judged.relevant().items():
         request = replace(words(judged.texts[query_id]), min_relevance=0.0, collapse=False)
-        query = judged.searcher.texts.of(judged.texts[query_id])
+        query = judged.searcher.texts.embed(judged.texts[query_id])
         plain = [hit.image_id for hit in judged.searcher.search(request, k=100).hits]
         right = next((image for image in plain[:10] if image in relevant), None)
         if right is not None and len(relevant) >= 3:

@@ -22,7 +22,7 @@ from ingest.sources.find import find_sources
 from ingest.sources.roots import Roots
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
-from scenesearch.pictures.opening import thumbnail_path
+from scenesearch.pictures.thumbnails import thumbnail_path
 from scenesearch.sample.library import write_library
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore

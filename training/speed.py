@@ -9,7 +9,7 @@ import onnx
 import torch
 
 from scenesearch.encoder.graphs import Graph, open_graph
-from scenesearch.encoder.speed import BATCHES, Candidate, queries
+from scenesearch.encoder.speed import BATCHES, Candidate, sample_queries
 from training.batches import pad
 from training.export import (
     export_image_tower,
@@ -78,4 +78,6 @@ def _pixels(towers: Towers) -> np.ndarray:
 
 
 def _tokens(towers: Towers, n: int) -> tuple[np.ndarray, np.ndarray]:
-    return pad([towers.tokenizer.encode(text).ids for text in queries(n)], towers.pad_token_id)
+    return pad(
+        [towers.tokenizer.encode(text).ids for text in sample_queries(n)], towers.pad_token_id
+    )

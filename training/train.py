@@ -36,7 +36,7 @@ from torch import Tensor
 from scenesearch.datasets.task import MARKED
 from scenesearch.errors import SceneSearchError
 from scenesearch.evaluation.bootstrap import bootstrap_ci95
-from scenesearch.evaluation.metrics import Scores, score_queries
+from scenesearch.evaluation.metrics import QueryMetrics, score_queries
 from training import checkpoint, lora, tiny_clip
 from training.calibrate import calibrate_encoder, has_judgments
 from training.card import write_card
@@ -314,7 +314,7 @@ def before_and_after(
     after = score(learner, held_back)
     with swapped([weights[name] for name in base], [base[name].clone() for name in base]):
         before = score(learner, held_back)
-    gain = Scores(
+    gain = QueryMetrics(
         after.query_ids,
         after.groups,
         {name: after.per_query[name] - before.per_query[name] for name in after.per_query},
@@ -329,7 +329,7 @@ def before_and_after(
     }
 
 
-def score(learner: Learner, held_back: EvaluationSet) -> Scores:
+def score(learner: Learner, held_back: EvaluationSet) -> QueryMetrics:
     names = sorted(held_back.images)
     images = embed_images(learner, [held_back.images[name] for name in names])
     texts = embed_texts(learner, [query.query_text for query in held_back.queries])
@@ -343,7 +343,7 @@ def score(learner: Learner, held_back: EvaluationSet) -> Scores:
     )
 
 
-def _figures(scores: Scores) -> dict[str, Any]:
+def _figures(scores: QueryMetrics) -> dict[str, Any]:
     """Percent, with the 95 % interval."""
     means, intervals = scores.means(), bootstrap_ci95(scores)
     return {

@@ -16,7 +16,7 @@ from itsdangerous import BadSignature, SignatureExpired, URLSafeTimedSerializer
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.logs import log_message
 from scenesearch.home.settings import Settings
-from scenesearch.runtime.private_files import private_folder
+from scenesearch.runtime.files import private_folder
 from scenesearch.store.fields import PayloadField
 
 _N, _R, _P = 2**14, 8, 1  # the smallest scrypt that OWASP recommends for 16 MB

@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from scenesearch.pictures.duplicates import Group, Look, find_groups, look_of
+from scenesearch.pictures.duplicates import Group, HashedPicture, find_groups, hashed_picture
 from scenesearch.store.filters import Range
 from ui.resources import OpenLibrary, store
 
@@ -56,7 +56,7 @@ def _statistics(library: str, collection: str, count: int) -> Statistics:
     formats: Counter[str] = Counter()
     years: Counter[str] = Counter()
     size = captioned = located = 0
-    looks: list[Look] = []
+    looks: list[HashedPicture] = []
     wanted = ("path", "taken", "size_bytes", "captions", "location", "sha256", "phash")
     for point in store().scroll(library, payload=wanted):
         payload = point.payload
@@ -65,7 +65,7 @@ def _statistics(library: str, collection: str, count: int) -> Statistics:
         size += int(payload.get("size_bytes") or 0)
         captioned += bool(payload.get("captions"))
         located += payload.get("location") is not None
-        if look := look_of(point.image_id, payload):
+        if look := hashed_picture(point.image_id, payload):
             looks.append(look)
     return Statistics(formats, years, size, captioned, located, find_groups(looks))
 

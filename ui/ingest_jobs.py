@@ -15,7 +15,7 @@ from scenesearch.encoder.onnx import usable_cores
 from scenesearch.home.rejects import Reject
 from scenesearch.home.restore import is_unfinished, take_back_unfinished
 from scenesearch.home.settings import Settings
-from scenesearch.runtime.private_files import make_private, private_folder
+from scenesearch.runtime.files import make_private, private_folder
 from scenesearch.sample.library import write_library
 from ui.jobs import Job
 from ui.resources import installation, job_store, library_files, start_job

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.runtime.cancel import watched_by
+from scenesearch.runtime.cancel import cancelled_by
 from scenesearch.runtime.events import LOGGER
 
 State = Literal["running", "paused", "stopping", "done", "cancelled", "failed"]
@@ -139,7 +139,7 @@ class Jobs:
 def _run(job: Job, work: Callable[[Job], object], at_end: Callable[[], None]) -> None:
     state: State = "failed"
     try:
-        with watched_by(job.check_cancelled):
+        with cancelled_by(job.check_cancelled):
             job.result = work(job)
         # A job that ends early by itself says so in its report.
         state = "cancelled" if job.state == "stopping" else "done"

@@ -47,7 +47,7 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     use_settings(settings, local=address in _LOOPBACK)
     options = _server_options(address, port, settings)
     logs.configure(settings, service=True)
-    memory.limit_to(settings.memory_mb)
+    memory.set_limit(settings.memory_mb)
     close = prometheus.serve(settings.metrics_address) if settings.metrics_address else None
     host = f"[{address}]" if ":" in address else address
     message = f"Search page: http://{host}:{port} (Ctrl-C ends it)"
@@ -69,7 +69,7 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     finally:
         if close is not None:
             close()
-    return signals.status()
+    return signals.exit_status()
 
 
 def _end_job() -> None:
@@ -86,18 +86,18 @@ def _end_job() -> None:
 def _ended_by_signals() -> Iterator[None]:
     """The server closes at SIGINT and SIGTERM and raises them again afterwards; SIGHUP, which it
     does not know, is passed on to it as SIGTERM."""
-    signals.listen(lambda: signal.raise_signal(signal.SIGTERM))
+    signals.install_handlers(lambda: signal.raise_signal(signal.SIGTERM))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
         yield
     finally:
-        signals.listen()
+        signals.install_handlers()
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    signals.note(number)
-    native_stderr.same_signal()
+    signals.record(number)
+    native_stderr.ignore_repeated_signal()
     raise KeyboardInterrupt
 
 

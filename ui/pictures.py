@@ -15,14 +15,9 @@ import streamlit as st
 from PIL import Image, ImageDraw
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.pictures.opening import (
-    THUMBNAIL_SIDE,
-    ImageError,
-    open_image,
-    thumbnail_path,
-    write_thumbnail,
-)
+from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.pictures.originals import Original
+from scenesearch.pictures.thumbnails import THUMBNAIL_SIDE, thumbnail_path, write_thumbnail
 from ui.resources import installation, library_files
 from ui.settings import page_settings
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from scenesearch.encoder.base import Encoder
-from scenesearch.encoder.vectors import TextVectors
+from scenesearch.encoder.text_cache import TextEmbeddingCache
 from scenesearch.home.installation import Installation
 from scenesearch.home.library_files import LibraryFiles
 from scenesearch.home.prometheus import TimedEncoder
@@ -171,9 +171,9 @@ def _encoder(fingerprint: str, name: str) -> Encoder:
 
 
 @st.cache_resource(show_spinner=False, max_entries=3)
-def _texts(fingerprint: str, _encoder: Encoder) -> TextVectors:
+def _texts(fingerprint: str, _encoder: Encoder) -> TextEmbeddingCache:
     """Embeddings of the texts that visitors searched for last, kept for all of them."""
-    return TextVectors(_encoder)
+    return TextEmbeddingCache(_encoder)
 
 
 # Making one reads some hundred vectors: 50 ms that no visitor should wait for.

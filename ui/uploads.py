@@ -10,8 +10,7 @@ from pathlib import Path
 from scenesearch.datasets.manifest import MANIFEST_SUFFIXES
 from scenesearch.errors import SceneSearchError
 from scenesearch.pictures.formats import HEAD_BYTES, SUFFIXES, is_picture
-from scenesearch.pictures.opening import atomic_writer
-from scenesearch.runtime.private_files import private_folder
+from scenesearch.runtime.files import atomic_writer, private_folder
 
 # In bytes of UTF-8: file systems allow 255, and a number or a suffix of ours may be added.
 MAX_NAME_BYTES = 120

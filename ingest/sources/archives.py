@@ -21,12 +21,11 @@ from ingest.sources.roots import Roots
 from ingest.sources.walk import is_archive, is_picture_name
 from scenesearch.datasets.columns import RESERVED, Description, Descriptions, LooseText, field_name
 from scenesearch.pictures.formats import HEAD_BYTES, is_picture, suffix_of, without_rendered
-from scenesearch.pictures.opening import atomic_writer
 from scenesearch.pictures.originals import (
     LocalFile,
+    MemberLocation,
     OriginalError,
     OriginalState,
-    Place,
     RemoteFile,
     TarMember,
     open_archive,
@@ -34,8 +33,8 @@ from scenesearch.pictures.originals import (
     tar_members,
 )
 from scenesearch.pictures.records import ImageRecord
-from scenesearch.runtime.cancel import watched
-from scenesearch.runtime.private_files import private_folder
+from scenesearch.runtime.cancel import cancellable
+from scenesearch.runtime.files import atomic_writer, private_folder
 
 Archive = LocalFile | RemoteFile
 
@@ -54,7 +53,7 @@ class _Index:
     """The contents of an archive: pictures with their places, and texts by member name."""
 
     state: OriginalState
-    pictures: Sequence[tuple[str, Place]]
+    pictures: Sequence[tuple[str, MemberLocation]]
     sidecars: Mapping[str, str]
     problems: Sequence[Problem]
 
@@ -122,7 +121,7 @@ def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
         problems += index.problems
         count += len(index.pictures)
         of_key = _by_key(name for name, _ in index.pictures)
-        for name, text in watched(index.sidecars.items()):
+        for name, text in cancellable(index.sidecars.items()):
             row = _row(name, text)
             where = f"{archive}!{name}"
             if isinstance(row, str):
@@ -178,7 +177,7 @@ def _read(archive: Archive, folder: Path | None) -> _Index:
 
 
 def _scan(archive: Archive, state: OriginalState) -> _Index:
-    pictures: dict[str, Place] = {}
+    pictures: dict[str, MemberLocation] = {}
     sidecars: dict[str, str] = {}
     problems: list[Problem] = []
     texts_bytes = 0
@@ -220,7 +219,7 @@ def _scan(archive: Archive, state: OriginalState) -> _Index:
     return _Index(state, found, sidecars, problems[:_MAX_PROBLEMS])
 
 
-def _head(file: Any, place: Place) -> bytes:
+def _head(file: Any, place: MemberLocation) -> bytes:
     file.seek(place.offset)
     head: bytes = file.read(min(HEAD_BYTES, place.size_bytes))
     return head
@@ -282,7 +281,10 @@ def _saved(index: _Index) -> dict[str, Any]:
 
 def _restored(state: OriginalState, saved: Mapping[str, Any]) -> _Index:
     pictures = [
-        (str(name), Place(offset, size, datetime.fromisoformat(moment) if moment else None))
+        (
+            str(name),
+            MemberLocation(offset, size, datetime.fromisoformat(moment) if moment else None),
+        )
         for name, offset, size, moment in saved["pictures"]
     ]
     problems = [Problem(where, reason) for where, reason in saved["problems"]]

@@ -12,7 +12,7 @@ from ingest.sources.roots import Roots
 from ingest.sources.walk import is_unicode, shown
 from scenesearch.pictures.originals import LocalFile, RemoteFile, is_url
 from scenesearch.pictures.records import ImageRecord
-from scenesearch.runtime.cancel import watched
+from scenesearch.runtime.cancel import cancellable
 
 # No file system has longer paths; a longer line is no list of files.
 _MAX_PATH_BYTES = 64 * 1024
@@ -30,7 +30,7 @@ def path_list_source(lines: IO[bytes], roots: Roots, *, separator: bytes = b"\n"
     common: str | None = None
     linked: set[str] = set()
     real_of = lru_cache(maxsize=4096)(os.path.realpath)
-    for number, line in enumerate(watched(_split(lines, separator)), start=1):
+    for number, line in enumerate(cancellable(_split(lines, separator)), start=1):
         text = line if separator == b"\0" else line.removesuffix(b"\r")
         if not text:
             continue

@@ -20,7 +20,7 @@ from scenesearch.pictures.originals import (
     remote_faults,
     remote_state,
 )
-from scenesearch.runtime.cancel import look_up, watched
+from scenesearch.runtime.cancel import cancellable, check_cancelled
 
 # A server may link in circles, each turn a longer address.
 _MAX_DEPTH = 32
@@ -54,7 +54,7 @@ def _walk(url: str, problems: list[Problem]) -> Iterator[RemoteFile]:
     folders = [(url, 0)]
     seen = {url}
     while folders:
-        look_up()
+        check_cancelled()
         folder, depth = folders.pop()
         try:
             files, below = _list(folder)
@@ -63,7 +63,7 @@ def _walk(url: str, problems: list[Problem]) -> Iterator[RemoteFile]:
                 raise
             problems.append(Problem(folder, str(error)))
             continue
-        for name in watched(without_rendered(sorted(files))):
+        for name in cancellable(without_rendered(sorted(files))):
             if _is_hidden(name):
                 continue
             found = RemoteFile(name, files[name])

@@ -6,10 +6,9 @@ from urllib.parse import unquote
 
 from ingest.sources.base import SourceError
 from scenesearch.home.roots import Root, RootsError, read_roots, roots_json
-from scenesearch.pictures.opening import atomic_writer
 from scenesearch.pictures.originals import LocalFile, RemoteFile, is_url
 from scenesearch.pictures.records import ImageRecord
-from scenesearch.runtime.private_files import private_folder
+from scenesearch.runtime.files import atomic_writer, private_folder
 
 
 class Roots:

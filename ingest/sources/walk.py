@@ -14,7 +14,7 @@ from scenesearch.pictures.formats import (
     suffix_of,
     without_rendered,
 )
-from scenesearch.runtime.cancel import watched
+from scenesearch.runtime.cancel import cancellable
 
 _ARCHIVE_SUFFIX = ".tar"
 
@@ -44,7 +44,7 @@ def walk(folder: Path, problems: list[Problem] | None = None) -> Iterator[Path]:
             if path.is_symlink() and not _leads_into(path, root):
                 reason = "a link to a folder is not followed; name its target beside this folder"
                 problems.append(Problem(shown(path), reason))
-        for name in watched(without_rendered(sorted(names))):
+        for name in cancellable(without_rendered(sorted(names))):
             path = Path(parent, name)
             if is_hidden(name) or not is_wanted(path):
                 continue
@@ -67,7 +67,7 @@ def _folders(
         names: list[str] = []
         try:
             with os.scandir(parent) as entries:
-                for entry in watched(entries):
+                for entry in cancellable(entries):
                     (folders if _is_folder(entry) else names).append(entry.name)
         except OSError as error:
             on_error(error)

@@ -36,7 +36,7 @@ def read_settings() -> "Settings":
         first = error.errors()[0]
         fail(f"{PREFIX}{str(first['loc'][0]).upper()}: {first['msg']}")
     logs.configure(settings)
-    memory.limit_to(settings.memory_mb)
+    memory.set_limit(settings.memory_mb)
     for name, place in unknown_settings():
         # With their common prefix any two variables would look alike.
         prefix = PREFIX if name.startswith(PREFIX) else ""
@@ -116,8 +116,8 @@ def say(message: str, *, level: int = logging.INFO) -> None:
 
 def interrupted(message: str = "interrupted") -> NoReturn:
     """Say that a signal ended the command, and exit with the status that a shell expects."""
-    signals.tell()
-    fail(message, signals.status())
+    signals.first_notice()
+    fail(message, signals.exit_status())
 
 
 def fail(message: str, status: int = FAILED) -> NoReturn:

@@ -21,7 +21,7 @@ def demo(
     from ingest.sources.find import find_sources
     from ingest.sources.roots import Roots
     from scenesearch.notebook import Library
-    from scenesearch.runtime.private_files import make_private, private_folder
+    from scenesearch.runtime.files import make_private, private_folder
     from scenesearch.sample.library import write_library
 
     installation = open_installation()

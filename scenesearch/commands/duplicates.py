@@ -26,12 +26,14 @@ def library_duplicates(
 
     The largest groups come first. Nothing is removed.
     """
-    from scenesearch.pictures.duplicates import find_groups, look_of
+    from scenesearch.pictures.duplicates import find_groups, hashed_picture
 
     installation, name = choose_library(library, named)
     with installation.store() as store:
         points = store.scroll(name, payload=("sha256", "phash"))
-        looks = [look for point in points if (look := look_of(point.image_id, point.payload))]
+        looks = [
+            look for point in points if (look := hashed_picture(point.image_id, point.payload))
+        ]
     groups = find_groups(looks, most_distant=distance)
     if as_json:
         print_json(

@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from scenesearch.encoder.base import Encoder
     from scenesearch.evaluation.agreement import Agreement
     from scenesearch.evaluation.compare import Comparison
-    from scenesearch.evaluation.details import Details
-    from scenesearch.evaluation.evaluate import Evaluation
-    from scenesearch.evaluation.outcome import Omission
+    from scenesearch.evaluation.diagnostics import Diagnostics
+    from scenesearch.evaluation.result import Evaluation, Omission
     from scenesearch.home.allowed_originals import AllowedOriginals
     from scenesearch.home.installation import Installation
     from scenesearch.store.base import VectorStore
@@ -114,8 +113,8 @@ def evaluate(
     """Measure search quality: run every query over a folder or a library, score the answers."""
     if context.invoked_subcommand is not None:
         return
-    from scenesearch.evaluation.details import look_closer
-    from scenesearch.evaluation.saving import REPORT, document_of, save
+    from scenesearch.evaluation.diagnostics import diagnose
+    from scenesearch.evaluation.output_folder import REPORT, save, to_document
     from scenesearch.search.filtering import conditions_in
     from scenesearch.search.grammar import parse_where
 
@@ -127,7 +126,7 @@ def evaluate(
     if (images is None) == (library is None):
         fail("evaluate needs the gallery: --images FOLDER or --library NAME, one of them")
     installation = open_installation()
-    evaluation, details, agreement, notes = None, None, None, list[str]()
+    evaluation, diagnostics, agreement, notes = None, None, None, list[str]()
     opened = _gallery(installation, encoder, images, library, notes)
     with opened as (store, name, loaded, originals):
         if queries is not None:
@@ -139,7 +138,7 @@ def evaluate(
                 read_queries(queries, notes), loaded, store, name, where=conditions
             )
             notes += describe_omissions(evaluation.omissions, queries)
-            details = look_closer(
+            diagnostics = diagnose(
                 evaluation,
                 store=store,
                 load_encoder=lambda: installation.load_encoder(str(loaded.info.folder)),
@@ -152,17 +151,16 @@ def evaluate(
         **(agreement.figures if agreement else {}),
     }
     missed = check_requirements(require or [], figures)
-    document = document_of(evaluation, details, agreement) | {"notes": notes}
+    document = to_document(evaluation, diagnostics, agreement, notes)
     say_some(notes)
     if out is not None:
         gallery = f"library {library}" if library else str(images)
         try:
             save(
                 out,
-                document,
                 title=f"{loaded.info.name} on {gallery}",
                 evaluation=evaluation,
-                details=details,
+                diagnostics=diagnostics,
                 agreement=agreement,
                 notes=notes,
                 originals=originals,
@@ -173,8 +171,8 @@ def evaluate(
     if not as_json:
         if evaluation is not None:
             print_evaluation(evaluation, by_slice=by_slice)
-        if details is not None:
-            print_details(details)
+        if diagnostics is not None:
+            print_diagnostics(diagnostics)
         if agreement is not None:
             print_agreement(agreement)
     if out is not None:
@@ -196,7 +194,7 @@ def compare(
 ) -> None:
     """Say whether run B is better than run A: paired test, interval of the difference, wins."""
     from scenesearch.evaluation.compare import compare as compare_runs
-    from scenesearch.evaluation.compare import read_saved
+    from scenesearch.evaluation.output_folder import read_saved
 
     found = compare_runs(read_saved(run_a), read_saved(run_b))
     metrics = [one.metric for one in found.differences]
@@ -292,22 +290,23 @@ def print_agreement(found: "Agreement") -> None:
         typer.echo(f"  {label:<40} {value:>6}   {interval:<15} {counted}")
 
 
-def print_details(details: "Details") -> None:
+def print_diagnostics(diagnostics: "Diagnostics") -> None:
     """Image to text, the index, the speed, the failures and the slices, a line each."""
-    back, latency = details.image_to_text, details.latency
+    back, latency = diagnostics.image_to_text, diagnostics.latency
     recall = ", ".join(f"{100 * back.metrics[f'success@{k}']:.1f} %" for k in (1, 5, 10))
     typer.echo(f"\n  image to text, Success@1, 5, 10   {recall}   ({back.queries} pictures)")
-    index = ", ".join(f"{100 * value:.2f} % of {k}" for k, value in details.index.at.items())
-    typer.echo(f"  index against exact search        {index}   ({details.index.queries} queries)")
+    found = diagnostics.index
+    index = ", ".join(f"{100 * value:.2f} % of {k}" for k, value in found.at.items())
+    typer.echo(f"  index against exact search        {index}   ({found.queries} queries)")
     total, encode = latency.warm["total"], latency.warm["encode"]
     typer.echo(
         f"  a request, p50, p95, p99          {total['p50']:.1f}, {total['p95']:.1f}, "
         f"{total['p99']:.1f} ms, of it encoding {encode['p50']:.1f}; "
         f"cold {latency.cold['total']:.0f} ms"
     )
-    failures = details.failures
+    failures = diagnostics.failures
     typer.echo(f"  misses with a look-alike first    {failures.alike} of {failures.misses}")
-    for part in details.field_slices:
+    for part in diagnostics.field_slices:
         low, high = (100 * end for end in part.ci95["recall@10"])
         typer.echo(
             f"  {printable(part.name):<33} {part.queries:>6} queries, Recall@10 "

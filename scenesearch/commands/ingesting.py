@@ -103,7 +103,7 @@ def only_ingest(installation: "Installation", library: str, shard: "Shard") -> I
     if installation.settings.qdrant_url is None:
         yield
         return
-    from scenesearch.runtime.private_files import private_folder
+    from scenesearch.runtime.files import private_folder
     from scenesearch.store.edge_lock import HolderLock, LockHeld, command_words
 
     part = "" if shard.of == 1 else f"-{shard.number}-of-{shard.of}"
@@ -122,11 +122,11 @@ def only_ingest(installation: "Installation", library: str, shard: "Shard") -> I
 
 def log_run(report: "IngestReport", rejects: "Rejects | None", meter: Meter) -> None:
     """Log and count a run that has ended."""
-    from scenesearch.runtime.events import ingested
+    from scenesearch.runtime.events import log_ingest
 
     logged = ("library", "collection", "seen", "written", "skipped", "rejected", "removed", "moved")
     figures = {name: getattr(report, name) for name in (*logged, "retries", "interrupted")}
-    ingested(figures | {"seconds": round(report.seconds, 2)})
+    log_ingest(figures | {"seconds": round(report.seconds, 2)})
     meter.count(report)
     meter.count_rejects(report.library, 0 if rejects is None else rejects.count())
 

@@ -76,10 +76,10 @@ def list_libraries(
 
 def _summary(installation: "Installation", entry: "CatalogEntry") -> dict[str, Any] | None:
     """The figures of the collection's saved evaluation."""
-    from scenesearch.evaluation.promotion import saved_evaluations
+    from scenesearch.evaluation.promotion import evaluations_folder
 
     file = (
-        saved_evaluations(installation.files(entry.spec.library).folder)
+        evaluations_folder(installation.files(entry.spec.library).folder)
         / entry.name
         / "summary.json"
     )

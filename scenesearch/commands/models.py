@@ -44,10 +44,10 @@ NEEDS_TORCH = "needs torch: pip install 'scenesearch[train]'"
 @models_app.command("list")
 def list_models(as_json: JsonOption = False) -> None:
     """List all encoders with their size and scores. The default is marked."""
-    from scenesearch.encoder.shelf import shelved
+    from scenesearch.encoder.registry import list_encoders
 
     settings = read_settings()
-    encoders = shelved(settings.models_dir)
+    encoders = list_encoders(settings.models_dir)
     if as_json:
         print_json([one.to_json(default=one.name == settings.encoder) for one in encoders])
         return
@@ -135,12 +135,12 @@ def pull(
     """
     from scenesearch.encoder import hub
     from scenesearch.encoder.folder import verify_encoder
-    from scenesearch.encoder.registry import shelving
+    from scenesearch.encoder.shelf import adding_to_shelf
     from training.card import write_card  # plain text: no torch behind it
 
     shelf = read_settings().models_dir
     name = name or repository.rpartition("/")[2].lower()
-    with shelving(shelf, name, replace=force) as workplace:
+    with adding_to_shelf(shelf, name, replace=force) as workplace:
         repo = hub.look_up(repository, revision)
         ready = precision == "fp32" and hub.has_ready_towers(repo)
         if not ready:
@@ -208,10 +208,10 @@ def export(
 ) -> None:
     """Turn trained weights into an encoder on the shelf, if it gives the same embeddings."""
     _need_torch("models export")
-    from scenesearch.encoder.registry import shelving
+    from scenesearch.encoder.shelf import adding_to_shelf
 
     shelf = read_settings().models_dir
-    with shelving(shelf, name, replace=force) as workplace:
+    with adding_to_shelf(shelf, name, replace=force) as workplace:
         _convert(base, workplace / name, name, precision, data=data, shelf=shelf)
     typer.echo(f"{name}: {shelf / name}")
 
@@ -259,13 +259,13 @@ def bench(
 ) -> None:
     """Time encoders on this machine, next to torch where it can load them; name the fastest."""
     from scenesearch.encoder.onnx import usable_cores
-    from scenesearch.encoder.speed import BATCHES, compare, of_encoder
+    from scenesearch.encoder.speed import BATCHES, candidate, measure_speeds
 
     installation = open_installation()
     settings = installation.settings
     names = encoders or [settings.encoder]
     threads = settings.threads or usable_cores()
-    served = [of_encoder(name, installation.load_encoder(name)) for name in dict.fromkeys(names)]
+    served = [candidate(name, installation.load_encoder(name)) for name in dict.fromkeys(names)]
     with TemporaryDirectory(prefix="scenesearch-bench-") as folder:
         in_torch = _torch_candidates(
             names[0], settings.models_dir, threads, Path(folder), precisions
@@ -274,7 +274,7 @@ def bench(
         rounds = 5
         with progress_bar() as progress:
             task = progress.add_task("timing", total=rounds * len(BATCHES) * len(candidates))
-            speeds = compare(
+            speeds = measure_speeds(
                 candidates, rounds=rounds, on_round=lambda: progress.update(task, advance=1)
             )
     if as_json:

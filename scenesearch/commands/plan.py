@@ -104,10 +104,10 @@ def _speed_of(settings: "Settings", name: str, measure: bool) -> EncoderSpeed:
 def _timed(folder: "Path") -> float:
     """Pictures/s of the image tower on one core."""
     from scenesearch.encoder.onnx import OnnxEncoder
-    from scenesearch.encoder.speed import compare, of_encoder
+    from scenesearch.encoder.speed import candidate, measure_speeds
 
     one_core = OnnxEncoder(folder, threads=1, image_threads=1)
-    (speed,) = compare([of_encoder("it", one_core)], batches=(8,), rounds=3)
+    (speed,) = measure_speeds([candidate("it", one_core)], batches=(8,), rounds=3)
     return speed.images_per_s
 
 

@@ -23,7 +23,8 @@ from scenesearch.commands.evaluate import (
 from scenesearch.errors import did_you_mean
 
 if TYPE_CHECKING:
-    from scenesearch.evaluation.compare import Comparison, SavedRun
+    from scenesearch.evaluation.compare import Comparison
+    from scenesearch.evaluation.output_folder import SavedRun
     from scenesearch.home.installation import Installation
     from scenesearch.store.base import VectorStore
     from scenesearch.store.catalog import CatalogEntry
@@ -155,7 +156,7 @@ def _objections(
     allow_missing: bool,
 ) -> "tuple[list[str], Comparison | None]":
     """The reasons against the new collection, and the comparison of both."""
-    from scenesearch.evaluation.promotion import Gap, judge
+    from scenesearch.evaluation.promotion import Gap, check_promotion
 
     def hint(found: Gap) -> str:
         bring = f"`scenesearch library build {live.spec.library} --encoder {new.spec.encoder}`"
@@ -163,7 +164,7 @@ def _objections(
         return f"{bring} brings it up to date{without}"
 
     entries = {one.name: one for one in (live, new)}
-    found = judge(
+    found = check_promotion(
         store,
         live.name,
         new.name,
@@ -189,13 +190,12 @@ def _evaluated(
     where: "Filter",
 ) -> "SavedRun":
     """The collection's evaluation: run now with these queries, else the saved one."""
-    from scenesearch.evaluation.compare import ComparisonError, read_saved
-    from scenesearch.evaluation.promotion import saved_evaluation, saved_evaluations
-    from scenesearch.evaluation.saving import document_of, save
-    from scenesearch.runtime.private_files import make_private, private_folder
+    from scenesearch.evaluation.output_folder import ComparisonError, read_saved, save
+    from scenesearch.evaluation.promotion import evaluations_folder, read_current_evaluation
+    from scenesearch.runtime.files import make_private, private_folder
 
     own = installation.files(entry.spec.library).folder
-    folder = saved_evaluations(own) / entry.name
+    folder = evaluations_folder(own) / entry.name
     if queries is not None:
         encoder = installation.library_encoder(store, entry.name)
         notes: list[str] = []
@@ -211,17 +211,14 @@ def _evaluated(
         notes = [note.replace(str(queries), queries.name) for note in notes]
         save(
             private_folder(folder),
-            document_of(evaluation, None, None) | {"notes": notes},
             title=f"{encoder.info.name} on {entry.name}",
             evaluation=evaluation,
-            details=None,
-            agreement=None,
             notes=notes,
         )
         make_private(folder)
         return read_saved(folder)
     try:
-        return saved_evaluation(store, own, entry.name, on_wait=say)
+        return read_current_evaluation(store, own, entry.name, on_wait=say)
     except ComparisonError as error:
         fail(f"{error}: give --queries FILE to evaluate both now, or --force to do without")
 

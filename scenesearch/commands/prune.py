@@ -36,7 +36,7 @@ def prune(
     """Delete the collections that are neither live nor the target of a rollback."""
     from ingest.journal import Journal, journal_file
     from ingest.thumbnails import delete_unused_thumbnails, loosen_all
-    from scenesearch.evaluation.promotion import saved_evaluations
+    from scenesearch.evaluation.promotion import evaluations_folder
     from scenesearch.store.catalog import collections_of, read_catalog
 
     installation, name = choose_library(library, named)
@@ -65,7 +65,7 @@ def prune(
                 for one in doomed:
                     loosen_all(store, one.name, journal, on_wait=say)
                     store.delete_collection(one.name)
-                    shutil.rmtree(saved_evaluations(files.folder) / one.name, ignore_errors=True)
+                    shutil.rmtree(evaluations_folder(files.folder) / one.name, ignore_errors=True)
                 delete_unused_thumbnails(store, name, journal, files.thumbnails)
     kept = [one for one in entries if one not in doomed]
     if as_json:

@@ -106,7 +106,7 @@ def _retry(
 
 def _export(rejects: "Sequence[Reject]", file: Path) -> None:
     from scenesearch.home.rejects import COLUMNS
-    from scenesearch.pictures.opening import atomic_writer
+    from scenesearch.runtime.files import atomic_writer
 
     rows = [reject.to_json() for reject in rejects]
     match file.suffix.lower():

@@ -41,7 +41,7 @@ def run_watch(
     installation.remember_encoder(encoder)
     logs.configure(installation.settings, service=True)
     files, stop = installation.files(library), threading.Event()
-    signals.listen(stop.set)  # a second signal ends the process at once
+    signals.install_handlers(stop.set)  # a second signal ends the process at once
     with only_ingest(installation, library, options.shard), files.open_rejects() as rejects:
         watched = Watched(
             folders=folders,
@@ -70,6 +70,6 @@ def run_watch(
                 f"{report.written} written, {report.removed} removed, {report.moved} moved, "
                 f"{report.rejected} rejected"
             )
-    signals.tell()  # a signal is the normal end, so nothing is said about it
+    signals.first_notice()  # a signal is the normal end, so nothing is said about it
     total.interrupted = False
     return total

@@ -1,8 +1,9 @@
-"""From loose values to typed metadata: what rows say of pictures, and of which type columns are.
+"""Turns the columns of a manifest into typed metadata.
 
-A column's type is what at least 95 % of its values are; the others are reported, never dropped
-silently. `caption`, `captions`, `caption_1` ... and `tags` are known; a column named as something
-that pictures say themselves (`taken`, `camera`, `rating` ...) has its type, and replaces it.
+A column has the type of at least 95 % of its values; the others are reported, never dropped
+silently. `caption`, `captions`, `caption_1` ... and `tags` have a meaning of their own. A column
+named like a field that pictures fill themselves (`taken`, `camera`, `rating` ...) has that field's
+type, and replaces the picture's value.
 """
 
 import json
@@ -24,7 +25,7 @@ from scenesearch.pictures.records import (
     MetadataType,
     Value,
 )
-from scenesearch.runtime.cancel import watched
+from scenesearch.runtime.cancel import cancellable
 
 _CAPTION_COLUMN = re.compile(r"captions?|caption_?\d+")
 RESERVED: Final = frozenset(
@@ -45,16 +46,16 @@ _OVERRIDES: Mapping[str, MetadataType] = {
 }
 _LATITUDE, _LONGITUDE = ("latitude", "lat"), ("longitude", "lon", "lng", "long")
 _FIT_SHARE = 0.95
-# A keyword is something one picks from a list; longer values are searched by their words.
+# A keyword is chosen from a list; longer values are texts, searched by their words.
 _MAX_KEYWORD_CHARS = 120
 _INT64 = range(-(2**63), 2**63)
-# Of all pictures together, kept until the columns are typed: half a gigabyte.
-_MAX_KEPT_CHARS = 500_000_000
+# Characters of all pictures together, in memory until the columns are typed: half a gigabyte.
+_MAX_CHARS = 500_000_000
 
 
 @dataclass(frozen=True)
 class Description:
-    """What is known of one picture besides what it shows."""
+    """Captions, tags and metadata of one picture."""
 
     captions: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
@@ -62,19 +63,19 @@ class Description:
 
 
 class LooseText(str):
-    """A cell of CSV or TSV: its type is still to be guessed, unlike a string in JSON."""
+    """A cell of CSV or TSV: its type must be guessed, unlike that of a string in JSON."""
 
     __slots__ = ()
 
 
 def field_name(column: str) -> str:
-    """The column as `--where` can write it: word characters, '_' for all others."""
+    """The column's name for `--where`: word characters; all others become '_'."""
     return re.sub(r"\W+", "_", column.strip()).strip("_")[:64]
 
 
 @dataclass
 class _Picture:
-    """What the rows read so far say of one picture; values with the line that said it."""
+    """The values of one picture in the rows read so far, with their line."""
 
     line: int
     captions: dict[str, None] = field(default_factory=dict)
@@ -83,26 +84,26 @@ class _Picture:
 
 
 class Descriptions:
-    """Collects rows by picture, then types the columns over all of them.
+    """Collects rows by picture, then finds the type of each column.
 
-    `report` is told, with the row's line, of each value that is cut or left out. Raises
-    DatasetError when the rows say more than can be kept.
+    `report` gets the line and reason of each value that is cut or left out. Raises DatasetError
+    when the rows have more text than fits in memory.
     """
 
     def __init__(self, report: Callable[[int, str], None]) -> None:
         self.report = report
         self._pictures: dict[str, _Picture] = {}
         self._columns: set[str] = set()
-        self._kept_chars = 0
+        self._chars = 0
 
     def __len__(self) -> int:
         return len(self._pictures)
 
     def add(self, image_id: str, line: int, row: Mapping[str, Any]) -> None:
-        """Take a row about a picture; its columns may be any, other rows may be about it too."""
+        """Add a row about a picture; several rows may be about the same picture."""
         is_new = image_id not in self._pictures
         picture = self._pictures.setdefault(image_id, _Picture(line))
-        said = len(picture.captions) + len(picture.tags) + len(picture.raw)
+        before = len(picture.captions) + len(picture.tags) + len(picture.raw)
         clash = False
         for column, value in row.items():
             if _is_missing(value):
@@ -127,33 +128,33 @@ class Descriptions:
                         f"{first_line}; the first counts",
                     )
         now = len(picture.captions) + len(picture.tags) + len(picture.raw)
-        if not is_new and not clash and now == said:
+        if not is_new and not clash and now == before:
             self.report(line, f"repeats line {picture.line}")
 
     def _join(
-        self, line: int, held: dict[str, None], texts: list[str], most: int, what: str
+        self, line: int, collected: dict[str, None], texts: list[str], most: int, what: str
     ) -> None:
-        """Add the texts to those that the picture has, up to so many."""
+        """Add the texts to those of the picture, at most `most` in all."""
         for number, text in enumerate(texts):
-            if text not in held:
-                if len(held) == most:
+            if text not in collected:
+                if len(collected) == most:
                     left = len(texts) - number
                     self.report(line, f"{left:,} {what} are beyond the {most} that are kept")
                     return
-                held[text] = None
-                self._keep(text)
+                collected[text] = None
+                self._count(text)
 
     def _bounded(self, line: int, name: str, value: Any) -> Any:
-        """The value, a long text cut and a long list shortened."""
+        """The value, with long texts and lists cut."""
         if isinstance(value, str):
             cut = self._cut(line, name, value, MAX_CAPTION_CHARS)
-            self._keep(cut)
+            self._count(cut)
             return value if cut is value else type(value)(cut)
         if isinstance(value, list) and all(isinstance(part, str) for part in value):
             if len(value) > MAX_TAGS:
                 self.report(line, f"{name} has {len(value):,} values; the first {MAX_TAGS} count")
             value = [self._cut(line, name, part, MAX_TAG_CHARS) for part in value[:MAX_TAGS]]
-            self._keep(*value)
+            self._count(*value)
         elif isinstance(value, list | dict) and len(value) > MAX_TAGS:
             self.report(line, f"{name} has {len(value):,} values and is left out")
             return None
@@ -165,12 +166,11 @@ class Descriptions:
         self.report(line, f"{name} has {len(text):,} characters; the first {most:,} are kept")
         return text[:most].rstrip()
 
-    def _keep(self, *texts: str) -> None:
-        self._kept_chars += sum(map(len, texts))
-        if self._kept_chars > _MAX_KEPT_CHARS:
+    def _count(self, *texts: str) -> None:
+        self._chars += sum(map(len, texts))
+        if self._chars > _MAX_CHARS:
             raise DatasetError(
-                f"the rows say more than {_MAX_KEPT_CHARS:,} characters of their pictures: "
-                "split them"
+                f"the rows say more than {_MAX_CHARS:,} characters of their pictures: split them"
             )
 
     def _texts(self, line: int, column: str, value: Any, most: int) -> list[str]:
@@ -197,10 +197,10 @@ class Descriptions:
         return self._texts(line, "tags", value, MAX_TAG_CHARS)
 
     def typed(self) -> tuple[dict[str, Description], dict[str, MetadataType]]:
-        """Every picture's description, and the types of the columns that any value fits."""
+        """Every picture's description, and the types of the columns that have a usable value."""
         self._join_coordinates()
         columns: dict[str, list[tuple[str, int, Any]]] = {}
-        for image_id, picture in watched(self._pictures.items()):
+        for image_id, picture in cancellable(self._pictures.items()):
             for name, (line, value) in picture.raw.items():
                 columns.setdefault(name, []).append((image_id, line, value))
         metadata: dict[str, dict[str, Value]] = {image_id: {} for image_id in self._pictures}
@@ -208,7 +208,7 @@ class Descriptions:
         for name, values in columns.items():
             type_ = _OVERRIDES.get(name) or _type_of([value for _, _, value in values])
             fits = 0
-            for image_id, line, value in watched(values):
+            for image_id, line, value in cancellable(values):
                 converted = _CONVERTERS[type_](value)
                 if converted is None:
                     self.report(line, f"{name} is {shorten(str(value))}, which is no {type_}")
@@ -224,8 +224,8 @@ class Descriptions:
         return described, fields
 
     def _join_coordinates(self) -> None:
-        """Two columns of degrees become one `location`, unless there is one already."""
-        for picture in watched(self._pictures.values()):
+        """Join two columns of degrees into one `location`, unless there is one already."""
+        for picture in cancellable(self._pictures.values()):
             raw = picture.raw
             latitude = next((name for name in _LATITUDE if name in raw), None)
             longitude = next((name for name in _LONGITUDE if name in raw), None)
@@ -260,12 +260,12 @@ def _json_list(text: str) -> list[Any] | None:
 
 
 def _type_of(values: list[Any]) -> MetadataType:
-    """The narrowest type that nearly all values have."""
+    """The narrowest type that fits at least 95 % of the values."""
     tolerated = int(len(values) * (1 - _FIT_SHARE))
     narrow: tuple[MetadataType, ...] = ("boolean", "integer", "float", "datetime", "geo")
     for type_ in narrow:
         misfits = 0
-        for value in watched(values):
+        for value in cancellable(values):
             misfits += _CONVERTERS[type_](value) is None
             if misfits > tolerated:
                 break
@@ -276,7 +276,7 @@ def _type_of(values: list[Any]) -> MetadataType:
 
 
 _TRUE, _FALSE = ("true", "yes"), ("false", "no")
-_INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,18})", re.ASCII)  # 007 is a name, not a number
+_INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,18})", re.ASCII)  # 007 is a code, not a number
 _FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?", re.ASCII)
 _EXIF_DATE = re.compile(r"(\d{4}):(\d{2}):(\d{2}) ", re.ASCII)
@@ -314,7 +314,7 @@ def _float(value: Any) -> float | None:
 
 
 def _is_decimal(text: str) -> bool:
-    """Not 007 and not 00.5: zeros in front belong to a code."""
+    """Not 007 and not 00.5: leading zeros belong to a code."""
     digits = text.lstrip("+-")
     return not (len(digits) > 1 and digits[0] == "0" and digits[1].isdigit())
 

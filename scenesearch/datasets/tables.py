@@ -1,44 +1,44 @@
-"""Delimited text from strangers: true line numbers, any line ending, forgiving quotes.
+"""Reads delimited text from strangers: true line numbers, any line ending, tolerant of quotes.
 
-The csv module is not used because a caption that opens with a stray quote makes it swallow the
-rows that follow, and because it cannot say on which physical line a row began.
+The csv module is not used: a caption that begins with a stray quote makes it swallow the rows that
+follow, and it cannot tell on which physical line a row began.
 """
 
 import re
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Final, Generic, TextIO, TypeVar
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.runtime.cancel import look_up
+from scenesearch.runtime.cancel import check_cancelled
 
-# A million pictures with five captions each, a row for each caption.
+# Enough for a million pictures with five captions each, one row per caption.
 MAX_ROWS: Final = 5_000_000
-# Each becomes a field of the library, with an index.
+# Each column becomes a field of the library, with an index.
 MAX_COLUMNS: Final = 200
-# A longer line is no table; reading it whole would let one file take all memory.
+# A longer line is not a table, and reading it could take all memory.
 MAX_LINE_CHARS: Final = 1 << 20
-# A quoted cell may hold line breaks, but not a file.
+# A quoted cell may contain line breaks, but not a whole file.
 MAX_CELL_LINES: Final = 50
-# Looked at in vain for the end of a quote; a file with more of it has stray quotes, and is read
-# line by line from there on.
-_MAX_VAIN_CHARS: Final = 64 * 1024 * 1024
-# Nobody reads more, and a table of nothing else must not take all memory.
+# Characters searched for the end of a quote without finding it. A file beyond that has stray
+# quotes, and from there on it is read line by line.
+_MAX_SEARCHED_CHARS: Final = 64 * 1024 * 1024
+# Nobody reads more, and a file of nothing but problems must not take all memory.
 _MAX_PROBLEMS: Final = 10_000
 
 T = TypeVar("T")
 
 
 class DatasetError(SceneSearchError):
-    """A file that is not what it was taken for; the message is one sentence for the user."""
+    """The file is not of the expected kind; the message is one sentence for the user."""
 
 
 @dataclass(frozen=True)
 class RowProblem:
-    """A row, or a value of one, that was left out; `line` counts from 1 (in Parquet, rows)."""
+    """A row or value that was left out; `line` counts from 1 (in Parquet it counts rows)."""
 
     file: Path
     line: int
@@ -49,19 +49,27 @@ class RowProblem:
 
 
 class Problems(list[RowProblem]):
-    """What was left out; the last of 10,000 says that there is more."""
+    """What was left out of a file; the last of 10,000 says that there is more."""
 
-    def append(self, problem: RowProblem) -> None:
-        if len(self) < _MAX_PROBLEMS - 1:
-            super().append(problem)
-        elif len(self) == _MAX_PROBLEMS - 1:
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.file = file
+
+    def report(self, line: int, reason: str) -> None:
+        if len(self) == _MAX_PROBLEMS - 1:
             reason = "and what is left out from here on, which is not listed"
-            super().append(RowProblem(problem.file, problem.line, reason))
+        if len(self) < _MAX_PROBLEMS:
+            self.append(RowProblem(self.file, line, reason))
+
+    def nothing_usable(self, what: str) -> DatasetError:
+        """The error for a file of which everything was left out."""
+        first = f" (line {self[0].line}: {self[0].reason})" if self else ""
+        return DatasetError(f"{self.file} holds no usable {what}{first}")
 
 
 @dataclass(frozen=True)
 class Table(Generic[T]):
-    """The usable rows of a file, and what was left out of it."""
+    """The usable rows of a file, and what was left out."""
 
     rows: tuple[T, ...]
     problems: tuple[RowProblem, ...]
@@ -69,7 +77,7 @@ class Table(Generic[T]):
 
 @dataclass(frozen=True)
 class Row:
-    """Stripped cells and the physical line they began on; `raw` keeps the spaces."""
+    """Stripped cells and the physical line on which they begin; `raw` cells keep their spaces."""
 
     line: int
     cells: tuple[str, ...]
@@ -77,10 +85,10 @@ class Row:
 
 
 class TableFile:
-    """A text file with one row per line; what cannot be read goes to `problems`.
+    """A text file with one row per line; rows that cannot be read are reported to `problems`.
 
-    `columns` is how many cells a row should have, known from the format or set once the header
-    has been read: it decides whether a quote that stays open spans lines or is just a quote.
+    `columns` is the number of cells of a row, known from the format or set when the header has been
+    read. It decides whether an open quote spans lines or is just a character.
     """
 
     def __init__(
@@ -89,19 +97,16 @@ class TableFile:
         delimiter: str,
         *,
         columns: int | None = None,
-        problems: list[RowProblem] | None = None,
+        problems: Problems | None = None,
     ) -> None:
         self.path = path
         self.delimiter = delimiter
         self.columns = columns
-        self.problems: list[RowProblem] = Problems() if problems is None else problems
-        self._vain_chars = 0
-
-    def report(self, line: int, reason: str) -> None:
-        self.problems.append(RowProblem(self.path, line, reason))
+        self.problems = Problems(path) if problems is None else problems
+        self._searched_chars = 0
 
     def rows(self) -> Iterator[Row]:
-        """Every row that is not blank; raises DatasetError when the file is no text."""
+        """Every row that is not blank; raises DatasetError when the file is not text."""
         with open_text(self.path) as file:
             lines = numbered_lines(file, self.path)
             ahead: deque[tuple[int, str]] = deque()
@@ -112,7 +117,7 @@ class TableFile:
                 if not text or text.isspace():
                     continue
                 if not is_unicode(text):
-                    self.report(number, "is not valid UTF-8")
+                    self.problems.report(number, "is not valid UTF-8")
                     continue
                 cells, is_open = split_cells(text, self.delimiter)
                 if is_open:
@@ -122,11 +127,11 @@ class TableFile:
     def _joined(
         self, text: str, ahead: deque[tuple[int, str]], lines: Iterator[tuple[int, str]]
     ) -> list[str] | None:
-        """The cells of a row whose open quote closes on a later line, or None if none does.
+        """The cells of a row whose open quote closes on a later line, or None if it never does.
 
-        Lines looked at in vain stay in `ahead`.
+        Lines that were read but do not belong to the row stay in `ahead`.
         """
-        if self._vain_chars > _MAX_VAIN_CHARS:
+        if self._searched_chars > _MAX_SEARCHED_CHARS:
             return None
         for count in range(1, MAX_CELL_LINES):
             if len(ahead) < count:
@@ -135,24 +140,26 @@ class TableFile:
                     return None
                 ahead.append(following)
             text = f"{text}\n{ahead[count - 1][1]}"
-            self._vain_chars += len(text)
+            self._searched_chars += len(text)
             if len(text) > MAX_LINE_CHARS:
                 return None
             cells, is_open = split_cells(text, self.delimiter)
             if not is_open and is_unicode(text):
-                # Closed, but does it make a row? Two stray quotes make a longer or shorter one.
+                # Closed, but is it a row? Two stray quotes would make a longer or shorter one.
                 if len(cells) != (self.columns or len(cells)) or "\n" not in "".join(cells):
                     return None
                 for _ in range(count):
                     ahead.popleft()
-                self._vain_chars -= len(text)
+                self._searched_chars -= len(text)
                 return cells
         return None
 
 
 def open_text(path: Path) -> TextIO:
-    """The file as text, UTF-8 unless a byte order mark says UTF-16; wrong bytes are kept as
-    surrogates, to be reported with their line."""
+    """The file as text: UTF-8, or UTF-16 if a byte order mark says so.
+
+    Invalid bytes are kept as surrogates, so that they can be reported with their line.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(4096)
@@ -168,7 +175,7 @@ def open_text(path: Path) -> TextIO:
 
 
 def numbered_lines(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
-    """Physical lines from 1 without their ends, whichever of the three kinds the file has.
+    """Physical lines, counted from 1, without their line ends (of any of the three kinds).
 
     Raises DatasetError for a line that is too long, and when there are more than `MAX_ROWS`.
     """
@@ -176,7 +183,7 @@ def numbered_lines(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
     try:
         while line := file.readline(MAX_LINE_CHARS + 1):
             number += 1
-            look_up()
+            check_cancelled()
             if number > MAX_ROWS:
                 raise too_many_rows(path)
             if len(line) > MAX_LINE_CHARS:
@@ -190,14 +197,33 @@ def numbered_lines(file: TextIO, path: Path) -> Iterator[tuple[int, str]]:
         raise DatasetError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
+def first_text_line(path: Path) -> str:
+    """The first line that is not blank; empty if there is none."""
+    with open_text(path) as file:
+        return next((text for _, text in numbered_lines(file, path) if text.strip()), "")
+
+
+def sniff_delimiter(
+    header: str, candidates: Sequence[str], is_header: Callable[[list[str]], bool]
+) -> str:
+    """The candidate that gives the most columns among those accepted by `is_header`, else the
+    first."""
+    best, most = candidates[0], 0
+    for delimiter in candidates:
+        names = [name.strip() for name in split_cells(header, delimiter)[0]]
+        if len(names) > most and is_header(names):
+            best, most = delimiter, len(names)
+    return best
+
+
 def too_many_rows(path: Path) -> DatasetError:
     return DatasetError(f"{path} has more than {MAX_ROWS:,} rows, which is the limit: split it")
 
 
 def split_cells(text: str, delimiter: str) -> tuple[list[str], bool]:
-    """The cells of a line, and whether one opens a quote that no later quote closes.
+    """The cells of a line, and whether one opens a quote that is not closed.
 
-    A cell is quoted only when its closing quote ends it; `"Stop" says a sign` is taken as it is.
+    A cell counts as quoted only if it ends with the closing quote: `"Stop" says a sign` does not.
     """
     if '"' not in text:
         return text.split(delimiter), False
@@ -225,12 +251,12 @@ def split_cells(text: str, delimiter: str) -> tuple[list[str], bool]:
 
 @lru_cache(maxsize=8)
 def _quoted_cell(delimiter: str) -> re.Pattern[str]:
-    # Possessive: without it a long line of quotes takes quadratic time to fail.
+    # Possessive: otherwise a long line of quotes takes quadratic time to fail.
     return re.compile(rf' *"((?:[^"]|"")*+)" *(?={re.escape(delimiter)}|\Z)')
 
 
 def is_unicode(text: str) -> bool:
-    """Whether the text was valid in its file: wrong bytes were kept as lone surrogates."""
+    """Whether the text was valid in its file: invalid bytes are kept as lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -2,16 +2,16 @@
 
 | file | columns |
 |---|---|
-| `train_dataset.csv` | `image,query_id,query_text`; pairs that were judged, mostly not matching |
+| `train_dataset.csv` | `image,query_id,query_text`; judged pairs, most of which do not match |
 | `ExpertAnnotations.tsv` | image, query id, three grades 1..4; no header |
 | `CrowdAnnotations.tsv` | image, query id, share yes, votes yes, votes no; no header |
-| `test_queries.csv` | `|query_id|query_text|image` with `|` between, the first column an index |
+| `test_queries.csv` | `|query_id|query_text|image`, separated by `|`; the first is an index |
 | `test_images.csv` | `image` |
 | `captions.tsv` | caption id, caption; no header |
-| `feedback.json` | ours: says that the judged pairs are hits that users marked |
+| `feedback.json` | ours: the judged pairs are hits that users marked |
 
-A query id is `<image file name>#<n>`: the picture it was written for can be read from it. Every
-reader returns its rows and a report of those it left out.
+A query id is `<image file name>#<n>`, which names the picture that the query was written for. Every
+reader returns the rows, and a report of those it left out.
 """
 
 import math
@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from scenesearch.datasets.manifest import METADATA_NAME, read_manifest
+from scenesearch.datasets.manifest import METADATA_NAME, Manifest, read_manifest
 from scenesearch.datasets.tables import (
     DatasetError,
     Row,
@@ -39,7 +39,7 @@ from scenesearch.pictures.records import (
     ImageRecord,
     MetadataType,
 )
-from scenesearch.runtime.cancel import watched
+from scenesearch.runtime.cancel import cancellable
 
 TRAIN_PAIRS = "train_dataset.csv"
 EXPERT = "ExpertAnnotations.tsv"
@@ -49,16 +49,16 @@ TEST_IMAGES = "test_images.csv"
 CAPTIONS = "captions.tsv"
 MARKED = "feedback.json"
 TRAIN_FOLDER, TEST_FOLDER = "train_images", "test_images"
-MATCHING_GRADE = 3  # an expert's grade from which it is a vote of yes
+MATCHING_GRADE = 3  # from this grade on an expert's grade counts as a vote of yes
 
 _QUERY_ID = re.compile(r"(?P<image>[^/\\#\0]+)#(?P<number>\d{1,6})")
-# Shares are written with 15 decimals, or rounded by whoever saved the file again.
+# Shares have 15 decimals, or fewer if a program rounded them when saving the file.
 _SHARE_TOLERANCE = 0.006
 
 
 @dataclass(frozen=True)
 class CaptionPair:
-    """A picture beside a query's text, as judged; not evidence that the two match."""
+    """A picture and a query's text that were judged; that does not mean that they match."""
 
     image: str
     query_id: str
@@ -76,7 +76,7 @@ class ExpertJudgment:
 
 @dataclass(frozen=True)
 class CrowdJudgment:
-    """What share of the voters said that the text describes the picture."""
+    """The votes on whether the text describes the picture; `share` is that of yes."""
 
     image: str
     query_id: str
@@ -108,9 +108,9 @@ class Caption:
 
 @dataclass(frozen=True)
 class TaskFolder:
-    """All pictures of a folder in the task's format, each with the captions written for it.
+    """All pictures of a folder in the task's format, each with its own captions.
 
-    `fields` are the types of the columns of its optional `metadata.csv`, a manifest.
+    `fields` are the column types of the optional `metadata.csv`, a manifest.
     """
 
     records: tuple[ImageRecord, ...]
@@ -129,18 +129,18 @@ def is_query_id(text: str) -> bool:
 
 
 # --- readers ---------------------------------------------------------------------------------
-# `images`: names of the pictures that are there; rows about others are reported as missing.
+# `images`: names of the existing pictures; rows about others are reported as missing.
 # `texts`: query id -> text; judgments of other queries are reported as unknown.
 
 
 def read_train_pairs(path: Path, *, images: Collection[str] | None = None) -> Table[CaptionPair]:
-    """The rows of `train_dataset.csv`. They are pairs, not positives."""
+    """The rows of `train_dataset.csv`: judged pairs, not positive pairs."""
     texts: dict[str, tuple[str, int]] = {}
 
     def parse(row: Row) -> CaptionPair:
         if len(row.cells) < 3:
             raise _RowError(f"expected 3 columns, found {len(row.cells)}")
-        # The text comes last: commas that nobody quoted belong to it.
+        # The text comes last, so unquoted commas belong to it.
         image, query_id, text = *row.cells[:2], ",".join(row.raw[2:]).strip()
         _check_image(image, images)
         _check_query_id(query_id)
@@ -172,8 +172,11 @@ def read_expert(
 def read_crowd(
     path: Path, *, images: Collection[str] | None = None, texts: Collection[str] | None = None
 ) -> Table[CrowdJudgment]:
-    """The rows of `CrowdAnnotations.tsv`. Of the task's own file, 1,109 rows name a query whose
-    text only `captions.tsv` has; they are kept unless `texts` are given and lack it."""
+    """The rows of `CrowdAnnotations.tsv`.
+
+    In the task's own file, 1,109 rows name a query whose text is only in `captions.tsv`. They are
+    kept, unless `texts` are given that lack it.
+    """
 
     def parse(row: Row) -> CrowdJudgment:
         if len(row.cells) != 5:
@@ -197,7 +200,7 @@ def read_test_queries(path: Path, *, images: Collection[str] | None = None) -> T
     def parse(row: Row) -> CaptionQuery:
         if len(row.cells) < 4:
             raise _RowError(f"expected 4 columns, found {len(row.cells)}")
-        # The text lies in the middle: separators that nobody quoted belong to it.
+        # The text is in the middle, so unquoted separators belong to it.
         query_id, text, image = row.cells[1], "|".join(row.raw[2:-1]).strip(), row.cells[-1]
         _check_image(image, images)
         _check_query_id(query_id)
@@ -235,8 +238,8 @@ def read_captions(path: Path, *, most_chars: int = MAX_CAPTION_CHARS) -> Table[C
 
 
 def texts_of(*files: Path) -> dict[str, str]:
-    """Query id -> text from any of `train_dataset.csv`, `test_queries.csv` and `captions.tsv`;
-    the first file that has an id decides."""
+    """Query id -> text, from any of `train_dataset.csv`, `test_queries.csv` and `captions.tsv`; of
+    several texts for an id, that of the first file."""
     texts: dict[str, str] = {}
     for file in files:
         for caption in _read_texts(file).rows:
@@ -248,7 +251,7 @@ def texts_of(*files: Path) -> dict[str, str]:
 
 
 def is_task_folder(path: Path) -> bool:
-    """Whether the folder holds the task's files and at least one of its image folders."""
+    """Whether the folder has the task's files and at least one of its image folders."""
     if (path / TRAIN_PAIRS).is_file() and (path / TRAIN_FOLDER).is_dir():
         return True
     has_test = (path / TEST_QUERIES).is_file() or (path / TEST_IMAGES).is_file()
@@ -256,10 +259,10 @@ def is_task_folder(path: Path) -> bool:
 
 
 def read_task_folder(folder: Path) -> TaskFolder:
-    """Every picture of a folder in the task's format, with its own captions in their order.
+    """Every picture of a folder in the task's format, with its own captions in order.
 
-    Image ids are paths relative to the folder. Captions of pictures that are not there are
-    reported, except those of `captions.tsv`, which may describe a larger collection.
+    Image ids are paths relative to the folder. Captions of missing pictures are reported, except
+    those in `captions.tsv`, which may describe a larger collection.
     """
     if not is_task_folder(folder):
         raise DatasetError(
@@ -269,27 +272,29 @@ def read_task_folder(folder: Path) -> TaskFolder:
     pictures = {
         name: sorted(
             file.name
-            for file in watched((folder / name).iterdir())
+            for file in cancellable((folder / name).iterdir())
             if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()
         )
         for name in (TRAIN_FOLDER, TEST_FOLDER)
         if (folder / name).is_dir()
     }
-    there = {name for names in pictures.values() for name in names}
+    existing = {name for names in pictures.values() for name in names}
     problems: list[RowProblem] = []
     captions: dict[str, dict[str, str]] = {}
     for file in (folder / CAPTIONS, folder / TRAIN_PAIRS, folder / TEST_QUERIES):
         if file.is_file():
-            read = _read_texts(file, there)
+            read = _read_texts(file, existing)
             problems += read.problems
             for caption in read.rows:
                 captions.setdefault(caption.image, {}).setdefault(caption.query_id, caption.text)
     if (folder / TEST_IMAGES).is_file() and TEST_FOLDER in pictures:
         listed = read_test_images(folder / TEST_IMAGES, images=set(pictures[TEST_FOLDER]))
         problems += listed.problems
-    described = _described(folder)
-    problems += described.problems
-    by_id = {record.image_id: record for record in described.records}
+    manifest = Manifest((), {}, ())
+    if (folder / METADATA_NAME).is_file():
+        manifest = read_manifest(folder / METADATA_NAME, folder)
+    problems += manifest.problems
+    by_id = {record.image_id: record for record in manifest.records}
     records = []
     for name, files in pictures.items():
         for file_name in files:
@@ -305,20 +310,11 @@ def read_task_folder(folder: Path) -> TaskFolder:
                     metadata=known.metadata if known else {},
                 )
             )
-    return TaskFolder(tuple(records), tuple(problems), described.fields)
-
-
-def _described(folder: Path) -> TaskFolder:
-    """What the folder's optional `metadata.csv` tells about its pictures."""
-    file = folder / METADATA_NAME
-    if not file.is_file():
-        return TaskFolder((), ())
-    manifest = read_manifest(file, folder)
-    return TaskFolder(tuple(manifest.records), tuple(manifest.problems), manifest.fields)
+    return TaskFolder(tuple(records), tuple(problems), manifest.fields)
 
 
 def _read_texts(file: Path, images: Collection[str] | None = None) -> Table[Caption]:
-    """Query ids with their texts from whichever of the three files this is."""
+    """Query ids and texts from one of the three files, recognised by its header."""
     with open_text(file) as opened:
         header = opened.readline(1000)
     if "query_text" not in header:
@@ -348,10 +344,10 @@ def _read(
     parse: Callable[[Row], T],
     key: Callable[[T], tuple[str, ...]],
 ) -> Table[T]:
-    """Rows of a file through `parse`; of those with the same key, the first.
+    """The parsed rows of a file; of several with the same key, the first.
 
-    `columns` is the header, or the number of columns of a file without one. Raises DatasetError
-    when the header is another, or when not one row can be used.
+    `columns` is the header, or the number of columns of a file without a header. Raises
+    DatasetError for another header, and when no row can be used.
     """
     width = columns if isinstance(columns, int) else len(columns)
     table = TableFile(path, delimiter, columns=width)
@@ -360,30 +356,29 @@ def _read(
     lines = table.rows()
     found = width if isinstance(columns, int) else _header(path, delimiter, columns, lines)
     for row in lines:
-        # an index column that pandas added is dropped, one that is missing is made up for
+        # an index column that pandas added is dropped, a missing one is filled in
         added, dropped = ("",) * (width - found), max(0, found - width)
         if added or dropped:
             row = Row(row.line, added + row.cells[dropped:], added + row.raw[dropped:])
         try:
             value = parse(row)
         except _RowError as error:
-            table.report(row.line, str(error))
+            table.problems.report(row.line, str(error))
             continue
         line = first_seen.setdefault(key(value), row.line)
         if line != row.line:
-            table.report(row.line, f"repeats line {line}")
+            table.problems.report(row.line, f"repeats line {line}")
             continue
         rows.append(value)
     if not rows and table.problems:
-        first = table.problems[0]
-        raise DatasetError(f"{path} holds no usable row (line {first.line}: {first.reason})")
+        raise table.problems.nothing_usable("row")
     if not rows and isinstance(columns, int):
         raise DatasetError(f"{path} is empty: expected {width} columns separated by tabs")
     return Table(tuple(rows), tuple(table.problems))
 
 
 def _header(path: Path, delimiter: str, columns: tuple[str, ...], lines: Iterator[Row]) -> int:
-    """The number of columns; raises DatasetError unless the named ones stand at the end."""
+    """The number of columns; raises DatasetError unless the named ones are at the end."""
     header = next(lines, None)
     expected = delimiter.join(columns)
     if header is None:
@@ -432,23 +427,24 @@ def _check_judged(
 
 
 def _whole(text: str, what: str, least: int, most: int) -> int:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = _float(text)
     if not (number.is_integer() and least <= number <= most):
         raise _RowError(f"{shorten(text)} is not a {what} from {least} to {most}")
     return int(number)
 
 
 def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = math.nan
+    share = _float(text)
     if not 0 <= share <= 1:
         raise _RowError(f"{shorten(text)} is not a share from 0 to 1")
     return share
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
 
 
 def _number(query_id: str) -> int:

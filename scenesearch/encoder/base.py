@@ -1,4 +1,4 @@
-"""What an encoder promises: pictures and words become vectors in one space."""
+"""The interface of an encoder: it turns pictures and texts into vectors of one space."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,7 +13,8 @@ from scenesearch.errors import SceneSearchError
 
 Resize = Literal["squash", "shortest_edge_crop"]
 Interpolation = Literal["bilinear", "bicubic", "lanczos"]
-# To the longest text of the batch, or always to the context length (SigLIP pools its last place).
+# Pad texts to the longest of the batch, or always to the context length (SigLIP pools the last
+# token).
 Padding = Literal["longest", "context_length"]
 
 
@@ -22,17 +23,17 @@ class EncoderError(SceneSearchError):
 
 
 class EncoderUnreadable(EncoderError):  # noqa: N818 - reads as what it is
-    """Its files may be in order, but memory, a permission or the disk is in the way."""
+    """Its files may be fine, but memory, a permission or the disk keeps us from reading them."""
 
 
 @dataclass(frozen=True)
 class EncoderInfo:
     """An encoder's identity and its declared preprocessing.
 
-    `fingerprint` changes whenever a vector could: a collection made under another one must not
-    be searched with this encoder. `image_fingerprint` changes whenever a picture's vector could:
-    encoders that share it differ in their text side alone. `calibration` is what
-    `scenesearch.search.relevance` reads.
+    `fingerprint` changes whenever a vector could change: this encoder must not search a collection
+    made with another fingerprint. `image_fingerprint` changes whenever a picture's vector could:
+    encoders with the same one differ only in their text side. `calibration` is read by
+    `scenesearch.search.relevance`.
     """
 
     name: str
@@ -57,13 +58,13 @@ class EncoderInfo:
 
 
 class Encoder(Protocol):
-    """Both towers. Embeddings are float32, of unit length, `(n, dimension)`."""
+    """An image tower and a text tower. Embeddings are float32, of unit length, `(n, dimension)`."""
 
     @property
     def info(self) -> EncoderInfo: ...
 
     def preprocess(self, image: Image.Image) -> NDArray[np.float32]:
-        """An upright RGB picture as the image tower takes it, `(3, height, width)`; thread-safe."""
+        """An upright RGB picture as input of the image tower, `(3, height, width)`; thread-safe."""
 
     def encode_pixels(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         """Embeddings of preprocessed pictures, `(n, 3, height, width)` -> `(n, dimension)`."""
@@ -72,5 +73,5 @@ class Encoder(Protocol):
         """Embeddings of upright RGB pictures, `(n, dimension)`."""
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Embeddings of texts, `(n, dimension)`; one beyond the context length is the mean of its
+        """Embeddings of texts, `(n, dimension)`; a text longer than the context is the mean of its
         parts."""

@@ -6,8 +6,8 @@ lite/
   text.onnx        input_ids, attention_mask (n, tokens) int64 -> text_embeddings (n, dim)
   tokenizer.json   of the `tokenizers` library
 
-In the place of an .onnx file there may be an .xml and a .bin: the graph for OpenVINO. Graphs made
-elsewhere may call their output otherwise, which encoder.json then says, and may take no mask.
+Instead of an .onnx file there may be an .xml and a .bin: a graph for OpenVINO. Graphs made
+elsewhere may have an output of another name, which encoder.json then gives, and may take no mask.
 """
 
 import hashlib
@@ -33,17 +33,17 @@ PARTS = ("image.onnx", "text.onnx", "tokenizer.json")  # as this project writes 
 
 # A batch of 8 of the largest pictures takes 400 MB.
 _Side = Annotated[int, Field(ge=1, le=2048)]
-# Of pixels between 0 and 1, or of 0 to 255 where a graph takes those.
+# For pixels between 0 and 1, or from 0 to 255 if a graph takes those.
 _Mean = Annotated[float, Field(ge=-1e4, le=1e4)]
 _Deviation = Annotated[float, Field(ge=1e-4, le=1e4)]
 _Name = Annotated[str, Field(min_length=1, max_length=256)]
 
-_MOST_BYTES = 32 * 2**20  # of encoder.json: calibrations of large vectors take one
+_MOST_BYTES = 32 * 2**20  # of encoder.json: the calibration of large vectors takes 1 MiB
 _MOST_DEPTH = 16
 
 
 class _Declared(BaseModel):
-    # A folder may come from a stranger: unknown keys are ignored, known ones must fit.
+    # A folder may come from a stranger: unknown keys are ignored, known keys must be valid.
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
 
 
@@ -59,7 +59,7 @@ class _Image(_Declared):
 class _Text(_Declared):
     context_length: int = Field(ge=2, le=8192)
     prefix: str = Field("", max_length=1000)
-    pad_token_id: int = Field(0, ge=0, lt=2**31)  # and one of the tokenizer's
+    pad_token_id: int = Field(0, ge=0, lt=2**31)  # a token of the tokenizer
     padding: Padding = "longest"
     output: _Name = "text_embeddings"
 
@@ -81,10 +81,10 @@ class _Manifest(_Declared):
 
 
 def read_encoder_info(folder: Path) -> EncoderInfo:
-    """The folder's declarations, its parts checked to be there in the declared size.
+    """What the folder's encoder.json declares; checks that all parts exist in the declared size.
 
-    Raises EncoderError in one sentence when a part is missing, cut short or malformed. Contents
-    are hashed by `verify_encoder`, not here: a cold search must not read every weight twice.
+    Raises EncoderError in one sentence when a part is missing, cut short or malformed. Only
+    `verify_encoder` hashes the contents: a cold search must not read every weight twice.
     """
     manifest_path = folder / "encoder.json"
     if not folder.is_dir():
@@ -108,7 +108,7 @@ def read_encoder_info(folder: Path) -> EncoderInfo:
         raise EncoderError(f"{manifest_path}: {where}: {first['msg']}") from None
     except (ValueError, RecursionError) as error:
         raise EncoderError(f"{manifest_path} is no manifest: {first_line(error)}") from None
-    parts = _parts(manifest)
+    parts = (*(part for side in SIDES for part in _graph(manifest, side)), "tokenizer.json")
     for part in parts:
         path, declared = folder / part, manifest.files.get(part)
         if declared is None:
@@ -126,7 +126,8 @@ def read_encoder_info(folder: Path) -> EncoderInfo:
             )
     return EncoderInfo(
         name=manifest.name,
-        fingerprint=_fingerprint(manifest),
+        # Everything that affects a vector: not name, scores or calibration.
+        fingerprint=_hash(manifest, {"format", "dimension", "image", "text"}, parts),
         dimension=manifest.dimension,
         image_size=manifest.image.size,
         resize=manifest.image.resize,
@@ -139,7 +140,8 @@ def read_encoder_info(folder: Path) -> EncoderInfo:
         padding=manifest.text.padding,
         image_output=manifest.image.output,
         text_output=manifest.text.output,
-        image_fingerprint=_image_fingerprint(manifest),
+        # Everything that affects the vector of a picture.
+        image_fingerprint=_hash(manifest, {"dimension", "image"}, _graph(manifest, "image")),
         folder=folder,
         parts=parts,
         calibration=manifest.calibration,
@@ -148,7 +150,7 @@ def read_encoder_info(folder: Path) -> EncoderInfo:
 
 
 def _is_sound(value: Any, depth: int) -> bool:
-    """Whether every number is finite, also in what others read: calibration and scores."""
+    """Whether every number is finite, and nothing is nested deeper than `depth`."""
     if isinstance(value, dict | list):
         parts = value.values() if isinstance(value, dict) else value
         return depth > 0 and all(_is_sound(part, depth - 1) for part in parts)
@@ -172,13 +174,8 @@ def verify_encoder(folder: Path) -> None:
 
 
 def unreadable(path: Path, error: BaseException) -> EncoderUnreadable:
-    """For a file that something stands before, as `obstacle` says."""
+    """The error for a file that cannot be read for a reason that `obstacle` finds."""
     return EncoderUnreadable(f"{path} cannot be read: {obstacle(error) or first_line(error)}")
-
-
-def _parts(manifest: _Manifest) -> tuple[str, ...]:
-    """The files that the encoder is made of: a graph for each side, and the tokenizer."""
-    return (*(part for side in SIDES for part in _graph(manifest, side)), "tokenizer.json")
 
 
 def _graph(manifest: _Manifest, side: str) -> tuple[str, ...]:
@@ -186,22 +183,12 @@ def _graph(manifest: _Manifest, side: str) -> tuple[str, ...]:
     return openvino if openvino[0] in manifest.files else (f"{side}.onnx",)
 
 
-# What came later into encoder.json, with the value of folders that do not say it: those have to
-# keep the fingerprint that libraries know them by.
+# Keys that were added to encoder.json later, with their default. Folders without them must keep the
+# fingerprint that is recorded in libraries.
 _ADDED: dict[str, dict[str, str]] = {
     "image": {"output": "image_embeddings"},
     "text": {"output": "text_embeddings", "padding": "longest"},
 }
-
-
-def _fingerprint(manifest: _Manifest) -> str:
-    """Hash of everything that decides a vector; name, scores and calibration do not."""
-    return _hash(manifest, {"format", "dimension", "image", "text"}, _parts(manifest))
-
-
-def _image_fingerprint(manifest: _Manifest) -> str:
-    """Hash of everything that decides the vector of a picture."""
-    return _hash(manifest, {"dimension", "image"}, _graph(manifest, "image"))
 
 
 def _hash(manifest: _Manifest, keys: set[str], parts: tuple[str, ...]) -> str:

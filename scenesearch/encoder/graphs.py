@@ -1,4 +1,4 @@
-"""A tower's graph, whichever runtime computes it: ONNX Runtime, or OpenVINO where its extra is in.
+"""Runs a tower's graph with ONNX Runtime, or with OpenVINO if its extra is installed.
 
 open_graph(folder / "image.onnx", threads=4).run("image_embeddings", {"pixel_values": pixels})
 """
@@ -22,7 +22,7 @@ _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class Graph(Protocol):
-    """Names of inputs and outputs, and the computation; calls may come from several threads."""
+    """A graph with the names of its inputs and outputs; `run` is thread-safe."""
 
     inputs: frozenset[str]
     outputs: frozenset[str]
@@ -31,8 +31,7 @@ class Graph(Protocol):
 
 
 def open_graph(path: Path, *, threads: int, device: Device = "cpu") -> Graph:
-    """An .onnx or OpenVINO's .xml (for the CPU alone); raises EncoderError when it cannot be
-    used."""
+    """Open an .onnx file, or OpenVINO's .xml (CPU only); raises EncoderError if it is unusable."""
     if path.suffix == ".xml":
         return _OpenVino(path, threads)
     return _OnnxRuntime(path, threads, device)
@@ -40,7 +39,7 @@ def open_graph(path: Path, *, threads: int, device: Device = "cpu") -> Graph:
 
 @contextmanager
 def _computing(path: Path) -> Iterator[None]:
-    """What a runtime raises of a graph that does not go with what encoder.json declares."""
+    """Turn errors of a graph that does not match encoder.json into EncoderError."""
     try:
         yield
     except MemoryError:
@@ -58,10 +57,10 @@ class _OnnxRuntime:
         if _PROVIDERS[device] not in onnxruntime.get_available_providers():
             raise EncoderError(
                 f"SCENESEARCH_DEVICE={device}: this ONNX Runtime is made for the CPU alone; "
-                "install onnxruntime-gpu[cuda,cudnn] in the place of onnxruntime"
+                "install onnxruntime-gpu[cuda,cudnn] instead of onnxruntime"
             )
         if device == "cuda":
-            onnxruntime.preload_dlls()  # CUDA's libraries lie in packages of their own
+            onnxruntime.preload_dlls()  # CUDA's libraries are in packages of their own
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
@@ -84,7 +83,7 @@ class _OnnxRuntime:
         self._rows = 0
 
     def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        # What a larger batch took is given back by the next smaller one, else it is kept for ever.
+        # A smaller batch frees the memory of the larger one before it, which would never be freed.
         rows = max(len(values) for values in feed.values())
         options = self._shrinking if rows < self._rows else None
         self._rows = rows
@@ -116,7 +115,7 @@ class _OpenVino:
         self.outputs = frozenset(value.any_name for value in self._model.outputs)
 
     def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
-        # A request of its own for each call: one request cannot be used by two threads.
+        # A new request for each call: two threads cannot share one.
         with _computing(self._path):
             found = self._model.create_infer_request().infer(feed)[output]
         return np.array(found, np.float32)

@@ -1,4 +1,4 @@
-"""Serves an encoder folder, without torch."""
+"""The encoder that serves an encoder folder, without torch."""
 
 import math
 import os
@@ -22,7 +22,7 @@ from scenesearch.errors import first_line, obstacle
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n+")
 _MOST_TOKENS_A_CHARACTER = 4  # byte-level vocabularies; UTF-8 has at most four bytes
 
-_LONG = 16  # pictures up to so many times as long as the crop are resized whole
+_LONG = 16  # pictures up to this many times as long as the crop are resized whole
 
 _RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
@@ -34,10 +34,10 @@ _RESAMPLING = {
 class OnnxEncoder:
     """Both towers of an encoder folder; each is loaded when first used.
 
-    A text search never reads the image tower's weights and an ingest never the text tower's.
-    `threads` share the work of one call (default: all cores); with `image_threads=1` the calls
-    of many threads run side by side instead, as ingest makes them. `device` is where pictures
-    are encoded; texts always on the CPU. Raises EncoderError when the folder is broken.
+    A text search never reads the image tower's weights, and an ingest never the text tower's. One
+    call uses `threads` cores (default: all). With `image_threads=1` the calls of many threads run
+    in parallel instead, which is what ingest does. `device` is where pictures are encoded; texts
+    always are on the CPU. Raises EncoderError when the folder is broken.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class OnnxEncoder:
         self._shift = (-np.asarray(self._info.mean, np.float32) / std).astype(np.float32)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Travels to another process without what it has loaded: that is loaded anew there."""
+        """For another process: without the loaded parts, which are loaded again there."""
         loaded = {"_image_graph", "_text_graph", "_tokenizer"}
         return {name: value for name, value in self.__dict__.items() if name not in loaded}
 
@@ -68,15 +68,15 @@ class OnnxEncoder:
         return self._info
 
     def preprocess(self, image: Image.Image) -> NDArray[np.float32]:
-        """An upright RGB picture as the image tower takes it, `(3, height, width)`."""
+        """An upright RGB picture as input of the image tower, `(3, height, width)`."""
         height, width = self._info.image_size
         resampling = _RESAMPLING[self._info.interpolation]
         if self._info.resize == "squash":
             resized = image.resize((width, height), resampling)
         else:
             image = _middle(image, width / height)
-            # The long side is cut to whole pixels, not rounded, as in transformers: one pixel more
-            # would shift what the tower sees.
+            # The long side is rounded down, as in transformers: one more pixel would shift what the
+            # tower sees.
             scaled = (
                 max(width, image.width * height // image.height),
                 max(height, image.height * width // image.width),
@@ -108,9 +108,9 @@ class OnnxEncoder:
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Embeddings of texts, `(n, dimension)`.
 
-        Of a text beyond the context length every sentence is encoded, and their mean counts:
-        444 descriptions of more than 64 tokens found their picture among 1,000 first in 47 % of the
-        cases so, in 38 % cut there (`python -m tests.figures long`).
+        A text longer than the context is the mean of its sentences. For 444 descriptions of more
+        than 64 tokens, that ranked the right picture among 1,000 first in 47 % of the cases;
+        cutting the text did in 38 % (`python -m tests.figures long`).
         """
         if len(texts) == 0:
             return np.empty((0, self._info.dimension), np.float32)
@@ -125,8 +125,8 @@ class OnnxEncoder:
         return embeddings
 
     def _parts(self, text: str) -> list[str]:
-        """The sentences of the text; those too long for the context between words."""
-        # The prefix is counted with its special tokens, and words once more with theirs.
+        """The sentences of the text; those too long for the context are split between words."""
+        # Special tokens are counted with the prefix, and once more with the words.
         limit = self._info.context_length - self._tokens(self._info.text_prefix)
         if limit < 1:
             raise EncoderError(f"the prefix of encoder {self._info.name} leaves no room for texts")
@@ -139,7 +139,7 @@ class OnnxEncoder:
         return parts
 
     def _packed(self, words: Sequence[str], limit: int) -> list[str]:
-        """The words in as few pieces as hold at most `limit` tokens each."""
+        """The words joined into as few pieces as possible, each of at most `limit` tokens."""
         pieces: list[str] = []
         used = 0
         for word in words:
@@ -153,7 +153,8 @@ class OnnxEncoder:
         return pieces
 
     def _words(self, sentence: str, limit: int) -> list[str]:
-        """Between blanks; where a script has none, so many characters as surely fit."""
+        """The words; one that is too long (some scripts have no blanks) is cut where it surely
+        fits."""
         width = max(1, limit // _MOST_TOKENS_A_CHARACTER)
         return [
             part
@@ -183,7 +184,7 @@ class OnnxEncoder:
         return self._normalised(embeddings)
 
     def _normalised(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The one place where embeddings get their unit length."""
+        """The only place where embeddings are scaled to unit length."""
         if embeddings.ndim != 2 or embeddings.shape[1] != self._info.dimension:
             raise EncoderError(
                 f"encoder {self._info.name} declares {self._info.dimension} dimensions, "
@@ -203,7 +204,7 @@ class OnnxEncoder:
 
     @cached_property
     def _text_graph(self) -> Graph:
-        # Some graphs need no attention mask: CLIP's text never looks behind its end.
+        # Some graphs need no attention mask: CLIP's text tower never looks past the end.
         return self._graph("text", {"input_ids"}, self._info.text_output, self._text_threads)
 
     def _graph(
@@ -220,7 +221,7 @@ class OnnxEncoder:
 
     @cached_property
     def _counter(self) -> Tokenizer:
-        """The tokenizer without truncation, for lengths."""
+        """The tokenizer without truncation, for counting tokens."""
         counter = Tokenizer.from_str(self._tokenizer.to_str())
         counter.no_truncation()
         counter.no_padding()
@@ -231,8 +232,8 @@ class OnnxEncoder:
         with _tokenizing(self._folder):
             tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
             tokenizer.enable_truncation(self._info.context_length)
-            # To the longest of the batch: the same vectors as to the context length, where a mask
-            # hides the padding, at a third of the time.
+            # Padding to the longest of the batch gives the same vectors in a third of the time, if
+            # a mask hides the padding.
             whole = self._info.padding == "context_length"
             tokenizer.enable_padding(
                 length=self._info.context_length if whole else None,
@@ -249,7 +250,7 @@ def _tokenizing(folder: Path) -> Iterator[None]:
     except EncoderError:
         raise
     except BaseException as error:
-        # Tokenizers raises bare Exception, and what fails inside it arrives as PanicException.
+        # Tokenizers raises bare Exception; a failure inside it becomes a PanicException.
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         path = folder / "tokenizer.json"
@@ -259,9 +260,9 @@ def _tokenizing(folder: Path) -> Iterator[None]:
 
 
 def _middle(image: Image.Image, shape: float) -> Image.Image:
-    """Of a picture many times as long as the crop its middle, some of which will be cut off.
+    """The middle of a picture that is many times as long as the crop; the crop is cut from it.
 
-    A panorama of 200,000 by 40 pixels would be made 224 high, and 1.1 million long, first.
+    Otherwise a panorama of 200,000 by 40 pixels would first become 224 high and 1.1 million long.
     """
     width, height = image.size
     wanted = (
@@ -275,7 +276,7 @@ def _middle(image: Image.Image, shape: float) -> Image.Image:
 
 
 def usable_cores() -> int:
-    """Cores this process may use: in a container often fewer than the machine has."""
+    """Cores that this process may use; in a container often fewer than the machine has."""
     if hasattr(os, "sched_getaffinity"):  # Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

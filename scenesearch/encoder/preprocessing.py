@@ -1,4 +1,4 @@
-"""What the files beside a Hugging Face model's weights say: how its pictures are prepared."""
+"""Reads a Hugging Face model's preprocessing: how pictures become its input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ModelError(EncoderError):
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """From an upright RGB picture to pixel_values; named as in `encoder.json`."""
+    """How an upright RGB picture becomes `pixel_values`; named as in `encoder.json`."""
 
     image_size: tuple[int, int]  # (height, width)
     resize: Resize
@@ -41,7 +41,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_preprocessing(folder: Path) -> Preprocessing:
-    """From `preprocessor_config.json`, or `processor_config.json` as transformers 5 writes it."""
+    """Read `preprocessor_config.json`, or `processor_config.json` as transformers 5 writes it."""
     path = folder / "preprocessor_config.json"
     if path.is_file():
         declared = read_json(path)
@@ -65,10 +65,10 @@ def read_preprocessing(folder: Path) -> Preprocessing:
 
 
 def _size(declared: dict[str, Any], path: Path) -> tuple[tuple[int, int], Resize]:
-    if "max_num_patches" in declared:  # SigLIP 2 takes any grid of patches; here the square one
+    if "max_num_patches" in declared:  # SigLIP 2 takes any grid of patches; we use a square
         side = math.isqrt(declared["max_num_patches"]) * declared["patch_size"]
         return (side, side), "squash"
-    # Older files give one number: the shortest edge, and both sides of the crop.
+    # Older files have one number for the shortest edge, and one for both sides of the crop.
     size = _sides(declared.get("size"), ("shortest_edge",))
     crop = None
     if declared.get("do_center_crop"):

@@ -1,79 +1,52 @@
-"""Every encoder there is on this machine, with its size and scores."""
+"""Puts an encoder on the shelf, whole or not at all."""
 
-from dataclasses import dataclass
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
 
-from scenesearch.encoder.base import EncoderError, EncoderInfo
-from scenesearch.encoder.folder import read_encoder_info
-from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
+from scenesearch.encoder.base import EncoderError
+from scenesearch.encoder.registry import ENCODER_NAME, bundled_encoders
+from scenesearch.runtime.files import make_private, private_folder
 
-
-@dataclass(frozen=True)
-class Shelved:
-    """An encoder by name; one that cannot be read has no `info` but the reason in `broken`."""
-
-    name: str
-    place: Literal["bundled", "shelf"]
-    folder: Path
-    info: EncoderInfo | None
-    broken: str = ""
-
-    @property
-    def megabytes(self) -> float:
-        """Of all that is loaded to serve."""
-        if self.info is None:
-            return 0.0
-        return round(sum((self.folder / part).stat().st_size for part in self.info.parts) / 1e6, 1)
-
-    @property
-    def recalls(self) -> str:
-        """'26.5 / 56.9 / 71.1 among 1000 pictures (flickr8k-1k)': Recall@1, 5 and 10 in per cent,
-        text to image, of the largest gallery that the encoder declares."""
-        measured = {
-            name: found
-            for name, found in (self.info.scores if self.info else {}).items()
-            if isinstance(found, dict)
-            and all(
-                isinstance(found.get(key), int | float)
-                for key in ("recall@1", "recall@5", "recall@10", "gallery")
-            )
-        }
-        if not measured:
-            return "not measured"
-        name = max(measured, key=lambda name: measured[name]["gallery"])
-        found = measured[name]
-        recalls = " / ".join(f"{found[f'recall@{k}']:.1f}" for k in (1, 5, 10))
-        return f"{recalls} among {found['gallery']} pictures ({name})"
-
-    @property
-    def card(self) -> Path | None:
-        """The model card, if there is one."""
-        file = self.folder / "README.md"
-        return file if file.is_file() else None
-
-    def to_json(self, *, default: bool) -> dict[str, Any]:
-        """The row as `scenesearch models list --json` prints it."""
-        row: dict[str, Any] = {"name": self.name, "place": self.place, "default": default}
-        if self.info is None:
-            return row | {"broken": self.broken}
-        return row | {
-            "dimension": self.info.dimension,
-            "mb": self.megabytes,
-            "scores": self.info.scores,
-            "calibrated": bool(self.info.calibration),
-        }
+_PREFIX = ".making-"
 
 
-def shelved(shelf: Path | None) -> list[Shelved]:
-    """Bundled encoders, then those on the shelf, each by name."""
-    bundled, own = bundled_encoders(), shelved_encoders(shelf)
-    found = []
-    for name in dict.fromkeys([*bundled, *own]):
-        place: Literal["bundled", "shelf"] = "bundled" if name in bundled else "shelf"
-        folder = find_encoder(name, shelf)
-        try:
-            found.append(Shelved(name, place, folder, read_encoder_info(folder)))
-        except EncoderError as error:
-            found.append(Shelved(name, place, folder, None, str(error)))
-    return found
+@contextmanager
+def adding_to_shelf(shelf: Path, name: str, *, replace: bool) -> Iterator[Path]:
+    """A temporary folder; its subfolder `name` moves to the shelf if the block ends without error.
+
+    An encoder of that name is refused, or replaced at the end with `replace`. Temporary folders
+    that killed runs left behind are removed.
+    """
+    if not ENCODER_NAME.fullmatch(name):
+        raise EncoderError(f"name {name!r}: letters, digits, '.', '_', '-', at most 64")
+    if name in bundled_encoders():
+        raise EncoderError(f"{name} is the name of a bundled encoder: choose another with --name")
+    if (shelf / name).exists() and not replace:
+        raise EncoderError(f"{name} is on the shelf: --force replaces it, --name puts it beside")
+    private_folder(shelf)
+    for left in shelf.glob(f"{_PREFIX}*"):
+        pid = left.name.rpartition("-")[2]
+        if pid.isdecimal() and not _is_running(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    workplace = private_folder(shelf / f"{_PREFIX}{name}-{os.getpid()}")
+    try:
+        yield workplace
+        make_private(workplace / name)
+        if (shelf / name).exists():
+            (shelf / name).replace(workplace / "before")
+        (workplace / name).replace(shelf / name)
+    finally:
+        shutil.rmtree(workplace, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # the process belongs to another user
+        return True
+    return True

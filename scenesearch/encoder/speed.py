@@ -1,6 +1,6 @@
-"""How fast encoders are on this machine, measured turn about so that drift hits all alike.
+"""Measures the speed of encoders, taking turns so that drift of the machine affects all equally.
 
-compare([of_encoder("lite", OnnxEncoder(folder))])
+measure_speeds([candidate("lite", OnnxEncoder(folder))])
 """
 
 import time
@@ -13,9 +13,9 @@ import numpy as np
 from scenesearch.encoder.base import Encoder
 
 BATCHES = (1, 8, 32)
-LEAST_S = 0.2  # of one timing; shorter ones are noise
+LEAST_S = 0.2  # duration of one timing; shorter ones are noise
 
-# As long as people's queries are; a batch repeats them.
+# As long as real queries; a batch repeats them.
 QUERIES = (
     "a dog running through snow",
     "two children playing on a beach at sunset",
@@ -26,7 +26,7 @@ QUERIES = (
 
 @dataclass(frozen=True)
 class Candidate:
-    """Something that encodes `n` preprocessed pictures, or `n` texts."""
+    """Something to measure: it encodes `n` preprocessed pictures, or `n` texts."""
 
     name: str
     encode_images: Callable[[int], object]
@@ -35,7 +35,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Speed:
-    """`images_per_s` and `text_ms`, of one whole batch, at one batch size; medians."""
+    """Medians at one batch size; `text_ms` is the time of one whole batch."""
 
     name: str
     batch: int
@@ -43,34 +43,34 @@ class Speed:
     text_ms: float
 
 
-def of_encoder(name: str, encoder: Encoder) -> Candidate:
-    """An encoder without decoding and resizing, which are the same for all."""
+def candidate(name: str, encoder: Encoder) -> Candidate:
+    """A candidate for an encoder; decoding and resizing, equal for all, are not measured."""
     height, width = encoder.info.image_size
     pixels = np.random.default_rng(0).standard_normal((max(BATCHES), 3, height, width), np.float32)
     return Candidate(
         name,
         lambda n: encoder.encode_pixels(pixels[:n]),
-        lambda n: encoder.encode_texts(queries(n)),
+        lambda n: encoder.encode_texts(sample_queries(n)),
     )
 
 
-def queries(count: int) -> list[str]:
+def sample_queries(count: int) -> list[str]:
     return [QUERIES[n % len(QUERIES)] for n in range(count)]
 
 
-def compare(
+def measure_speeds(
     candidates: Sequence[Candidate],
     *,
     batches: Sequence[int] = BATCHES,
     rounds: int = 5,
     on_round: Callable[[], None] = lambda: None,
 ) -> list[Speed]:
-    """Every candidate at every batch size; `on_round` is called after each of the timings."""
+    """Every candidate at every batch size; `on_round` is called after each timing."""
     found = []
     for batch in batches:
         images: dict[str, list[float]] = {one.name: [] for one in candidates}
         texts: dict[str, list[float]] = {one.name: [] for one in candidates}
-        for one in candidates:  # loads what is loaded at the first use
+        for one in candidates:  # the first use loads the graphs
             one.encode_images(batch)
             one.encode_texts(batch)
         for _ in range(rounds):
@@ -86,7 +86,7 @@ def compare(
 
 
 def _seconds(encode: Callable[[int], object], batch: int) -> float:
-    """Of one call, over as many as fill the least time."""
+    """Seconds per call, over as many calls as fill the least duration."""
     calls, began = 0, time.perf_counter()
     while (spent := time.perf_counter() - began) < LEAST_S:
         encode(batch)

@@ -1,7 +1,7 @@
-"""How far a relevance can be trusted: it promises a share of people who would say yes.
+"""Metrics of calibration: a relevance promises a share of people who would say yes. Does it hold?
 
-`relevance` is what was promised for each judged pair, `share` the part of its `votes` that said
-yes, all `(pairs,)`; a pair counts as often as it has votes.
+All arguments are `(pairs,)`: `relevance` is the promise for each judged pair, `share` the share of
+its `votes` that said yes. A pair counts as often as it has votes.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ FOLDS = 5
 def reliability_bins(
     relevance: Floats, share: Floats, votes: Floats, bins: int = BINS
 ) -> list[dict[str, float]]:
-    """Pairs in order of relevance, cut into bins of equally many votes."""
+    """The pairs, sorted by relevance, in bins of equally many votes."""
     order = np.argsort(relevance, kind="stable")
     middle = np.cumsum(votes[order]) - votes[order] / 2
     place = np.minimum((bins * middle / votes.sum()).astype(int), bins - 1)
@@ -37,23 +37,22 @@ def reliability_bins(
     return found
 
 
-def expected_calibration_error(
-    relevance: Floats, share: Floats, votes: Floats, bins: int = BINS
-) -> float:
-    """Mean distance of promised and voted share over bins of equally many votes."""
-    table = reliability_bins(relevance, share, votes, bins)
+def expected_calibration_error(relevance: Floats, share: Floats, votes: Floats) -> float:
+    """Mean distance between promised and voted share over bins of equally many votes."""
+    table = reliability_bins(relevance, share, votes)
     off = sum(row["votes"] * abs(row["relevance"] - row["share"]) for row in table)
     return off / sum(row["votes"] for row in table)
 
 
 def brier_score(relevance: Floats, share: Floats, votes: Floats) -> float:
-    """Mean squared distance of the relevance and each single vote."""
+    """Mean squared distance between the relevance and each single vote."""
     squared = share * (1 - relevance) ** 2 + (1 - share) * relevance**2
     return float(np.average(squared, weights=votes))
 
 
 def auroc(relevant: NDArray[np.bool_], relevance: Floats) -> float | None:
-    """How often a relevant pair has the higher relevance of two, a tie counting half.
+    """How often, of a relevant and an irrelevant pair, the relevant one scores higher; ties count
+    half.
 
     None when all pairs are relevant or none is. Source: Hanley and McNeil (1982), by ranks.
     """
@@ -70,12 +69,13 @@ def auroc(relevant: NDArray[np.bool_], relevance: Floats) -> float | None:
 def cross_fitted(
     relevance: Floats, share: Floats, votes: Floats, pictures: Sequence[str], owners: Sequence[str]
 ) -> Floats:
-    """The relevance put on the votes' scale by a fit that saw neither picture of a pair.
+    """The relevance after Platt scaling, fitted on pairs that share no picture with the scaled
+    pair.
 
-    `pictures` are those judged, `owners` those their texts were written for. Platt's two numbers
-    (slope and intercept on the relevance's logit) are fitted for each of five folds of pictures by
-    five folds of owners on the pairs that share neither with it. A fold whose rest has votes of one
-    kind only keeps its relevance.
+    `pictures` are the judged pictures, `owners` the pictures that the texts were written for. Both
+    are split into five folds, which gives 25 cells. For each cell, slope and intercept on the
+    relevance's logit are fitted on the pairs outside both of its folds. When those pairs have only
+    votes of yes or only of no, the cell keeps its relevance.
     """
     logits = np.log(relevance) - np.log1p(-relevance)
     one = np.array([fold_of(name) for name in pictures])
@@ -96,9 +96,9 @@ def cross_fitted(
 def platt(logits: Floats, share: Floats, votes: Floats) -> tuple[float, float]:
     """Slope and intercept of the logistic regression of the votes on the logits.
 
-    By Newton's method with a penalty too small to see, which keeps votes that a line separates from
-    sending the slope to infinity. Source: J. Platt (1999), Probabilistic Outputs for Support Vector
-    Machines.
+    Newton's method, with a penalty so small that it changes no digit shown: without it, votes that
+    a line separates would send the slope to infinity. Source: J. Platt (1999), Probabilistic
+    Outputs for Support Vector Machines.
     """
     features = np.stack([logits, np.ones_like(logits)], axis=1)  # (pairs, 2)
     weights = np.array([1.0, 0.0])
@@ -117,5 +117,5 @@ def platt(logits: Floats, share: Floats, votes: Floats) -> tuple[float, float]:
 
 
 def fold_of(name: str, folds: int = FOLDS) -> int:
-    """The fold of a picture, by its name alone, so that every run cuts alike."""
+    """The fold of a picture, by its name alone, so that every run makes the same split."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:4], "big") % folds

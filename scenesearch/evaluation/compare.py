@@ -1,52 +1,29 @@
-"""Is B better than A? Two runs of the same queries on the same gallery, compared query by query.
+"""Is B better than A? Compares two runs of the same queries on the same gallery.
 
     compare(read_saved(Path("results/a")), read_saved(Path("results/b")))
 
-Captions of one picture succeed and fail together, so whole pictures are what the test flips and
-the bootstrap draws.
+Captions of one picture succeed and fail together. So the test flips whole pictures, and the
+bootstrap draws whole pictures.
 """
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesearch.errors import SceneSearchError
-from scenesearch.evaluation.bootstrap import bootstrap_ci95
-from scenesearch.evaluation.metrics import QUERY_METRICS, Scores
-from scenesearch.evaluation.outcome import PER_QUERY
-from scenesearch.evaluation.runs import read_qrels
+from scenesearch.evaluation.bootstrap import bootstrap_ci95, group_sums
+from scenesearch.evaluation.metrics import QueryMetrics
+from scenesearch.evaluation.output_folder import ComparisonError, SavedRun
 
-if TYPE_CHECKING:
-    import pandas
-
-PERMUTATIONS = 9_999  # the least p that they can show is .0001
+PERMUTATIONS = 9_999  # the smallest p that they can show is .0001
 SIGNIFICANT = 0.05
-_BLOCK = 500  # permutations worked on at once
-
-
-class ComparisonError(SceneSearchError):
-    """The runs cannot be compared; the message is one sentence for the user."""
-
-
-@dataclass(frozen=True)
-class SavedRun:
-    """What an evaluation left in its folder."""
-
-    folder: Path
-    encoder: str
-    gallery: int
-    gallery_fingerprint: str
-    scores: Scores
-    qrels: dict[str, dict[str, int]]
+_BLOCK = 500  # permutations computed at once
 
 
 @dataclass(frozen=True)
 class Difference:
-    """B less A in one metric: its mean, 95 % interval, and p of the paired randomisation test."""
+    """B minus A in one metric: mean, 95 % interval, and p of the paired randomisation test."""
 
     metric: str
     a: float
@@ -66,11 +43,11 @@ class Comparison:
     ties: int
 
     def verdict(self, metric: str = "recall@10") -> str:
-        """One sentence on one metric; the others are there to be read, not to be picked from."""
+        """One sentence about one metric. Do not choose the metric after seeing the others."""
         (found,) = (one for one in self.differences if one.metric == metric)
-        images = len(set(self.a.scores.groups))
+        images = len(set(self.a.query_metrics.groups))
         where = (
-            f"on these {len(self.a.scores.query_ids)} queries about {images} pictures "
+            f"on these {len(self.a.query_metrics.query_ids)} queries about {images} pictures "
             f"(gallery of {self.a.gallery})"
         )
         low, high = (100 * end for end in found.ci95)
@@ -89,7 +66,7 @@ class Comparison:
             "a": {"folder": str(self.a.folder), "encoder": self.a.encoder},
             "b": {"folder": str(self.b.folder), "encoder": self.b.encoder},
             "gallery": self.a.gallery,
-            "queries": len(self.a.scores.query_ids),
+            "queries": len(self.a.query_metrics.query_ids),
             "differences": {
                 one.metric: {
                     "a": one.a,
@@ -107,56 +84,7 @@ class Comparison:
         }
 
 
-def read_saved(folder: Path) -> SavedRun:
-    """The evaluation that `scenesearch evaluate --out FOLDER` left; raises ComparisonError."""
-    try:
-        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        encoder, gallery = str(summary["encoder"]), int(summary["gallery"])
-        fingerprint = str(summary["gallery_fingerprint"])
-    except FileNotFoundError:
-        raise ComparisonError(f"{folder} holds no evaluation: it has no summary.json") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise ComparisonError(f"{folder / 'summary.json'} is no summary: {error}") from None
-    qrels = read_qrels(folder / "qrels.trec")
-    if not qrels:
-        raise ComparisonError(f"{folder / 'qrels.trec'} judges no query")
-    table = _read_table(folder / PER_QUERY)
-    if set(table["query_id"]) != qrels.keys() or len(table) != len(qrels):
-        raise ComparisonError(
-            f"{folder / PER_QUERY} and {folder / 'qrels.trec'} are about different queries: "
-            "the files are of two evaluations"
-        )
-    if (made_by := str(table["encoder"].iloc[0])) != encoder:
-        raise ComparisonError(
-            f"{folder / PER_QUERY} is about encoder {made_by}, {folder / 'summary.json'} about "
-            f"{encoder}: the files are of two evaluations"
-        )
-    scores = Scores(
-        tuple(table["query_id"]),
-        tuple(table["group"]),
-        {name: table[name].to_numpy(np.float64) for name in QUERY_METRICS},
-        np.array(table["first_rank"].astype("Float64").fillna(np.inf), np.float64),
-    )
-    return SavedRun(folder, encoder, gallery, fingerprint, scores, qrels)
-
-
-def _read_table(file: Path) -> "pandas.DataFrame":
-    """The per-query figures: a hundredth of the run's size, and all that a comparison needs."""
-    import pandas
-
-    columns = ["query_id", "encoder", "group", "first_rank", *QUERY_METRICS]
-    try:
-        return pandas.read_parquet(file, columns=columns)
-    except FileNotFoundError:
-        raise ComparisonError(f"{file.parent} holds no evaluation: it has no {file.name}") from None
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise ComparisonError(f"{file} is no table of an evaluation: {reason}") from None
-
-
-def compare(
-    a: SavedRun, b: SavedRun, *, permutations: int = PERMUTATIONS, seed: int = 0
-) -> Comparison:
+def compare(a: SavedRun, b: SavedRun) -> Comparison:
     """Paired over pictures; raises ComparisonError unless gallery, queries and judgments agree."""
     if a.gallery_fingerprint != b.gallery_fingerprint:
         raise ComparisonError(
@@ -167,58 +95,51 @@ def compare(
         only = sorted(a.qrels.keys() ^ b.qrels.keys())
         what = f"query {only[0]} is in one of them" if only else "they judge a query differently"
         raise ComparisonError(f"{a.folder} and {b.folder} asked different queries: {what}")
-    order = {query_id: row for row, query_id in enumerate(b.scores.query_ids)}
-    rows = np.array([order[query_id] for query_id in a.scores.query_ids])
-    deltas = Scores(
-        a.scores.query_ids,
-        a.scores.groups,
-        {name: b.scores.per_query[name][rows] - a.scores.per_query[name] for name in _metrics(a)},
-        np.zeros(len(rows)),
+    order = {query_id: row for row, query_id in enumerate(b.query_metrics.query_ids)}
+    of_a = a.query_metrics
+    of_b = b.query_metrics.rows(np.array([order[query_id] for query_id in of_a.query_ids]))
+    deltas = QueryMetrics(
+        of_a.query_ids,
+        of_a.groups,
+        {name: of_b.per_query[name] - of_a.per_query[name] for name in of_a.per_query},
+        np.zeros(len(of_a.query_ids)),
     )
-    intervals = bootstrap_ci95(deltas, seed=seed)
-    p_values = randomisation_p(deltas, permutations=permutations, seed=seed)
+    intervals = bootstrap_ci95(deltas)
+    p_values = randomisation_p(deltas)
     differences = tuple(
         Difference(
             name,
-            float(a.scores.per_query[name].mean()),
-            float(b.scores.per_query[name].mean()),
+            float(of_a.per_query[name].mean()),
+            float(b.query_metrics.per_query[name].mean()),
             float(deltas.per_query[name].mean()),
             intervals[name],
             p_values[name],
         )
         for name in deltas.per_query
     )
-    first_a, first_b = a.scores.first_rank, b.scores.first_rank[rows]
-    wins, losses = int((first_b < first_a).sum()), int((first_b > first_a).sum())
-    return Comparison(a, b, differences, wins, losses, len(rows) - wins - losses)
+    wins = int((of_b.first_rank < of_a.first_rank).sum())
+    losses = int((of_b.first_rank > of_a.first_rank).sum())
+    return Comparison(a, b, differences, wins, losses, len(of_a.query_ids) - wins - losses)
 
 
-def randomisation_p(
-    deltas: Scores, *, permutations: int = PERMUTATIONS, seed: int = 0
-) -> dict[str, float]:
-    """Two-sided p of each metric's mean difference, were A and B interchangeable.
+def randomisation_p(deltas: QueryMetrics) -> dict[str, float]:
+    """Two-sided p of each metric's mean difference, under the hypothesis that A and B are equal.
 
     The differences of all queries of a picture change sign together. Source: Smucker, Allan and
     Carterette (2007), A Comparison of Statistical Significance Tests for Information Retrieval.
     """
-    _, group = np.unique(np.array(deltas.groups, dtype=object), return_inverse=True)
     values = np.stack(list(deltas.per_query.values()), axis=1)  # (queries, metrics)
-    sums = np.zeros((int(group.max()) + 1, values.shape[1]))
-    np.add.at(sums, group, values)  # (pictures, metrics)
+    _, sums, _ = group_sums(values, deltas.groups)  # (pictures, metrics)
     observed = np.abs(sums.sum(axis=0))
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     as_far: NDArray[np.int64] = np.zeros(values.shape[1], np.int64)
-    for start in range(0, permutations, _BLOCK):
-        count = min(_BLOCK, permutations - start)
+    for start in range(0, PERMUTATIONS, _BLOCK):
+        count = min(_BLOCK, PERMUTATIONS - start)
         signs = generator.integers(0, 2, size=(count, len(sums))) * 2 - 1
         # Sums that are equal on paper differ in the last bit.
         as_far += (np.abs(signs @ sums) >= observed - 1e-9).sum(axis=0)
-    p = (1 + as_far) / (1 + permutations)
+    p = (1 + as_far) / (1 + PERMUTATIONS)
     return {name: float(p[row]) for row, name in enumerate(deltas.per_query)}
-
-
-def _metrics(run: SavedRun) -> list[str]:
-    return list(run.scores.per_query)
 
 
 def _p(p: float) -> str:

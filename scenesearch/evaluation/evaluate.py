@@ -1,15 +1,13 @@
-"""How well a library answers queries whose pictures are known, asked through the store.
+"""Evaluates a library: asks queries whose relevant pictures are known, and scores the answers.
 
-The way of a query is the one of a search: `Searcher.ranking` gives both their order, and a gallery
-that is scanned is ranked in the same order for many queries at once (`Gallery`). A query's text is
-a description and nothing else: no filter, no subtraction.
-What cannot be measured (a relevant picture that the library lacks or the filter excludes) is
-left out of the figures and listed, never counted silently as a hit or a miss.
+Queries go the way of a search: `Searcher.ranking` orders both. A small gallery is ranked in the
+same order for many queries at once (`Gallery`). A query's text is only a description: it has no
+filter and no subtraction. What cannot be measured (a relevant picture that is not in the library,
+or that the filter excludes) is left out and listed, never counted silently as a hit or a miss.
 """
 
 import gc
 import hashlib
-import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -22,20 +20,18 @@ from scenesearch.errors import SceneSearchError
 from scenesearch.evaluation.bootstrap import bootstrap_ci95
 from scenesearch.evaluation.gallery import MAX_PICTURES, Gallery
 from scenesearch.evaluation.metrics import RankedRun, score_queries
-from scenesearch.evaluation.outcome import Evaluation, Omission, Reason
-from scenesearch.runtime.cancel import watched
+from scenesearch.evaluation.result import Evaluation, Omission, Reason
+from scenesearch.runtime.cancel import cancellable
 from scenesearch.search.request import Phrase, Request, Text
 from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import VectorStore
 from scenesearch.store.filters import Filter
 
-__all__ = ["Evaluation", "EvaluationError", "evaluate", "judge"]
-
-# Deep enough for exact ranks in the galleries of the literature (1,000 images); beyond it a first
-# relevant image adds less than 0.001 to a query's reciprocal rank.
+# Deep enough for exact ranks in the galleries of the literature (1,000 images). A first relevant
+# image beyond it would add less than 0.001 to a query's reciprocal rank.
 MAX_DEPTH = 1000
 
-# Captions are short: more at once would not be faster, fewer would.
+# Captions are short: larger batches are not faster.
 TEXT_BATCH_SIZE = 64
 
 
@@ -52,16 +48,14 @@ def evaluate(
     where: Filter = (),
     depth: int | None = None,
     exact: bool = False,
-    resamples: int = 1000,
-    seed: int = 0,
     on_progress: Callable[[int], None] | None = None,
 ) -> Evaluation:
-    """Ask every query of the library (an alias or a collection) and score the answers.
+    """Ask the library (an alias or a collection) every query and score the answers.
 
-    `depth` hits are asked for, by default the whole gallery up to `MAX_DEPTH`. `where` narrows
-    the gallery. `exact` forbids approximate search. `on_progress` is told how many queries are
-    done, those left out included. Raises EvaluationError when no query can be measured, and what
-    the store raises: EncoderMismatch when the library holds another encoder's vectors.
+    Each query gets `depth` hits, by default the whole gallery up to `MAX_DEPTH`. `where` restricts
+    the gallery. `exact` forbids approximate search. `on_progress` gets the number of queries done,
+    including those left out. Raises EvaluationError when no query can be measured, and
+    EncoderMismatch when the library holds another encoder's vectors.
     """
     info = encoder.info
     searcher = Searcher(encoder, store, library)
@@ -75,35 +69,42 @@ def evaluate(
             if everything
             else f"the gallery is empty: library {library} holds no picture"
         )
-    qrels, omissions = judge(queries, everything, gallery)
+    qrels, omissions = build_qrels(queries, everything, gallery)
+    if not queries:
+        raise EvaluationError("there is no query to evaluate")
     if not qrels:
-        raise EvaluationError(_nothing_to_measure(len(queries), omissions))
+        raise EvaluationError(
+            f"none of the {len(queries)} queries asks for a picture of the gallery, "
+            f"the first: {omissions[0].sentence()}"
+        )
     texts = {query.query_id: query.text.strip() for query in queries if query.query_id in qrels}
     depth = min(len(gallery), depth or MAX_DEPTH)
 
-    run = RankedRun({image_id: image_id for image_id in gallery})
+    run = RankedRun(gallery)
     embeddings: list[NDArray[np.float32]] = []
-    held = (
+    in_memory = (
         Gallery.of(store, library, where, searcher.hub_penalty)
         if len(gallery) <= MAX_PICTURES
         else None
     )
+    items = list(texts.items())
     with _rare_garbage():
-        for batch in _batches(texts.items(), TEXT_BATCH_SIZE):
-            embeddings.append(np.stack(searcher.texts.of_all([text for _, text in batch])))
-            if held is not None:
-                ranked = held.rank(embeddings[-1], depth)
-                for (query_id, _), (ids, scores) in watched(zip(batch, ranked, strict=True)):
+        for start in range(0, len(texts), TEXT_BATCH_SIZE):
+            batch = items[start : start + TEXT_BATCH_SIZE]
+            embeddings.append(np.stack(searcher.texts.embed_all([text for _, text in batch])))
+            if in_memory is not None:
+                ranked = in_memory.rank(embeddings[-1], depth)
+                for (query_id, _), (ids, scores) in cancellable(zip(batch, ranked, strict=True)):
                     run.add_ranked(query_id, ids, scores)
             else:
-                for query_id, text in watched(batch):
-                    asked = Request((Text((Phrase(text),)),), where=where, k=depth, exact=exact)
-                    points = searcher.ranking(asked)
+                for query_id, text in cancellable(batch):
+                    request = Request((Text((Phrase(text),)),), where=where, k=depth, exact=exact)
+                    points = searcher.ranking(request)
                     run.add(query_id, {point.image_id: point.score for point in points})
             if on_progress:
                 on_progress(len(queries) - len(texts) + len(run))
 
-    figures = score_queries(qrels, run)
+    query_metrics = score_queries(qrels, run)
     return Evaluation(
         encoder=info.name,
         fingerprint=info.fingerprint,
@@ -114,9 +115,9 @@ def evaluate(
         texts=texts,
         qrels=qrels,
         run=run,
-        scores=figures,
-        metrics=figures.means(),
-        ci95=bootstrap_ci95(figures, resamples=resamples, seed=seed),
+        query_metrics=query_metrics,
+        metrics=query_metrics.means(),
+        ci95=bootstrap_ci95(query_metrics),
         omissions=tuple(omissions),
         embeddings=np.concatenate(embeddings),
         where=where,
@@ -125,9 +126,9 @@ def evaluate(
 
 @contextmanager
 def _rare_garbage() -> Iterator[None]:
-    """Python's collector of garbage leaves alone what was there before, modules above all.
+    """Python's garbage collector skips all objects that exist already, above all the modules.
 
-    The thousand hits of each query set it off again and again; walking through all modules each
+    The thousand hits of each query trigger it again and again. Walking through all modules each
     time took a tenth of an evaluation.
     """
     gc.freeze()
@@ -138,21 +139,22 @@ def _rare_garbage() -> Iterator[None]:
 
 
 def gallery_fingerprint(image_ids: Collection[str]) -> str:
-    """Changes when a picture is added, taken away or renamed."""
+    """A hash that changes when a picture is added, removed or renamed."""
     digest = hashlib.sha256()
     for image_id in sorted(image_ids):
         digest.update(image_id.encode("utf-8", "surrogateescape") + b"\0")
     return digest.hexdigest()[:16]
 
 
-def judge(
+def build_qrels(
     queries: Sequence[Query], everything: Collection[str], gallery: Collection[str]
 ) -> tuple[dict[str, dict[str, int]], list[Omission]]:
-    """Qrels over the gallery (what the filter leaves of everything), and what they cannot hold.
+    """The qrels over the gallery (the part of everything that the filter passes), and the
+    omissions.
 
-    A query file says `boat.jpg` where the library, filled from a folder above, holds
-    `2019/boat.jpg`: a name that is no id stands for the one id that ends with it. Raises
-    EvaluationError when two queries have one id.
+    A name that is not an id stands for the one id that ends with it: a query file may say
+    `boat.jpg` where the library, filled from a folder above, has `2019/boat.jpg`. Raises
+    EvaluationError when two queries have the same id.
     """
     ending_with = ids_by_ending(everything)
     qrels: dict[str, dict[str, int]] = {}
@@ -196,25 +198,10 @@ def _image_ids(store: VectorStore, library: str, where: Filter = ()) -> set[str]
 
 
 def ids_by_ending(image_ids: Iterable[str]) -> dict[str, list[str]]:
-    """Ids under each shorter path they end with: '2019/sea/boat.jpg' under 'sea/boat.jpg' too."""
+    """Each shorter path with the ids that end with it: 'sea/boat.jpg' has '2019/sea/boat.jpg'."""
     found: dict[str, list[str]] = {}
     for image_id in image_ids:
         parts = image_id.split("/")
         for start in range(1, len(parts)):
             found.setdefault("/".join(parts[start:]), []).append(image_id)
     return found
-
-
-def _nothing_to_measure(given: int, omissions: Sequence[Omission]) -> str:
-    if not given:
-        return "there is no query to evaluate"
-    return (
-        f"none of the {given} queries asks for a picture of the gallery, "
-        f"the first: {omissions[0].sentence()}"
-    )
-
-
-def _batches(items: Iterable[tuple[str, str]], size: int) -> Iterator[tuple[tuple[str, str], ...]]:
-    iterator = iter(items)
-    while batch := tuple(itertools.islice(iterator, size)):
-        yield batch

@@ -1,8 +1,7 @@
-"""A gallery's vectors in memory, ranked for many descriptions by one matrix product.
+"""A gallery's vectors in memory: ranks it for many descriptions with one matrix product.
 
-It gives the order of `Searcher.ranking`, which a store finds in the same way where it scans: the
-engine asks and answers one request at a time, and making a thousand hits of each takes longer
-than all products together.
+It gives the order of `Searcher.ranking`, as a store that scans does. A store answers one request at
+a time, and building a thousand hits for each takes longer than all products together.
 """
 
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from scenesearch.store.ask import RESCORED, Penalty
 from scenesearch.store.base import VectorStore
 from scenesearch.store.filters import Filter
 
-# Up to so many pictures every home scans; 20,000 vectors of 512 dimensions are 41 MB.
+# Up to this size every store scans; 20,000 vectors of 512 dimensions are 41 MB.
 MAX_PICTURES = 20_000
 
 
@@ -34,18 +33,18 @@ class Gallery:
     def of(
         cls, store: VectorStore, collection: str, where: Filter, penalty: Penalty | None
     ) -> "Gallery":
-        """What the collection holds and the filter lets pass."""
+        """The pictures of the collection that pass the filter."""
         points = store.scroll(collection, where=where, payload=(), with_vectors=True)
-        held = [(point.image_id, point.vector) for point in points if point.vector is not None]
-        return cls([name for name, _ in held], np.stack([vector for _, vector in held]), penalty)
+        found = [(point.image_id, point.vector) for point in points if point.vector is not None]
+        return cls([name for name, _ in found], np.stack([vector for _, vector in found]), penalty)
 
     def rank(
         self, queries: NDArray[np.float32], depth: int
     ) -> list[tuple[list[str], NDArray[np.float64]]]:
-        """Of each query, `(n, dimension)`, the `depth` first ids with falling scores.
+        """For each query, `(n, dimension)`: the first `depth` ids, and scores that only fall.
 
-        As in `Searcher.ranking`, the nearest are ranked again by their cosines less their
-        penalty, and the highest cosine goes to the first, whichever picture it is.
+        As in `Searcher.ranking`, the nearest pictures are ranked again by cosine minus penalty. The
+        cosines are then handed out in descending order, so a score may belong to another picture.
         """
         cosines = queries @ self._vectors.T  # (queries, pictures)
         order = np.argsort(-cosines, axis=1, kind="stable")
@@ -55,7 +54,7 @@ class Gallery:
                 first = np.sort(nearest[:RESCORED])  # by id, for ties
                 worth = row[first].astype(np.float64) - self._penalties[first]
                 nearest[: len(first)] = first[np.argsort(-worth, kind="stable")]
-            kept = nearest[:depth]
-            scores = np.sort(row[kept].astype(np.float64))[::-1]
-            ranked.append((self._ids[kept].tolist(), scores))
+            top = nearest[:depth]
+            scores = np.sort(row[top].astype(np.float64))[::-1]
+            ranked.append((self._ids[top].tolist(), scores))
         return ranked

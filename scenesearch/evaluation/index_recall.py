@@ -1,4 +1,4 @@
-"""How much of what exact search finds the index finds: its loss told apart from the model's."""
+"""How much of exact search the index finds: its own loss, apart from that of the model."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,19 +6,20 @@ from typing import Any
 import numpy as np
 
 from scenesearch.evaluation.metrics import ranking
-from scenesearch.evaluation.outcome import Evaluation
-from scenesearch.runtime.cancel import watched
+from scenesearch.evaluation.result import Evaluation
+from scenesearch.evaluation.sampling import spread_evenly
+from scenesearch.runtime.cancel import cancellable
 from scenesearch.store.ask import Ask
 from scenesearch.store.base import VectorStore
 
 CUTOFFS = (1, 10, 100)
 MOST_QUERIES = 500
-_SAME = 1e-5  # scores this near are the same picture's, or as good
+_SAME = 1e-5  # scores closer than this count as equal
 
 
 @dataclass(frozen=True)
 class IndexRecall:
-    """Share of the exact k nearest that the index returned, by k, as a mean over `queries`."""
+    """Mean share of the exact k nearest that the index returned, by k, over `queries`."""
 
     queries: int
     at: dict[int, float]
@@ -28,16 +29,16 @@ class IndexRecall:
 
 
 def index_recall(evaluation: Evaluation, store: VectorStore) -> IndexRecall:
-    """Asks at most 500 of the queries, evenly spread, again and exactly.
+    """Asks at most 500 of the queries, evenly spread, again with exact search.
 
-    A returned picture counts when it is as near as the exact k-th, so that ties cost nothing. A k
+    A returned picture counts when it is as near as the exact k-th, so that ties do no harm. A k
     beyond the depth of the run is left out.
     """
-    count = len(evaluation.scores.query_ids)
-    rows = np.unique(np.linspace(0, count - 1, min(count, MOST_QUERIES)).astype(int))
+    query_ids = evaluation.query_metrics.query_ids
+    rows = spread_evenly(len(query_ids), MOST_QUERIES)
     cutoffs = [k for k in CUTOFFS if k <= evaluation.depth] or [evaluation.depth]
     found: dict[int, list[float]] = {k: [] for k in cutoffs}
-    for row in watched(rows):
+    for row in cancellable(rows):
         ask = Ask(
             evaluation.embeddings[row],
             limit=cutoffs[-1],
@@ -46,7 +47,7 @@ def index_recall(evaluation: Evaluation, store: VectorStore) -> IndexRecall:
             exact=True,
         )
         exact = store.search(evaluation.library, ask)
-        hits = evaluation.run[evaluation.scores.query_ids[row]]
+        hits = evaluation.run[query_ids[row]]
         scores = [hits[image_id] for image_id in ranking(hits)[: cutoffs[-1]]]
         for k in cutoffs:
             least = exact[k - 1].score - _SAME

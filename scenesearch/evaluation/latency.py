@@ -1,4 +1,4 @@
-"""How long one request takes, as somebody at the page waits for it: one text, ten hits."""
+"""Latency of one request as a visitor of the page makes it: one text, ten hits."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from scenesearch.encoder.base import Encoder
+from scenesearch.evaluation.sampling import spread_evenly
 from scenesearch.search.request import Phrase, Request, Text
 from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import VectorStore
@@ -20,9 +21,9 @@ _PERCENTILES = (50, 95, 99)
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds. `warm` has p50, p95 and p99 of "encode", "search" and "total" over `queries`
-    requests; `cold` the same three of the first request, its total with loading the encoder and
-    opening the collection (by a server: as it was)."""
+    """Milliseconds for "encode", "search" and "total". `warm` has their p50, p95 and p99 over
+    `queries` requests; `cold` those of the first request. The cold total includes loading the
+    encoder and opening the collection (a server has it open already)."""
 
     queries: int
     warm: Mapping[str, Mapping[str, float]]
@@ -40,14 +41,12 @@ def measure_latency(
     load_encoder: Callable[[], Encoder],
     where: Filter = (),
 ) -> Latency:
-    """Asks at most 200 of the texts, evenly spread, one by one, after a first one that is cold.
+    """Asks at most 200 of the texts, evenly spread, one by one, after a cold first request.
 
-    `load_encoder` gives an encoder that has done nothing yet; loading it, and opening the
-    collection, count to the cold total.
+    `load_encoder` must return an encoder that has done nothing yet.
     """
-    rows = np.unique(np.linspace(0, len(texts) - 1, min(len(texts), MOST_QUERIES)).astype(int))
-    # A text asked twice is not encoded again, and would look quicker than it is.
-    chosen = list(dict.fromkeys(texts[row] for row in rows))
+    # A text asked twice would not be encoded again, and would look faster than it is.
+    chosen = list(dict.fromkeys(texts[row] for row in spread_evenly(len(texts), MOST_QUERIES)))
     store.release(store.resolve(library))
     started = time.perf_counter()
     encoder = load_encoder()

@@ -1,18 +1,18 @@
-"""Ranking metrics: pure functions of qrels and a run, touching neither model nor store.
+"""Ranking metrics: pure functions of qrels and a run that use neither model nor store.
 
-Every metric follows from the ranks at which a query's relevant images stand, so these are worked
-out once per query (`place`) and the metrics read them. Rankings order by score, ties by image id,
-so that a figure is the same on every machine. An image is relevant when its grade is above 0.
+Every metric follows from the ranks of a query's relevant images. So `place` finds the ranks once
+per query, and the metrics read them. Rankings order by score and break ties by image id, so that
+every machine gets the same metrics. An image is relevant when its grade is above 0.
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesearch.runtime.cancel import watched
+from scenesearch.runtime.cancel import cancellable
 
 # query_id -> image_id -> grade; and query_id -> image_id -> score
 Qrels = Mapping[str, Mapping[str, int]]
@@ -20,7 +20,7 @@ Run = Mapping[str, Mapping[str, float]]
 
 CUTOFFS = (1, 5, 10)
 
-# Those whose mean over the queries is the figure.
+# The metrics that are averaged over the queries.
 QUERY_METRICS = (
     *(f"recall@{k}" for k in CUTOFFS),
     *(f"success@{k}" for k in CUTOFFS),
@@ -31,22 +31,22 @@ QUERY_METRICS = (
 
 
 class Ranked(dict[str, float]):
-    """Scores by image id, known to be in the order of `ranking`."""
+    """Scores by image id, already in the order of `ranking`."""
 
 
 class RankedRun(Mapping[str, Mapping[str, float]]):
     """A run in a tenth of the memory of dictionaries: 5,000 queries of 1,000 hits in 80 MB.
 
-    Image ids are shared with `image_ids`, the gallery's; scores lie in one array a query.
+    All queries share the strings of the image ids; each query's scores are one array.
     """
 
-    def __init__(self, image_ids: Mapping[str, str]) -> None:
-        """`image_ids` maps every id to the one object that stands for it."""
-        self._shared = image_ids
+    def __init__(self, image_ids: Iterable[str]) -> None:
+        """`image_ids` are those of the gallery."""
+        self._shared = {image_id: image_id for image_id in image_ids}
         self._hits: dict[str, tuple[tuple[str, ...], NDArray[np.float64]]] = {}
 
     def add(self, query_id: str, hits: Mapping[str, float]) -> None:
-        """The scores of one query's hits, in any order; quickest best first."""
+        """The scores of one query's hits, in any order; fastest with the best first."""
         ids = list(hits)
         scores = np.fromiter(hits.values(), np.float64, len(hits))
         if not (scores[:-1] > scores[1:]).all():
@@ -71,15 +71,25 @@ class RankedRun(Mapping[str, Mapping[str, float]]):
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a query's relevant images stand in its ranking.
+    """The ranks of a query's relevant images.
 
-    `ranks` (from 1, ascending) are of those that the run holds, `grades` are theirs; `ideal` are
-    the grades of all relevant images, best first.
+    `ranks` (from 1, ascending) and `grades` are those of the relevant images in the run; `ideal`
+    are the grades of all relevant images, best first.
     """
 
     ranks: tuple[int, ...]
     grades: tuple[int, ...]
     ideal: tuple[int, ...]
+
+    @classmethod
+    def of(cls, found: Sequence[tuple[int, int]], grades: Iterable[int]) -> "Placement":
+        """`found` are rank and grade of the relevant images in the run, by rank; `grades` are those
+        of all relevant images."""
+        return cls(
+            ranks=tuple(rank for rank, _ in found),
+            grades=tuple(grade for _, grade in found),
+            ideal=tuple(sorted(grades, reverse=True)),
+        )
 
 
 def ranking(scores: Mapping[str, float]) -> list[str]:
@@ -90,7 +100,7 @@ def ranking(scores: Mapping[str, float]) -> list[str]:
 
 
 def place(grades: Mapping[str, int], scores: Mapping[str, float]) -> Placement:
-    """The ranks of the relevant images of one query; raises ValueError when it has none."""
+    """The ranks of one query's relevant images; raises ValueError when it has none."""
     relevant = {image_id: grade for image_id, grade in grades.items() if grade > 0}
     if not relevant:
         raise ValueError("a query without a relevant image cannot be scored")
@@ -99,11 +109,7 @@ def place(grades: Mapping[str, int], scores: Mapping[str, float]) -> Placement:
         for rank, image_id in enumerate(ranking(scores), start=1)
         if image_id in relevant
     ]
-    return Placement(
-        ranks=tuple(rank for rank, _ in found),
-        grades=tuple(grade for _, grade in found),
-        ideal=tuple(sorted(relevant.values(), reverse=True)),
-    )
+    return Placement.of(found, relevant.values())
 
 
 def recall_at_k(placement: Placement, k: int) -> float:
@@ -127,19 +133,18 @@ def first_relevant_rank(placement: Placement) -> float:
 
 
 def ndcg_at_k(placement: Placement, k: int) -> float:
-    """Discounted gain of the first k over the best there could be.
+    """Discounted cumulative gain of the first k, divided by the best possible.
 
-    As trec_eval has it: the gain is the grade itself, not 2^grade - 1.
+    As in trec_eval, the gain is the grade itself, not 2^grade - 1.
     """
-    gained = sum(
-        grade / math.log2(rank + 1)
-        for rank, grade in zip(placement.ranks, placement.grades, strict=True)
-        if rank <= k
-    )
-    best = sum(
-        grade / math.log2(rank + 1) for rank, grade in enumerate(placement.ideal[:k], start=1)
-    )
-    return gained / best
+    found = zip(placement.ranks, placement.grades, strict=True)
+    best = enumerate(placement.ideal[:k], start=1)
+    return dcg((rank, grade) for rank, grade in found if rank <= k) / dcg(best)
+
+
+def dcg(gains: Iterable[tuple[int, float]]) -> float:
+    """Discounted cumulative gain of pairs of rank and gain."""
+    return sum(gain / math.log2(rank + 1) for rank, gain in gains)
 
 
 def average_precision(placement: Placement) -> float:
@@ -149,12 +154,13 @@ def average_precision(placement: Placement) -> float:
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Every metric of every query, and the image each query counts as a question about.
+class QueryMetrics:
+    """Every metric of every query.
 
-    `per_query` holds one array `(queries,)` per metric, in the order of `query_ids`: those whose
-    mean is the figure, beside `first_rank`, whose median is. `groups` names each query's first
-    relevant image: captions of one picture are not independent and move together in a bootstrap.
+    `per_query` holds one array `(queries,)` per metric that is averaged, in the order of
+    `query_ids`. `first_rank` is the rank of the first relevant image, of which the median counts.
+    `groups` names each query's first relevant image: captions of one picture are not independent,
+    and the bootstrap resamples them together.
     """
 
     query_ids: tuple[str, ...]
@@ -162,28 +168,37 @@ class Scores:
     per_query: Mapping[str, NDArray[np.float64]]
     first_rank: NDArray[np.float64]
 
-    def means(self) -> dict[str, float]:
-        """The figures: each metric's mean over the queries, `median_rank` and `mean_rank`.
+    def rows(self, rows: NDArray[np.integer]) -> "QueryMetrics":
+        """The metrics of some of the queries."""
+        return QueryMetrics(
+            tuple(self.query_ids[row] for row in rows),
+            tuple(self.groups[row] for row in rows),
+            {name: values[rows] for name, values in self.per_query.items()},
+            self.first_rank[rows],
+        )
 
-        `median_rank` is infinite when the run holds nothing relevant for half of the queries,
-        `mean_rank` when it holds nothing relevant for one.
+    def means(self) -> dict[str, float]:
+        """Each metric's mean over the queries, `median_rank` and `mean_rank`.
+
+        `median_rank` is infinite when the run has nothing relevant for half of the queries,
+        `mean_rank` when it has nothing relevant for one of them.
         """
-        figures = {name: float(values.mean()) for name, values in self.per_query.items()}
-        return figures | {
+        means = {name: float(values.mean()) for name, values in self.per_query.items()}
+        return means | {
             "median_rank": float(np.median(self.first_rank)),
             "mean_rank": float(self.first_rank.mean()),
         }
 
 
-def score_queries(qrels: Qrels, run: Run) -> Scores:
-    """All metrics of all queries in the qrels; a query that the run lacks scores 0.
+def score_queries(qrels: Qrels, run: Run) -> QueryMetrics:
+    """All metrics of all queries in the qrels; a query missing from the run scores 0.
 
     Raises ValueError when there is no query, or one without a relevant image.
     """
     if not qrels:
         raise ValueError("there is no query to score")
     placements = [
-        place(grades, run.get(query_id, {})) for query_id, grades in watched(qrels.items())
+        place(grades, run.get(query_id, {})) for query_id, grades in cancellable(qrels.items())
     ]
     groups = tuple(
         next(image_id for image_id, grade in grades.items() if grade > 0)
@@ -194,7 +209,7 @@ def score_queries(qrels: Qrels, run: Run) -> Scores:
 
 def score_placements(
     query_ids: tuple[str, ...], groups: tuple[str, ...], placements: Sequence[Placement]
-) -> Scores:
+) -> QueryMetrics:
     """All metrics of queries whose relevant images have been placed, see `place`."""
     columns = {
         **{f"recall@{k}": [recall_at_k(each, k) for each in placements] for k in CUTOFFS},
@@ -203,7 +218,7 @@ def score_placements(
         "ndcg@10": [ndcg_at_k(each, 10) for each in placements],
         "map": [average_precision(each) for each in placements],
     }
-    return Scores(
+    return QueryMetrics(
         query_ids=query_ids,
         groups=groups,
         per_query={name: np.array(values, np.float64) for name, values in columns.items()},

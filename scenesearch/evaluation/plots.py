@@ -1,9 +1,11 @@
-"""The report's plots, as SVG that takes its colours from the page, in light, dark and print."""
+"""The report's plots, as SVG whose colours come from the page: light, dark or print."""
 
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# matplotlib writes colours as numbers; these stand for the style sheet's.
+# matplotlib writes colours as numbers; these numbers are then replaced by the page's variables.
 _INK, _FAINT, _GRID, _ACCENT, _SECOND = "#010101", "#020202", "#030303", "#040404", "#050505"
 _VARIABLES = {
     _INK: "var(--ink)",
@@ -64,7 +66,7 @@ def recall_curve(
 
 
 def rank_histogram(first_rank: NDArray[np.float64], depth: int) -> str:
-    """How many queries have their first relevant picture where; `first_rank` `(queries,)`."""
+    """How many queries have their first relevant picture in which range of ranks."""
     starts = [start for start in RANK_BINS if start <= depth]
     ends = [*(start - 1 for start in starts[1:]), depth]
     labels = [
@@ -86,7 +88,7 @@ def rank_histogram(first_rank: NDArray[np.float64], depth: int) -> str:
 
 
 def interval_plot(parts: Sequence[Slice], metric: str, overall: float) -> str:
-    """A metric of each slice with its interval, one below the other, beside the overall figure."""
+    """A metric of each slice with its interval, one below the other, and the overall value."""
     title = f"{metric} of each slice with its 95 % interval"
     least = max(0, 10 * (int(min(part.ci95[metric][0] for part in parts) * 10)) - 10)
     with _axes(title, (6.4, 0.7 + 0.26 * len(parts))) as (plot, axes):
@@ -96,7 +98,7 @@ def interval_plot(parts: Sequence[Slice], metric: str, overall: float) -> str:
             axes.plot(100 * part.metrics[metric], row, "o", color=_ACCENT, markersize=5)
         axes.axvline(100 * overall, color=_FAINT, linewidth=1, linestyle="--")
         names = [f"{part.name} ({part.queries})" for part in reversed(parts)]
-        # Names may be anybody's words: dollar signs hold no mathematics.
+        # Names may come from anybody: a dollar sign is no mathematics.
         axes.set_yticks(range(len(parts)), names, parse_math=False)
         axes.set(
             xlabel=f"{metric.capitalize()}, %", xlim=(least, 102), ylim=(-0.7, len(parts) - 0.3)
@@ -108,7 +110,7 @@ def interval_plot(parts: Sequence[Slice], metric: str, overall: float) -> str:
 def reliability_diagram(
     fitted: Sequence[Mapping[str, float]], shipped: Sequence[Mapping[str, float]]
 ) -> str:
-    """Promised relevance against the share of votes that said yes, in bins of equal votes."""
+    """Relevance against the share of votes that said yes, in bins of equally many votes."""
     with _axes("Relevance against the share of people who said yes", (4.6, 4.2)) as (plot, axes):
         axes.plot([0, 1], [0, 1], color=_FAINT, linewidth=1, linestyle="--")
         for bins, label, colour, marker in (
@@ -133,7 +135,7 @@ def reliability_diagram(
 
 
 def latency_plot(latency: Latency) -> str:
-    """Percentiles of a warm request's parts, in milliseconds."""
+    """Percentiles of the parts of a warm request, in milliseconds."""
     percentiles = list(next(iter(latency.warm.values())))
     colours = dict(zip(percentiles, (_ACCENT, _SECOND, _FAINT), strict=True))
     with _axes("Milliseconds of a warm request", (6.4, 2.4)) as (plot, axes):
@@ -149,41 +151,32 @@ def latency_plot(latency: Latency) -> str:
     return plot.svg
 
 
-class _axes:  # noqa: N801 - reads as the context manager it is
-    """An empty plot; on leaving, `svg` holds it, with the title as its text for screen readers.
+@dataclass
+class _Plot:
+    svg: str = ""
 
-    The Figure is made directly: pyplot would pick a screen and keep a list of figures.
+
+@contextmanager
+def _axes(title: str, size: tuple[float, float]) -> Iterator[tuple[_Plot, "Axes"]]:
+    """An empty plot; after the block `svg` holds it, with the title as its text for screen readers.
+
+    The Figure is made directly: pyplot would choose a display and keep a list of figures.
     """
+    import matplotlib
+    from matplotlib.figure import Figure
 
-    svg: str
-
-    def __init__(self, title: str, size: tuple[float, float]) -> None:
-        self._title, self._size = title, size
-
-    def __enter__(self) -> tuple["_axes", "Axes"]:
-        import matplotlib
-        from matplotlib.figure import Figure
-
-        # Element ids are hashed with the title: plots of one page must not share any.
-        self._style = matplotlib.rc_context(_STYLE | {"svg.hashsalt": self._title})
-        self._style.__enter__()
-        self._figure: Figure = Figure(figsize=self._size, layout="constrained")
-        return self, self._figure.add_subplot()
-
-    def __exit__(self, *failure: Any) -> None:
-        try:
-            if failure[0] is None:
-                self.svg = _as_svg(self._figure, self._title)
-        finally:
-            self._style.__exit__(*failure)
+    plot = _Plot()
+    # Element ids are hashed with the title: plots of one page must not share any.
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": title}):
+        figure: Figure = Figure(figsize=size, layout="constrained")
+        yield plot, figure.add_subplot()
+        plot.svg = _as_svg(figure, title)
 
 
 def _as_svg(figure: "Figure", title: str) -> str:
     file = io.StringIO()
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # letters that matplotlib's own font lacks, the reader's has
+    with warnings.catch_warnings(action="ignore"):
+        # matplotlib's own font may lack letters that the reader's has.
         figure.savefig(
             file, format="svg", transparent=True, metadata={"Date": None, "Creator": None}
         )

@@ -1,39 +1,31 @@
-"""May this collection take the live one's place? Both hold the same pictures, and the new one
-does not answer worse.
+"""May a new collection replace the live one? It must hold the same pictures and not answer worse.
 
-'Not worse' is the paired test of `scenesearch.evaluation.compare`: in none of its figures is the
-new one significantly below the live one. With few queries that is soon said, so the verdict also
-tells which loss could have gone unnoticed.
+'Not worse' means: by the paired test of `scenesearch.evaluation.compare`, no metric of the new one
+is significantly below that of the live one. With few queries that is easily reached, so the verdict
+also says how large a loss they cannot exclude.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scenesearch.evaluation.compare import (
-    SIGNIFICANT,
-    Comparison,
-    ComparisonError,
-    Difference,
-    SavedRun,
-    compare,
-    read_saved,
-)
+from scenesearch.evaluation.compare import SIGNIFICANT, Comparison, compare
 from scenesearch.evaluation.evaluate import gallery_fingerprint
+from scenesearch.evaluation.output_folder import ComparisonError, SavedRun, read_saved
 from scenesearch.store.base import VectorStore
 from scenesearch.store.filters import Filter, Not, OneOf
 from scenesearch.store.pages import OnWait, pages
 
-# A filter that leaves more pictures out than this is no way to compare two collections.
+# With more pictures missing than this, the two collections are not compared.
 MOST_LACKING = 1000
 
-# A loss of Recall@10 that the 95 % interval still allows is worth a word from here on.
+# The verdict mentions a loss of Recall@10 that the 95 % interval cannot exclude from this size on.
 NOTICEABLE = 0.02
 
 
 @dataclass(frozen=True)
 class Gap:
-    """Pictures by which two collections of a library differ, sorted ids."""
+    """How the pictures of two collections of a library differ, as sorted ids."""
 
     lacking: tuple[str, ...]
     changed: tuple[str, ...]
@@ -56,8 +48,8 @@ class Gap:
 
 
 def gap(store: VectorStore, live: str, new: str, *, on_wait: OnWait | None = None) -> Gap:
-    """What the new collection lacks of the live one, or has beyond it, by content hash."""
-    held = {
+    """Pictures that the new collection lacks, has in excess, or holds with another content hash."""
+    missing = {
         point.image_id: point.payload.get("sha256")
         for page in pages(store, live, payload=("sha256",), on_wait=on_wait)
         for point in page
@@ -65,24 +57,24 @@ def gap(store: VectorStore, live: str, new: str, *, on_wait: OnWait | None = Non
     changed, extra = [], []
     for page in pages(store, new, payload=("sha256",), on_wait=on_wait):
         for point in page:
-            if point.image_id not in held:
+            if point.image_id not in missing:
                 extra.append(point.image_id)
-            elif held.pop(point.image_id) != point.payload.get("sha256"):
+            elif missing.pop(point.image_id) != point.payload.get("sha256"):
                 changed.append(point.image_id)
-    return Gap(tuple(sorted(held)), tuple(sorted(changed)), tuple(sorted(extra)))
+    return Gap(tuple(sorted(missing)), tuple(sorted(changed)), tuple(sorted(extra)))
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What speaks against a collection, how both answered where that was compared, and which loss
-    the queries cannot exclude."""
+class Verdict:
+    """The reasons against a promotion, the comparison if there was one, and the loss that the
+    queries cannot exclude."""
 
     reasons: tuple[str, ...]
     comparison: Comparison | None = None
     doubt: str | None = None
 
 
-def judge(
+def check_promotion(
     store: VectorStore,
     live: str,
     new: str,
@@ -91,33 +83,38 @@ def judge(
     hint: Callable[[Gap], str],
     allow_missing: bool = False,
     on_wait: OnWait | None = None,
-) -> Judgement:
-    """Whether the collection may take the live one's place: command and page ask this alike.
+) -> Verdict:
+    """Whether the new collection may replace the live one; used by the command and the page.
 
-    `evaluated` gives a collection's evaluation, over what passes the filter; `hint` says how
-    to close a gap.
+    `evaluated` returns a collection's evaluation over the pictures that pass the filter; `hint`
+    says how to close a gap.
     """
     found = gap(store, live, new, on_wait=on_wait)
     if found.changed or found.extra or (found.lacking and not allow_missing):
-        return Judgement((f"{found.sentence(live, new)}; {hint(found)}",))
+        return Verdict((f"{found.sentence(live, new)}; {hint(found)}",))
     if len(found.lacking) > MOST_LACKING:
-        return Judgement((f"{found.sentence(live, new)}: too many to compare answers",))
+        return Verdict((f"{found.sentence(live, new)}: too many to compare answers",))
     where: Filter = (Not(OneOf("image_id", found.lacking)),) if found.lacking else ()
     comparison = compare(evaluated(live, where), evaluated(new, where))
-    worse = losses(comparison)
-    return Judgement((refusal(worse),) if worse else (), comparison, caution(comparison))
+    worse = ", ".join(
+        f"{one.metric} {one.a:.3f} -> {one.b:.3f} (p {one.p:.3f})"
+        for one in comparison.differences
+        if one.mean < 0 and one.p < SIGNIFICANT
+    )
+    reasons = (f"it answers worse than the live one: {worse}",) if worse else ()
+    return Verdict(reasons, comparison, _possible_loss(comparison))
 
 
-def saved_evaluation(
+def read_current_evaluation(
     store: VectorStore, library_dir: Path, collection: str, *, on_wait: OnWait | None = None
 ) -> SavedRun:
-    """The collection's evaluation kept from before.
+    """The collection's saved evaluation.
 
-    Raises ComparisonError when there is none, or when it was of other pictures than the
-    collection holds now.
+    Raises ComparisonError when there is none, or when it is of other pictures than the collection
+    holds now.
     """
     try:
-        saved = read_saved(saved_evaluations(library_dir) / collection)
+        saved = read_saved(evaluations_folder(library_dir) / collection)
     except ComparisonError as error:
         raise ComparisonError(
             f"a promote demands an evaluation and {collection} has none"
@@ -134,29 +131,18 @@ def saved_evaluation(
     return saved
 
 
-def losses(comparison: Comparison) -> tuple[Difference, ...]:
-    """Figures in which the new collection (B) is significantly below the live one (A)."""
-    return tuple(one for one in comparison.differences if one.mean < 0 and one.p < SIGNIFICANT)
-
-
-def refusal(found: Sequence[Difference]) -> str:
-    """Why a collection with these losses is not promoted."""
-    figures = ", ".join(f"{one.metric} {one.a:.3f} -> {one.b:.3f} (p {one.p:.3f})" for one in found)
-    return f"it answers worse than the live one: {figures}"
-
-
-def caution(comparison: Comparison, metric: str = "recall@10") -> str | None:
-    """What these queries cannot exclude, when that is much; None when they say enough."""
+def _possible_loss(comparison: Comparison, metric: str = "recall@10") -> str | None:
+    """The loss that these queries cannot exclude, if it is large."""
     (one,) = (one for one in comparison.differences if one.metric == metric)
     low = one.ci95[0]
     if low > -NOTICEABLE:
         return None
     return (
-        f"{len(comparison.a.scores.query_ids)} queries cannot exclude a loss of "
+        f"{len(comparison.a.query_metrics.query_ids)} queries cannot exclude a loss of "
         f"{-100 * low:.1f} points of {metric}; more of them would say more"
     )
 
 
-def saved_evaluations(library_dir: Path) -> Path:
-    """Where the evaluations of a library's collections are kept, a folder for each."""
+def evaluations_folder(library_dir: Path) -> Path:
+    """The folder with one saved evaluation for each collection of a library."""
     return library_dir / "evaluations"

@@ -1,30 +1,29 @@
-"""`report.html`: one file that needs nothing beside it, for people to read, print and keep."""
+"""`report.html`: the evaluation for people to read, print and keep, in one self-contained file."""
 
 import base64
 import importlib.resources
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ImageOps
 
 from scenesearch.evaluation import plots
 from scenesearch.evaluation.agreement import Agreement
-from scenesearch.evaluation.details import Details
-from scenesearch.evaluation.evaluate import Evaluation
-from scenesearch.evaluation.figures import figure_rows, shown
+from scenesearch.evaluation.bootstrap import curve_band
+from scenesearch.evaluation.diagnostics import Diagnostics
+from scenesearch.evaluation.formatting import format_metric, metric_rows
 from scenesearch.evaluation.metrics import place
+from scenesearch.evaluation.result import Evaluation
 from scenesearch.evaluation.slices import Slice
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.pictures.originals import OriginalError
 
 CURVE = 100  # cutoffs of the recall curve
-MOST_OMISSIONS = 50
+MOST_NOTES = 50
 _RESAMPLES = 200
 _SIDE = 200  # pixels of a picture in the report
 _SLICE_METRIC = "recall@10"
@@ -50,14 +49,14 @@ def render_report(
     *,
     title: str,
     evaluation: Evaluation | None,
-    details: Details | None,
+    diagnostics: Diagnostics | None,
     agreement: Agreement | None,
-    notes: Sequence[str] = (),
-    originals: AllowedOriginals | None = None,
+    notes: Sequence[str],
+    originals: AllowedOriginals | None,
 ) -> str:
-    """The page, with the pictures that `originals` holds; where there are none, without.
+    """The page, with the pictures that `originals` may open.
 
-    `notes` are sentences on what was left out. Words of files are escaped by the template.
+    `notes` are sentences about what was left out. The template escapes all text from files.
     """
     import jinja2
 
@@ -67,23 +66,23 @@ def render_report(
     values: dict[str, Any] = {
         "title": title,
         "evaluation": evaluation,
-        "details": details,
+        "details": diagnostics,
         "agreement": agreement,
-        "notes": notes[:MOST_OMISSIONS],
-        "more_notes": max(0, len(notes) - MOST_OMISSIONS),
+        "notes": notes[:MOST_NOTES],
+        "more_notes": max(0, len(notes) - MOST_NOTES),
         "slice_metric": _SLICE_METRIC,
-        "shown": shown,
+        "format_metric": format_metric,
         "percent": lambda value: f"{100 * value:.1f} %",
     }
     if evaluation is not None:
         values |= _curves(evaluation)
         values["slice_plot"] = _slice_plot(evaluation, evaluation.slices)
-    if evaluation is not None and details is not None:
-        back = details.image_to_text
-        values["back_rows"] = figure_rows(back.metrics, back.ci95, evaluation.query_count)
-        values["field_plot"] = _slice_plot(evaluation, details.field_slices)
-        values["latency_plot"] = plots.latency_plot(details.latency)
-        values["thumbnail"] = _Thumbnails(originals or AllowedOriginals(())).of
+    if evaluation is not None and diagnostics is not None:
+        reverse = diagnostics.image_to_text
+        values["back_rows"] = metric_rows(reverse.metrics, reverse.ci95, evaluation.query_count)
+        values["field_plot"] = _slice_plot(evaluation, diagnostics.field_slices)
+        values["latency_plot"] = plots.latency_plot(diagnostics.latency)
+        values["thumbnail"] = _thumbnails(originals or AllowedOriginals(()))
     if agreement is not None:
         values["agreement_rows"] = agreement_rows(agreement)
         values["reliability_plot"] = plots.reliability_diagram(
@@ -92,13 +91,8 @@ def render_report(
     return template.render(values)
 
 
-def write_report(path: Path, page: str) -> None:
-    """Names from file systems may hold bytes that are no text; they become question marks."""
-    path.write_text(page, encoding="utf-8", errors="replace")
-
-
 def agreement_rows(agreement: Agreement) -> list[tuple[str, str, str, str]]:
-    """Label, value, interval and what was counted, in words."""
+    """Rows of a table: label, value, interval, and what was counted."""
     rows = []
     for name, label in AGREEMENT_LABELS.items():
         if name not in agreement.figures:
@@ -128,27 +122,11 @@ def _curves(evaluation: Evaluation) -> dict[str, str]:
         placement = place(grades, evaluation.run.get(query_id, {}))
         for rank in placement.ranks:
             recall[row, rank - 1 :] += 1 / len(placement.ideal)
-    low, high = _band(recall, evaluation.scores.groups)
+    low, high = curve_band(recall, evaluation.query_metrics.groups, resamples=_RESAMPLES)
     return {
         "recall_plot": plots.recall_curve(recall.mean(axis=0), low, high),
-        "rank_plot": plots.rank_histogram(evaluation.scores.first_rank, evaluation.depth),
+        "rank_plot": plots.rank_histogram(evaluation.query_metrics.first_rank, evaluation.depth),
     }
-
-
-def _band(
-    values: NDArray[np.float64], groups: Sequence[str]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """95 % of each column's mean over resampled pictures; `values` is `(queries, columns)`."""
-    _, group = np.unique(np.array(groups, dtype=object), return_inverse=True)
-    count = int(group.max()) + 1
-    sums = np.zeros((count, values.shape[1]))
-    np.add.at(sums, group, values)
-    sizes = np.bincount(group, minlength=count)
-    generator = np.random.default_rng(0)
-    drawn = generator.multinomial(count, np.full(count, 1 / count), size=_RESAMPLES)
-    means = (drawn @ sums) / (drawn @ sizes)[:, None]  # (resamples, columns)
-    low, high = np.quantile(means, [0.025, 0.975], axis=0)
-    return low, high
 
 
 def _slice_plot(evaluation: Evaluation, parts: Sequence[Slice]) -> str:
@@ -157,25 +135,18 @@ def _slice_plot(evaluation: Evaluation, parts: Sequence[Slice]) -> str:
     return plots.interval_plot(parts, _SLICE_METRIC, evaluation.metrics[_SLICE_METRIC])
 
 
-@dataclass
-class _Thumbnails:
-    """Pictures as data URIs, each made once; an empty string where there is none to see."""
+def _thumbnails(originals: AllowedOriginals) -> Callable[[str, str], str]:
+    """Gives a picture as a data URI, by path and content; empty if it cannot be opened."""
 
-    originals: AllowedOriginals
+    @cache
+    def thumbnail(path: str, sha256: str) -> str:
+        try:
+            picture = open_image(originals.at(path, sha256), reduce_to=2 * _SIDE).image
+        except (ImageError, OriginalError):
+            return ""
+        small = ImageOps.contain(picture.convert("RGB"), (_SIDE, _SIDE))
+        file = io.BytesIO()
+        small.save(file, "JPEG", quality=72)
+        return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
 
-    def __post_init__(self) -> None:
-        self._made: dict[str, str] = {}
-
-    def of(self, path: str, sha256: str) -> str:
-        if path not in self._made:
-            try:
-                picture = open_image(self.originals.at(path, sha256), reduce_to=2 * _SIDE).image
-            except (ImageError, OriginalError):
-                self._made[path] = ""
-            else:
-                small = ImageOps.contain(picture.convert("RGB"), (_SIDE, _SIDE))
-                file = io.BytesIO()
-                small.save(file, "JPEG", quality=72)
-                encoded = base64.b64encode(file.getvalue()).decode("ascii")
-                self._made[path] = f"data:image/jpeg;base64,{encoded}"
-        return self._made[path]
+    return thumbnail

@@ -1,7 +1,8 @@
-"""For which queries search is good, and for which not: figures of queries that share a trait.
+"""Metrics of slices: for which kinds of queries is search good, and for which not?
 
-The traits are read off the words, English ones, and overlap: 'two red dogs' counts, names a colour
-and an animal. Any payload field cuts too: by what it holds of the picture that a query asks for.
+Queries are sliced by their length and by English words in them. Such slices overlap: 'two red dogs'
+has a count, a colour and an animal. They can also be sliced by any payload field of the picture
+that they ask for.
 """
 
 import re
@@ -11,14 +12,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scenesearch.evaluation.bootstrap import bootstrap_ci95
-from scenesearch.evaluation.figures import figures_json
-from scenesearch.evaluation.metrics import Scores
+from scenesearch.evaluation.formatting import metrics_json
+from scenesearch.evaluation.metrics import QueryMetrics
 from scenesearch.store.fields import PayloadField
 
-FEWEST = 10  # queries: a figure of fewer would be read as more than it is
-MOST_VALUES = 12  # of one field, those with the most queries
+FEWEST = 10  # queries in a slice: metrics of fewer say little
+MOST_VALUES = 12  # of one field: those with the most queries
 
 _WORDS = {
     "counts": "one two three four five six seven eight nine ten several many couple pair group "
@@ -41,7 +43,7 @@ _LENGTHS = (("up to 7 words", 0, 7), ("8 to 14 words", 8, 14), ("15 words and mo
 
 @dataclass(frozen=True)
 class Slice:
-    """`metrics` and `ci95` of the queries that share a trait, about `images` pictures."""
+    """`metrics` and `ci95` of the queries in a slice; they ask for `images` different pictures."""
 
     name: str
     queries: int
@@ -53,66 +55,57 @@ class Slice:
         return {
             "queries": self.queries,
             "images_asked_for": self.images,
-            **figures_json(self.metrics, self.ci95),
+            **metrics_json(self.metrics, self.ci95),
         }
 
 
-def slices(scores: Scores, texts: Mapping[str, str], *, seed: int = 0) -> list[Slice]:
+def slices(metrics: QueryMetrics, texts: Mapping[str, str]) -> list[Slice]:
     """Slices by length, then by words; those of fewer than ten queries are left out."""
-    words = [re.findall(r"[a-z]+", texts[query_id].lower()) for query_id in scores.query_ids]
+    words = [re.findall(r"[a-z]+", texts[query_id].lower()) for query_id in metrics.query_ids]
     chosen = [
         (name, [least <= len(own) <= most for own in words]) for name, least, most in _LENGTHS
     ]
     chosen += [
         (name, [not known.isdisjoint(own) for own in words]) for name, known in _TRAITS.items()
     ]
-    return [slice_of(name, scores, flags, seed) for name, flags in chosen if sum(flags) >= FEWEST]
+    return [
+        slice_of(name, metrics, np.flatnonzero(flags))
+        for name, flags in chosen
+        if sum(flags) >= FEWEST
+    ]
 
 
 def field_slices(
-    scores: Scores,
-    payloads: Mapping[str, Mapping[str, Any]],
-    field: PayloadField,
-    *,
-    seed: int = 0,
+    metrics: QueryMetrics, payloads: Mapping[str, Mapping[str, Any]], field: PayloadField
 ) -> list[Slice]:
-    """Slices by a field of the pictures asked for, whose payloads are by image id.
+    """Slices by a field of the pictures asked for; `payloads` are by image id.
 
-    Keywords and booleans by value, dates by year, numbers by quarters of the queries, words and
-    places by whether there are any. Values of fewer than ten queries are left out.
+    Keywords and booleans are sliced by value, dates by year, numbers into quarters of the queries,
+    texts and places by whether there is one. Slices of fewer than ten queries are left out.
     """
-    own = [payloads.get(group, {}).get(field.name) for group in scores.groups]
-    values = [_values(one, field) for one in own]
-    if field.type in ("integer", "float"):
-        values = _quarters(own)
+    own = [payloads.get(group, {}).get(field.name) for group in metrics.groups]
+    is_number = field.type in ("integer", "float")
+    values = _quarters(own) if is_number else [_values(one, field) for one in own]
     counted = Counter(value for row in values for value in row)
     frequent = [value for value, count in counted.most_common(MOST_VALUES) if count >= FEWEST]
     if field.type == "datetime":
         frequent.sort()
-    if field.type in ("integer", "float"):
+    if is_number:
         frequent.sort(key=lambda value: float(value.split()[0]))
     return [
-        slice_of(f"{field.name} {value}", scores, [value in row for row in values], seed)
+        slice_of(f"{field.name} {value}", metrics, np.flatnonzero([value in row for row in values]))
         for value in frequent
     ]
 
 
-def slice_of(name: str, scores: Scores, flags: Sequence[bool], seed: int = 0) -> Slice:
-    """Figures of the flagged queries."""
-    rows = np.flatnonzero(flags)
-    part = Scores(
-        tuple(scores.query_ids[row] for row in rows),
-        tuple(scores.groups[row] for row in rows),
-        {metric: values[rows] for metric, values in scores.per_query.items()},
-        scores.first_rank[rows],
-    )
-    return Slice(
-        name, len(rows), len(set(part.groups)), part.means(), bootstrap_ci95(part, seed=seed)
-    )
+def slice_of(name: str, metrics: QueryMetrics, rows: NDArray[np.integer]) -> Slice:
+    """The metrics of the queries in these rows."""
+    part = metrics.rows(rows)
+    return Slice(name, len(rows), len(set(part.groups)), part.means(), bootstrap_ci95(part))
 
 
 def _values(value: Any, field: PayloadField) -> list[str]:
-    """What a picture's payload says, as words that a slice is named by."""
+    """The slices that a payload value falls into, by name."""
     if value is None or value == []:
         return [f"(no {field.name})"]
     if field.type in ("text", "geo"):

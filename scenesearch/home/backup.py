@@ -40,8 +40,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.feedback import Mark
 from scenesearch.home.roots import Root, parse_roots
-from scenesearch.pictures.opening import atomic_writer
 from scenesearch.pictures.records import MetadataType
+from scenesearch.runtime.files import atomic_writer
 from scenesearch.store.base import MOST_DIMENSIONS, CollectionSpec, Point, StoreError, VectorStore
 from scenesearch.store.fields import BUILTIN_FIELDS, LONGEST_NAME, Widget, by_name
 from scenesearch.store.pages import PAGE, OnWait, pages

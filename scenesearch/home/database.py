@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from scenesearch.errors import UNWRITABLE, SceneSearchError, obstacle
-from scenesearch.runtime.private_files import private_file, private_folder
+from scenesearch.runtime.files import private_file, private_folder
 
 # How long one process waits while another writes.
 _BUSY_S = 30.0

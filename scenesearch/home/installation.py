@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scenesearch.encoder.base import Encoder
-from scenesearch.encoder.known import find_by_fingerprint, remember_encoder
-from scenesearch.encoder.registry import find_encoder
+from scenesearch.encoder.registry import find_by_fingerprint, find_encoder, remember_encoder
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.library_files import LibraryFiles
 from scenesearch.home.roots import SOURCES, RootsError, read_roots
@@ -29,7 +28,7 @@ from scenesearch.store.open import open_store
 
 if TYPE_CHECKING:
     from scenesearch.encoder.onnx import OnnxEncoder
-    from scenesearch.encoder.vectors import TextVectors
+    from scenesearch.encoder.text_cache import TextEmbeddingCache
     from scenesearch.search.searcher import Searcher
 
 
@@ -159,7 +158,7 @@ class Installation:
         store: VectorStore,
         library: str,
         *,
-        texts: "TextVectors | None" = None,
+        texts: "TextEmbeddingCache | None" = None,
     ) -> "Searcher":
         """Searches a library, or one of its collections; see `Searcher` for `texts`."""
         from scenesearch.search.searcher import Searcher

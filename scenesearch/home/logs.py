@@ -26,7 +26,7 @@ def configure(settings: "Settings", *, service: bool = False) -> None:
     global _as_json
     automatic = settings.log_format == "auto"
     _as_json = settings.log_format == "json" or (automatic and service and not sys.stderr.isatty())
-    native_stderr.as_json(_as_json)
+    native_stderr.use_json(_as_json)
     for handler in [one for one in LOGGER.handlers if isinstance(one, _Stderr)]:
         LOGGER.removeHandler(handler)
     LOGGER.propagate = False

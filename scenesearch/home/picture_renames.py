@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scenesearch.home.library_files import LibraryFiles
-from scenesearch.pictures.opening import atomic_writer
+from scenesearch.runtime.files import atomic_writer
 from scenesearch.search.grammar import parse
 from scenesearch.search.request import Like, QueryError
 from scenesearch.store.fields import PayloadField

@@ -19,8 +19,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from scenesearch.home.backup import Backup, BackupError, Progress
 from scenesearch.home.feedback import FILE_NAME, Feedback, Mark
-from scenesearch.pictures.opening import atomic_writer
-from scenesearch.runtime.private_files import FILE_MODE, private_folder
+from scenesearch.runtime.files import FILE_MODE, atomic_writer, private_folder
 from scenesearch.store import catalog
 from scenesearch.store.base import StoreError, VectorStore
 

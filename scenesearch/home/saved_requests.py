@@ -5,8 +5,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from scenesearch.pictures.opening import atomic_writer
-from scenesearch.runtime.private_files import private_folder
+from scenesearch.runtime.files import atomic_writer, private_folder
 from scenesearch.search.request import MAX_CHARACTERS
 
 MAX_SAVED = 50

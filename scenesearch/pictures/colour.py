@@ -1,4 +1,4 @@
-"""Any decoded picture as 8-bit RGB in sRGB, which encoders were trained on and screens expect."""
+"""Converts a decoded picture to 8-bit sRGB, which encoders were trained on and screens expect."""
 
 import io
 import math
@@ -10,29 +10,34 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-# From here on a picture is converted in pieces; smaller ones as a whole, which costs up to 16
-# bytes a pixel beside the picture.
+# Larger pictures are converted in tiles. Smaller ones are converted as a whole, which takes up to
+# 16 bytes a pixel besides the picture.
 LARGE_PIXELS: Final = 8_000_000
 _TILE_SIDE: Final = 1024
 
-# Of others (numbers of a palette, transparency, 16 bits) what is seen is averaged: 8 bits of
-# colour times transparency would be too coarse.
+# Modes that can be averaged before they are converted. Palette numbers, transparency and 16 bits
+# cannot: 8 bits of colour times transparency would be too coarse.
 _CAN_BE_AVERAGED: Final = ("L", "RGB", "CMYK", "YCbCr", "LAB")
 
-# Profiles of strangers go to a C library; none of a camera or a printer is larger.
+# Profiles from strangers go to a C library; no camera or printer has a larger one.
 _MAX_PROFILE_BYTES = 8 * 1024 * 1024
 
 
 def to_srgb(image: Image.Image, reduce: int = 1) -> Image.Image:
-    """RGB by the picture's own colour profile; transparency becomes white, 16 bits are scaled.
+    """The picture in sRGB, using its colour profile; transparency becomes white, 16 bits are
+    scaled.
 
-    `reduce` makes both sides so many times smaller (rounded) by averaging. A large picture is
-    converted piece by piece, so that beside it and the result nothing of its size is in memory.
+    Both sides become `reduce` times smaller (rounded), by averaging. A large picture is converted
+    in tiles, so that besides it and the result nothing of its size is in memory.
     """
     image.load()
     if reduce == 1 and image.width * image.height <= LARGE_PIXELS:
         return _converted(image, _range(image))
-    if reduce == 1 and image.mode == "RGB" and _is_srgb(image):
+    if (
+        reduce == 1
+        and image.mode == "RGB"
+        and not {"icc_profile", "transparency"} & set(image.info)
+    ):
         return image
     limits = _range(image)
     result = Image.new("RGB", (-(-image.width // reduce), -(-image.height // reduce)))
@@ -44,7 +49,7 @@ def to_srgb(image: Image.Image, reduce: int = 1) -> Image.Image:
         else:
             tile = _reduced(_converted(tile, limits), reduce)
         result.paste(tile, (box[0] // reduce, box[1] // reduce))
-    # The last column and row stand for fewer pixels than the others.
+    # The last column and row average fewer pixels than the others.
     exact = (image.width / reduce, image.height / reduce)
     if exact == result.size:
         return result
@@ -62,12 +67,8 @@ def _tiles(size: tuple[int, int], side: int) -> Iterator[tuple[int, int, int, in
             yield left, top, min(left + side, size[0]), min(top + side, size[1])
 
 
-def _is_srgb(image: Image.Image) -> bool:
-    return "icc_profile" not in image.info and "transparency" not in image.info
-
-
 def _converted(image: Image.Image, limits: tuple[float, float] | None) -> Image.Image:
-    """The whole of it at once; `limits` are the darkest and brightest of the picture around it."""
+    """The image in RGB; `limits` are the darkest and brightest value of the whole picture."""
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I;16"):
         image = image.point(lambda value: value / 256).convert("L")
@@ -92,9 +93,9 @@ def _converted(image: Image.Image, limits: tuple[float, float] | None) -> Image.
     return image.convert("RGB") if converted is None else converted
 
 
-@lru_cache(maxsize=8)  # each keeps its profile
+@lru_cache(maxsize=8)  # each entry keeps its profile
 def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """From a profile to sRGB; None where it is sRGB already, damaged or of other colours."""
+    """From a profile to sRGB; None if it is sRGB already, damaged, or for another mode."""
     try:
         if profile:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
@@ -108,7 +109,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
             ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")),
             mode,
             "RGB",
-            # Without its cache of the last pixel a transform may be used by several threads.
+            # Without its cache of the last pixel a transform is thread-safe.
             flags=ImageCms.Flags.NOCACHE | ImageCms.Flags.BLACKPOINTCOMPENSATION,
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
         )
@@ -117,7 +118,7 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def _range(image: Image.Image) -> tuple[float, float] | None:
-    """The least and the greatest of a picture of whole or real numbers; None for other modes."""
+    """The least and greatest value of a picture in modes I and F; None for other modes."""
     if image.mode not in ("I", "F"):
         return None
     low, high = math.inf, -math.inf
@@ -132,8 +133,8 @@ def _numbers(image: Image.Image) -> NDArray[np.float32]:
 
 
 def _scaled(image: Image.Image, low: float, high: float) -> Image.Image:
-    """Whole or real numbers as 8-bit grey: as they are when they fit, real ones of 0 to 1 as
-    shares of white, others stretched from black to white."""
+    """Modes I and F as 8-bit grey: values from 0 to 255 unchanged, real ones from 0 to 1 as shares
+    of white, anything else stretched from black to white."""
     values = _numbers(image)
     if image.mode == "F" and low >= 0 and high <= 1:
         values = values * 255

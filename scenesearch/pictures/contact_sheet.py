@@ -1,4 +1,4 @@
-"""A contact sheet: the pictures of an answer on one page, with what was asked."""
+"""A contact sheet: the pictures of an answer on one page, with the query."""
 
 import math
 from collections.abc import Sequence
@@ -7,8 +7,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from scenesearch.pictures.opening import ImageError, atomic_writer, open_image, thumbnail_path
+from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.pictures.originals import Original
+from scenesearch.pictures.thumbnails import thumbnail_path
+from scenesearch.runtime.files import atomic_writer
 
 _CELL = 320
 _LABEL = 44
@@ -18,8 +20,8 @@ _INK, _FAINT, _PAPER = (32, 32, 36), (110, 110, 118), (252, 252, 250)
 
 @dataclass(frozen=True)
 class SheetEntry:
-    """A picture and the two lines below it; where its original cannot be opened, the thumbnail of
-    its content is shown."""
+    """A picture and the two lines below it; its thumbnail stands in for an original that cannot be
+    opened."""
 
     original: Path | Original
     title: str
@@ -31,9 +33,9 @@ class SheetEntry:
 def write_contact_sheet(
     file: Path, heading: str, entries: Sequence[SheetEntry], *, columns: int = 5
 ) -> None:
-    """Save the sheet as JPEG or PNG, by the file's suffix; a missing picture leaves a grey cell.
+    """Save the sheet as JPEG or PNG, by the file's suffix; a missing picture is a grey cell.
 
-    Raises ImageError when the file cannot be written or its suffix is another.
+    Raises ImageError for another suffix, and when the file cannot be written.
     """
     formats = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG"}
     if file.suffix.lower() not in formats:

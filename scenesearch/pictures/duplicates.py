@@ -1,4 +1,4 @@
-"""Pictures that are the same: by content exactly, by look nearly.
+"""Finds duplicates: pictures with equal content, and near-duplicates that look the same.
 
 The perceptual hash is imagehash's `phash` (the signs of a picture's lowest frequencies), computed
 here with numpy alone: imagehash would bring scipy, 100 MB for one small transform.
@@ -15,38 +15,33 @@ from PIL import Image
 # Of 64 bits. Other sizes, compressions and brightness of one photograph differ by 0-6, small crops
 # by up to 8, any two of 1,165 different photographs by 12 and more (`tests.figures copies`).
 NEAR: Final = 6
-# The hash's 64 bits in so many bands: of two hashes at a distance of up to 7, one band differs by
-# at most one bit, so that comparing those that share a band but for a bit finds every pair.
+# The 64 bits are cut into four bands. When two hashes differ by at most 7 bits, one band differs by
+# at most one bit. So comparing hashes that share a band, up to one bit, finds every pair.
 _BANDS, _BAND_BITS = 4, 16
 MOST_DISTANT: Final = 2 * _BANDS - 1
 
 _SIDE, _LOW = 32, 8
-# Below this a picture is a plain surface, whose hash would be its noise.
+# Below this a picture is a plain surface, and its hash would be noise.
 _LEAST_CONTRAST = 40.0
 _CHUNK = 1 << 16
 
-
-def _cosines() -> NDArray[np.float64]:
-    """The low rows of the discrete cosine transform (type II, as scipy scales it)."""
-    rows, columns = np.arange(_LOW)[:, None], np.arange(_SIDE)[None]
-    cosines: NDArray[np.float64] = 2 * np.cos(np.pi * rows * (2 * columns + 1) / (2 * _SIDE))
-    return cosines  # (8, 32)
-
-
-_DCT = _cosines()
+# The low rows of the discrete cosine transform (type II, as scipy scales it), (8, 32).
+_DCT: Final[NDArray[np.float64]] = 2 * np.cos(
+    np.pi * np.arange(_LOW)[:, None] * (2 * np.arange(_SIDE)[None] + 1) / (2 * _SIDE)
+)
 
 
 def perceptual_hash(image: Image.Image) -> str | None:
     """16 hexadecimal digits that hardly change when a picture is scaled or compressed again.
 
-    None for a plain surface: there is nothing in it that could look the same.
+    None for a plain surface, which has nothing that could look the same.
     """
     # Reduced by a whole factor first: a third of the time, and at most two bits of difference.
     grey = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
     pixels = np.asarray(grey, np.float64)  # (32, 32)
     low = _DCT @ pixels @ _DCT.T  # (8, 8)
     bits = (low > np.median(low)).ravel()
-    low[0, 0] = 0  # how bright it is
+    low[0, 0] = 0  # the brightness
     if np.abs(low).max() < _LEAST_CONTRAST * _SIDE:
         return None
     return np.packbits(bits).tobytes().hex()
@@ -58,18 +53,27 @@ def distance(a: str, b: str) -> int:
 
 
 @dataclass(frozen=True)
-class Look:
-    """A picture of a library by its content and its look, where it has one."""
+class HashedPicture:
+    """A picture of a library with the hash of its content and, unless it is plain, of its look."""
 
     image_id: str
     sha256: str
     phash: str | None
 
 
+def hashed_picture(image_id: str, payload: Mapping[str, object]) -> HashedPicture | None:
+    """The hashes of a stored point; None for a payload without a content hash."""
+    sha256, phash = payload.get("sha256"), payload.get("phash")
+    if not isinstance(sha256, str):
+        return None
+    is_hash = isinstance(phash, str) and len(phash) == 16
+    return HashedPicture(image_id, sha256, str(phash) if is_hash else None)
+
+
 @dataclass(frozen=True)
 class Group:
-    """Pictures that are the same; `copies` have the content of the first, `near` only its look
-    (each with its distance)."""
+    """Duplicates: `copies` have the content of `first`; `near` look like it, each with its
+    distance."""
 
     first: str
     copies: tuple[str, ...]
@@ -79,51 +83,48 @@ class Group:
         return 1 + len(self.copies) + len(self.near)
 
 
-def find_groups(looks: Sequence[Look], *, most_distant: int = NEAR) -> list[Group]:
-    """Groups of more than one picture, largest first; a picture is in one group at most.
+def find_groups(pictures: Sequence[HashedPicture], *, most_distant: int = NEAR) -> list[Group]:
+    """Groups of more than one picture, largest first; a picture is in at most one group.
 
-    Each hash joins the first one (in the order given) within `most_distant` bits that is itself
-    the first of a group, so that no group drifts from look to look. Takes memory for the hashes
-    and far less than quadratic time; raises ValueError for a distance that it cannot promise.
+    Each hash joins the first hash (in the given order) that is within `most_distant` bits and has
+    itself joined no other, so a group does not drift from look to look. Takes memory for the
+    hashes and far less than quadratic time. Raises ValueError for a distance at which it could miss
+    pairs.
     """
     if not 0 <= most_distant <= MOST_DISTANT:
         raise ValueError(f"near-duplicates are found up to a distance of {MOST_DISTANT}")
-    by_content: dict[str, list[int]] = {}
-    for position, look in enumerate(looks):
-        by_content.setdefault(look.sha256, []).append(position)
-    by_look: dict[int, list[list[int]]] = {}  # several contents may share a hash
-    plain: list[list[int]] = []
+    by_content: dict[str, list[HashedPicture]] = {}
+    for picture in pictures:
+        by_content.setdefault(picture.sha256, []).append(picture)
+    by_look: dict[int, list[list[HashedPicture]]] = {}  # several contents may share a hash
+    groups: list[Group] = []
     for same in by_content.values():
-        phash = looks[same[0]].phash
+        phash = same[0].phash
         if phash is None:
-            plain.append(same)
+            groups.append(_group([same]))
         else:
             by_look.setdefault(int(phash, 16), []).append(same)
     hashes = np.fromiter(by_look, np.uint64, len(by_look))
-    found = [_group(looks, [same], None) for same in plain]
-    for joined in _stars(hashes, most_distant):
-        contents = [same for at in joined for same in by_look[int(hashes[at])]]
-        found.append(_group(looks, contents, int(hashes[joined[0]])))
-    groups = [group for group in found if len(group) > 1]
-    return sorted(groups, key=lambda group: (-len(group), group.first))
-
-
-def _group(looks: Sequence[Look], contents: Sequence[Sequence[int]], phash: int | None) -> Group:
-    first, *copies = contents[0]
-    near = []
-    for same in contents[1:]:
-        for at in same:
-            own = looks[at].phash
-            near.append(
-                (looks[at].image_id, (int(own, 16) ^ phash).bit_count() if own and phash else 0)
-            )
-    return Group(
-        looks[first].image_id, tuple(looks[at].image_id for at in copies), tuple(sorted(near))
+    for joined in _joined(hashes, most_distant):
+        groups.append(_group([same for at in joined for same in by_look[int(hashes[at])]]))
+    return sorted(
+        (group for group in groups if len(group) > 1), key=lambda group: (-len(group), group.first)
     )
 
 
-def _stars(hashes: NDArray[np.uint64], most_distant: int) -> Iterator[list[int]]:
-    """Positions of hashes that belong together, the first of each before those that join it."""
+def _group(contents: Sequence[Sequence[HashedPicture]]) -> Group:
+    """A group of pictures; those of one content stand together, the group's first in front."""
+    first, *copies = contents[0]
+    near = sorted(
+        (other.image_id, distance(other.phash, first.phash) if other.phash and first.phash else 0)
+        for same in contents[1:]
+        for other in same
+    )
+    return Group(first.image_id, tuple(copy.image_id for copy in copies), tuple(near))
+
+
+def _joined(hashes: NDArray[np.uint64], most_distant: int) -> Iterator[list[int]]:
+    """Positions of hashes that form a group, the first of each before those that join it."""
     near: dict[int, list[int]] = {}
     for earlier, later in _pairs(hashes, most_distant):
         for a, b in zip(earlier.tolist(), later.tolist(), strict=True):
@@ -142,7 +143,7 @@ def _stars(hashes: NDArray[np.uint64], most_distant: int) -> Iterator[list[int]]
 def _pairs(
     hashes: NDArray[np.uint64], most_distant: int
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Pairs of positions, the earlier first, within the distance; some come more than once."""
+    """Pairs of positions within the distance, the earlier first; some come more than once."""
     flips = [0, *(1 << bit for bit in range(_BAND_BITS))]
     for band in range(_BANDS):
         shifted = hashes >> np.uint64(band * _BAND_BITS)
@@ -162,7 +163,7 @@ def _compared(
     counts: NDArray[np.intp],
     most_distant: int,
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Of each position the `counts` candidates from `begins` on in `order`, chunk by chunk."""
+    """Each position against its `counts` candidates from `begins` on in `order`, in chunks."""
     ends = np.cumsum(counts)
     start = 0
     while start < len(hashes):
@@ -180,11 +181,3 @@ def _compared(
             if close.any():
                 yield left[close], right[close]
         start = stop
-
-
-def look_of(image_id: str, payload: Mapping[str, object]) -> Look | None:
-    """A stored point's look; None for a payload without a content hash."""
-    sha256, phash = payload.get("sha256"), payload.get("phash")
-    if not isinstance(sha256, str):
-        return None
-    return Look(image_id, sha256, phash if isinstance(phash, str) and len(phash) == 16 else None)

@@ -1,14 +1,14 @@
-"""Which files are pictures: by suffix where it is known, else by their first bytes.
+"""Which files are pictures: by a known suffix, otherwise by their first bytes.
 
-A suffix decides only whether a file is looked at; what it is, its content says.
+A suffix only decides whether a file is opened; its content decides the format.
 """
 
 import posixpath
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-# Formats whose decoders are asked; Pillow knows many more that no photo library needs and that
-# would only widen what a hostile file can reach.
+# The formats that are decoded. Pillow knows many more, which no photo library needs and which would
+# only give hostile files more decoders to attack.
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "JPEG2000", "PPM", "AVIF", "HEIF")
 SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
@@ -20,7 +20,7 @@ RAW_SUFFIXES: Final = frozenset(
     | {".srw", ".x3f"}
 )
 
-# How much of a file `is_picture` and `is_raw` need.
+# How many bytes of a file `is_picture` and `is_raw` need.
 HEAD_BYTES: Final = 32
 
 _STARTS: Final = (
@@ -38,41 +38,39 @@ _BRANDS: Final = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1"
 
 
 def is_picture(head: bytes) -> bool:
-    """Whether a file that begins so is worth opening; raw pictures of cameras are, too."""
+    """Whether a file with these first bytes may be a picture, camera RAW included."""
     if head.startswith(_STARTS) or is_raw(head):
         return True
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return True
     if head[4:8] == b"ftyp":
         return head[8:12] in _BRANDS or head[8:12] in (b"avif", b"avis")
-    # Two letters are little: BMP also says how long its header is, PNM has its size as digits.
+    # Two letters prove little, so BMP also needs a header of known length, and PNM a blank.
     if head[:2] == b"BM":
         return head[14:18] in (b"\x0c\0\0\0", b"(\0\0\0", b"l\0\0\0", b"|\0\0\0")
     return head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()
 
 
 def is_raw(head: bytes) -> bool:
-    """Whether it is a camera's RAW format that is not a kind of TIFF: those need a closer look."""
+    """Whether it is a RAW format with first bytes of its own; other RAW files look like TIFF."""
     if head.startswith(b"II*\0") and head[8:10] == b"CR":  # Canon's CR2
         return True
     return head.startswith(_RAW_STARTS) or head[4:12] == b"ftypcrx "
 
 
 def suffix_of(name: str) -> str:
-    """'.jpg' of a name or path, in lower case; empty without one. Asked ten times a picture."""
+    """The suffix of a name or path in lower case ('.jpg'), or empty; called ten times a picture."""
     suffix = posixpath.splitext(name)[1].lower()
     return "" if suffix == "." else suffix
 
 
 def without_rendered(names: Iterable[str]) -> Iterator[str]:
-    """The names of one folder without RAW files beside which a rendered picture lies."""
+    """The names of one folder, without RAW files that have a rendered picture beside them."""
     names = list(names)
-    rendered = {name[: -len(suffix_of(name))].lower() for name in names if _is_rendered(name)}
+    rendered = {
+        name[: -len(suffix_of(name))].lower() for name in names if suffix_of(name) in SUFFIXES
+    }
     for name in names:
         suffix = suffix_of(name)
         if suffix not in RAW_SUFFIXES or name[: -len(suffix)].lower() not in rendered:
             yield name
-
-
-def _is_rendered(name: str) -> bool:
-    return suffix_of(name) in SUFFIXES

@@ -1,14 +1,14 @@
-"""What a picture file says of itself: EXIF, IPTC and XMP, each part checked on its own.
+"""Reads a picture's metadata: EXIF, IPTC and XMP, each part checked on its own.
 
-A stranger wrote it, so that text is cut and stripped of control characters, numbers must make
-sense, and XML may declare no entities. What makes no sense costs only itself, with a note; so does
-what is more than anyone writes, so that no file takes long to read.
+Strangers wrote these files. So text is cut and stripped of control characters, numbers must make
+sense, and XML may not declare entities. A value that makes no sense is left out with a note, and so
+is anything larger than programs write, so that no file takes long to read.
 """
 
 import math
 import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
@@ -22,22 +22,33 @@ from scenesearch.errors import first_line
 from scenesearch.pictures.records import MAX_CAPTION_CHARS, MAX_TAG_CHARS, MAX_TAGS, GeoPoint
 from scenesearch.pictures.structure import MAX_EXIF_VALUES, tag_values
 
-_MAX_CHARS: Final = 200  # of a title, of what a camera is called
+_MAX_CHARS: Final = 200  # of a title, of the name of a camera
 MAX_XMP_BYTES: Final = 4 * 1024 * 1024
-# Lightroom writes a brush as tens of thousands of elements, some ten deep.
+# Lightroom writes one brush as tens of thousands of elements, about ten deep.
 _MAX_XMP_PARTS: Final = 100_000
 _MAX_XMP_DEPTH: Final = 100
-# Items of one property: languages of a title, tags.
+# Items of one property, such as tags or the languages of a title.
 _MAX_ITEMS: Final = 1_000
-# A record holds 6 bytes and more, a JPEG's whole IPTC data 64 KiB.
+# A record has at least 6 bytes; all IPTC data of a JPEG fits in 64 KiB.
 _MAX_IPTC_BYTES: Final = 256 * 1024
 
-# What cameras write where a description would be.
+# What cameras write into the field for a description.
 _CAMERA_NOISE = re.compile(
     r"(olympus|konica minolta|minolta|sony|samsung|kodak|ricoh|pentax|casio|jenoptik)\b"
     r".*(digital|camera|dsc)|sony dsc|dcim.*|dji_.*|exif_jpeg_picture|<?digimax.*|default|untitled"
     r"|dav|hdr|hdrpl|sdr|btf|cof|rhdr|edf|nor|mde|qrf|[a-z]*_?vga|image description",
     re.IGNORECASE,
+)
+
+# What Pillow raises on damaged data of any kind.
+DAMAGE: Final = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    struct.error,
 )
 
 _EXIF = ExifTags.Base
@@ -46,11 +57,11 @@ _IPTC_TAG: Final = 33723  # of TIFF
 
 @dataclass(frozen=True)
 class PictureMetadata:
-    """What camera and people wrote into the file; None or empty where nothing is said.
+    """What cameras and people wrote into the file; None or empty where there is nothing.
 
     `taken` carries a time zone only when it was recorded. `exposure_s` is the shutter time,
     `aperture` the f-number, `focal_length_mm` that of the lens itself. `rating` is 1-5 stars, or
-    -1 for rejected. `notes` says what was written and makes no sense.
+    -1 for rejected. `notes` lists what was written but makes no sense.
     """
 
     taken: datetime | None = None
@@ -69,15 +80,17 @@ class PictureMetadata:
 
 
 def read_metadata(image: Image.Image) -> PictureMetadata:
-    """Of an opened, not yet decoded picture. Where several places speak, XMP is believed before
-    IPTC and EXIF for words, and EXIF before XMP for what the camera measured."""
+    """The metadata of an opened, not yet decoded picture.
+
+    Words are taken from XMP before IPTC and EXIF, measurements from EXIF before XMP.
+    """
     notes: list[str] = []
     try:
         block = image.info.get("exif")
         exif = image.getexif()
         if isinstance(block, bytes) and (values := tag_values(block)) > MAX_EXIF_VALUES:
             notes.append(f"EXIF data of {values:,} numbers")
-            exif.load(b"")  # for whoever asks the picture again, too
+            exif.load(b"")  # also for later callers of `getexif`
     except _DAMAGE as error:
         notes.append(f"EXIF data is damaged: {first_line(error)}")
         exif = Image.Exif()
@@ -85,7 +98,7 @@ def read_metadata(image: Image.Image) -> PictureMetadata:
 
 
 def read_raw_metadata(data: bytes) -> PictureMetadata:
-    """Of a camera's RAW file that is a kind of TIFF; nothing of other kinds."""
+    """The metadata of a camera RAW file that is a kind of TIFF; empty for other kinds."""
     exif = Image.Exif()
     try:
         exif.load(data)
@@ -95,17 +108,17 @@ def read_raw_metadata(data: bytes) -> PictureMetadata:
 
 
 def read_sidecar(packet: bytes) -> PictureMetadata:
-    """Of an XMP file that lies beside a picture."""
+    """The metadata of an XMP file beside a picture."""
     notes: list[str] = []
     return _metadata(Image.Exif(), {}, _Xmp.parse(packet, notes), notes)
 
 
-def beside(own: PictureMetadata, sidecar: PictureMetadata) -> PictureMetadata:
-    """What a picture says joined with what the file beside it says.
+def merge_sidecar(own: PictureMetadata, sidecar: PictureMetadata) -> PictureMetadata:
+    """A picture's metadata merged with that of its sidecar file.
 
-    People's words and rating are the sidecar's where it has them, for it is written by programs
-    that leave the picture alone, and later; tags of both count. What the camera measured stays as
-    the picture has it.
+    Words and rating come from the sidecar if it has them: programs that do not change pictures
+    write them there, and later. Tags of both count. The camera's measurements stay those of the
+    picture.
     """
     notes = [*own.notes, *sidecar.notes]
     return replace(
@@ -155,7 +168,7 @@ def _metadata(
 def _parts(
     exif: Image.Exif, notes: list[str]
 ) -> tuple[Mapping[int, Any], Mapping[int, Any], Mapping[int, Any]]:
-    """The main tags, those of the shot, those of the place."""
+    """The main tags, the tags of the shot, and the GPS tags."""
     try:
         main = dict(exif)
         details, gps = exif.get_ifd(ExifTags.IFD.Exif), exif.get_ifd(ExifTags.IFD.GPSInfo)
@@ -165,21 +178,8 @@ def _parts(
     return main, details, gps
 
 
-# What Pillow raises over EXIF and IPTC data that lead nowhere.
-_DAMAGE: tuple[type[Exception], ...] = (
-    ValueError,
-    TypeError,
-    KeyError,
-    IndexError,
-    OSError,
-    SyntaxError,
-    AttributeError,
-    OverflowError,
-    ZeroDivisionError,
-    MemoryError,
-    RecursionError,
-    struct.error,
-)
+# What Pillow raises on damaged EXIF and IPTC data.
+_DAMAGE = (*DAMAGE, AttributeError, MemoryError, RecursionError)
 
 
 def _taken(
@@ -192,7 +192,7 @@ def _taken(
     ):
         text = _text(source.get(tag))
         if text is None or not re.search(r"[1-9]", text):
-            continue  # cameras whose clock was never set write zeros
+            continue  # cameras write zeros until their clock is set
         try:
             moment = datetime.strptime(text[:19].replace("-", ":"), "%Y:%m:%d %H:%M:%S")
         except ValueError:
@@ -239,7 +239,7 @@ def _location(gps: Mapping[int, Any], notes: list[str]) -> GeoPoint | None:
         latitude = -latitude
     if _text(gps.get(ExifTags.GPS.GPSLongitudeRef)) == "W":
         longitude = -longitude
-    # Cameras without a fix write 0, 0 or 0/0, which reads as NaN.
+    # Without a GPS fix cameras write 0, 0 or 0/0, which is read as NaN.
     if latitude == longitude == 0 or math.isnan(latitude) or math.isnan(longitude):
         return None
     if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
@@ -253,11 +253,12 @@ def _degrees(parts: Any) -> float:
     return degrees + minutes / 60 + seconds / 3600
 
 
-def _windows(main: Mapping[int, Any], tag: int) -> Iterator[str]:
-    """Texts that Windows' Explorer writes: UTF-16, several separated by semicolons."""
+def _windows(main: Mapping[int, Any], tag: int) -> list[str]:
+    """Texts written by Windows Explorer: UTF-16, separated by semicolons."""
     value = main.get(tag)
-    if isinstance(value, bytes):
-        yield from value.decode("utf-16-le", "ignore").rstrip("\0").split(";")
+    if not isinstance(value, bytes):
+        return []
+    return value.decode("utf-16-le", "ignore").rstrip("\0").split(";")
 
 
 # --- IPTC and XMP --------------------------------------------------------------------------------
@@ -283,7 +284,7 @@ def _iptc(image: Image.Image, notes: list[str]) -> dict[int, list[str]]:
 
 
 def _decoded(value: bytes) -> str:
-    """IPTC says its encoding in a way few programs do; what is valid UTF-8 is nothing else."""
+    """Few programs declare IPTC's encoding; text that is valid UTF-8 is UTF-8."""
     try:
         return value.decode()
     except UnicodeDecodeError:
@@ -291,7 +292,7 @@ def _decoded(value: bytes) -> str:
 
 
 class _Xmp:
-    """Properties of an XMP packet by local name, whichever way RDF writes them."""
+    """Properties of an XMP packet by local name, whatever form RDF gives them."""
 
     def __init__(self, values: Mapping[str, list[str]]) -> None:
         self._values = values
@@ -313,17 +314,17 @@ class _Xmp:
 
     @classmethod
     def parse(cls, packet: bytes, notes: list[str]) -> "_Xmp":
-        """The packet's properties; what is no XMP is a note."""
+        """The packet's properties; a packet that is not XMP gives a note."""
         if len(packet) > MAX_XMP_BYTES:
             notes.append("XMP data of more than 4 MiB")
             return cls({})
         target = _Properties()
-        # XMP has no document type, and expat takes quadratic time over the attributes of one.
+        # XMP has no document type, and expat needs quadratic time for the attributes of one.
         parser = DefusedXMLParser(target=target, forbid_dtd=True)
         try:
             parser.feed(packet.strip(b"\0 \n"))
             parser.close()
-        except _TooMuch as reached:
+        except _LimitReached as reached:
             notes.append(f"XMP data has more than {reached}; what comes before counts")
         except (ParseError, DefusedXmlException, ValueError) as error:
             notes.append(f"XMP data is damaged: {first_line(error)}")
@@ -332,37 +333,37 @@ class _Xmp:
         return cls(target.values)
 
 
-class _TooMuch(Exception):  # noqa: N818
-    """Which limit was reached, in words."""
+class _LimitReached(Exception):  # noqa: N818
+    """The message names the limit."""
 
 
 class _Properties:
-    """What the parser tells of a packet, kept as the texts of the properties that are read here.
+    """Target of the XML parser: collects the texts of the properties that are read here.
 
-    A property is an attribute of a Description or an element in it: text, or a bag, a sequence or
-    a choice of languages (x-default first). Descriptions inside another one are of something
-    else, as of a picture that this one was made from. One pass, and nothing else is kept, so that
-    the time is in the length of the packet whatever is nested in what.
+    A property is an attribute of a Description or an element in it: a text, a bag, a sequence, or a
+    choice of languages (x-default first). A Description inside another one describes something
+    else, such as the picture that this one was made from. One pass that stores nothing else takes
+    time linear in the length of the packet, however it is nested.
     """
 
     def __init__(self) -> None:
         self.values: dict[str, list[str]] = {}
         self.notes: list[str] = []
         self._parts = self._depth = 0
-        self._described_at = 0  # depth of the Description we are in; 0 outside
+        self._described_at = 0  # depth of the current Description; 0 outside
         self._property = ""
         self._text: list[str] = []
-        self._items: list[tuple[bool, list[str]]] = []  # another language than x-default, its text
-        # Where the text goes that comes now; nowhere after an element within.
+        self._items: list[tuple[bool, list[str]]] = []  # is not x-default, text
+        # Where text goes; None after an inner element.
         self._sink: list[str] | None = None
 
     def start(self, tag: str, attributes: Mapping[str, str]) -> None:
         self._depth += 1
         self._parts += 1 + len(attributes)
         if self._parts > _MAX_XMP_PARTS:
-            raise _TooMuch(f"{_MAX_XMP_PARTS:,} elements and attributes")
+            raise _LimitReached(f"{_MAX_XMP_PARTS:,} elements and attributes")
         if self._depth > _MAX_XMP_DEPTH:
-            raise _TooMuch(f"{_MAX_XMP_DEPTH} elements one inside the other")
+            raise _LimitReached(f"{_MAX_XMP_DEPTH} elements one inside the other")
         self._sink = None
         name = _local(tag)
         if not self._described_at:
@@ -395,21 +396,21 @@ class _Properties:
         self._depth -= 1
 
     def close(self) -> None:
-        """Asked by the parser at the end."""
+        """Called by the parser at the end."""
 
     def _add(self, name: str, texts: Sequence[str]) -> None:
         if name not in _READ:
             return
-        held = self.values.setdefault(name, [])
+        found = self.values.setdefault(name, [])
         texts = [text for text in texts if text]
-        if len(held) + len(texts) > _MAX_ITEMS:
+        if len(found) + len(texts) > _MAX_ITEMS:
             self.notes.append(
                 f"XMP data has more than {_MAX_ITEMS:,} {name} items; the first count"
             )
-        held += texts[: _MAX_ITEMS - len(held)]
+        found += texts[: _MAX_ITEMS - len(found)]
 
 
-# The names of the properties that are asked for.
+# The properties that are read.
 _READ: Final = frozenset(
     {"title", "description", "subject", "Rating", "Lens"}
     | {"DateTimeOriginal", "DateCreated", "CreateDate"}
@@ -426,11 +427,7 @@ def _local(name: str) -> str:
 def _title(
     main: Mapping[int, Any], iptc: Mapping[int, Sequence[str]], xmp: _Xmp, notes: list[str]
 ) -> str | None:
-    for value in (
-        xmp.text("title"),
-        next(iter(iptc.get(5, ())), None),
-        next(_windows(main, _EXIF.XPTitle), None),
-    ):
+    for value in (xmp.text("title"), *iptc.get(5, ())[:1], *_windows(main, _EXIF.XPTitle)[:1]):
         if text := _cut(_text(value, most=None), "title", _MAX_CHARS, notes):
             return text
     return None
@@ -441,9 +438,9 @@ def _description(
 ) -> str | None:
     for value in (
         xmp.text("description"),
-        next(iter(iptc.get(120, ())), None),
+        *iptc.get(120, ())[:1],
         main.get(_EXIF.ImageDescription),
-        next(_windows(main, _EXIF.XPComment), None),
+        *_windows(main, _EXIF.XPComment)[:1],
     ):
         text = _cut(_text(value, most=None), "description", MAX_CAPTION_CHARS, notes)
         if text and not _CAMERA_NOISE.fullmatch(text) and re.search(r"[^\W\d_]", text):
@@ -452,7 +449,7 @@ def _description(
 
 
 def _tags(words: list[str], notes: list[str]) -> tuple[str, ...]:
-    """Each once, in the order written, capitals as they are."""
+    """Each tag once, in the order written; capitals are kept."""
     tags: dict[str, str] = {}
     cut = 0
     for word in words:
@@ -483,7 +480,7 @@ def _number(value: Any, name: str, low: float, high: float, notes: list[str]) ->
         notes.append(f"the {name} {str(value)[:40]!r} is no number")
         return None
     if math.isnan(number) or math.isinf(number) or number == 0:
-        return None  # 0/0 and n/0 are how cameras write that they do not know
+        return None  # cameras write 0/0 or n/0 for an unknown value
     if not low <= number <= high:
         notes.append(f"the {name} {number:g} makes no sense")
         return None
@@ -491,7 +488,7 @@ def _number(value: Any, name: str, low: float, high: float, notes: list[str]) ->
 
 
 def _text(value: Any, most: int | None = _MAX_CHARS) -> str | None:
-    """Printable text on one line of at most so many characters, or None."""
+    """Printable text on one line, at most `most` characters, or None."""
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     if not isinstance(value, str):

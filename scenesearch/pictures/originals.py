@@ -1,6 +1,6 @@
-"""Where the bytes of a picture lie: a local file, a member of a tar archive, an address.
+"""Where the bytes of a picture are: a local file, a member of a tar archive, a URL.
 
-Each is written as one string, `payload["path"]`, and `original_of` finds it again from there:
+Each is stored as one string, `payload["path"]`, and `original_of` turns it back:
 
     /photos/a.jpg                          a file
     /shards/train-0001.tar!dogs/a.jpg      a member of an archive (also of a remote one)
@@ -21,32 +21,32 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final, Protocol
 
 from scenesearch.errors import SceneSearchError, first_line
-from scenesearch.runtime.cancel import look_up
+from scenesearch.runtime.cancel import check_cancelled
 
-# Read whole into memory, since hash and picture must be of the same bytes.
+# Files are read whole into memory, so that hash and picture come from the same bytes.
 MAX_FILE_BYTES: Final = 512 * 1024 * 1024
-# A tar header that asks for more is hostile: the longest real ones are file names.
+# A longer tar header is hostile: the longest real ones are file names.
 _MAX_HEADER_BYTES: Final = 128 * 1024
-# No number in a header is as long, and tarfile takes quadratic time over it.
+# No real number in a header is this long, and tarfile needs quadratic time for it.
 _DIGITS: Final = re.compile(rb"\d{256}")
-# Copied for each member.
+# They are copied for each member.
 _MAX_GLOBAL_HEADERS: Final = 200
-# 20 microseconds each.
+# Each takes 20 microseconds.
 _MAX_MEMBERS: Final = 2_000_000
 _MEMBER_MARK: Final = "!"
-_NO_NAME: Final = "this is no name of a file"  # a zero byte in it
+_NO_NAME: Final = "this is no name of a file"  # it contains a zero byte
 _URL = re.compile(r"(s3|gs|gcs|https?)://[^/]")
 _TIMEOUT_S: Final = 60.0
-# Of a whole answer: a server that sends a byte a minute must not hold the run.
+# For a whole response: a server that sends a byte a minute must not hold up the run.
 _REQUEST_S: Final = 900.0
 
 
 class OriginalError(SceneSearchError):
-    """The bytes cannot be had; the message is the reason, without the path.
+    """The bytes cannot be read; the message is the reason, without the path.
 
-    `transient` says that trying again later may help though size and time stay the same: a
-    network, a disk or a permission was missing, or the file was being written. `missing` says
-    that its place could be asked and does not hold it.
+    `transient` means that a later try may succeed though size and time stay the same: a network, a
+    disk or a permission was missing, or the file was being written. `missing` means that the place
+    could be reached and does not have the file.
     """
 
     def __init__(self, reason: str, *, transient: bool = False, missing: bool = False) -> None:
@@ -57,9 +57,9 @@ class OriginalError(SceneSearchError):
 
 @dataclass(frozen=True)
 class OriginalState:
-    """What tells, without reading it, whether an original is still the one seen before.
+    """Size and age of an original: they show, without reading it, whether it has changed.
 
-    `modified` is aware; `version` is a server's ETag or the state of the archive around it.
+    `modified` has a time zone; `version` is a server's ETag, or the state of the archive.
     """
 
     size_bytes: int
@@ -68,18 +68,18 @@ class OriginalState:
 
 
 class Original(Protocol):
-    """One picture's bytes; its `str` is what `original_of` takes."""
+    """One picture's bytes; `original_of(str(original))` gives it back."""
 
     @property
     def name(self) -> str:
         """The file name, for people and for its suffix."""
 
     def state(self) -> OriginalState:
-        """Size and age, without reading it; raises OriginalError."""
+        """Size and age, without reading the file; raises OriginalError."""
 
     def read(self, start: int = 0, length: int | None = None) -> bytes:
-        """All bytes, or `length` of them from `start`; raises OriginalError, also for a whole
-        file that is empty or larger than `MAX_FILE_BYTES`."""
+        """All bytes, or `length` bytes from `start`; raises OriginalError. A file read whole must
+        not be empty or larger than `MAX_FILE_BYTES`."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class LocalFile:
 
     def read(self, start: int = 0, length: int | None = None) -> bytes:
         try:
-            # Without blocking, so that a FIFO put in a file's place cannot hang the run.
+            # Non-blocking, so that a FIFO in place of a file cannot hang the run.
             descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
             with os.fdopen(descriptor, "rb", buffering=0) as file:
                 before = os.fstat(file.fileno())
@@ -135,7 +135,7 @@ class LocalFile:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """An object or page at an address; `listed` is what a listing already told of it."""
+    """An object or page at a URL; `listed` is its state if a listing gave it."""
 
     url: str
     listed: OriginalState | None = field(default=None, compare=False)
@@ -159,12 +159,12 @@ class RemoteFile:
                 data: bytes = file_system(self.url).cat_file(
                     self.url, start=start, end=start + length
                 )
-                if len(data) != length:  # a server may answer a part with the whole
+                if len(data) != length:  # a server may send the whole instead of a part
                     data = data[start : start + length]
                 if len(data) != length:
                     raise OriginalError("shorter than it was said to be", transient=True)
                 return data
-            # In blocks of no size it is one request, read no further than the limit.
+            # One request, read no further than the limit.
             with file_system(self.url).open(self.url, "rb", **_one_request(self.url)) as file:
                 data = _exactly(file, MAX_FILE_BYTES + 1)
         expected = self.listed.size_bytes if self.listed is not None else len(data)
@@ -175,8 +175,8 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a member's bytes lie in its archive, and what the archive says of their age."""
+class MemberLocation:
+    """Where a member's bytes are in its archive, and its modification time."""
 
     offset: int
     size_bytes: int
@@ -187,12 +187,12 @@ class Place:
 class TarMember:
     """A regular file inside an uncompressed tar archive, found by its name.
 
-    `place` and `archive_state`, where they are known already, spare looking for it.
+    Nothing is looked up if `location` and `archive_state` are given.
     """
 
     archive: LocalFile | RemoteFile
     member: str
-    place: Place | None = field(default=None, compare=False)
+    location: MemberLocation | None = field(default=None, compare=False)
     archive_state: OriginalState | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
@@ -203,39 +203,39 @@ class TarMember:
         return PurePosixPath(self.member).name
 
     def state(self) -> OriginalState:
-        place = self._found()
+        location = self._locate()
         archive = self.archive_state or self.archive.state()
         age = archive.modified.isoformat() if archive.modified else ""
         version = archive.version or f"{archive.size_bytes}-{age}"
-        return OriginalState(place.size_bytes, place.modified or archive.modified, version)
+        return OriginalState(location.size_bytes, location.modified or archive.modified, version)
 
     def read(self, start: int = 0, length: int | None = None) -> bytes:
-        place = self._found()
+        location = self._locate()
         if length is None:
-            _check_size(place.size_bytes)
-            start, length = 0, place.size_bytes
-        length = min(length, place.size_bytes - start)
+            _check_size(location.size_bytes)
+            start, length = 0, location.size_bytes
+        length = min(length, location.size_bytes - start)
         try:
-            return self.archive.read(place.offset + start, length)
+            return self.archive.read(location.offset + start, length)
         except OriginalError as error:
             raise OriginalError(f"its archive: {error}", transient=error.transient) from None
 
-    def _found(self) -> Place:
-        if self.place is not None:
-            return self.place
+    def _locate(self) -> MemberLocation:
+        if self.location is not None:
+            return self.location
         state = self.archive_state or self.archive.state()
-        place = _places(self.archive, state).get(self.member)
-        if place is None:
+        location = _locations(self.archive, state).get(self.member)
+        if location is None:
             raise OriginalError("its archive does not hold it", missing=True)
-        return place
+        return location
 
 
 def original_of(path: str) -> Original:
-    """The original that a payload's `path` names; nothing is opened yet, nothing raised."""
+    """The original that a payload's `path` names; opens nothing and raises nothing."""
     archive, mark, member = path.partition(".tar" + _MEMBER_MARK)
     if is_url(path):
         return TarMember(RemoteFile(f"{archive}.tar"), member) if mark else RemoteFile(path)
-    # A file's own name may hold the mark, so the file system decides where the archive ends.
+    # A file's own name may contain the mark, so the file system decides where the archive ends.
     local = Path(path)
     if _MEMBER_MARK in path and not os.path.isfile(path):  # noqa: PTH113 - never raises
         for mark_at in re.finditer(_MEMBER_MARK, path):
@@ -245,24 +245,24 @@ def original_of(path: str) -> Original:
 
 
 def is_url(path: str) -> bool:
-    """Whether it is an address of a kind we read; `file:` and other schemes are none."""
+    """Whether it is a URL with a scheme that we read; `file:` and others are not."""
     return _URL.match(path) is not None
 
 
 # --- tar archives ------------------------------------------------------------------------------
 
 
-def tar_members(file: IO[bytes]) -> Iterator[tuple[str, Place | str]]:
-    """Names in an uncompressed tar archive, each with its place or why it cannot be used.
+def tar_members(file: IO[bytes]) -> Iterator[tuple[str, MemberLocation | str]]:
+    """Names in an uncompressed tar archive, each with its location or the reason to refuse it.
 
-    Folders are passed over. Raises OriginalError where the archive is damaged or no archive.
+    Folders are skipped. Raises OriginalError if the file is damaged or not an archive.
     """
     seen: set[str] = set()
     at = -1
     try:
         with tarfile.open(fileobj=_HeaderReader(file), mode="r:") as archive:  # type: ignore[call-overload]
             while (info := archive.next()) is not None:
-                archive.members = []  # else it keeps every header it has read
+                archive.members = []  # otherwise it keeps every header it has read
                 if archive.offset <= at or info.size < 0:
                     raise OriginalError("damaged archive: its headers lead back")
                 at = archive.offset
@@ -278,8 +278,8 @@ def tar_members(file: IO[bytes]) -> Iterator[tuple[str, Place | str]]:
                 if len(seen) > _MAX_MEMBERS:
                     raise OriginalError(f"more than {_MAX_MEMBERS:,} members; the first count")
                 moment = _moment(int(info.mtime * 1e9)) if info.mtime else None
-                yield name, reason or Place(info.offset_data, info.size, moment)
-            # tarfile takes whatever is no header for the end; only zeros are.
+                yield name, reason or MemberLocation(info.offset_data, info.size, moment)
+            # tarfile takes anything that is not a header for the end; only zeros are the end.
             file.seek(archive.offset)
             if any(file.read(tarfile.BLOCKSIZE)):
                 raise OriginalError("damaged archive: a header is cut or overwritten")
@@ -292,7 +292,7 @@ def tar_members(file: IO[bytes]) -> Iterator[tuple[str, Place | str]]:
 
 
 def open_archive(archive: LocalFile | RemoteFile) -> IO[bytes]:
-    """The archive's bytes for `tar_members`; raises OriginalError."""
+    """The archive as a file for `tar_members`; raises OriginalError."""
     if isinstance(archive, LocalFile):
         archive.state()  # a FIFO would hang the next line
         try:
@@ -305,22 +305,21 @@ def open_archive(archive: LocalFile | RemoteFile) -> IO[bytes]:
 
 
 @lru_cache(maxsize=4)
-def _places(archive: LocalFile | RemoteFile, state: OriginalState) -> dict[str, Place]:
-    """Members by name, for one state of the archive."""
+def _locations(archive: LocalFile | RemoteFile, state: OriginalState) -> dict[str, MemberLocation]:
+    """The members of the archive in this state, by name."""
     with open_archive(archive) as file, remote_faults():
-        return {name: at for name, at in tar_members(file) if isinstance(at, Place)}
+        return {name: at for name, at in tar_members(file) if isinstance(at, MemberLocation)}
 
 
 def _refused(name: str, info: tarfile.TarInfo) -> str | None:
-    """Why a member cannot be a picture's; a name from a stranger may try to leave its archive."""
+    """Why a member is refused; a name from a stranger may try to lead out of its archive."""
     try:
         name.encode()
     except UnicodeEncodeError:
         return "the name is not valid Unicode"
     parts = re.split(r"[/\\]", name)
-    if not name or "\0" in name or name.startswith(("/", "\\")) or ".." in parts:
-        return "the name leads out of the archive"
-    if re.match(r"[A-Za-z]:", name):
+    is_absolute = name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name)
+    if not name or "\0" in name or is_absolute or ".." in parts:
         return "the name leads out of the archive"
     if not info.isreg() or info.issparse():
         return "a link or special file inside an archive is not read"
@@ -328,7 +327,7 @@ def _refused(name: str, info: tarfile.TarInfo) -> str | None:
 
 
 class _HeaderReader:
-    """The file for `tarfile`, refusing to read more at once than headers can need."""
+    """The file for `tarfile`; refuses to read more at once than a header can need."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -337,7 +336,7 @@ class _HeaderReader:
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _MAX_HEADER_BYTES:
             raise tarfile.ReadError("a header is too long")
-        look_up()
+        check_cancelled()
         header = self._file.read(size)
         if len(header) > tarfile.BLOCKSIZE and _DIGITS.search(header):
             raise tarfile.ReadError("a header with a number of more than 256 digits")
@@ -348,7 +347,7 @@ class _HeaderReader:
 
 
 def file_system(url: str) -> Any:
-    """The fsspec file system of an address, without its cache of listings: those would grow.
+    """The fsspec file system of a URL, without its cache of listings, which would grow.
 
     Raises OriginalError when the extra for it is not installed.
     """
@@ -361,7 +360,7 @@ def _file_system(scheme: str) -> Any:
     try:
         import fsspec
 
-        # Kept here and not in fsspec's own cache, which would outlive a change of credentials.
+        # Cached here, because fsspec's own cache would outlive a change of credentials.
         options: dict[str, Any] = {"use_listings_cache": False, "skip_instance_cache": True}
         if scheme == "http":
             import aiohttp
@@ -378,7 +377,8 @@ def _file_system(scheme: str) -> Any:
 
 
 def remote_state(info: dict[str, Any]) -> OriginalState:
-    """What fsspec's listing or `info` of one object tells; raises OriginalError without a size."""
+    """The state from fsspec's listing or `info` of one object; raises OriginalError without a
+    size."""
     size = info.get("size")
     if not isinstance(size, int):
         raise OriginalError("the server does not say how large it is")
@@ -409,19 +409,19 @@ def _remote_moment(value: Any) -> datetime | None:
 
 
 def _one_request(url: str) -> dict[str, Any]:
-    """How to open an address so that reading it through is one streamed request."""
+    """Options that make reading a URL to its end one streamed request."""
     return {"block_size": 0} if url.startswith("http") else {"cache_type": "none"}
 
 
 @contextmanager
 def remote_faults() -> Iterator[None]:
-    """What a client raises about one object, as OriginalError; anything else is a bug."""
+    """Turn what a client raises about one object into OriginalError; anything else is a bug."""
     try:
         yield
     except OriginalError:
         raise
     except Exception as error:
-        # fsspec calls an unreachable web page missing too; what happened is its cause.
+        # fsspec reports an unreachable page as missing too; the cause tells what happened.
         cause = error.__cause__ if isinstance(error, FileNotFoundError) else None
         raise _remote_fault(cause or error) from None
 
@@ -434,7 +434,7 @@ def _remote_fault(error: BaseException) -> OriginalError:
         return OriginalError(f"cannot be read: {first_line(error)}")
     if isinstance(error, OSError | TimeoutError | ValueError):
         return OriginalError(f"cannot be read: {first_line(error)}", transient=True)
-    # aiohttp, botocore and google-auth have no common base, and are not imported for a name.
+    # aiohttp, botocore and google-auth have no common base, and importing them would take long.
     if type(error).__module__.partition(".")[0] in _CLIENTS:
         return OriginalError(f"cannot be read: {first_line(error)}", transient=True)
     raise error
@@ -447,7 +447,7 @@ _CLIENTS = {"aiohttp", "botocore", "aiobotocore", "google", "gcsfs", "fsspec", "
 
 
 def _exactly(file: IO[bytes], length: int) -> bytes:
-    """So many bytes, fewer only where the file ends: one unbuffered read may bring less."""
+    """This many bytes, fewer only at the end of the file: one unbuffered read may return less."""
     parts = []
     while length > 0 and (part := file.read(length)):
         parts.append(part)
@@ -465,14 +465,14 @@ def _check_size(size: int) -> None:
 def _unreadable(error: OSError) -> OriginalError:
     if isinstance(error, IsADirectoryError):
         return OriginalError("not a regular file")
-    # A disk comes back, a permission is given: neither shows in the file's size and time.
+    # A disk may come back or a permission be given: neither changes the file's size and time.
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return OriginalError("no such file", transient=True, missing=True)
     return OriginalError(f"cannot be read: {error.strerror or error}", transient=True)
 
 
 def _moment(nanoseconds: int) -> datetime | None:
-    """The moment, or None for one that no calendar has."""
+    """The moment, or None for one outside the calendar."""
     try:
         return datetime.fromtimestamp(nanoseconds // 1000 / 1e6, tz=UTC)
     except (OverflowError, ValueError, OSError):

@@ -1,5 +1,7 @@
-"""Camera RAW through LibRaw, with the extra `raw`: the preview that the camera embedded where it is
-large enough, since decoding it takes a hundredth of developing the sensor's data.
+"""Camera RAW files, read with LibRaw (the extra `raw`).
+
+The preview that the camera embedded is used if it is large enough: decoding it takes a hundredth of
+the time of developing the sensor's data.
 """
 
 import io
@@ -13,11 +15,11 @@ from scenesearch.pictures.formats import is_raw
 from scenesearch.runtime import memory
 
 _TIFF_MARKS: Final = (b"II*\0", b"MM\0*")
-# Tags of a first TIFF directory: what kind of picture it is, further ones below it, DNG's version.
-_KIND, _BELOW, _DNG_VERSION = 254, 330, 50706
-# Bytes that developing takes for each of the sensor's pixels, with one number each or all colours.
-_OF_MOSAIC, _OF_COLOURS = 7, 16
-# LibRaw's flip: how the sensor's picture must be turned to be upright.
+# Tags of the first TIFF directory: kind of picture, sub-directories, version of DNG.
+_SUBFILE_TYPE, _SUB_IFDS, _DNG_VERSION = 254, 330, 50706
+# Bytes for developing each pixel of a sensor with one number per pixel, or with all colours.
+_MOSAIC_BYTES, _COLOUR_BYTES = 7, 16
+# LibRaw's flip: how to turn the sensor's picture upright.
 _TURNS: Final = {
     3: Image.Transpose.ROTATE_180,
     5: Image.Transpose.ROTATE_90,
@@ -31,9 +33,9 @@ class RawError(SceneSearchError):
 
 @dataclass(frozen=True)
 class Developed:
-    """`preview`, a JPEG, or else `image`, RGB and upright; `width` and `height` as displayed.
+    """Either `preview`, a JPEG, or `image`, RGB and upright; `width` and `height` as displayed.
 
-    `turn` makes the preview upright where it does not say itself how it is to be shown.
+    `turn` makes a preview upright that has no orientation of its own.
     """
 
     width: int
@@ -44,7 +46,7 @@ class Developed:
 
 
 def is_camera_raw(data: bytes) -> bool:
-    """Whether it is a RAW file, by content: most are TIFF whose first picture is a small copy."""
+    """Whether this is a RAW file, by content: most are TIFF files that begin with a small copy."""
     if is_raw(data[:32]):
         return True
     if not data.startswith(_TIFF_MARKS):
@@ -52,13 +54,15 @@ def is_camera_raw(data: bytes) -> bool:
     try:
         with Image.open(io.BytesIO(data), formats=["TIFF"]) as image:
             tags: Any = image.tag_v2  # type: ignore[attr-defined]
-            return _DNG_VERSION in tags or (int(tags.get(_KIND, 0)) & 1 == 1 and _BELOW in tags)
-    except Exception:  # its decoder says properly what is wrong with it
+            return _DNG_VERSION in tags or (
+                int(tags.get(_SUBFILE_TYPE, 0)) & 1 == 1 and _SUB_IFDS in tags
+            )
+    except Exception:  # the decoder will say what is wrong with it
         return False
 
 
 def develop(data: bytes, *, at_least: int, max_megapixels: float) -> Developed:
-    """The embedded preview, if its shorter side has `at_least` pixels or the picture's own, else
+    """The embedded preview if its shorter side has `at_least` pixels or half of the picture's, else
     the sensor's data developed at half size; raises RawError."""
     try:
         import rawpy
@@ -81,14 +85,14 @@ def develop(data: bytes, *, at_least: int, max_megapixels: float) -> Developed:
             preview = _preview(opened)
             if preview and _is_large(preview, min(at_least or 1024, width // 2, height // 2)):
                 return Developed(*shown, preview=preview, turn=turn)
-            of_pixel = _OF_MOSAIC if opened.raw_type == rawpy.RawType.Flat else _OF_COLOURS
+            of_pixel = _MOSAIC_BYTES if opened.raw_type == rawpy.RawType.Flat else _COLOUR_BYTES
             with memory.budget().reserved(width * height * of_pixel):
                 pixels = opened.postprocess(use_camera_wb=True, half_size=True, output_bps=8)
                 return Developed(*shown, image=Image.fromarray(pixels, "RGB"))
     except rawpy.LibRawUnsufficientMemoryError as error:
-        raise MemoryError(_said(error)) from None
+        raise MemoryError(_message(error)) from None
     except rawpy.LibRawError as error:
-        raise RawError(f"damaged: {_said(error)}") from None
+        raise RawError(f"damaged: {_message(error)}") from None
 
 
 def _preview(opened: Any) -> bytes:
@@ -109,6 +113,6 @@ def _is_large(preview: bytes, at_least: int) -> bool:
         return False
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     reason = error.args[0] if error.args else ""
     return reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)

@@ -1,4 +1,4 @@
-"""What a library of pictures is made of: records, their names and their typed metadata."""
+"""The records of a library: pictures with their ids and typed metadata."""
 
 import re
 import uuid
@@ -24,15 +24,16 @@ class GeoPoint:
 
 Value = str | int | float | bool | datetime | GeoPoint | tuple[str, ...]
 
-# What may be said of a picture, by its file or by a table; more is cut or left out, with a note.
+# Limits for the metadata of a picture, from its file or a table; more is cut or left out, with a
+# note.
 MAX_CAPTIONS = 100
 MAX_CAPTION_CHARS = 5_000
 MAX_TAGS = 200
 MAX_TAG_CHARS = 200
-# And asked of a library: every sentence of a request is encoded, a tenth of a second for 500.
+# Limit for a query: every sentence is encoded, a tenth of a second for 500 characters.
 MAX_QUERY_CHARACTERS = 2_000
 
-# Also a folder's name and the beginning of a collection's.
+# Library names are also names of folders, and collections' names begin with them.
 LIBRARY_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,47}")
 
 # Namespace of all point ids; changing it orphans every point of every library.
@@ -40,7 +41,7 @@ _POINT_NAMESPACE = uuid.UUID("6a4ec1a4-3c5e-5a0f-9c3e-6f2d8f0b7f11")
 
 
 class LibraryNameError(SceneSearchError):
-    """The name cannot be a library's."""
+    """The name cannot name a library."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class ImageRecord:
     """One picture of a library, before it is opened.
 
     `image_id` is its stable name inside the library (a path relative to the images folder with
-    forward slashes, or a manifest's id); `original` is where its bytes lie.
+    forward slashes, or an id of a manifest); `original` is where its bytes are.
     """
 
     image_id: str
@@ -59,14 +60,14 @@ class ImageRecord:
 
     @property
     def path(self) -> Path:
-        """The file of a picture that is one, as those of manifests and the task's format are."""
+        """The picture's local file; pictures of manifests and of the task's format have one."""
         if not isinstance(self.original, LocalFile):
             raise OriginalError(f"{self.original} is not a file of this machine")
         return self.original.path
 
 
 def point_id(library: str, image_id: str) -> str:
-    """UUIDv5 of a picture in a library: ingesting it twice writes the same point."""
+    """UUIDv5 of library and image id: ingesting a picture twice writes the same point."""
     return str(uuid.uuid5(_POINT_NAMESPACE, f"{library}\n{image_id}"))
 
 

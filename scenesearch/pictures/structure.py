@@ -1,36 +1,34 @@
-"""What a picture file is made of, counted before a decoder reads it.
+"""Checks the structure of a picture file before a decoder reads it.
 
-Decoders are quick with pictures and slow with files that are no pictures: a million empty chunks,
-a thousand scans over the same pixels, a tag of a hundred million numbers. The limits here lie far
-above what cameras and programs write and are those of counts, not of time, so that a file is
-taken or rejected alike on every machine.
+Decoders are fast with real pictures, and slow with files made to be slow: a million empty chunks, a
+thousand scans over the same pixels, a tag of a hundred million numbers. The limits here are far
+above what cameras and programs write. They count parts and do not measure time, so that every
+machine accepts and rejects the same files.
 """
 
 import re
 import struct
 from collections.abc import Iterator
-from typing import Any, Final, Literal
-
-from PIL import Image
+from typing import Final, Literal
 
 from scenesearch.errors import SceneSearchError
 
-# Markers of a JPEG, extensions of a GIF before the first picture; chunks of a PNG beside its IDAT.
+# Markers of a JPEG, extensions of a GIF before the first picture, chunks of a PNG besides IDAT.
 _MAX_PARTS: Final = 5_000
-# Of PNG's pixels, 8 KiB each as libpng writes them: 1.6 GB.
+# Chunks of a PNG's pixels; libpng writes 8 KiB each, so this is 1.6 GB.
 _MAX_CHUNKS: Final = 200_000
 _MAX_JUNK: Final = 64 * 1024  # bytes between a JPEG's markers or a GIF's blocks
 _MAX_TABLE_BYTES: Final = 64 * 1024  # a JPEG has 2 KiB
 _MAX_EXIF_PARTS: Final = 16  # 64 KiB each
-# A progressive JPEG goes over all its pixels with each scan; programs write 6 to 18.
+# Each scan of a progressive JPEG covers all pixels; programs write 6 to 18.
 _MAX_SCANS: Final = 100
 _MAX_SCANNED_MEGAPIXELS: Final = 2_000.0
 _MAX_ARITHMETIC_BYTES: Final = 16 * 1024 * 1024
-# Numbers in the tags of one file: the strips of a TIFF are two each.
+# Numbers in the tags of one file; each strip of a TIFF takes two.
 _MAX_TAG_VALUES: Final = 200_000
 MAX_EXIF_VALUES: Final = 50_000
 _MAX_DIRECTORIES: Final = 3
-# What Python decodes pixel by pixel.
+# Limits for what Python decodes pixel by pixel.
 _MAX_RUNS_PIXELS: Final = 2_000_000
 _MAX_RUNS_BYTES: Final = 2 * 1024 * 1024
 _MAX_DIGITS_BYTES: Final = 4 * 1024 * 1024
@@ -39,66 +37,11 @@ _MAX_SCALED_PIXELS: Final = 1_000_000
 
 
 class StructureError(SceneSearchError):
-    """The file has more parts than a picture; the message is the reason, without the path."""
-
-
-# What a decoder needs for each megapixel, and for each megabyte of the file, as multiples of the
-# 10 ms that a megapixel may take (see docs/security.md), so that 200 take two seconds.
-_WEIGHTS: Final = {
-    "AVIF": (1.2, 4.7),
-    "HEIF": (1.8, 8.0),
-    "JPEG2000": (2.6, 15.0),
-    "PNG": (0.25, 0.75),  # for each byte of a pixel
-    "WEBP": (1.4, 4.3),
-    "progressive JPEG": (0.3, 3.0),
-    "TIFF in Deflate": (0.8, 0.15),
-    "TIFF in LZMA": (1.0, 6.0),
-    "TIFF in WebP": (1.4, 4.3),
-}
-# Of a JPEG 2000 that is decoded reduced: what is passed over, by pixel and byte, and what is kept.
-_REDUCED: Final = (0.3, 0.5, 45.0)
-# Formats of pixels that have to be converted value by value.
-_MODE_WEIGHTS: Final = {"F": 4.0, "I": 4.0, "LAB": 3.0}
-_PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-_TIFF_CODECS: Final = {
-    "tiff_adobe_deflate": "TIFF in Deflate",
-    "tiff_deflate": "TIFF in Deflate",
-    "lzma": "TIFF in LZMA",
-    "webp": "TIFF in WebP",
-}
-
-
-def weighed_megapixels(image: Image.Image, data: bytes, megapixels: float) -> tuple[float, str]:
-    """What an opened, not yet decoded picture counts as, and the name of what makes it so slow.
-
-    Some decoders take ten times as long as others; of those that do not it is its megapixels.
-    """
-    kind = image.format or ""
-    if kind in ("JPEG", "MPO") and image.info.get("progressive"):
-        kind = "progressive JPEG"
-    elif kind == "TIFF":
-        kind = _TIFF_CODECS.get(str(image.info.get("compression")), kind)
-    by_pixel, by_byte = _WEIGHTS.get(kind, (1.0, 0.0))
-    by_pixel *= _MODE_WEIGHTS.get(image.mode, 1.0)
-    if kind == "PNG" and len(data) > 25:
-        by_pixel *= _PNG_CHANNELS.get(data[25], 4) * data[24] / 8
-    weight = megapixels * by_pixel + len(data) / 1e6 * by_byte
-    left_out = _levels_left_out(image)
-    if left_out > 0:
-        pixel, byte, kept = _REDUCED
-        least = megapixels * (pixel + kept / 4**left_out) + len(data) / 1e6 * byte
-        weight = min(weight, least)
-    return max(megapixels, weight), kind
-
-
-def _levels_left_out(image: Image.Image) -> int:
-    """Of a JPEG 2000 that is decoded smaller (`decoding.prepare_reduced`)."""
-    tiles: list[Any] = getattr(image, "tile", [])
-    return int(tiles[0].args[1]) if image.format == "JPEG2000" and tiles else 0
+    """The file has more parts than a picture needs; the message is the reason, without the path."""
 
 
 def check_structure(data: bytes) -> None:
-    """Raise StructureError for a file whose parts would hold up its decoder."""
+    """Raise StructureError for a file whose parts would make its decoder slow."""
     if data.startswith(b"\xff\xd8"):
         _check_jpeg(data)
     elif data.startswith(b"\x89PNG"):
@@ -161,7 +104,8 @@ def _check_jpeg(data: bytes) -> None:
             if marker in _ARITHMETIC and len(data) > _MAX_ARITHMETIC_BYTES:
                 raise StructureError("an arithmetic-coded JPEG of more than 16 MiB")
         if marker == _SOS:
-            # One scan of all colours is a whole picture: nearly every JPEG, not looked at further.
+            # One scan of all colours is the whole picture, as in nearly every JPEG: no more to
+            # check.
             if is_progressive or data[position + 2 : position + 3] != bytes([components]):
                 _check_scans(data, found, megapixels)
             return
@@ -169,7 +113,7 @@ def _check_jpeg(data: bytes) -> None:
 
 
 def _check_scans(data: bytes, position: int, megapixels: float) -> None:
-    """Of a picture that comes in several scans; what follows its end is not looked at."""
+    """Check a picture in several scans; bytes after its end are ignored."""
     scans = parts = 0
     while match := _MARKER.search(data, position):
         marker, position = data[match.end() - 1], match.end()
@@ -204,12 +148,9 @@ def _check_png(data: bytes) -> None:
 
 
 def _check_gif(data: bytes) -> None:
-    """Up to the first picture: only that one is read."""
-    position, parts, junk = (
-        13 + (3 << (data[10] & 7) + 1 if data[10:11] and data[10] & 0x80 else 0),
-        0,
-        0,
-    )
+    """Check up to the first picture: only that one is read."""
+    palette_bytes = 3 << (data[10] & 7) + 1 if data[10:11] and data[10] & 0x80 else 0
+    position, parts, junk = 13 + palette_bytes, 0, 0
     while position < len(data) and data[position] not in b",;":
         if data[position] != ord("!"):
             position, junk = position + 1, junk + 1
@@ -235,7 +176,7 @@ def _check_bmp(data: bytes) -> None:
         raise StructureError("a BMP of runs with more than 2 megapixels or 2 MiB")
 
 
-# Kind, width, height and, of kinds but P1 and P4, the largest value; comments anywhere between.
+# Kind, width, height and, except for P1 and P4, the largest value; with comments in between.
 _PNM_GAP = rb"(?:\s|#[^\r\n]*+)++"
 _PNM_HEADER = re.compile(
     rb"P([1-6])"
@@ -274,7 +215,7 @@ _AS_BYTES: Final = frozenset({1, 2, 7})  # kept as they are, not number by numbe
 
 
 def tag_values(data: bytes) -> int:
-    """How many numbers the tags of a TIFF's, or an EXIF block's, directories hold."""
+    """How many numbers are in the tags of a TIFF or an EXIF block."""
     while data.startswith(b"Exif\0\0"):
         data = data[6:]
     order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
@@ -299,7 +240,7 @@ def tag_values(data: bytes) -> int:
 def _entries(
     data: bytes, offset: int, order: Literal["little", "big"], is_big: bool
 ) -> Iterator[tuple[int, int, int, int]]:
-    """Tag, type, count and value of each entry of the directory, as far as the data go."""
+    """Tag, type, count and value of each entry of the directory that lies inside the data."""
     sign = "<" if order == "little" else ">"
     head = 8 if is_big else 2
     entry = struct.Struct(sign + ("HHQQ" if is_big else "HHII"))

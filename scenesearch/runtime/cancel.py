@@ -1,9 +1,9 @@
-"""Long work looks up, since whoever waits for it may have asked it to stop.
+"""Stopping long work from another thread.
 
-A command is stopped by Ctrl-C, which Python raises wherever the main thread is. Work in another
-thread, as that of the page, hears of nothing: each loop that may run for more than a second calls
-`look_up` on its way, which raises there what Ctrl-C raises here. Nothing is handed through the
-functions between: the look is kept for the thread (`watched_by`).
+Ctrl-C stops a command: Python raises KeyboardInterrupt in the main thread. Other threads, such as
+the page's jobs, get no such signal. So each loop that may run for more than a second calls
+`check_cancelled`, which raises KeyboardInterrupt there too. The check is stored in a context
+variable (`cancelled_by`), so no function has to pass it on.
 """
 
 import time
@@ -13,48 +13,48 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final, TypeVar
 
-# So often at least work looks up.
-LOOK_S: Final = 0.5
+# The longest wait between two checks.
+CHECK_S: Final = 0.5
 
 _T = TypeVar("_T")
-_LOOK: ContextVar[Callable[[], None] | None] = ContextVar("look", default=None)
+_CHECK: ContextVar[Callable[[], None] | None] = ContextVar("check", default=None)
 
 
-def look_up() -> None:
-    """Raise KeyboardInterrupt if this thread's work is to stop; takes 0.1 microseconds."""
-    if (look := _LOOK.get()) is not None:
-        look()
+def check_cancelled() -> None:
+    """Raise KeyboardInterrupt if this thread's work should stop; takes 0.1 microseconds."""
+    if (check := _CHECK.get()) is not None:
+        check()
 
 
 @contextmanager
-def watched_by(look: Callable[[], None]) -> Iterator[None]:
-    """Within, in this thread, `look_up` calls `look`, which raises KeyboardInterrupt to stop."""
-    token = _LOOK.set(look)
+def cancelled_by(check: Callable[[], None]) -> Iterator[None]:
+    """Within the block, in this thread, `check_cancelled` calls `check`, which raises to stop."""
+    token = _CHECK.set(check)
     try:
         yield
     finally:
-        _LOOK.reset(token)
+        _CHECK.reset(token)
 
 
-def watched(items: Iterable[_T]) -> Iterator[_T]:
-    """The items, looking up before each."""
+def cancellable(items: Iterable[_T]) -> Iterator[_T]:
+    """The items, with a check before each."""
     for item in items:
-        look_up()
+        check_cancelled()
         yield item
 
 
-def pause(seconds: float) -> None:
-    """Sleep, looking up meanwhile."""
+def sleep(seconds: float) -> None:
+    """Sleep, checking at least every half second."""
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
-        look_up()
-        time.sleep(min(left, LOOK_S))
-    look_up()
+        check_cancelled()
+        time.sleep(min(left, CHECK_S))
+    check_cancelled()
 
 
-def result_of(future: Future[_T]) -> _T:
-    """What the future gives, looking up until it does."""
+def wait_for(future: Future[_T]) -> _T:
+    """The future's result, with checks while waiting."""
     while not future.done():
-        look_up()
-        wait([future], LOOK_S)
+        check_cancelled()
+        wait([future], CHECK_S)
     return future.result()

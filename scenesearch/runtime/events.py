@@ -1,8 +1,8 @@
-"""What happens, told to Python's logging: one record for each search and each run of ingest.
+"""Log records: one for each search and each run of ingest.
 
-A record has `event` and its figures as attributes; entry points decide who hears it, a log
-(scenesearch.home.logs) or metrics (scenesearch.home.prometheus). Words of queries, names of
-pictures and keys are in no record but those at debug level.
+A record has `event` and its values as attributes. Entry points decide where it goes: to a log
+(scenesearch.home.logs) or to Prometheus (scenesearch.home.prometheus). The words of queries, names
+of pictures and keys only appear at debug level.
 """
 
 import logging
@@ -17,8 +17,8 @@ LOGGER = logging.getLogger("scenesearch")
 Outcome = Literal["found", "nothing", "refused", "error"]
 
 
-class Search:
-    """A search at work; who answers it fills in what it found."""
+class SearchEvent:
+    """A search in progress; the searcher fills in what it found."""
 
     def __init__(self, library: str) -> None:
         self.library = library
@@ -28,9 +28,9 @@ class Search:
 
 
 @contextmanager
-def searching(library: str, refused: type[Exception]) -> Iterator[Search]:
-    """Tells of the search at its end, however it ends; `refused` is the asker's own mistake."""
-    search, started = Search(library), time.perf_counter()
+def log_search(library: str, refused: type[Exception]) -> Iterator[SearchEvent]:
+    """Log the search when it ends, however it ends; `refused` is a mistake in the request."""
+    search, started = SearchEvent(library), time.perf_counter()
     outcome: Outcome = "error"
     reason: str | None = None
     try:
@@ -43,7 +43,7 @@ def searching(library: str, refused: type[Exception]) -> Iterator[Search]:
         reason = type(error).__name__
         raise
     finally:
-        figures = {
+        values = {
             "event": "search",
             "request_id": search.request_id,
             "library": library,
@@ -54,18 +54,18 @@ def searching(library: str, refused: type[Exception]) -> Iterator[Search]:
             "total_ms": round((time.perf_counter() - started) * 1000, 2),
         }
         if reason is not None:
-            figures["error"] = reason
+            values["error"] = reason
         level = logging.ERROR if outcome == "error" else logging.INFO
-        LOGGER.log(level, "search", extra=figures)
+        LOGGER.log(level, "search", extra=values)
 
 
-def query_text(search: Search, request: object) -> None:
-    """The words of a query: for debugging alone."""
+def log_query(search: SearchEvent, request: object) -> None:
+    """Log the words of a query, at debug level only."""
     if LOGGER.isEnabledFor(logging.DEBUG):
-        figures = {"event": "query", "request_id": search.request_id, "query": str(request)}
-        LOGGER.debug("query", extra=figures)
+        values = {"event": "query", "request_id": search.request_id, "query": str(request)}
+        LOGGER.debug("query", extra=values)
 
 
-def ingested(figures: Mapping[str, Any]) -> None:
-    """The counts of a run of ingest, or of one burst of a watch."""
-    LOGGER.info("ingest", extra={"event": "ingest", **figures})
+def log_ingest(values: Mapping[str, Any]) -> None:
+    """Log the counts of a run of ingest, or of one burst of a watch."""
+    LOGGER.info("ingest", extra={"event": "ingest", **values})

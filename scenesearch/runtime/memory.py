@@ -1,7 +1,7 @@
-"""The memory that pictures may take while they are decoded: one budget for the whole process.
+"""The memory budget for decoding pictures, one for the whole process.
 
-A picture's need is estimated before it is decoded and reserved; whoever finds no room waits for
-those before it. What would not fit even alone is refused.
+The memory for a picture is estimated and reserved before it is decoded. A thread that finds too
+little free waits for those before it. A picture that would not fit even alone is refused.
 """
 
 import ctypes
@@ -19,21 +19,21 @@ SETTING: Final = "SCENESEARCH_MEMORY_MB"
 
 _MB: Final = 1_000_000
 _M_MMAP_THRESHOLD: Final = -3  # of malloc.h
-# What a process holds beside: libraries, the encoder and its batches, an opened library.
-_BESIDE: Final = 550 * _MB
-# More is never taken by default: it decodes 200 megapixels of four bytes, one picture at a time.
+# What a process needs besides: libraries, the encoder and its batches, an opened library.
+_BASE: Final = 550 * _MB
+# The most used by default: enough for one picture of 200 megapixels of four bytes at a time.
 _MOST: Final = 850 * _MB
 _LEAST: Final = 64 * _MB
-# Smaller files may be in memory all at once, one for each worker.
+# Smaller files may all be in memory at once, one for each worker.
 _LARGE_FILE: Final = 32 * _MB
 
 
 class TooLargeError(SceneSearchError):
-    """It does not fit into the budget, even alone; the message is the reason."""
+    """The picture does not fit into the budget, even alone; the message is the reason."""
 
 
 class Budget:
-    """Bytes shared by the threads of a process, given in the order in which they ask."""
+    """Bytes shared by the threads of a process, handed out in the order of requests."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
@@ -44,9 +44,10 @@ class Budget:
 
     @contextmanager
     def reserved(self, size_bytes: int) -> Iterator[None]:
-        """Room for so many bytes, waited for; raises TooLargeError for what never has any.
+        """Wait for this many bytes and hold them for the block; raises TooLargeError above the
+        limit.
 
-        Not to be asked for by a thread that holds some already: two such could wait for ever.
+        A thread that holds some bytes must not reserve more: two such threads could wait for ever.
         """
         if size_bytes > self.limit_bytes:
             raise TooLargeError(
@@ -71,8 +72,11 @@ class Budget:
 
     @contextmanager
     def reading(self, size_bytes: int) -> Iterator[None]:
-        """Of large files one at a time is read, and kept until the block ends; whoever is inside
-        may ask for room, whoever has room may not come in."""
+        """Hold one large file in memory at a time, until the block ends; small files never wait.
+
+        Inside the block a thread may reserve bytes. A thread that has reserved bytes must not
+        enter.
+        """
         if size_bytes <= _LARGE_FILE:
             yield
             return
@@ -85,16 +89,18 @@ _given_mb: int | None = None
 
 
 def budget() -> Budget:
-    """The one of this process."""
+    """The budget of this process."""
     global _budget
     if _budget is None:
         _budget = Budget(default_bytes())
     return _budget
 
 
-def limit_to(megabytes: int | None, *, processes: int = 1) -> None:
-    """Set the budget of this process, before it decodes anything; None is the default for one of
-    so many that do the same on this machine."""
+def set_limit(megabytes: int | None, *, processes: int = 1) -> None:
+    """Set the budget of this process, before it decodes anything.
+
+    None means the default for one of `processes` that decode on this machine.
+    """
     global _budget, _given_mb
     _given_mb = megabytes
     _return_large_blocks()
@@ -104,29 +110,31 @@ def limit_to(megabytes: int | None, *, processes: int = 1) -> None:
 
 
 def _return_large_blocks() -> None:
-    """Have glibc give freed blocks of large pictures back to the system at once.
+    """Make glibc return freed blocks of large pictures to the system at once.
 
-    By itself it keeps blocks as large as any that was freed before, in a heap for each thread:
-    twenty pictures of 196 megapixels then took 1,450 MB at the most, and take 1,180.
+    By default it keeps blocks up to the size of any freed before, in one heap per thread. Twenty
+    pictures of 196 megapixels then peaked at 1,450 MB; with this they peak at 1,180.
     """
-    with suppress(AttributeError, OSError, TypeError):  # other systems' libraries have no such knob
+    with suppress(AttributeError, OSError, TypeError):  # other systems have no mallopt
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 8 * 1024 * 1024)
 
 
-def given_mb() -> int | None:
-    """What the setting says, for processes that work for this one."""
+def configured_mb() -> int | None:
+    """The limit that was set, for processes that work for this one."""
     return _given_mb
 
 
 def default_bytes(processes: int = 1) -> int:
-    """What each of so many processes may use, less what it holds beside pictures: at most 850 MB,
-    at least an eighth of it."""
+    """The usable memory of one of `processes`, minus what it needs besides pictures.
+
+    At most 850 MB, and at least an eighth of the usable memory.
+    """
     usable = usable_bytes() // processes
-    return min(_MOST, max(usable - _BESIDE, usable // 8, _LEAST))
+    return min(_MOST, max(usable - _BASE, usable // 8, _LEAST))
 
 
 def usable_bytes() -> int:
-    """The least of: the machine's memory, its control groups' limits, `ulimit -v`."""
+    """The smallest of the machine's memory, the limits of the control groups, and `ulimit -v`."""
     return min((*_machine(), *_group_limits(), *_address_space()), default=4096 * _MB)
 
 
@@ -143,7 +151,7 @@ def _address_space() -> Iterator[int]:
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     if soft == resource.RLIM_INFINITY:
         return
-    # Libraries and the stacks of threads are given addresses that never become memory.
+    # Libraries and thread stacks take up addresses that never become memory.
     try:
         size, resident = Path("/proc/self/statm").read_text().split()[:2]
     except OSError:
@@ -155,7 +163,7 @@ def _address_space() -> Iterator[int]:
 def _group_limits(
     root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
 ) -> Iterator[int]:
-    """Of Linux's control groups, both versions: this process's and those above it."""
+    """The limits of Linux's control groups, both versions: this process's group and those above."""
     try:
         lines = own.read_text().splitlines()
     except OSError:
@@ -169,7 +177,8 @@ def _group_limits(
         else:
             continue
         folder = top / group.lstrip("/")
-        # Inside a container the path is often that of the host, and its own group is the top.
+        # Inside a container the path is often that of the host; the container's group is at the
+        # top.
         for place in (folder, *folder.parents):
             if not place.is_relative_to(top):
                 break

@@ -1,13 +1,13 @@
-"""What libraries in C and Rust write to stderr themselves, as lines of this program's log.
+"""Turns what C and Rust libraries write to stderr into lines of this program's log.
 
-libtiff warns of a picture's odd tags, ONNX Runtime of a processor, a library that gives up says why
-before it ends the process. In a log of JSON documents that is noise that breaks its reader. So
-file descriptor 2 becomes a pipe to a small process of its own, which writes each line as a sentence
-or a JSON document; it is a process, and no thread, so that the last words of one that crashes are
-heard. Python's own `sys.stderr` goes on writing where it wrote.
+libtiff warns of odd tags, ONNX Runtime of the processor, and a failing library says why before it
+ends the process. In a log of JSON documents such lines break the reader. So file descriptor 2
+becomes a pipe to a small child process, which writes each line as a sentence or a JSON document. It
+is a process and not a thread, so that the last words of a crash are written too. Python's own
+`sys.stderr` still writes where it did.
 
-The same process ends this one at a second signal where Python cannot: a call of a library that
-never returns to Python would not be ended by SIGTERM either.
+The child also ends this process at a second signal when Python cannot: a library call that never
+returns to Python would not be ended by SIGTERM either.
 """
 
 import atexit
@@ -17,89 +17,89 @@ import sys
 import time
 from contextlib import suppress
 
-from scenesearch.runtime.signals import AS_ONE_S
+from scenesearch.runtime.signals import REPEAT_WINDOW_S
 
-# Said between two lines: from here on documents, or sentences. No library writes such a line.
+# Control lines on the pipe: write documents, or sentences, from here on. No library writes these.
 _AS_JSON, _AS_TEXT = b"\0json", b"\0text"
 
-# How long the end of the process waits for its last words to be written.
-_LAST_WORDS_S = 1.0
+# How long the process waits at its end for its last lines to be written.
+_FLUSH_S = 1.0
 
 # How long Python has to end the process itself.
-_PYTHONS_TURN_S = 1.0
+_GRACE_S = 1.0
 
-# Told among the numbers of signals: the last one was the first one again.
-_AGAIN = b"\0"
+# Sent among the signal numbers: the last signal was the first one again.
+_REPEATED = b"\0"
 
-_begun = False
-_telling = -1
+_started = False
+_signal_pipe = -1
 
 
-def begin() -> None:
-    """To be called once, before there are threads; does nothing where there is no `fork`."""
-    global _begun, _telling
-    if _begun or not hasattr(os, "fork"):
+def start() -> None:
+    """Call once, before there are threads; does nothing on systems without `fork`."""
+    global _started, _signal_pipe
+    if _started or not hasattr(os, "fork"):
         return
     try:
         ours = os.dup(2)
         reading, writing = os.pipe()
-        told, telling = os.pipe()
+        signals_out, signals_in = os.pipe()
         child = os.fork()
-    except OSError:  # no stderr, or no process more: then it goes where it went
+    except OSError:  # no stderr, or no further process: then nothing changes
         return
     if child == 0:
         try:
             os.close(writing)
-            os.close(telling)
-            _read(reading, ours, told, os.getppid())
+            os.close(signals_in)
+            _read(reading, ours, signals_out, os.getppid())
         finally:
             os._exit(0)
     os.close(reading)
-    os.close(told)
-    os.set_blocking(telling, False)
-    signal.set_wakeup_fd(telling, warn_on_full_buffer=False)
+    os.close(signals_out)
+    os.set_blocking(signals_in, False)
+    signal.set_wakeup_fd(signals_in, warn_on_full_buffer=False)
     os.dup2(writing, 2)
     os.close(writing)
     sys.stderr = os.fdopen(  # for as long as the process lives
         ours, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors
     )
-    _begun, _telling = True, telling
+    _started, _signal_pipe = True, signals_in
     atexit.register(_end, child)
 
 
-def as_json(wanted: bool) -> None:
-    """What is heard from here on is written as JSON, or as sentences."""
-    if _begun:
+def use_json(wanted: bool) -> None:
+    """Write the lines from here on as JSON documents, or as sentences."""
+    if _started:
         with suppress(OSError):
             os.write(2, (_AS_JSON if wanted else _AS_TEXT) + b"\n")
 
 
-def same_signal() -> None:
+def ignore_repeated_signal() -> None:
     """The last signal was no second one: a server raises the one that ended it once more."""
-    if _begun:
+    if _started:
         with suppress(OSError):
-            os.write(_telling, _AGAIN)
+            os.write(_signal_pipe, _REPEATED)
 
 
 def _end(child: int) -> None:
     with suppress(OSError):
         os.dup2(sys.stderr.fileno(), 2)
-        deadline = time.monotonic() + _LAST_WORDS_S
-        # Another process that was started from here may have the pipe for longer.
+        deadline = time.monotonic() + _FLUSH_S
+        # Another process that was started from here may hold the pipe for longer.
         while os.waitpid(child, os.WNOHANG) == (0, 0) and time.monotonic() < deadline:
             time.sleep(0.002)
 
 
-def _read(reading: int, target: int, told: int, parent: int) -> None:
-    """The reader's life: until nobody has the pipe any more."""
+def _read(reading: int, target: int, signals: int, parent: int) -> None:
+    """The child's life: until nobody holds the other end of the pipe."""
     import threading
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        signal.signal(getattr(signal, name), signal.SIG_IGN)  # it ends with whom it reads
+        signal.signal(getattr(signal, name), signal.SIG_IGN)  # it ends when its parent does
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
-    threading.Thread(target=_listen, args=(told, parent), daemon=True).start()
+    threading.Thread(target=_watch_signals, args=(signals, parent), daemon=True).start()
     json_wanted = False
     with os.fdopen(reading, "rb") as lines:
         for line in lines:
@@ -111,27 +111,27 @@ def _read(reading: int, target: int, told: int, parent: int) -> None:
                 os.write(target, (_document(text) if json_wanted else _sentence(text)).encode())
 
 
-def _listen(told: int, parent: int) -> None:
-    """Kill the parent some time after a second signal; each arrives here as a byte, at once."""
+def _watch_signals(signals: int, parent: int) -> None:
+    """Kill the parent some time after a second signal; each signal arrives here as one byte."""
     import select
 
     first: float | None = None
-    ends: float | None = None
+    kill_at: float | None = None
     while True:
-        left_s = None if ends is None else max(0.0, ends - time.monotonic())
-        if not select.select([told], [], [], left_s)[0]:
+        left_s = None if kill_at is None else max(0.0, kill_at - time.monotonic())
+        if not select.select([signals], [], [], left_s)[0]:
             if os.getppid() == parent:
                 os.kill(parent, signal.SIGKILL)
             return
-        if not (numbers := os.read(told, 64)):
+        if not (numbers := os.read(signals, 64)):
             return
         now = time.monotonic()
-        if _AGAIN in numbers:
-            ends = None
+        if _REPEATED in numbers:
+            kill_at = None
         elif first is None:
             first = now
-        elif ends is None and now - first > AS_ONE_S:
-            ends = now + _PYTHONS_TURN_S
+        elif kill_at is None and now - first > REPEAT_WINDOW_S:
+            kill_at = now + _GRACE_S
 
 
 def _sentence(line: str) -> str:

@@ -393,7 +393,7 @@ def _park(canvas: Canvas) -> float:
     _lawn(canvas, horizon, grass)
     for k in range(6):
         x = w * (k + rng.uniform(0.2, 0.8)) / 6
-        draw_tree(Pen(canvas, x, horizon + u * 2, u * rng.uniform(16, 22), flip=False), canvas)
+        draw_tree(Pen(canvas, x, horizon + u * 2, u * rng.uniform(16, 22), flip=False))
     canvas.haze = 0.0
     bend = rng.uniform(-0.2, 0.2) * w
     path: Rgb = (216, 198, 164) if canvas.scene.season != "winter" else (200, 204, 212)
@@ -480,14 +480,13 @@ def _farm(canvas: Canvas) -> float:
         canvas.line(
             [(x, horizon + u * 2), (x + (x - w / 2) * 0.25, base)], u * 0.35, (190, 150, 60)
         )
-    for y, size in ((base + u * 0.5, 1.0),):
-        step = u * 6
-        x = -rng.uniform(0, step)
-        while x < w + step:
-            canvas.rectangle(x, y - u * 5 * size, x + u * 0.9, y + u, (150, 112, 74))
-            x += step
-        for rail in (1.2, 3.6):
-            canvas.rectangle(0, y - u * rail - u * 0.7, w, y - u * rail, (168, 128, 86))
+    y, step = base + u * 0.5, u * 6
+    x = -rng.uniform(0, step)
+    while x < w + step:
+        canvas.rectangle(x, y - u * 5, x + u * 0.9, y + u, (150, 112, 74))
+        x += step
+    for rail in (1.2, 3.6):
+        canvas.rectangle(0, y - u * rail - u * 0.7, w, y - u * rail, (168, 128, 86))
     return horizon
 
 
@@ -720,7 +719,7 @@ def _campsite(canvas: Canvas) -> float:
     x = -u * 2
     while x < canvas.width:
         tall = u * rng.uniform(16, 28)
-        draw_pine(Pen(canvas, x, horizon + u * 2, tall, flip=False), canvas)
+        draw_pine(Pen(canvas, x, horizon + u * 2, tall, flip=False))
         x += u * rng.uniform(4, 8)
     canvas.haze = 0.0
     _lawn(canvas, horizon + u, grass)

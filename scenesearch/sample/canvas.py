@@ -1,8 +1,8 @@
-"""Canvas and pen for the drawn library: the colours, the light of the hour, simple shaded shapes.
+"""Canvas and pen for the drawn library: colours, light by time of day, simple shaded shapes.
 
-Everything is drawn at twice the size and averaged down, which is what smooths the edges. Only
-Pillow's drawing and a seeded `random.Random` are used, so that a scene gives the same pixels on
-every machine that has the same Pillow.
+Everything is drawn at twice the size and then averaged, which smooths the edges. Only Pillow's
+drawing and a seeded `random.Random` are used, so a scene gives the same pixels on every machine
+with the same Pillow.
 """
 
 from __future__ import annotations
@@ -72,10 +72,10 @@ class Canvas:
         self.unit = math.sqrt(self.width * self.height) / 100
         self.image = Image.new("RGB", (self.width, self.height))
         self.draw = ImageDraw.Draw(self.image, "RGBA")
-        self.haze = 0.0  # how far away, 0..1: what is painted next sinks into the air
+        self.haze = 0.0  # distance, 0..1: fades what is painted next
 
     def lit(self, colour: Rgb) -> Rgb:
-        """A colour under this scene's sun, moon, cloud or water."""
+        """The colour in this scene's light: sun, moon, cloud or water."""
         scene = self.scene
         air: Rgb = (196, 214, 232)
         r, g, b = colour
@@ -142,7 +142,7 @@ class Canvas:
         )
 
     def glow(self, x: float, y: float, radius: float, colour: Rgb, strength: int = 26) -> None:
-        """A soft light, never dimmed by the hour."""
+        """A soft light, the same at every time of day."""
         for step in range(8, 0, -1):
             r = radius * step / 8
             self.draw.ellipse((x - r, y - r, x + r, y + r), fill=(*colour, strength))
@@ -183,8 +183,8 @@ class Canvas:
 
 
 class Pen:
-    """Draws in a thing's own measure: feet at (0, 0), y up, facing right, `size` pixels long
-    per unit."""
+    """Draws in a thing's own coordinates: feet at (0, 0), y up, facing right; a unit is `size`
+    pixels."""
 
     def __init__(self, canvas: Canvas, x: float, y: float, size: float, *, flip: bool) -> None:
         self.canvas = canvas
@@ -204,7 +204,7 @@ class Pen:
     def ellipse(
         self, cx: float, cy: float, rx: float, ry: float, colour: Rgb, angle: float = 0.0
     ) -> None:
-        """`angle` in degrees, counted from ahead to up."""
+        """`angle` in degrees, from forward to up."""
         if not angle:
             x, y = self.at((cx, cy))
             self.canvas.ellipse(x, y, rx * self.size, ry * self.size, colour)
@@ -214,7 +214,7 @@ class Pen:
     def blob(
         self, cx: float, cy: float, rx: float, ry: float, colour: Rgb, angle: float = 0.0
     ) -> None:
-        """An ellipse with a shaded underside: reads as round."""
+        """An ellipse with a shaded underside, which looks round."""
         self.ellipse(cx, cy, rx, ry, dark(colour, 0.22), angle)
         self.ellipse(cx, cy + ry * 0.14, rx * 0.95, ry * 0.84, colour, angle)
         self.ellipse(cx, cy + ry * 0.42, rx * 0.62, ry * 0.38, light(colour, 0.14), angle)

@@ -1,7 +1,7 @@
-"""Five captions of a drawn scene, worded the way different people would word them.
+"""Five captions of a drawn scene, worded as different people would word them.
 
-Each names the setting and the main subject with its colour or number; most add the second thing,
-the weather or the hour. Number 2, the one the judgments are about, names everything.
+Each names the setting and the main subject, with its colour or number. Most add the second thing,
+the weather or the time of day. Number 2, which the judgments are about, names everything.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ _PROP_NOUNS = {
     "fishing rod": ("fishing rod",),
 }
 
-# where: after a verb ("runs ..."), and what one would call the picture as a whole
+# where, after a verb: "runs ..."
 _WHERE: dict[str, tuple[str, ...]] = {
     "meadow": (
         "in a green meadow",
@@ -208,10 +208,10 @@ _HOURS = {
 }
 
 
-def caption_five(scene: Scene, seed: int, index: int) -> tuple[str, str, str, str, str]:
+def captions_of(scene: Scene, seed: int, index: int) -> tuple[str, str, str, str, str]:
     """The five captions of picture `index`; the same on every machine."""
     rng = random.Random(f"caption {seed} {index}")  # noqa: S311 - repeatability is the point
-    words = _Words(scene, rng)
+    words = _Wording(scene, rng)
     one = f"{words.subject()} {words.does()} {words.where()}"
     if scene.second is not None and rng.random() < 0.7:
         one += f" {words.beside()}"
@@ -231,8 +231,8 @@ def caption_five(scene: Scene, seed: int, index: int) -> tuple[str, str, str, st
     return first, second, third, fourth, fifth
 
 
-class _Words:
-    """Wordings of one scene's parts, drawn anew at each call."""
+class _Wording:
+    """Random wordings for the parts of a scene; each call draws again."""
 
     def __init__(self, scene: Scene, rng: random.Random) -> None:
         self.scene, self.rng = scene, rng
@@ -351,7 +351,7 @@ def _plural(noun: str) -> str:
 
 
 def _sentence(line: str, rng: random.Random) -> str:
-    """Spacing and case as people leave them: a full stop now and then."""
+    """A sentence in the spelling of real captions: sometimes with a full stop."""
     text = " ".join(line.split())
     text = text[0].upper() + text[1:]
     return text + rng.choice((".", " .", ""))

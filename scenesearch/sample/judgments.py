@@ -1,7 +1,7 @@
 """Crowd and expert judgments of drawn scenes, computed from how much their contents overlap.
 
-No randomness: three experts differ in how strict they are, three voters in when they say yes, so
-each judgment can be worked out by hand from two scenes.
+There is no randomness: the three experts differ in strictness, the three voters in their threshold.
+So each judgment can be worked out by hand from two scenes.
 """
 
 from scenesearch.sample.scenes import (
@@ -34,23 +34,25 @@ _REGIONS = (
     frozenset(("desert", "beach", "savanna")),
 )
 
-# An expert gives 4 from the first bound on, 3 from the second, 2 from the third.
+# An expert gives 4 from the first bound up, 3 from the second, 2 from the third.
 _GRADE_BOUNDS = ((0.84, 0.58, 0.34), (0.90, 0.64, 0.38), (0.95, 0.70, 0.42))
-# A voter says yes from this overlap on.
+# A voter says yes if the overlap is at least this.
 _YES_BOUNDS = (0.55, 0.66, 0.78)
 
 
 def overlap(pictured: Scene, described: Scene) -> float:
-    """How much of what a caption describes is in a picture, 0..1; 1 for the picture itself."""
-    seen, told = pictured.main, described.main
-    subject = _likeness(seen, told)
+    """How much of a described scene is in a picture, 0..1; 1 for the picture itself."""
+    pictured_thing, described_thing = pictured.main, described.main
+    subject = _likeness(pictured_thing, described_thing)
     if subject < 0.5 and pictured.second is not None:
-        # what the caption is about may stand at the picture's side
-        aside = _likeness(pictured.second, told)
-        if aside > 0.5:
-            seen, subject = pictured.second, 0.6 * aside
-    details = 0.10 * (seen.colour == told.colour) + 0.08 * (seen.count == told.count)
-    details += 0.10 * ((seen.action, seen.prop) == (told.action, told.prop))
+        # the caption may be about the second thing in the picture
+        second = _likeness(pictured.second, described_thing)
+        if second > 0.5:
+            pictured_thing, subject = pictured.second, 0.6 * second
+    details = 0.10 * (pictured_thing.colour == described_thing.colour)
+    details += 0.08 * (pictured_thing.count == described_thing.count)
+    same_action = pictured_thing.action == described_thing.action
+    details += 0.10 * (same_action and pictured_thing.prop == described_thing.prop)
     total = 0.42 * subject + details * subject
     total += 0.16 * _region_likeness(pictured.setting, described.setting)
     if described.second is None:

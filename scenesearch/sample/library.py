@@ -1,8 +1,8 @@
-"""The drawn sample library: little scenes with known content, captions and exact judgments.
+"""The sample library: drawn scenes with known content, captions and exact judgments.
 
-Photographs of other people cannot be shipped, and nobody's judgments of them are exact. These
-pictures are drawn by the program from a seed, so the project ships a library without shipping a
-picture. `write_library` writes it in the task's own format:
+Photographs of other people cannot be shipped, and no judgments of photographs are exact. These
+pictures are drawn from a seed, so the project ships a library without shipping a picture.
+`write_library` writes it in the task's format:
 
     train_images/ test_images/    JPEG with EXIF date, place and camera
     captions.tsv                  five captions of every picture
@@ -12,7 +12,7 @@ picture. `write_library` writes it in the task's own format:
                                   the captions of the test pictures as queries
     queries_all.csv               the captions of all pictures, as test_queries.csv has them
     metadata.csv                  a manifest: tags, setting, weather, season, place
-    drawn.json                    written last: the library is complete, and made of this
+    drawn.json                    written last: the library is complete; its seed and sizes
 """
 
 import csv
@@ -27,6 +27,7 @@ from typing import Any, Final
 
 from PIL import ExifTags, Image
 
+from scenesearch.datasets.manifest import METADATA_NAME
 from scenesearch.datasets.tables import DatasetError
 from scenesearch.datasets.task import (
     CAPTIONS,
@@ -38,25 +39,29 @@ from scenesearch.datasets.task import (
     TRAIN_FOLDER,
     TRAIN_PAIRS,
 )
-from scenesearch.sample.captions import caption_five
+from scenesearch.runtime.files import atomic_writer
+from scenesearch.sample.captions import captions_of
 from scenesearch.sample.judgments import crowd_votes, expert_grades, overlap
 from scenesearch.sample.pictures import paint
 from scenesearch.sample.scenes import Scene, compose
 
-DEFAULT_SEED: Final = 7  # the library everybody measures on; never train on this seed
+DEFAULT_SEED: Final = 7  # the library used for measuring; never train on this seed
 QUERIES_ALL: Final = "queries_all.csv"
-METADATA: Final = "metadata.csv"
 JUDGED_CAPTION: Final = 2  # as in the task: the judgments are about captions number 2
 
+_TABLES = (
+    *(CAPTIONS, TRAIN_PAIRS, EXPERT, CROWD, TEST_QUERIES, TEST_IMAGES),
+    *(QUERIES_ALL, METADATA_NAME),
+)
 _MARKER = "drawn.json"
-# Raise it when pictures, captions or judgments change: libraries on disk are then drawn anew.
+# Raise it when pictures, captions or judgments change: libraries on disk are then drawn again.
 _VERSION = 2
 _PICTURE_NAME = re.compile(r"drawn_\d{4,}\.jpg")
 
 
 @dataclass(frozen=True)
 class DrawnLibrary:
-    """Where a drawn library's files lie, and a query that one of its test pictures answers."""
+    """A drawn library on disk, and a query that one of its test pictures answers."""
 
     folder: Path
     size: int
@@ -73,32 +78,8 @@ class DrawnLibrary:
         return self.folder / TEST_FOLDER
 
     @property
-    def train_pairs(self) -> Path:
-        return self.folder / TRAIN_PAIRS
-
-    @property
-    def expert(self) -> Path:
-        return self.folder / EXPERT
-
-    @property
-    def crowd(self) -> Path:
-        return self.folder / CROWD
-
-    @property
-    def captions(self) -> Path:
-        return self.folder / CAPTIONS
-
-    @property
     def test_queries(self) -> Path:
         return self.folder / TEST_QUERIES
-
-    @property
-    def all_queries(self) -> Path:
-        return self.folder / QUERIES_ALL
-
-    @property
-    def metadata(self) -> Path:
-        return self.folder / METADATA
 
     def pictures(self) -> list[Path]:
         """Every picture, train and test, sorted by name."""
@@ -112,14 +93,11 @@ def draw_scene(seed: int, index: int) -> tuple[Scene, Image.Image]:
     return scene, paint(scene, seed, index)
 
 
-def captions_of(scene: Scene, seed: int, index: int) -> tuple[str, ...]:
-    """Five captions of a scene, differently worded; number 2 names everything in it."""
-    return caption_five(scene, seed, index)
-
-
 def scenes(seed: int, size: int, start: int = 0) -> Iterator[tuple[Image.Image, tuple[str, ...]]]:
-    """Pictures with their captions, one by one, for training. Use seeds other than
-    `DEFAULT_SEED`, whose pictures are the test library."""
+    """Pictures with their captions, one by one, for training.
+
+    Do not use `DEFAULT_SEED`: its pictures are the test library.
+    """
     for index in range(start, start + size):
         scene, image = draw_scene(seed, index)
         yield image, captions_of(scene, seed, index)
@@ -135,9 +113,9 @@ def write_library(
 ) -> DrawnLibrary:
     """Draw a library of `size` pictures into the folder, a third of them test pictures.
 
-    Does nothing when the folder already holds this library complete; draws an interrupted or
-    another one anew. `progress` is told how many pictures are done. Raises DatasetError when the
-    folder holds pictures of somebody else.
+    Does nothing if the folder already has this library, complete. An incomplete or different
+    library is drawn again. `progress` gets the number of pictures done. Raises DatasetError if the
+    folder has other pictures.
     """
     test_size = size // 3 if test_size is None else test_size
     if not 0 <= test_size < size:
@@ -158,9 +136,8 @@ def write_library(
         if progress:
             progress(done)
     _write_tables(folder, plan, seed)
-    marker = folder / f"{_MARKER}.part"
-    marker.write_text(json.dumps(made_of) + "\n", encoding="utf-8")
-    marker.replace(folder / _MARKER)
+    with atomic_writer(folder / _MARKER) as marker:
+        marker.write(json.dumps(made_of).encode() + b"\n")
     return library
 
 
@@ -202,23 +179,12 @@ def _is_complete(folder: Path, made_of: dict[str, int], plan: Sequence[_Picture]
         written = json.loads((folder / _MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    tables = (
-        CAPTIONS,
-        TRAIN_PAIRS,
-        EXPERT,
-        CROWD,
-        TEST_QUERIES,
-        TEST_IMAGES,
-        QUERIES_ALL,
-        METADATA,
-    )
-    return written == made_of and all(
-        (folder / name).is_file() for name in (*tables, *(f"{p.folder}/{p.name}" for p in plan))
-    )
+    pictures = [f"{picture.folder}/{picture.name}" for picture in plan]
+    return written == made_of and all((folder / name).is_file() for name in (*_TABLES, *pictures))
 
 
 def _clear(folder: Path) -> None:
-    """Make the image folders and empty them of what was drawn before."""
+    """Create the image folders and delete what was drawn before."""
     for name in (TRAIN_FOLDER, TEST_FOLDER):
         (folder / name).mkdir(parents=True, exist_ok=True)
         foreign = [f for f in (folder / name).iterdir() if not _PICTURE_NAME.fullmatch(f.name)]
@@ -252,7 +218,7 @@ def _exif(scene: Scene) -> Image.Exif:
 
 
 def _sexagesimal(degrees: float) -> tuple[float, float, float]:
-    """Whole degrees, whole minutes, seconds, as EXIF wants them."""
+    """Whole degrees, whole minutes, and seconds, as EXIF stores them."""
     hundredths = round(abs(degrees) * 360000)
     minutes, seconds = divmod(hundredths, 6000)
     return (float(minutes // 60), float(minutes % 60), seconds / 100)
@@ -281,7 +247,7 @@ def _write_tables(folder: Path, plan: Sequence[_Picture], seed: int) -> None:
     pairs = ((a.name, b.judged_id, b.captions[JUDGED_CAPTION]) for a, b, _ in expert)
     _write(folder / TRAIN_PAIRS, [("image", "query_id", "query_text"), *pairs], ",")
     columns = ("image", "tags", "setting", "weather", "time_of_day", "season", "place", "subjects")
-    _write(folder / METADATA, [columns, *(_described(picture) for picture in plan)], ",")
+    _write(folder / METADATA_NAME, [columns, *(_described(picture) for picture in plan)], ",")
 
 
 def _described(picture: _Picture) -> tuple[str | int, ...]:
@@ -307,10 +273,10 @@ def _judge(
     list[tuple[_Picture, _Picture, tuple[int, int, int]]],
     list[tuple[_Picture, _Picture, tuple[int, int]]],
 ]:
-    """Which pictures are judged for which captions, and how: (picture, described, judgment).
+    """The judgments of experts and crowd: (judged picture, described picture, judgment).
 
-    As in the task, experts mostly see likely pairs and the crowd mostly unlikely ones, few
-    captions meet their own picture, and some captions are judged by the crowd alone.
+    As in the task, experts mostly see likely pairs and the crowd mostly unlikely ones. Few captions
+    are judged with their own picture, and some only by the crowd.
     """
     rng = random.Random(f"judges {seed}")  # noqa: S311 - repeatability is the point
     expert, crowd = [], []
@@ -345,7 +311,7 @@ _EXAMPLES = ("dog", "sailing boat", "horse", "hot air balloon", "cat", "boy", "g
 
 
 def _example_query(plan: Sequence[_Picture]) -> str:
-    """The shortest description of a test picture with something lively in it."""
+    """The shortest caption of a test picture with an animal, a person or the like."""
     candidates = [p for p in plan if p.is_test] or list(plan)
     picture = min(
         candidates,

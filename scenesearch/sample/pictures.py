@@ -12,7 +12,7 @@ from PIL import Image
 from scenesearch.sample.backdrops import BACKDROPS
 from scenesearch.sample.canvas import SUPERSAMPLING, Canvas, Pen
 from scenesearch.sample.scenes import KINDS, Scene, Thing
-from scenesearch.sample.things import DRAWINGS, MEASURES
+from scenesearch.sample.things import DRAWINGS
 
 
 def paint(scene: Scene, seed: int, index: int) -> Image.Image:
@@ -22,14 +22,14 @@ def paint(scene: Scene, seed: int, index: int) -> Image.Image:
     horizon = BACKDROPS[scene.setting](canvas)
     for put in sorted(_arrange(canvas, scene, horizon), key=lambda p: p.depth):
         pen = Pen(canvas, put.x, put.y, put.height, flip=put.flip)
-        DRAWINGS[put.thing.kind](pen, put.thing, rng)
+        DRAWINGS[put.thing.kind].draw(pen, put.thing, rng)
     _weather(canvas)
     return _on_paper(canvas.image.reduce(SUPERSAMPLING), rng)
 
 
 @dataclass(frozen=True)
-class _Put:
-    """One thing and where its feet stand, in canvas pixels; nearer things have more depth."""
+class _Placed:
+    """One thing and the position of its feet, in canvas pixels; nearer things have more depth."""
 
     thing: Thing
     x: float
@@ -39,13 +39,13 @@ class _Put:
     depth: float
 
 
-# What a person carries makes the figure wider than the person, in heights of the person.
+# Width of a person with a thing they carry, in heights of the person.
 _WIDER = {"kite": 1.3, "dog": 1.4, "bicycle": 0.95, "fishing rod": 1.2, "sled": 1.0, "skis": 1.0,
           "ball": 0.9, "umbrella": 0.9, "balloon": 0.7, "skateboard": 0.8}  # fmt: skip
 _TALLER = {"kite": 0.78, "balloon": 0.76, "umbrella": 0.84, "bicycle": 0.9, "sled": 1.25}
 
 
-def _arrange(canvas: Canvas, scene: Scene, horizon: float) -> list[_Put]:
+def _arrange(canvas: Canvas, scene: Scene, horizon: float) -> list[_Placed]:
     rng, w = canvas.rng, canvas.width
     side = {"left": -1.0, "right": 1.0}.get(scene.relation, 0.0)
     centre = w * (0.5 - 0.14 * side) if side else w * rng.uniform(0.42, 0.58)
@@ -78,30 +78,40 @@ def _group(
     room: float,
     scale: float,
     faces_left: bool,
-) -> list[_Put]:
+) -> list[_Placed]:
     """`thing.count` of a thing around `centre`, no wider than `room`."""
     rng, w, h = canvas.rng, canvas.width, canvas.height
     is_main = thing is scene.main
-    share, aspect = MEASURES[thing.kind]
-    aspect = max(aspect, _WIDER.get(thing.prop, 0.0))
+    drawing = DRAWINGS[thing.kind]
+    aspect = max(drawing.aspect, _WIDER.get(thing.prop, 0.0))
     if thing.action in ("running", "jumping") and thing.kind not in ("boy", "girl", "man", "woman"):
         aspect *= 1.15
-    height = (
-        min(h, w * 0.95) * share * scale * _TALLER.get(thing.prop, 1.0) * rng.uniform(0.95, 1.1)
-    )
+    height = min(h, w * 0.95) * drawing.height * scale
+    height = height * _TALLER.get(thing.prop, 1.0) * rng.uniform(0.95, 1.1)
     zone = KINDS[thing.kind].zone
     n = thing.count
     height *= (1.0, 1.0, 0.88, 0.78, 0.72, 0.66)[n]
     height = min(height, h * 0.66)
     if zone in ("sky", "air", "deep") and n > 1:
-        return _scattered(canvas, scene, thing, horizon, centre, room, height, aspect, faces_left)
+        # A loose flock: one slot each across, heights alternating, so that all can be counted.
+        step = min(height * aspect * 1.12, room / n)
+        height = min(height, step / aspect * 1.25)
+        centre = _within(w, centre, step * n / 2, w * 0.01)
+        base = _base(canvas, scene, zone, horizon, is_main, height)
+        puts = []
+        for k in range(n):
+            up = (k % 2) * height * 1.05 + rng.uniform(-0.12, 0.12) * height
+            y = max(height * 1.06, base - up)
+            x = centre + step * (k - (n - 1) / 2)
+            size = height * rng.uniform(0.9, 1.08)
+            puts.append(_Placed(thing, x, y, size, faces_left, 0.0 if zone == "sky" else y))
+        return puts
     step = height * aspect * (1.04 if n < 4 else 0.86)
     if step * n > room:
         height *= room / (step * n)
         step = room / n
     height = max(height, h * 0.07)
-    half = step * n / 2
-    centre = min(max(centre, half + w * 0.015), w - half - w * 0.015) if half * 2 < w else w / 2
+    centre = _within(w, centre, step * n / 2, w * 0.015)
     base = _base(canvas, scene, zone, horizon, is_main, height)
     puts = []
     for k in range(n):
@@ -112,8 +122,15 @@ def _group(
         x = centre + step * (k - (n - 1) / 2)
         if thing.prop in ("kite", "dog", "fishing rod"):  # these reach out ahead: step back
             x += height * 0.30 * (1 if flip else -1)
-        puts.append(_Put(thing, x, min(y, h * 0.985), size, flip, y if zone != "sky" else 0.0))
+        puts.append(_Placed(thing, x, min(y, h * 0.985), size, flip, y if zone != "sky" else 0.0))
     return puts
+
+
+def _within(width: float, centre: float, half: float, margin: float) -> float:
+    """The centre moved so that `half` fits on both sides; the middle if that is impossible."""
+    if half * 2 >= width:
+        return width / 2
+    return min(max(centre, half + margin), width - half - margin)
 
 
 def _base(
@@ -144,36 +161,6 @@ def _base(
         setting, (0.86, 0.94) if is_main else (0.80, 0.90)
     )
     return h * rng.uniform(low, high)
-
-
-def _scattered(
-    canvas: Canvas,
-    scene: Scene,
-    thing: Thing,
-    horizon: float,
-    centre: float,
-    room: float,
-    height: float,
-    aspect: float,
-    faces_left: bool,
-) -> list[_Put]:
-    """A loose flock: one slot each across, heights alternating, so that all can be counted."""
-    rng, w = canvas.rng, canvas.width
-    n = thing.count
-    step = min(height * aspect * 1.12, room / n)
-    height = min(height, step / aspect * 1.25)
-    half = step * n / 2
-    centre = min(max(centre, half + w * 0.01), w - half - w * 0.01) if half * 2 < w else w / 2
-    zone = KINDS[thing.kind].zone
-    base = _base(canvas, scene, zone, horizon, thing is scene.main, height)
-    puts = []
-    for k in range(n):
-        up = (k % 2) * height * 1.05 + rng.uniform(-0.12, 0.12) * height
-        y = max(height * 1.06, base - up)
-        x = centre + step * (k - (n - 1) / 2)
-        size = height * rng.uniform(0.9, 1.08)
-        puts.append(_Put(thing, x, y, size, faces_left, 0.0 if zone == "sky" else y))
-    return puts
 
 
 def _weather(canvas: Canvas) -> None:

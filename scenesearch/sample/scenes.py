@@ -1,4 +1,4 @@
-"""What a drawn picture shows: settings, things, weather and how they stand to one another.
+"""The content of a drawn picture: setting, things, weather, and how they are arranged.
 
 Content comes before paint. A `Scene` is decided here from a seed and an index alone; the painter
 (`drawn_pictures`), the captions (`drawn_captions`) and the judgments (`drawn`) all read the same
@@ -49,7 +49,7 @@ class Scene:
     weather: str  # sunny, cloudy, rain, snowfall, fog, rainbow, indoors
     main: Thing
     second: Thing | None
-    relation: str  # how `second` stands to `main`: left, right, above, behind; "" without one
+    relation: str  # where `second` is, seen from `main`: left, right, above, behind; "" without one
     season: str  # summer, autumn, winter
     size: tuple[int, int]  # width and height in pixels
     taken: datetime
@@ -63,7 +63,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What a kind of thing may look like and do; `zone` is where it lives in a picture."""
+    """What a kind of thing may look like and do; `zone` is its place in a picture."""
 
     colours: tuple[str, ...]
     actions: tuple[str, ...] = ("",)
@@ -183,7 +183,7 @@ BUILDINGS = ("house", "church", "castle", "barn", "windmill", "lighthouse", "ten
 
 @dataclass(frozen=True)
 class _Setting:
-    """Which main subjects and which second things belong into a setting."""
+    """The main subjects and the second things that fit a setting."""
 
     mains: tuple[str, ...]
     seconds: tuple[str, ...]
@@ -423,8 +423,8 @@ def compose(seed: int, index: int) -> Scene:
 
 @lru_cache(maxsize=16)
 def _subjects_in_order(seed: int) -> Sequence[tuple[str, str]]:
-    """Every (setting, main kind) once, shuffled: neighbours in a library differ, and a library
-    of 300 repeats no pair more than twice."""
+    """Every (setting, main kind) once, shuffled: neighbours in a library differ, and a library of
+    300 repeats no pair more than twice."""
     pairs = [(name, kind) for name, setting in SETTINGS.items() for kind in setting.mains]
     random.Random(f"order {seed}").shuffle(pairs)  # noqa: S311
     return tuple(pairs)
@@ -499,7 +499,7 @@ _OUTDOOR_ACTIONS = (
 
 
 def _special_actions(setting: str, kind: str) -> tuple[str, ...]:
-    """What people come to a setting for, weighted by repetition."""
+    """What people do in a setting, weighted by repetition."""
     child = kind in ("boy", "girl")
     if setting == "snow":
         return ("sledding",) * 5 if child else ("skiing",) * 5

@@ -14,7 +14,6 @@ from scenesearch.sample.canvas import (
     COLOURS,
     HAIR,
     SKIN,
-    Canvas,
     Pen,
     Point,
     Rgb,
@@ -1013,10 +1012,6 @@ def draw_house(pen: Pen, wall: Rgb) -> None:
     _window(pen, 0.20, 0.20, 0.42, 0.42)
 
 
-def _house(pen: Pen, thing: Thing, rng: random.Random) -> None:
-    draw_house(pen, colour_of(thing.colour))
-
-
 def _church(pen: Pen, thing: Thing, rng: random.Random) -> None:
     wall = colour_of(thing.colour)
     pen.shadow(0.5)
@@ -1150,9 +1145,9 @@ def _tent(pen: Pen, thing: Thing, rng: random.Random) -> None:
 # --- trees, plants and small things ---------------------------------------------------------------
 
 
-def draw_tree(pen: Pen, canvas: Canvas) -> None:
-    """A broad tree in the leaf of the season."""
-    rng = canvas.rng
+def draw_tree(pen: Pen) -> None:
+    """A broad tree with the leaves of the season."""
+    canvas, rng = pen.canvas, pen.canvas.rng
     leaf: Rgb = _LEAF
     if canvas.scene.season == "autumn":
         leaf = rng.choice(((226, 140, 44), (204, 84, 40), (224, 184, 60)))
@@ -1188,13 +1183,10 @@ def draw_tree(pen: Pen, canvas: Canvas) -> None:
         pen.ellipse(x + r * 0.3, y - r * 0.3, r * 0.24, r * 0.15, dark(leaf, 0.16))
 
 
-def _tree(pen: Pen, thing: Thing, rng: random.Random) -> None:
-    draw_tree(pen, pen.canvas)
-
-
-def draw_pine(pen: Pen, canvas: Canvas) -> None:
-    """A fir with snow on it in winter."""
-    snowy = canvas.scene.season == "winter" or canvas.scene.weather == "snowfall"
+def draw_pine(pen: Pen) -> None:
+    """A fir, with snow on it in winter."""
+    scene = pen.canvas.scene
+    snowy = scene.season == "winter" or scene.weather == "snowfall"
     needle: Rgb = (40, 100, 70)
     pen.shadow(0.24)
     pen.rectangle(-0.045, 0.0, 0.045, 0.18, (100, 70, 46))
@@ -1225,10 +1217,6 @@ def draw_pine(pen: Pen, canvas: Canvas) -> None:
                 ],
                 (244, 248, 252),
             )
-
-
-def _pine_tree(pen: Pen, thing: Thing, rng: random.Random) -> None:
-    draw_pine(pen, pen.canvas)
 
 
 def _palm_tree(pen: Pen, thing: Thing, rng: random.Random) -> None:
@@ -1485,123 +1473,79 @@ def _campfire(pen: Pen, thing: Thing, rng: random.Random) -> None:
         pen.ellipse(-0.6 + 0.2 * k, 0.03 - 0.02 * (3 - abs(k - 3)), r, r * 0.75, (122, 120, 122))
 
 
-Draw = Callable[[Pen, Thing, random.Random], None]
+@dataclass(frozen=True)
+class Drawing:
+    """How to draw a thing, and its size as the main subject.
 
-DRAWINGS: dict[str, Draw] = {
-    **dict.fromkeys(_BEASTS, _beast),
-    **dict.fromkeys(("boy", "girl", "man", "woman"), _person),
-    "bird": _bird,
-    "duck": _duck,
-    "swan": _swan,
-    "hen": _hen,
-    "penguin": _penguin,
-    "fish": _fish,
-    "turtle": _turtle,
-    "octopus": _octopus,
-    "diver": _diver,
-    "whale": _whale,
-    "butterfly": _butterfly,
-    "crab": _crab,
-    "car": _car,
-    "bus": _bus,
-    "truck": _truck,
-    "tractor": _tractor,
-    "train": _train,
-    "sailing boat": _sailing_boat,
-    "rowing boat": _rowing_boat,
-    "ship": _ship,
-    "hot air balloon": _hot_air_balloon,
-    "airplane": _airplane,
-    "kite": _kite,
-    "balloon": _balloon,
-    "house": _house,
-    "church": _church,
-    "castle": _castle,
-    "barn": _barn,
-    "windmill": _windmill,
-    "lighthouse": _lighthouse,
-    "tent": _tent,
-    "tree": _tree,
-    "pine tree": _pine_tree,
-    "palm tree": _palm_tree,
-    "cactus": _cactus,
-    "flower": _flower,
-    "mushroom": _mushroom,
-    "snowman": _snowman,
-    "sandcastle": _sandcastle,
-    "parasol": _parasol,
-    "bench": _bench,
-    "chair": _chair,
-    "sofa": _sofa,
-    "lamp": _lamp,
-    "street lamp": _street_lamp,
-    "ball": _ball,
-    "campfire": _campfire,
-}
+    `height` is its share of the picture's height; `aspect` is its width in its own heights.
+    """
 
-# How high a thing stands, as a share of the picture's frame when it is the main subject, and how
-# wide it is in its own heights.
-MEASURES: dict[str, tuple[float, float]] = {
-    "dog": (0.32, 1.25),
-    "cat": (0.28, 1.15),
-    "horse": (0.48, 1.15),
-    "cow": (0.40, 1.5),
-    "sheep": (0.30, 1.3),
-    "pig": (0.26, 1.5),
-    "rabbit": (0.26, 0.9),
-    "fox": (0.30, 1.4),
-    "deer": (0.48, 0.95),
-    "camel": (0.50, 1.3),
-    "elephant": (0.54, 1.4),
-    "hen": (0.26, 1.1),
-    "penguin": (0.38, 0.7),
-    "bird": (0.17, 1.6),
-    "duck": (0.22, 1.5),
-    "swan": (0.32, 1.5),
-    "fish": (0.22, 1.9),
-    "turtle": (0.30, 1.9),
-    "octopus": (0.44, 1.1),
-    "diver": (0.24, 2.7),
-    "whale": (0.34, 2.8),
-    "butterfly": (0.22, 1.2),
-    "crab": (0.20, 1.6),
-    "boy": (0.46, 0.6),
-    "girl": (0.46, 0.6),
-    "man": (0.56, 0.5),
-    "woman": (0.56, 0.5),
-    "car": (0.24, 2.5),
-    "bus": (0.32, 2.5),
-    "truck": (0.30, 2.6),
-    "tractor": (0.38, 1.6),
-    "train": (0.24, 4.2),
-    "sailing boat": (0.42, 1.0),
-    "rowing boat": (0.17, 2.6),
-    "ship": (0.30, 2.6),
-    "hot air balloon": (0.38, 0.75),
-    "airplane": (0.22, 2.4),
-    "kite": (0.30, 1.0),
-    "balloon": (0.34, 0.65),
-    "house": (0.42, 1.3),
-    "church": (0.58, 1.05),
-    "castle": (0.52, 1.5),
-    "barn": (0.46, 1.4),
-    "windmill": (0.56, 0.95),
-    "lighthouse": (0.62, 0.8),
-    "tent": (0.32, 2.2),
-    "tree": (0.56, 0.95),
-    "pine tree": (0.52, 0.66),
-    "palm tree": (0.58, 0.95),
-    "cactus": (0.42, 0.7),
-    "flower": (0.32, 0.6),
-    "mushroom": (0.26, 1.0),
-    "snowman": (0.44, 0.8),
-    "sandcastle": (0.28, 1.7),
-    "parasol": (0.42, 1.15),
-    "bench": (0.24, 2.1),
-    "chair": (0.32, 0.75),
-    "sofa": (0.32, 2.35),
-    "lamp": (0.50, 0.5),
-    "street lamp": (0.56, 0.25),
-    "ball": (0.18, 1.05),
-    "campfire": (0.28, 1.3),
+    draw: Callable[[Pen, Thing, random.Random], None]
+    height: float
+    aspect: float
+
+
+DRAWINGS: dict[str, Drawing] = {
+    "dog": Drawing(_beast, 0.32, 1.25),
+    "cat": Drawing(_beast, 0.28, 1.15),
+    "horse": Drawing(_beast, 0.48, 1.15),
+    "cow": Drawing(_beast, 0.40, 1.5),
+    "sheep": Drawing(_beast, 0.30, 1.3),
+    "pig": Drawing(_beast, 0.26, 1.5),
+    "rabbit": Drawing(_beast, 0.26, 0.9),
+    "fox": Drawing(_beast, 0.30, 1.4),
+    "deer": Drawing(_beast, 0.48, 0.95),
+    "camel": Drawing(_beast, 0.50, 1.3),
+    "elephant": Drawing(_beast, 0.54, 1.4),
+    "hen": Drawing(_hen, 0.26, 1.1),
+    "penguin": Drawing(_penguin, 0.38, 0.7),
+    "bird": Drawing(_bird, 0.17, 1.6),
+    "duck": Drawing(_duck, 0.22, 1.5),
+    "swan": Drawing(_swan, 0.32, 1.5),
+    "fish": Drawing(_fish, 0.22, 1.9),
+    "turtle": Drawing(_turtle, 0.30, 1.9),
+    "octopus": Drawing(_octopus, 0.44, 1.1),
+    "diver": Drawing(_diver, 0.24, 2.7),
+    "whale": Drawing(_whale, 0.34, 2.8),
+    "butterfly": Drawing(_butterfly, 0.22, 1.2),
+    "crab": Drawing(_crab, 0.20, 1.6),
+    "boy": Drawing(_person, 0.46, 0.6),
+    "girl": Drawing(_person, 0.46, 0.6),
+    "man": Drawing(_person, 0.56, 0.5),
+    "woman": Drawing(_person, 0.56, 0.5),
+    "car": Drawing(_car, 0.24, 2.5),
+    "bus": Drawing(_bus, 0.32, 2.5),
+    "truck": Drawing(_truck, 0.30, 2.6),
+    "tractor": Drawing(_tractor, 0.38, 1.6),
+    "train": Drawing(_train, 0.24, 4.2),
+    "sailing boat": Drawing(_sailing_boat, 0.42, 1.0),
+    "rowing boat": Drawing(_rowing_boat, 0.17, 2.6),
+    "ship": Drawing(_ship, 0.30, 2.6),
+    "hot air balloon": Drawing(_hot_air_balloon, 0.38, 0.75),
+    "airplane": Drawing(_airplane, 0.22, 2.4),
+    "kite": Drawing(_kite, 0.30, 1.0),
+    "balloon": Drawing(_balloon, 0.34, 0.65),
+    "house": Drawing(lambda pen, thing, rng: draw_house(pen, colour_of(thing.colour)), 0.42, 1.3),
+    "church": Drawing(_church, 0.58, 1.05),
+    "castle": Drawing(_castle, 0.52, 1.5),
+    "barn": Drawing(_barn, 0.46, 1.4),
+    "windmill": Drawing(_windmill, 0.56, 0.95),
+    "lighthouse": Drawing(_lighthouse, 0.62, 0.8),
+    "tent": Drawing(_tent, 0.32, 2.2),
+    "tree": Drawing(lambda pen, thing, rng: draw_tree(pen), 0.56, 0.95),
+    "pine tree": Drawing(lambda pen, thing, rng: draw_pine(pen), 0.52, 0.66),
+    "palm tree": Drawing(_palm_tree, 0.58, 0.95),
+    "cactus": Drawing(_cactus, 0.42, 0.7),
+    "flower": Drawing(_flower, 0.32, 0.6),
+    "mushroom": Drawing(_mushroom, 0.26, 1.0),
+    "snowman": Drawing(_snowman, 0.44, 0.8),
+    "sandcastle": Drawing(_sandcastle, 0.28, 1.7),
+    "parasol": Drawing(_parasol, 0.42, 1.15),
+    "bench": Drawing(_bench, 0.24, 2.1),
+    "chair": Drawing(_chair, 0.32, 0.75),
+    "sofa": Drawing(_sofa, 0.32, 2.35),
+    "lamp": Drawing(_lamp, 0.50, 0.5),
+    "street lamp": Drawing(_street_lamp, 0.56, 0.25),
+    "ball": Drawing(_ball, 0.18, 1.05),
+    "campfire": Drawing(_campfire, 0.28, 1.3),
 }

@@ -19,9 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenesearch.errors import SceneSearchError
-from scenesearch.pictures.opening import atomic_writer
-from scenesearch.runtime.cancel import LOOK_S, look_up
-from scenesearch.runtime.private_files import private_folder
+from scenesearch.runtime.cancel import CHECK_S, check_cancelled
+from scenesearch.runtime.files import atomic_writer, private_folder
 
 # L. van der Maaten, G. Hinton (2008) advise 5 to 50; small libraries need less.
 PERPLEXITY = 30
@@ -79,9 +78,9 @@ def neighbours(vectors: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.flo
         with subprocess.Popen(command, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:  # noqa: S603 - our own module
             try:
                 while True:
-                    look_up()
+                    check_cancelled()
                     with suppress(subprocess.TimeoutExpired):
-                        _, said = process.communicate(timeout=LOOK_S)
+                        _, said = process.communicate(timeout=CHECK_S)
                         break
             except BaseException:
                 process.kill()

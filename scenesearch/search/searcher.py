@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenesearch.encoder.base import Encoder
-from scenesearch.encoder.vectors import TextVectors
+from scenesearch.encoder.text_cache import TextEmbeddingCache
 from scenesearch.pictures.opening import ImageError, decode_image, out_of_memory
-from scenesearch.runtime.events import query_text, searching
+from scenesearch.runtime.events import log_query, log_search
 from scenesearch.search.answer import Hit, SearchResult
 from scenesearch.search.collapse import Group
 from scenesearch.search.facets import count_values
@@ -92,13 +92,13 @@ class Searcher:
         store: VectorStore,
         library: str,
         *,
-        texts: TextVectors | None = None,
+        texts: TextEmbeddingCache | None = None,
         max_megapixels: float = 100,
     ) -> None:
         if texts is not None and texts.fingerprint != encoder.info.fingerprint:
             raise ValueError("the text vectors are another encoder's")
         self.library = library
-        self.texts = texts or TextVectors(encoder)
+        self.texts = texts or TextEmbeddingCache(encoder)
         self._encoder = encoder
         self._store = store
         self._max_megapixels = max_megapixels
@@ -143,8 +143,8 @@ class Searcher:
 
         Raises QueryError for what cannot be asked, StoreError for what the store cannot do.
         """
-        with searching(self.library, QueryError) as event:
-            query_text(event, request)
+        with log_search(self.library, QueryError) as event:
+            log_query(event, request)
             started = time.perf_counter()
             live = self._follow_alias()
             request = self.parse(request) if isinstance(request, str) else request
@@ -278,11 +278,11 @@ class Searcher:
     def _describe(self, text: Text) -> tuple[NDArray[np.float32], float]:
         """The embedding of the description, with what its weighted phrases add or take away, and
         its weight among the parts: 'dog^2' has twice the weight of 'dog'."""
-        whole = self.texts.of(text.text)
+        whole = self.texts.embed(text.text)
         weighted = [phrase for phrase in text.phrases if phrase.weight != 1]
         if not weighted:
             return whole, 1.0
-        vectors = [whole, *(self.texts.of(phrase.text) for phrase in weighted)]
+        vectors = [whole, *(self.texts.embed(phrase.text) for phrase in weighted)]
         return weighted_sum(vectors, [1.0, *(phrase.weight - 1 for phrase in weighted)])
 
     def _uploaded(self, upload: Upload) -> NDArray[np.float32]:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import qdrant_edge as engine
 
-from scenesearch.runtime.private_files import make_private, private_folder
+from scenesearch.runtime.files import make_private, private_folder
 from scenesearch.store.edge_files import sync
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it

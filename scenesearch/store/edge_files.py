@@ -16,7 +16,7 @@ import shutil
 from pathlib import Path
 
 from scenesearch.errors import obstacle
-from scenesearch.runtime.private_files import open_private, private_folder
+from scenesearch.runtime.files import open_private, private_folder
 from scenesearch.store.base import CollectionMissing, CollectionSpec, StoreError, check_name
 
 

@@ -24,8 +24,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from scenesearch.runtime.cancel import look_up
-from scenesearch.runtime.private_files import FILE_MODE, open_private, private_folder
+from scenesearch.runtime.cancel import check_cancelled
+from scenesearch.runtime.files import FILE_MODE, open_private, private_folder
 
 # How often the first in the queue tries the lock; those behind it try less often.
 _TRY_S = 0.02
@@ -98,7 +98,7 @@ class HolderLock:
                         on_wait(LockHeld(holder))
                 if now - moved_at >= wait_s:
                     raise LockHeld(holder)
-                look_up()
+                check_cancelled()
                 time.sleep(_TRY_S * (1 + ahead))
             self._write_note("")  # before the next in the queue checks who has it
 

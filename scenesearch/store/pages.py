@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TypeVar
 
-from scenesearch.runtime.cancel import pause
+from scenesearch.runtime.cancel import sleep
 from scenesearch.store.base import IndexBusy, Point, VectorStore
 
 PAGE = 2000  # 4 MB of 512-d vectors: 0.1 s to read
@@ -66,4 +66,4 @@ def retry_while_busy(do: Callable[[], _T], *, on_wait: OnWait | None = None) -> 
             if on_wait is not None:
                 on_wait(f"{str(busy).removesuffix('; close it or wait')}; waiting")
             on_wait = None
-            pause(_PAUSE_S)
+            sleep(_PAUSE_S)

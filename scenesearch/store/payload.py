@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scenesearch.pictures.records import GeoPoint, point_id
-from scenesearch.runtime.cancel import look_up
+from scenesearch.runtime.cancel import check_cancelled
 from scenesearch.store.base import CollectionSpec, EncoderMismatch, Point, StoreError
 from scenesearch.store.sparse import SparseVector, payload_words
 from scenesearch.store.values import checks_of, is_image_id, without_misfits
@@ -171,7 +171,7 @@ def scrolled(
     """
     offset = None if after is None else point_ids([after], spec)[0]
     while True:
-        look_up()
+        check_cancelled()
         records, offset = fetch(offset)
         yield from (point for point in points_of(records, spec) if point.image_id != after)
         if offset is None:

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from qdrant_client import QdrantClient, models
 
-from scenesearch.runtime.cancel import pause
+from scenesearch.runtime.cancel import sleep
 from scenesearch.store import ranking
 from scenesearch.store.ask import Ask, Cosine, Diverse, Examples
 from scenesearch.store.base import (
@@ -319,7 +319,7 @@ class ServerStore:
             info = self._read(lambda: self._client.get_collection(name), name)
             if info.status != models.CollectionStatus.YELLOW:
                 return
-            pause(0.5)
+            sleep(0.5)
 
     def release(self, name: str, *, if_wanted: bool = False) -> bool:
         """Nothing to do: a server is shared."""
@@ -377,7 +377,7 @@ class ServerStore:
                 node = self._requests.nodes.current
                 self._write(lambda: self._client.delete_collection(name), name)
                 raise node.two_servers()
-            pause(0.1)
+            sleep(0.1)
 
     def _gets_finished(self, name: str) -> bool:
         """Whether it is complete, or another process completes it now; not after a crash."""
@@ -385,7 +385,7 @@ class ServerStore:
         while _unfinished(self._recorded(name)):
             if time.monotonic() > deadline:
                 return False
-            pause(0.1)
+            sleep(0.1)
         return True
 
     def _spec(self, name: str, *, fresh_s: float = _SPEC_FRESH_S) -> CollectionSpec:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 from qdrant_client import QdrantClient
 from qdrant_client import grpc as wire
 
-from scenesearch.runtime.cancel import pause
+from scenesearch.runtime.cancel import sleep
 from scenesearch.store.base import StoreError
 
 # The first version that matches prefixes, and lets nothing pass a condition without alternatives.
@@ -111,7 +111,7 @@ class Node:
         if same.result():
             return
         for _ in range(_COMPARISONS):
-            pause(_COMPARE_AGAIN_S)
+            sleep(_COMPARE_AGAIN_S)
             if self._one_server():
                 return
         raise self.two_servers()

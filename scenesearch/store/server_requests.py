@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from qdrant_client import QdrantClient
 
-from scenesearch.runtime.retry import Patience, patiently
+from scenesearch.runtime.retry import RetryPolicy, retry
 from scenesearch.store.base import CollectionMissing, StoreError, StoreUnavailable, check_name
 from scenesearch.store.server_faults import Fault, understand
 from scenesearch.store.server_nodes import Node, Nodes
@@ -40,8 +40,8 @@ class Requests:
         self.url = nodes.shown
         self.timeout_s = timeout_s
         self.retried = 0
-        self._read_patience = Patience(patience_s or min(_READ_PATIENCE_S, timeout_s))
-        self._write_patience = Patience(patience_s or timeout_s)
+        self._read_patience = RetryPolicy(patience_s or min(_READ_PATIENCE_S, timeout_s))
+        self._write_patience = RetryPolicy(patience_s or timeout_s)
         self._on_wait = on_wait
         self._report_again = 0.0
         self._closed = False
@@ -82,7 +82,7 @@ class Requests:
             self._closed = True
             self.nodes.close()
 
-    def _patiently(self, do: Callable[[], _T], collection: str | None, patience: Patience) -> _T:
+    def _patiently(self, do: Callable[[], _T], collection: str | None, patience: RetryPolicy) -> _T:
         if collection is not None:
             check_name(collection)
 
@@ -106,7 +106,7 @@ class Requests:
                 )
 
         try:
-            return patiently(attempt, patience, passing=passing, on_retry=waiting)
+            return retry(attempt, patience, delay_of=passing, on_retry=waiting)
         except StoreError:
             raise
         except Exception as error:

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from scenesearch.home.feedback import Feedback
-from scenesearch.pictures.opening import thumbnail_path
+from scenesearch.pictures.thumbnails import thumbnail_path
 from scenesearch.store.edge import EdgeStore
 from tests.integration.test_ingest_resume import draw
 from tests.tiny_encoder import write_tiny_encoder

@@ -26,10 +26,10 @@ from PIL import ExifTags, Image, PngImagePlugin
 from ingest.picture_reader import Candidate, Changed, DecodedPicture, PictureReader
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
+from scenesearch.pictures.decoding_cost import weighed_megapixels
 from scenesearch.pictures.opening import decode_image
 from scenesearch.pictures.originals import LocalFile
 from scenesearch.pictures.records import ImageRecord
-from scenesearch.pictures.structure import weighed_megapixels
 
 pytestmark = pytest.mark.slow
 

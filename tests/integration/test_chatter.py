@@ -17,7 +17,7 @@ import os, sys
 from scenesearch.runtime import native_stderr
 from scenesearch.home import logs
 from scenesearch.home.settings import Settings
-native_stderr.begin()
+native_stderr.start()
 logs.configure(Settings(log_format=sys.argv[1]))
 exec(sys.argv[2])
 """

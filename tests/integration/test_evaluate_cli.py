@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from PIL import Image
 
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
+from tests.cli import run_here
 from tests.tiny_encoder import write_tiny_encoder
 
 COLOURS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
@@ -35,13 +35,7 @@ def scenesearch(world: Path, *arguments: str | Path) -> subprocess.CompletedProc
         "SCENESEARCH_DATA_DIR": str(world / "data"),
         "SCENESEARCH_ENCODER": "tiny",
     }
-    return subprocess.run(
-        [sys.executable, "-m", "scenesearch.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd=world,
-    )
+    return run_here(*arguments, environment=environment, folder=world)
 
 
 def test_a_library_is_measured_as_its_folder_is(world: Path) -> None:

@@ -14,8 +14,8 @@ from ingest.report import IngestReport
 from ingest.sources.base import SourceError
 from ingest.sources.find import find_sources
 from ingest.sources.roots import Roots
-from scenesearch.pictures.opening import thumbnail_path
 from scenesearch.pictures.records import LibraryNameError
+from scenesearch.pictures.thumbnails import thumbnail_path
 from scenesearch.store.ask import Ask
 from scenesearch.store.base import EncoderMismatch
 from scenesearch.store.edge import EdgeStore

@@ -170,9 +170,9 @@ def test_one_of_every_broken_thing_among_200_good_pictures(
 
 
 def _impatient() -> object:
-    from scenesearch.runtime.retry import Patience
+    from scenesearch.runtime.retry import RetryPolicy
 
-    return Patience(deadline_s=1, tries=2, first_pause_s=0.01)
+    return RetryPolicy(deadline_s=1, tries=2, first_pause_s=0.01)
 
 
 @pytest.mark.parametrize("name", ["../out.jpg", "/etc/hostname", "..\\out.jpg", "a/../../out.jpg"])

@@ -18,7 +18,7 @@ from ingest.doctor import examine, is_well
 from ingest.first_run import FirstRun
 from ingest.journal import Journal
 from scenesearch.home.allowed_originals import AllowedOriginals
-from scenesearch.pictures.opening import thumbnail_path
+from scenesearch.pictures.thumbnails import thumbnail_path
 from scenesearch.store.base import Point
 from scenesearch.store.catalog import promote
 from scenesearch.store.edge import EdgeStore

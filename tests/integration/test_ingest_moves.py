@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -28,6 +26,7 @@ from scenesearch.home.saved_requests import read_saved, save_request
 from scenesearch.store.ask import Ask
 from scenesearch.store.base import Point, StoreUnavailable
 from scenesearch.store.edge import EdgeStore
+from tests.cli import run_here
 from tests.conftest import COLOURS, ColourEncoder
 from tests.integration.test_ingest_resume import draw
 
@@ -574,10 +573,9 @@ def test_the_command_counts_moves_in_text_and_json(photos: Path, tmp_path: Path)
     }
 
     def command(*words: str) -> str:
-        run = [sys.executable, "-m", "scenesearch.cli", *words]
-        return subprocess.run(
-            run, env=environment, check=True, capture_output=True, text=True
-        ).stdout
+        ran = run_here(*words, environment=environment)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
 
     command("ingest", str(photos))
     (photos / "red.jpg").rename(photos / "crimson.jpg")

@@ -22,7 +22,7 @@ from ingest.shards import Shard, ShardError
 from ingest.sources.find import find_sources
 from ingest.sources.roots import Roots
 from scenesearch.home.rejects import Rejects
-from scenesearch.pictures.opening import thumbnail_path
+from scenesearch.pictures.thumbnails import thumbnail_path
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
 from tests.conftest import ColourEncoder

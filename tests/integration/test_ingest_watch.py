@@ -33,7 +33,7 @@ SETTLE_S = 0.3
 
 
 class Watcher:
-    """A watch in a thread over a folder; `ids` asks the library as another process would."""
+    """A watch in a thread over a folder."""
 
     def __init__(self, folder: Path, data: Path) -> None:
         self.encoder = ColourEncoder()
@@ -65,11 +65,10 @@ class Watcher:
             self.reports.append(report)
 
     def ids(self) -> list[str]:
-        with closing(EdgeStore(self.data / "edge", lock_wait_s=30)) as store:
-            try:
-                return sorted(point.image_id for point in store.scroll("photos"))
-            except CollectionMissing:
-                return []
+        try:
+            return sorted(point.image_id for point in self._store.scroll("photos"))
+        except CollectionMissing:
+            return []
 
     def rejected(self) -> list[str]:
         return [Path(reject.path).name for reject in self._rejects.all()]
@@ -109,8 +108,7 @@ def test_a_file_of_words_beside_a_picture_is_followed(watcher: Watcher, photos: 
     sidecar = photos / "red.xmp"
 
     def tags() -> object:
-        with closing(EdgeStore(watcher.data / "edge", lock_wait_s=30)) as store:
-            return store.retrieve("photos", ["red.jpg"])["red.jpg"].payload.get("tags")
+        return watcher._store.retrieve("photos", ["red.jpg"])["red.jpg"].payload.get("tags")
 
     encoded = watcher.encoder.encoded
     sidecar.write_bytes(xmp("boat"))

@@ -19,7 +19,7 @@ from scenesearch.encoder.base import EncoderError
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.rejects import FILE_NAME, Rejects
 from scenesearch.home.roots import Root, read_roots, roots_json
-from scenesearch.pictures.opening import thumbnail_path
+from scenesearch.pictures.thumbnails import thumbnail_path
 from scenesearch.store.base import CollectionSpec
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
 import pytest
 from PIL import Image
 
+from tests.cli import run_here
 from tests.fake_hub import SHA, FakeHub, serving
 from tests.tiny_encoder import write_tiny_encoder
 
@@ -71,13 +73,23 @@ def environment(data_dir: Path, url: str) -> dict[str, str]:
 def scenesearch(
     *arguments: str | Path, data_dir: Path, url: str = "http://127.0.0.1:9"
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "scenesearch.cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=environment(data_dir, url),
-    )
+    from huggingface_hub import constants, file_download
+
+    with pytest.MonkeyPatch.context() as patch:
+        # The hub's library has read its variables when it was imported.
+        patch.setattr(constants, "ENDPOINT", url)
+        patch.setattr(
+            constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            url + "/{repo_id}/resolve/{revision}/{filename}",
+        )
+        patch.setattr(constants, "HF_HUB_CACHE", str(data_dir / "hf" / "hub"))
+        patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        patch.setattr(constants, "HF_HUB_ETAG_TIMEOUT", 2)
+        patch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 2)
+        # It tries five times, a second apart.
+        patch.setattr(file_download, "time", SimpleNamespace(sleep=lambda _: None))
+        return run_here(*arguments, environment=environment(data_dir, url))
 
 
 def shelf(data_dir: Path) -> list[str]:

@@ -53,8 +53,9 @@ def test_the_page_brings_pictures_into_a_server_and_finds_them(
 
 
 def test_an_outage_is_told_and_over_after_trying_again(
-    cable: TcpProxy, photos: Path, page_of_its_own: None
+    cable: TcpProxy, photos: Path, page_of_its_own: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("SCENESEARCH_QDRANT_TIMEOUT_S", "2")
     bring_in(photos)
     open_page()
     cable.stop()

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from scenesearch.encoder.registry import shelving
+from scenesearch.encoder.shelf import adding_to_shelf
 from scenesearch.home.feedback import Feedback
 from scenesearch.home.saved_requests import save_request
-from scenesearch.runtime.private_files import private_file, private_folder
+from scenesearch.runtime.files import private_file, private_folder
 from tests.cli import CommandLine
 from tests.tiny_encoder import declare, write_tiny_encoder
 from ui.uploads import save_manifest
@@ -59,7 +59,7 @@ def test_folders_are_0700_and_files_0600_whatever_writes_them(
         feedback.mark("red", ["red.jpg"], right=True)
         save_request(own / "saved-requests.json", "red")
         save_manifest("a.csv", b"image", own / "tables", max_bytes=100)
-        with shelving(data / "models", "mine", replace=False) as workplace:
+        with adding_to_shelf(data / "models", "mine", replace=False) as workplace:
             write_tiny_encoder(workplace / "mine")
         assert {"collections", "locks", "aliases"} <= {p.name for p in (data / "edge").iterdir()}
         assert {"rejects.sqlite", "sources.json", "thumbnails"} <= {p.name for p in own.iterdir()}

@@ -89,6 +89,7 @@ def test_a_full_disk_is_not_ready(run: CommandLine, photos: Path) -> None:
     assert ran.out.endswith("not ready\n")
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_library_at_work_elsewhere_is_ready_and_said_to_be_busy(
     run: CommandLine, photos: Path, tmp_path: Path
 ) -> None:

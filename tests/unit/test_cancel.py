@@ -22,8 +22,8 @@ from scenesearch.datasets.manifest import read_manifest
 from scenesearch.datasets.queries import read_queries
 from scenesearch.datasets.task import read_captions
 from scenesearch.pictures.originals import LocalFile
-from scenesearch.runtime.cancel import look_up, pause, result_of, watched, watched_by
-from scenesearch.runtime.retry import Patience, patiently
+from scenesearch.runtime.cancel import cancellable, cancelled_by, check_cancelled, sleep, wait_for
+from scenesearch.runtime.retry import RetryPolicy, retry
 from scenesearch.search.library_map import MapError, neighbours
 from ui.jobs import Jobs
 
@@ -45,24 +45,24 @@ class Countdown:
 
 
 def test_nobody_is_asked_where_nobody_watches() -> None:
-    look_up()
-    assert list(watched([1, 2])) == [1, 2]
+    check_cancelled()
+    assert list(cancellable([1, 2])) == [1, 2]
 
 
 def test_a_look_is_for_its_own_thread_and_ends_with_its_block() -> None:
     found: list[str] = []
 
     def other() -> None:
-        look_up()
+        check_cancelled()
         found.append("went on")
 
-    with watched_by(stop):
+    with cancelled_by(stop):
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
         with pytest.raises(KeyboardInterrupt):
-            look_up()
-    look_up()
+            check_cancelled()
+    check_cancelled()
     assert found == ["went on"]
 
 
@@ -120,7 +120,7 @@ def _waiting(folder: Path) -> None:
     def fail() -> None:
         raise OSError
 
-    patiently(fail, Patience(deadline_s=0.2, first_pause_s=0.001), passing=lambda error: 0.0)
+    retry(fail, RetryPolicy(deadline_s=0.2, first_pause_s=0.001), delay_of=lambda error: 0.0)
 
 
 @pytest.mark.parametrize(
@@ -128,22 +128,22 @@ def _waiting(folder: Path) -> None:
     [_manifest, _json_manifest, _parquet, _queries, _captions, _folder, _archive, _list, _waiting],
 )
 def test_long_work_looks_up_on_its_way(work: Callable[[Path], None], tmp_path: Path) -> None:
-    with watched_by(Countdown(5)), pytest.raises(KeyboardInterrupt):
+    with cancelled_by(Countdown(5)), pytest.raises(KeyboardInterrupt):
         work(tmp_path)
 
 
 def test_a_pause_is_cut_short() -> None:
-    with watched_by(Countdown(2)), pytest.raises(KeyboardInterrupt):
-        pause(600)
+    with cancelled_by(Countdown(2)), pytest.raises(KeyboardInterrupt):
+        sleep(600)
 
 
 def test_waiting_for_another_thread_is_cut_short_and_what_it_gives_is_kept() -> None:
     future: Future[int] = Future()
-    with watched_by(stop):
+    with cancelled_by(stop):
         with pytest.raises(KeyboardInterrupt):
-            result_of(future)
+            wait_for(future)
         future.set_result(3)
-        assert result_of(future) == 3  # what is done is taken, whoever asked to stop
+        assert wait_for(future) == 3  # what is done is taken, whoever asked to stop
 
 
 def test_a_job_that_never_ticks_is_cancelled_at_its_next_look() -> None:
@@ -151,7 +151,7 @@ def test_a_job_that_never_ticks_is_cancelled_at_its_next_look() -> None:
     began = threading.Event()
 
     def work(job: object) -> None:
-        for number in watched(itertools.count()):
+        for number in cancellable(itertools.count()):
             if number == 10:
                 began.set()
 
@@ -169,10 +169,10 @@ def test_a_cancelled_job_is_told_once_so_that_it_can_end_in_order() -> None:
 
     def work(job: object) -> None:
         try:
-            for _ in watched(itertools.count()):
+            for _ in cancellable(itertools.count()):
                 began.set()
         finally:
-            look_up()  # as a store does, to which the rest is written
+            check_cancelled()  # as a store does, to which the rest is written
             kept.append("written")
 
     job = jobs.start("counting for ever", work)
@@ -193,7 +193,7 @@ def test_a_map_that_is_cancelled_ends_its_process(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr("scenesearch.search.library_map.subprocess.Popen", Recorded)
     vectors = np.random.default_rng(0).normal(size=(30_000, 32)).astype(np.float32)
-    with watched_by(Countdown(3)), pytest.raises(KeyboardInterrupt):
+    with cancelled_by(Countdown(3)), pytest.raises(KeyboardInterrupt):
         neighbours(vectors)
     assert [process.returncode for process in begun] == [-signal.SIGKILL]
 

@@ -455,7 +455,7 @@ def test_words_without_end_are_cut_and_told(folder: Path) -> None:
 def test_rows_that_say_more_than_can_be_kept_are_refused(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("scenesearch.datasets.columns._MAX_KEPT_CHARS", 1000)
+    monkeypatch.setattr("scenesearch.datasets.columns._MAX_CHARS", 1000)
     rows = "".join(f"a.jpg,{number} {'x' * 90}\n" for number in range(20))
     with pytest.raises(DatasetError, match="more than 1,000 characters of their pictures"):
         read(folder, "image,caption\n" + rows)

@@ -8,6 +8,10 @@ import pytest
 from scenesearch.datasets.queries import read_queries
 from scenesearch.datasets.tables import DatasetError
 from scenesearch.datasets.task import (
+    CAPTIONS,
+    CROWD,
+    EXPERT,
+    TRAIN_PAIRS,
     image_of,
     read_captions,
     read_crowd,
@@ -19,7 +23,8 @@ from scenesearch.datasets.task import (
     texts_of,
 )
 from scenesearch.pictures.opening import open_image
-from scenesearch.sample.library import DrawnLibrary, captions_of, write_library
+from scenesearch.sample.captions import captions_of
+from scenesearch.sample.library import QUERIES_ALL, DrawnLibrary, write_library
 from scenesearch.sample.scenes import compose
 
 SEED = 3
@@ -47,13 +52,13 @@ def test_a_third_of_the_pictures_are_for_testing(drawn: DrawnLibrary) -> None:
 def test_all_files_are_in_the_tasks_format_without_a_problem(drawn: DrawnLibrary) -> None:
     train = {file.name for file in drawn.train_images.iterdir()}
     test = {file.name for file in drawn.test_images.iterdir()}
-    pairs = read_train_pairs(drawn.train_pairs, images=train)
-    texts = texts_of(drawn.captions)
-    expert = read_expert(drawn.expert, images=train, texts=texts)
-    crowd = read_crowd(drawn.crowd, images=train, texts=texts)
+    pairs = read_train_pairs(drawn.folder / TRAIN_PAIRS, images=train)
+    texts = texts_of(drawn.folder / CAPTIONS)
+    expert = read_expert(drawn.folder / EXPERT, images=train, texts=texts)
+    crowd = read_crowd(drawn.folder / CROWD, images=train, texts=texts)
     queries = read_test_queries(drawn.test_queries, images=test)
     listed = read_test_images(drawn.folder / "test_images.csv", images=test)
-    for read in (pairs, expert, crowd, queries, listed, read_captions(drawn.captions)):
+    for read in (pairs, expert, crowd, queries, listed, read_captions(drawn.folder / CAPTIONS)):
         assert read.problems == ()
     assert [(row.image, row.query_id) for row in pairs.rows] == [
         (row.image, row.query_id) for row in expert.rows
@@ -64,7 +69,7 @@ def test_all_files_are_in_the_tasks_format_without_a_problem(drawn: DrawnLibrary
 
 
 def test_own_captions_are_judged_best_and_most_pairs_do_not_match(drawn: DrawnLibrary) -> None:
-    expert, crowd = read_expert(drawn.expert).rows, read_crowd(drawn.crowd).rows
+    expert, crowd = read_expert(drawn.folder / EXPERT).rows, read_crowd(drawn.folder / CROWD).rows
     own = [row.grades for row in expert if image_of(row.query_id) == row.image]
     assert own
     assert set(own) == {(4, 4, 4)}
@@ -75,7 +80,7 @@ def test_own_captions_are_judged_best_and_most_pairs_do_not_match(drawn: DrawnLi
 
 def test_some_captions_are_judged_by_the_crowd_alone(tmp_path: Path) -> None:
     drawn = write_library(tmp_path, size=42, test_size=1, seed=SEED)
-    left_out = read_crowd(drawn.crowd, texts=texts_of(drawn.train_pairs)).problems
+    left_out = read_crowd(drawn.folder / CROWD, texts=texts_of(drawn.folder / TRAIN_PAIRS)).problems
     assert len({problem.reason for problem in left_out}) == 1
 
 
@@ -106,7 +111,7 @@ def test_exif_says_when_where_and_with_what(drawn: DrawnLibrary) -> None:
 
 
 def test_all_queries_ask_for_every_picture(drawn: DrawnLibrary) -> None:
-    queries = read_queries(drawn.all_queries)
+    queries = read_queries(drawn.folder / QUERIES_ALL)
     assert queries.problems == ()
     assert len(queries.queries) == 5 * 45
     assert {query.relevant for query in queries.queries} == {
@@ -137,7 +142,7 @@ def test_an_interrupted_library_is_drawn_again(tmp_path: Path) -> None:
         write_library(tmp_path, size=9, seed=SEED, progress=stop)
     drawn = write_library(tmp_path, size=9, seed=SEED)
     assert len(drawn.pictures()) == 9
-    assert len(read_captions(drawn.captions).rows) == 45
+    assert len(read_captions(drawn.folder / CAPTIONS).rows) == 45
 
 
 def test_a_lost_picture_is_drawn_again(tmp_path: Path) -> None:

@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from scenesearch.sample.captions import captions_of
 from scenesearch.sample.judgments import crowd_votes, expert_grades, overlap
-from scenesearch.sample.library import DEFAULT_SEED, captions_of, draw_scene, scenes
+from scenesearch.sample.library import DEFAULT_SEED, draw_scene, scenes
 from scenesearch.sample.pictures import paint
 from scenesearch.sample.scenes import KINDS, SETTINGS, SIZES, Scene, Thing, compose
-from scenesearch.sample.things import DRAWINGS, MEASURES
+from scenesearch.sample.things import DRAWINGS
 
 PRINT_DIGEST = """
 import hashlib
-from scenesearch.sample.library import captions_of, draw_scene
+from scenesearch.sample.captions import captions_of
+from scenesearch.sample.library import draw_scene
 digest = hashlib.sha256()
 for index in range(3):
     scene, image = draw_scene(5, index)
@@ -83,7 +85,6 @@ def test_other_seeds_and_indices_give_other_pictures() -> None:
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_kind_of_thing_can_be_drawn_in_every_size(kind: str) -> None:
     assert kind in DRAWINGS
-    assert kind in MEASURES
     setting = next((n for n, s in SETTINGS.items() if kind in s.mains + s.seconds), "meadow")
     facts = KINDS[kind]
     size = SIZES[sorted(KINDS).index(kind) % len(SIZES)]

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance
 
-from scenesearch.pictures.duplicates import Group, Look, distance, find_groups, perceptual_hash
+from scenesearch.pictures.duplicates import (
+    Group,
+    HashedPicture,
+    distance,
+    find_groups,
+    perceptual_hash,
+)
 
 
 def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
@@ -55,8 +61,8 @@ def test_plain_surfaces_look_like_nothing() -> None:
         assert perceptual_hash(image) is None
 
 
-def look(image_id: str, bits: int | None, sha256: str | None = None) -> Look:
-    return Look(image_id, sha256 or image_id, None if bits is None else f"{bits:016x}")
+def look(image_id: str, bits: int | None, sha256: str | None = None) -> HashedPicture:
+    return HashedPicture(image_id, sha256 or image_id, None if bits is None else f"{bits:016x}")
 
 
 def test_groups_tell_same_content_from_nearly_the_same_look() -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from scenesearch.encoder.base import EncoderError
 from scenesearch.encoder.folder import read_encoder_info
 from scenesearch.encoder.onnx import OnnxEncoder
-from scenesearch.encoder.shelf import shelved
+from scenesearch.encoder.registry import list_encoders
 from tests.tiny_encoder import declare, write_tiny_encoder
 
 HOSTILE: tuple[Any, ...] = (
@@ -104,6 +104,6 @@ def test_a_forged_manifest_is_refused_in_one_sentence_or_serves(tmp_path: Path) 
         else:
             served += 1
             assert np.isfinite(vectors).all() and np.isfinite(texts).all(), (at, value)
-        (one,) = (one for one in shelved(shelf) if one.name == "tiny")
+        (one,) = (one for one in list_encoders(shelf) if one.name == "tiny")
         assert isinstance(one.recalls, str)
     assert served

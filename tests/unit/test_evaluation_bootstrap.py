@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from scenesearch.evaluation.bootstrap import bootstrap_ci95
-from scenesearch.evaluation.metrics import Scores, score_queries
+from scenesearch.evaluation.metrics import QueryMetrics, score_queries
 
 
-def scores_of(first_ranks: list[float], groups: list[str]) -> Scores:
+def scores_of(first_ranks: list[float], groups: list[str]) -> QueryMetrics:
     """Queries whose single relevant image stands at these ranks."""
     qrels = {f"q{number}": {group: 1} for number, group in enumerate(groups)}
     run = {

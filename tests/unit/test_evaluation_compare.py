@@ -8,9 +8,10 @@ import numpy as np
 import pandas
 import pytest
 
-from scenesearch.evaluation.compare import ComparisonError, compare, randomisation_p, read_saved
-from scenesearch.evaluation.metrics import Scores, score_queries
-from scenesearch.evaluation.outcome import Evaluation
+from scenesearch.evaluation.compare import compare, randomisation_p
+from scenesearch.evaluation.metrics import QueryMetrics, score_queries
+from scenesearch.evaluation.output_folder import ComparisonError, read_saved, save_run
+from scenesearch.evaluation.result import Evaluation
 
 PICTURES, CAPTIONS = 60, 3
 
@@ -36,13 +37,13 @@ def save(folder: Path, similarity: np.ndarray, *, gallery: str = "g", encoder: s
         texts=dict.fromkeys(names, "words"),
         qrels=qrels,
         run=run,
-        scores=scores,
+        query_metrics=scores,
         metrics=scores.means(),
         ci95={},
         omissions=(),
         embeddings=np.zeros((len(names), 2), np.float32),
     )
-    evaluation.save(folder)
+    save_run(folder, evaluation)
     summary = {"encoder": encoder, "gallery": PICTURES, "gallery_fingerprint": gallery}
     (folder / "summary.json").write_text(json.dumps(summary))
     return folder
@@ -98,7 +99,7 @@ def test_p_counts_whole_pictures_not_their_captions() -> None:
     """Three pictures, each one better by the same: of 8 signs 2 are as far out, so p is 1/4."""
     groups = tuple(f"{n // 50}.jpg" for n in range(150))
     ids = tuple(str(n) for n in range(150))
-    deltas = Scores(ids, groups, {"recall@1": np.ones(150)}, np.zeros(150))
+    deltas = QueryMetrics(ids, groups, {"recall@1": np.ones(150)}, np.zeros(150))
     assert randomisation_p(deltas)["recall@1"] == pytest.approx(0.25, abs=0.02)
 
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from qdrant_client import QdrantClient
 
 from scenesearch.datasets.queries import Query
-from scenesearch.evaluation.evaluate import Evaluation, EvaluationError, evaluate
+from scenesearch.evaluation.evaluate import EvaluationError, evaluate
 from scenesearch.evaluation.metrics import score_queries
-from scenesearch.evaluation.outcome import Omission
-from scenesearch.evaluation.runs import read_qrels, read_run
-from scenesearch.evaluation.saving import document_of, save
+from scenesearch.evaluation.output_folder import save
+from scenesearch.evaluation.result import Evaluation, Omission
+from scenesearch.evaluation.trec import decode_id, read_qrels
 from scenesearch.store.base import CollectionSpec, EncoderMismatch, Point, VectorStore
 from scenesearch.store.fields import BUILTIN_FIELDS, by_name
 from scenesearch.store.filters import OneOf
@@ -81,7 +81,7 @@ def test_figures_follow_from_the_ranks_in_the_store(run_evaluation: Run) -> None
         Query("second", "yellow", ("green.jpg",)),
         Query("two", "yellow", ("red.jpg", "yellow.jpg")),
     )
-    assert evaluation.scores.first_rank.tolist() == [1, 2, 1]
+    assert evaluation.query_metrics.first_rank.tolist() == [1, 2, 1]
     assert evaluation.metrics == pytest.approx(
         {
             "recall@1": (1 + 0 + 1 / 2) / 3,
@@ -341,10 +341,9 @@ def test_files_hold_the_run_the_judgments_the_queries_and_the_summary(
         Query("q 1", "red", ("red.jpg",)), Query("q2", "yellow", ("green.jpg", "red.jpg"))
     )
     folder = tmp_path / "out" / "colours"
-    nothing = {"details": None, "agreement": None, "title": "t"}
     old = run_evaluation(Query("old", "red", ("red.jpg",)))
     for one in (old, evaluation):
-        save(folder, document_of(one, None, None), evaluation=one, **nothing)
+        save(folder, evaluation=one, title="t")
     assert sorted(path.name for path in folder.iterdir()) == [
         "per_query.parquet",
         "qrels.trec",
@@ -352,8 +351,13 @@ def test_files_hold_the_run_the_judgments_the_queries_and_the_summary(
         "run.trec",
         "summary.json",
     ]
-    assert json.loads((folder / "summary.json").read_text("utf-8")) == evaluation.to_json()
-    again = score_queries(read_qrels(folder / "qrels.trec"), read_run(folder / "run.trec"))
+    written = json.loads((folder / "summary.json").read_text("utf-8"))
+    assert written == evaluation.to_json() | {"notes": []}
+    lines = [line.split() for line in (folder / "run.trec").read_text().splitlines()]
+    run: dict[str, dict[str, float]] = {}
+    for query, _, image, _, score, _ in lines:
+        run.setdefault(decode_id(query), {})[decode_id(image)] = float(score)
+    again = score_queries(read_qrels(folder / "qrels.trec"), run)
     assert again.means() == evaluation.metrics
     table = pandas.read_parquet(folder / "per_query.parquet")
     assert table["query_id"].tolist() == ["q 1", "q2"]

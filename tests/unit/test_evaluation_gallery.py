@@ -56,7 +56,7 @@ def test_the_order_and_scores_are_those_of_one_request_at_a_time(
     searcher: Searcher, where: Filter, depth: int
 ) -> None:
     gallery = Gallery.of(searcher._store, "photos", where, searcher.hub_penalty)
-    queries = np.stack(searcher.texts.of_all(TEXTS))
+    queries = np.stack(searcher.texts.embed_all(TEXTS))
     for text, (ids, scores) in zip(TEXTS, gallery.rank(queries, depth), strict=True):
         asked = Request((Text((Phrase(text),)),), where=where, k=depth)
         points = searcher.ranking(asked)

@@ -13,13 +13,8 @@ import pillow_heif
 import pytest
 from PIL import ExifTags, Image
 
-from scenesearch.pictures.opening import (
-    ImageError,
-    decode_image,
-    open_image,
-    thumbnail_path,
-    write_thumbnail,
-)
+from scenesearch.pictures.opening import ImageError, decode_image, open_image
+from scenesearch.pictures.thumbnails import thumbnail_path, write_thumbnail
 from tests.raw_file import write_dng
 
 

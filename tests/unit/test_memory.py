@@ -16,7 +16,7 @@ from PIL import Image
 from scenesearch.encoder.onnx import _middle
 from scenesearch.home.allowed_originals import LinkedFile
 from scenesearch.pictures.colour import to_srgb
-from scenesearch.pictures.decoding import decoding_bytes, prepare_reduced
+from scenesearch.pictures.decoding_cost import decoding_bytes, prepare_reduced
 from scenesearch.pictures.opening import ImageError, decode_image, open_image
 from scenesearch.pictures.originals import LocalFile, OriginalState, RemoteFile
 from scenesearch.runtime import memory
@@ -27,9 +27,9 @@ MB = 1_000_000
 
 @pytest.fixture
 def small_budget() -> Iterator[None]:
-    memory.limit_to(20)
+    memory.set_limit(20)
     yield
-    memory.limit_to(None)
+    memory.set_limit(None)
 
 
 def needed(picture: Image.Image, format_: str, reduce_to: int = 448, **options: object) -> int:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import scenesearch
 from scenesearch.home.installation import Installation
 from scenesearch.home.settings import Settings
 from scenesearch.notebook import Library
-from scenesearch.pictures.opening import thumbnail_path, write_thumbnail
+from scenesearch.pictures.thumbnails import thumbnail_path, write_thumbnail
 from scenesearch.search.request import QueryError
 from scenesearch.store.base import CollectionMissing
 from scenesearch.store.edge import EdgeStore
@@ -25,19 +25,32 @@ from tests.unit.ui_world import LIBRARY, Shot, build_library
 HOSTILE = '"><img src=x onerror=alert(1)>.png'
 
 
-@pytest.fixture
-def library(tmp_path: Path, colour_encoder: ColourEncoder) -> Iterator[Library]:
+@contextmanager
+def opened(folder: Path, encoder: ColourEncoder) -> Iterator[Library]:
     shots = [
         Shot("red.png", COLOURS["red"], payload={"tags": ["wall"]}),
         Shot("blue.png", COLOURS["blue"]),
         Shot(HOSTILE, COLOURS["green"]),
     ]
-    build_library(tmp_path, colour_encoder, shots)
-    settings = Settings(data_dir=tmp_path, library=LIBRARY)
-    with Library(
-        Installation(settings), LIBRARY, EdgeStore(tmp_path / "edge"), colour_encoder
-    ) as opened:
-        yield opened
+    build_library(folder, encoder, shots)
+    settings = Settings(data_dir=folder, library=LIBRARY)
+    store = EdgeStore(folder / "edge")
+    with Library(Installation(settings), LIBRARY, store, encoder) as library:
+        yield library
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
+    """For tests that only read."""
+    with opened(tmp_path_factory.mktemp("library"), ColourEncoder()) as library:
+        yield library
+
+
+@pytest.fixture
+def own_library(tmp_path: Path, colour_encoder: ColourEncoder) -> Iterator[Library]:
+    """In the test's own folder, with its own encoder, to be changed."""
+    with opened(tmp_path, colour_encoder) as library:
+        yield library
 
 
 def test_a_library_of_that_name_is_opened_with_its_own_encoder(
@@ -96,14 +109,14 @@ def test_filters_sort_and_facets_are_taken_as_the_command_line_takes_them(librar
 
 
 def test_a_grid_shows_thumbnails_inside_and_escapes_what_strangers_wrote(
-    library: Library, tmp_path: Path
+    own_library: Library, tmp_path: Path
 ) -> None:
-    hit = library.search("red", k=1)[0]
+    hit = own_library.search("red", k=1)[0]
     thumbnail = thumbnail_path(
         tmp_path / "libraries" / LIBRARY / "thumbnails", str(hit.payload["sha256"])
     )
     write_thumbnail(Image.new("RGB", (64, 48), (1, 2, 3)), thumbnail)
-    page = library.search("red <b> note:<i>", min_relevance=0)._repr_html_()
+    page = own_library.search("red <b> note:<i>", min_relevance=0)._repr_html_()
     sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) == 3
     assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
@@ -161,10 +174,10 @@ def test_a_grid_of_nothing_says_so_and_shows_the_nearest(library: Library) -> No
     assert page.count("<figure") == 3
 
 
-def test_a_picture_that_is_gone_leaves_a_grey_cell(library: Library, tmp_path: Path) -> None:
+def test_a_picture_that_is_gone_leaves_a_grey_cell(own_library: Library, tmp_path: Path) -> None:
     for file in (tmp_path / "pictures").iterdir():
         file.unlink()
-    assert library.search("red", k=1)._repr_html_().count("data:image/jpeg") == 1
+    assert own_library.search("red", k=1)._repr_html_().count("data:image/jpeg") == 1
 
 
 # Why
@@ -203,12 +216,12 @@ def test_words_that_are_too_many_to_look_at_are_counted(library: Library) -> Non
 
 
 def test_the_map_is_warm_where_the_thing_is(
-    library: Library, tmp_path: Path, colour_encoder: ColourEncoder
+    own_library: Library, tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:
     picture = Image.new("RGB", (80, 80), (128, 128, 128))
     picture.paste(COLOURS["red"], (0, 0, 20, 20))
     picture.save(tmp_path / "pictures" / "red.png")
-    found = library.why("red", "red")
+    found = own_library.why("red", "red")
     assert found.heat is not None
     assert found.heat.box == (0, 0, 1, 1)
     hottest = np.unravel_index(found.heat.cells.argmax(), found.heat.cells.shape)
@@ -219,13 +232,13 @@ def test_the_map_is_warm_where_the_thing_is(
 
 
 def test_a_map_of_the_middle_square_says_so(
-    library: Library, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+    own_library: Library, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from dataclasses import replace
 
     info = replace(colour_encoder.info, resize="shortest_edge_crop")
     monkeypatch.setattr(colour_encoder, "info", info)
-    found = library.why("red", "red")  # 64 x 48 pixels
+    found = own_library.why("red", "red")  # 64 x 48 pixels
     assert found.heat is not None
     assert found.heat.box == pytest.approx((0.125, 0, 0.875, 1))
 

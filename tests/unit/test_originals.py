@@ -16,8 +16,8 @@ import pytest
 from scenesearch.pictures.originals import (
     MAX_FILE_BYTES,
     LocalFile,
+    MemberLocation,
     OriginalError,
-    Place,
     RemoteFile,
     TarMember,
     original_of,
@@ -34,7 +34,7 @@ def write_tar(path: Path, members: dict[str, bytes]) -> Path:
     return path
 
 
-def members_of(path: Path) -> dict[str, Place | str]:
+def members_of(path: Path) -> dict[str, MemberLocation | str]:
     with path.open("rb") as file:
         return dict(tar_members(file))
 
@@ -88,7 +88,7 @@ def test_a_member_that_leads_out_of_its_archive_is_refused(tmp_path: Path, name:
     archive = write_tar(tmp_path / "a.tar", {name: b"x", "good.jpg": b"y"})
     found = members_of(archive)
     assert found[name] == "the name leads out of the archive"
-    assert isinstance(found["good.jpg"], Place)
+    assert isinstance(found["good.jpg"], MemberLocation)
     with pytest.raises(OriginalError, match="does not hold it"):
         original_of(f"{archive}!{name}").read()
 

@@ -53,7 +53,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     ray.exceptions = SimpleNamespace(RayTaskError=LookupError, RayError=ArithmeticError)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "ray", ray)
     monkeypatch.setitem(sys.modules, "ray.data", data)
-    monkeypatch.setattr("ingest.ray_engine.memory.limit_to", lambda *_, **__: None)
+    monkeypatch.setattr("ingest.ray_engine.memory.set_limit", lambda *_, **__: None)
     names: list[str] = []
     sha256 = PictureReader.sha256
 

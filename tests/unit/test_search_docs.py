@@ -4,6 +4,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from scenesearch.encoder.base import EncoderInfo
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.installation import Installation
 from scenesearch.home.roots import SOURCES
+from scenesearch.store import edge
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
@@ -146,8 +148,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     store.create_collection("photos-caption-1", spec)
     store.set_alias("photos", "photos-caption-1")
     store.upsert("photos", points)
-    store.close()
-    yield folder
+    with closing(store), pytest.MonkeyPatch.context() as patch:
+        # Commands open and close this one, for opening takes longer than all else they do.
+        patch.setattr(edge, "EdgeStore", lambda *_, **__: store)
+        patch.setattr(store, "close", lambda: None)
+        yield folder
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import json
 import math
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from scenesearch.encoder.vectors import TextVectors
+from scenesearch.encoder.text_cache import TextEmbeddingCache
 from scenesearch.search.filtering import conditions_in
 from scenesearch.search.grammar import parse_where
 from scenesearch.search.relevance import TrainingTexts, training_texts_to_json
@@ -61,9 +61,21 @@ class Photos:
         return [hit.image_id for hit in self.searcher.search(request, **options).hits]
 
 
+@pytest.fixture(scope="module")
+def all_photos(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Photos]:
+    """One library for all tests: to make and open it takes longer than most of them."""
+    with closing(EdgeStore(tmp_path_factory.mktemp("photos"))) as store:
+        yield Photos(store, ColourEncoder())
+
+
 @pytest.fixture
-def photos(store: EdgeStore, colour_encoder: ColourEncoder) -> Photos:
-    return Photos(store, colour_encoder)
+def photos(all_photos: Photos, colour_encoder: ColourEncoder) -> Photos:
+    """A library without pictures."""
+    store = all_photos.store
+    store.delete("photos", [point.image_id for point in store.scroll("photos")])
+    all_photos.encoder = colour_encoder
+    all_photos.searcher = Searcher(colour_encoder, store, "photos")
+    return all_photos
 
 
 def reds(photos: Photos, count: int, *, first: int = 0, **payload: Any) -> list[str]:
@@ -513,7 +525,10 @@ def test_a_page_is_filled_however_many_copies_there_are(photos: Photos) -> None:
 # Counts, diversity, words of the metadata
 
 
-def test_facets_count_the_answer_not_the_library(photos: Photos) -> None:
+def test_facets_count_the_answer_not_the_library(
+    store: EdgeStore, colour_encoder: ColourEncoder
+) -> None:
+    photos = Photos(store, colour_encoder)  # the engine also lists values of deleted points
     photos.add("1.jpg", COLOURS["red"], {"tags": ["sea", "sun"]})
     photos.add("2.jpg", COLOURS["red"], {"tags": ["sea"]})
     photos.add("3.jpg", COLOURS["blue"], {"tags": ["sea"]})
@@ -713,7 +728,7 @@ class CountingEncoder(ColourEncoder):
 
 def test_a_text_is_encoded_once_until_others_push_it_out() -> None:
     encoder = CountingEncoder()
-    vectors = TextVectors(encoder, kept=2)
+    vectors = TextEmbeddingCache(encoder, kept=2)
     for text in ("red", "red", "blue", "red", "green", "red", "blue"):
         np.testing.assert_array_equal(vectors.of(text), encoder.encode_texts([text])[0])
     assert encoder.texts - 7 == 4  # red, blue, green, and blue again
@@ -724,7 +739,7 @@ def test_a_text_is_encoded_once_until_others_push_it_out() -> None:
 def test_kept_vectors_of_another_encoder_are_refused(photos: Photos) -> None:
     other = ColourEncoder("other", "f00")
     with pytest.raises(ValueError, match="another encoder's"):
-        Searcher(photos.encoder, photos.store, "photos", texts=TextVectors(other))
+        Searcher(photos.encoder, photos.store, "photos", texts=TextEmbeddingCache(other))
 
 
 def test_sixteen_threads_get_the_answers_of_one(photos: Photos) -> None:

@@ -28,7 +28,7 @@ def test_each_test_named_in_the_threat_table_exists() -> None:
     text = (ROOT / "docs" / "security.md").read_text()
     named = re.findall(r"`(tests/\S+\.py)::(test_\w+)`", text)
     threats = text.partition("## Threats")[2].partition("\n## ")[0]
-    rows = [line for line in threats.splitlines() if line.startswith("| ")][1:]
+    rows = [line for line in threats.splitlines() if re.match(r"\| (?!threat \|)", line)]
     assert len(rows) > 15
     assert all("::test_" in row for row in rows)
     for file, test in named:

@@ -11,14 +11,9 @@ import zlib
 import pytest
 from PIL import Image
 
-from scenesearch.pictures.decoding import prepare_reduced
+from scenesearch.pictures.decoding_cost import prepare_reduced, weighed_megapixels
 from scenesearch.pictures.opening import ImageError, decode_image
-from scenesearch.pictures.structure import (
-    StructureError,
-    check_structure,
-    tag_values,
-    weighed_megapixels,
-)
+from scenesearch.pictures.structure import StructureError, check_structure, tag_values
 
 
 def saved(kind: str, **options: object) -> bytes:

@@ -15,8 +15,8 @@ from streamlit.testing.v1 import AppTest
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.installation import Installation
 from scenesearch.home.settings import Settings
-from scenesearch.pictures.opening import thumbnail_path, write_thumbnail
 from scenesearch.pictures.originals import LocalFile
+from scenesearch.pictures.thumbnails import thumbnail_path, write_thumbnail
 from tests.conftest import ColourEncoder
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
 from tests.unit.test_ui_states import texts

@@ -155,6 +155,7 @@ def test_asking_for_less_relevance_shows_the_nearest(
     assert page.text_input(key="q").value == "yellow"
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_busy_library_names_its_holder_and_opens_after_trying_again(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:

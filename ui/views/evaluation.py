@@ -10,13 +10,13 @@ import streamlit as st
 
 from scenesearch.datasets.queries import Query, read_queries
 from scenesearch.errors import SceneSearchError
-from scenesearch.evaluation.compare import compare, read_saved
-from scenesearch.evaluation.details import look_closer
+from scenesearch.evaluation.compare import compare
+from scenesearch.evaluation.diagnostics import diagnose
 from scenesearch.evaluation.evaluate import evaluate
-from scenesearch.evaluation.figures import LABELS, shown
-from scenesearch.evaluation.promotion import saved_evaluations
-from scenesearch.evaluation.saving import REPORT, SUMMARY, document_of, save
-from scenesearch.runtime.private_files import make_private, private_folder
+from scenesearch.evaluation.formatting import LABELS, format_metric
+from scenesearch.evaluation.output_folder import REPORT, SUMMARY, read_saved, save
+from scenesearch.evaluation.promotion import evaluations_folder
+from scenesearch.runtime.files import make_private, private_folder
 from scenesearch.store.base import VectorStore
 from scenesearch.store.catalog import CatalogEntry, collections_of
 from ui.components import choose_part, small
@@ -63,7 +63,7 @@ def show() -> None:
 
 def _folder() -> Path:
     """Where evaluations of the library's collections are saved, also those of the command line."""
-    return saved_evaluations(library_files().folder)
+    return evaluations_folder(library_files().folder)
 
 
 def _evaluated(collections: Sequence[CatalogEntry]) -> list[str]:
@@ -158,18 +158,16 @@ def _measure_one(
         on_progress=lambda done: job.tick(before + done, total, f"asking {name}"),
     )
     job.tick(before + len(queries), total, f"looking closer at {name}")
-    details = look_closer(
+    diagnostics = diagnose(
         found, store=store, load_encoder=lambda: here.library_encoder(store, name)
     )
     notes = [*notes, *(omission.sentence() for omission in found.omissions)]
     folder = private_folder(_folder() / name)
     save(
         folder,
-        document_of(found, details, None) | {"notes": notes},
         title=f"{store.describe(name).encoder} on {name}",
         evaluation=found,
-        details=details,
-        agreement=None,
+        diagnostics=diagnostics,
         notes=notes,
         originals=here.originals,
     )
@@ -221,7 +219,7 @@ def _figures(summary: dict[str, Any]) -> pd.DataFrame:
     depth = int(summary.get("depth") or summary["gallery"])
 
     def format_value(name: str, value: float | None) -> str:
-        return shown(name, float("inf") if value is None else value, depth)
+        return format_metric(name, float("inf") if value is None else value, depth)
 
     return pd.DataFrame(
         [

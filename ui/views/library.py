@@ -9,8 +9,8 @@ import streamlit as st
 from scenesearch.datasets.manifest import MANIFEST_SUFFIXES
 from scenesearch.encoder.registry import bundled_encoders, shelved_encoders
 from scenesearch.errors import SceneSearchError
-from scenesearch.evaluation.compare import ComparisonError
-from scenesearch.evaluation.promotion import judge, saved_evaluation
+from scenesearch.evaluation.output_folder import ComparisonError
+from scenesearch.evaluation.promotion import check_promotion, read_current_evaluation
 from scenesearch.pictures.formats import SUFFIXES
 from scenesearch.store.base import CollectionMissing, IndexBusy, StoreError, VectorStore
 from scenesearch.store.catalog import CatalogEntry, collections_of, promote, rollback_target
@@ -375,11 +375,11 @@ def _objections(store: VectorStore, live: str, new: str) -> Iterator[str]:
     """Reasons against the new collection: pictures that it lacks, scores that are worse."""
     folder = library_files().folder
     try:
-        found = judge(
+        found = check_promotion(
             store,
             live,
             new,
-            lambda name, _: saved_evaluation(store, folder, name),
+            lambda name, _: read_current_evaluation(store, folder, name),
             hint=lambda _: "build it again to bring it up to date",
         )
     except ComparisonError as error:

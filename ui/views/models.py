@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from scenesearch.encoder.shelf import Shelved, shelved
+from scenesearch.encoder.registry import EncoderEntry, list_encoders
 from scenesearch.errors import SceneSearchError
 from ui.access import shows_paths
 from ui.components import small
@@ -26,7 +26,7 @@ def show() -> None:
         key="models",
     )
     live = _live_fingerprint()
-    encoders = shelved(settings.models_dir)
+    encoders = list_encoders(settings.models_dir)
     rows = [_row(one, live, settings.encoder) for one in encoders]
     st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Encoders on this machine")
     names = [one.name for one in encoders]
@@ -42,7 +42,7 @@ def _live_fingerprint() -> str:
         return ""
 
 
-def _row(one: Shelved, live: str, default: str) -> dict[str, Any]:
+def _row(one: EncoderEntry, live: str, default: str) -> dict[str, Any]:
     roles = []
     if one.info is not None and one.info.fingerprint == live:
         roles.append("live")
@@ -59,12 +59,12 @@ def _row(one: Shelved, live: str, default: str) -> dict[str, Any]:
     }
 
 
-def _problem(one: Shelved) -> str:
+def _problem(one: EncoderEntry) -> str:
     """The reason, without the folder's path for visitors who may not see it."""
     return one.broken if shows_paths(page_settings()) else "it is damaged"
 
 
-def _card(one: Shelved) -> None:
+def _card(one: EncoderEntry) -> None:
     if one.info is None:
         st.text(f"This encoder cannot be used: {_problem(one)}")
         return

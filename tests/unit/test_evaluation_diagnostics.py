@@ -11,11 +11,12 @@ from PIL import Image
 
 from scenesearch.datasets.queries import Query
 from scenesearch.errors import SceneSearchError
-from scenesearch.evaluation.details import Details, look_closer
-from scenesearch.evaluation.evaluate import Evaluation, evaluate
+from scenesearch.evaluation.diagnostics import Diagnostics, diagnose
+from scenesearch.evaluation.evaluate import evaluate
 from scenesearch.evaluation.image_to_text import image_to_text
 from scenesearch.evaluation.index_recall import index_recall
 from scenesearch.evaluation.report import render_report
+from scenesearch.evaluation.result import Evaluation
 from scenesearch.store.base import CollectionSpec, Point, ScoredPoint
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS
@@ -55,8 +56,8 @@ def world(store: EdgeStore, tmp_path: Path, colour_encoder: ColourEncoder) -> Wo
     return run
 
 
-def closer(evaluation: Evaluation, store: EdgeStore, slice_by: Sequence[str] = ()) -> Details:
-    return look_closer(evaluation, store=store, load_encoder=ColourEncoder, slice_by=slice_by)
+def closer(evaluation: Evaluation, store: EdgeStore, slice_by: Sequence[str] = ()) -> Diagnostics:
+    return diagnose(evaluation, store=store, load_encoder=ColourEncoder, slice_by=slice_by)
 
 
 def test_each_picture_asked_for_is_a_question_to_all_texts(world: World, store: EdgeStore) -> None:
@@ -119,7 +120,7 @@ def test_the_worst_query_of_each_picture_comes_first_with_what_came_instead(
     assert len(failures.worst) == 2  # yellow.png once, with its worse query
     first = failures.worst[0]
     assert first.wanted[0].image_id == "yellow.png"
-    assert first.wanted[0].rank == max(evaluation.scores.first_rank)
+    assert first.wanted[0].rank == max(evaluation.query_metrics.first_rank)
     assert "yellow.png" not in {place.image_id for place in first.instead}
     assert first.instead[0].rank == 1
 
@@ -183,9 +184,10 @@ def test_the_page_shows_every_part_and_nothing_of_a_caption_is_markup(
     page = render_report(
         title="<b>lite</b>",
         evaluation=evaluation,
-        details=closer(evaluation, store),
+        diagnostics=closer(evaluation, store),
         agreement=None,
         notes=["queries.csv:3: <i>left out</i>"],
+        originals=None,
     )
     assert "<img src=x" not in page
     assert "<b>lite" not in page

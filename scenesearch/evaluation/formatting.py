@@ -1,4 +1,4 @@
-"""Figures with their intervals as people and programs read them."""
+"""Metrics and their intervals, formatted for people and for JSON."""
 
 import math
 from collections.abc import Mapping
@@ -17,22 +17,22 @@ LABELS = {
 }
 
 
-def figure_rows(
+def metric_rows(
     metrics: Mapping[str, float], ci95: Mapping[str, Interval], depth: int
 ) -> list[tuple[str, str, str]]:
-    """Metric, value and 95 % interval as words for a table; `depth` is how far ranks are known."""
+    """Rows of a table: metric, value and 95 % interval; ranks are known down to `depth`."""
     return [
         (
             LABELS[name],
-            shown(name, value, depth),
-            " – ".join(shown(name, end, depth) for end in ci95[name]),
+            format_metric(name, value, depth),
+            " – ".join(format_metric(name, end, depth) for end in ci95[name]),
         )
         for name, value in metrics.items()
     ]
 
 
-def shown(name: str, value: float, depth: int) -> str:
-    """A figure as a person reads it: shares in per cent, ranks beyond the depth as such."""
+def format_metric(name: str, value: float, depth: int) -> str:
+    """A metric's value for people: shares in per cent, a rank beyond the depth as `> depth`."""
     if name in ("median_rank", "mean_rank"):
         if not math.isfinite(value):
             # One picture beyond the depth is enough to leave the mean unknown.
@@ -43,8 +43,8 @@ def shown(name: str, value: float, depth: int) -> str:
     return f"{value:.3f}"
 
 
-def figures_json(metrics: Mapping[str, float], ci95: Mapping[str, Interval]) -> dict[str, Any]:
-    """`metrics` and `ci95` as the documented JSON shape has them; an infinite rank is null."""
+def metrics_json(metrics: Mapping[str, float], ci95: Mapping[str, Interval]) -> dict[str, Any]:
+    """`metrics` and `ci95` in the documented JSON shape; an infinite rank is null."""
     return {
         "metrics": {name: _number(value) for name, value in metrics.items()},
         "ci95": {name: [_number(end) for end in ends] for name, ends in ci95.items()},

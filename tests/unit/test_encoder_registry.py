@@ -8,7 +8,7 @@ import pytest
 
 from scenesearch.encoder.base import EncoderError
 from scenesearch.encoder.folder import read_encoder_info
-from scenesearch.encoder.known import find_by_fingerprint, remember_encoder
+from scenesearch.encoder.registry import find_by_fingerprint, remember_encoder
 from tests.tiny_encoder import declare, write_tiny_encoder
 
 

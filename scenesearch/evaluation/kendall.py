@@ -1,28 +1,16 @@
-"""Kendall's tau between an encoder's scores and people's grades.
-
-Flickr8k-Expert is reported as tau-c, Flickr8k-CF as tau-b (Hessel et al. 2021, CLIPScore).
-"""
+"""Kendall's rank correlation, for scores and few different grades, with ties."""
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 
-@dataclass(frozen=True)
-class KendallTau:
-    """Both variants; NaN when either side has a single value."""
+def kendall_tau(scores: NDArray[np.floating], grades: NDArray[np.floating]) -> tuple[float, float]:
+    """Tau-b and tau-c of scores `(n,)` and grades `(n,)`, exact; NaN when either has one value.
 
-    b: float
-    c: float
-
-
-def kendall_tau(scores: NDArray[np.floating], grades: NDArray[np.floating]) -> KendallTau:
-    """Rank correlation of scores `(n,)` with grades `(n,)`, exact, ties included.
-
-    Time and memory grow with n times the number of different grades: meant for few of these.
-    Raises ValueError for two lengths, or a value that is not a number.
+    Time and memory grow with n times the number of different grades. Raises ValueError for arrays
+    of different lengths, or a value that is not a number.
     """
     if scores.shape != grades.shape or scores.ndim != 1:
         raise ValueError(f"{scores.shape} scores cannot be compared with {grades.shape} grades")
@@ -32,7 +20,7 @@ def kendall_tau(scores: NDArray[np.floating], grades: NDArray[np.floating]) -> K
     classes, grade = np.unique(grades, return_inverse=True)
     fewer = min(len(levels), len(classes))
     if fewer < 2:
-        return KendallTau(math.nan, math.nan)
+        return math.nan, math.nan
     table = np.bincount(level * len(classes) + grade, minlength=len(levels) * len(classes))
     table = table.reshape(len(levels), len(classes))  # (levels, classes): how many points
     below = np.cumsum(table, axis=0) - table  # points of a lower score, by grade
@@ -44,11 +32,10 @@ def kendall_tau(scores: NDArray[np.floating], grades: NDArray[np.floating]) -> K
     pairs = n * (n - 1) // 2
     tied_scores = _pairs_within(table.sum(axis=1))
     tied_grades = _pairs_within(table.sum(axis=0))
-    return KendallTau(
-        b=concordant_minus_discordant
-        / (math.sqrt(pairs - tied_scores) * math.sqrt(pairs - tied_grades)),
-        c=2 * concordant_minus_discordant / (n**2 * (fewer - 1) / fewer),
+    tau_b = concordant_minus_discordant / (
+        math.sqrt(pairs - tied_scores) * math.sqrt(pairs - tied_grades)
     )
+    return tau_b, 2 * concordant_minus_discordant / (n**2 * (fewer - 1) / fewer)
 
 
 def _pairs_within(sizes: NDArray[np.int64]) -> int:
