@@ -101,7 +101,7 @@ def test_a_filled_template_is_read_back(world: Path) -> None:
         (["--queries", "queries.csv"], "--images FOLDER or --library NAME"),
         (
             ["--images", "pictures", "--crowd", "votes.tsv", "--slice-by", "width"],
-            "are about queries: give --queries FILE too",
+            "--slices, --slice-by and --where need --queries FILE",
         ),
         (
             ["--queries", "queries.csv", "--images", "pictures", "--library", "x"],

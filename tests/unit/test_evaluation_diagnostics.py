@@ -17,6 +17,7 @@ from scenesearch.evaluation.image_to_text import image_to_text
 from scenesearch.evaluation.index_recall import index_recall
 from scenesearch.evaluation.report import render_report
 from scenesearch.evaluation.result import Evaluation
+from scenesearch.store.ask import Ask
 from scenesearch.store.base import CollectionSpec, Point, ScoredPoint
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS
@@ -96,10 +97,10 @@ def test_what_the_index_misses_is_told_by_k(world: World, store: EdgeStore) -> N
     class Better:
         """An exact search that finds a nearer picture than the run did."""
 
-        def search(self, *_: Any, k: int, **__: Any) -> list[ScoredPoint]:
+        def search(self, name: str, ask: Ask) -> list[ScoredPoint]:
             hits = evaluation.run["q"].items()
             known = [ScoredPoint(image_id, score, {}) for image_id, score in hits]
-            return [ScoredPoint("new", 1.5, {}), *known][:k]
+            return [ScoredPoint("new", 1.5, {}), *known][: ask.limit]
 
     found = index_recall(evaluation, Better())  # type: ignore[arg-type]
     assert found.at == {1: 0.0}

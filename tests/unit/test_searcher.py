@@ -728,12 +728,12 @@ class CountingEncoder(ColourEncoder):
 
 def test_a_text_is_encoded_once_until_others_push_it_out() -> None:
     encoder = CountingEncoder()
-    vectors = TextEmbeddingCache(encoder, kept=2)
+    vectors = TextEmbeddingCache(encoder, most=2)
     for text in ("red", "red", "blue", "red", "green", "red", "blue"):
-        np.testing.assert_array_equal(vectors.of(text), encoder.encode_texts([text])[0])
+        np.testing.assert_array_equal(vectors.embed(text), encoder.encode_texts([text])[0])
     assert encoder.texts - 7 == 4  # red, blue, green, and blue again
     with pytest.raises(ValueError, match="read-only"):
-        vectors.of("red")[0] = 0
+        vectors.embed("red")[0] = 0
 
 
 def test_kept_vectors_of_another_encoder_are_refused(photos: Photos) -> None:

@@ -204,15 +204,15 @@ def test_reliability_and_its_error_by_hand():
         {"relevance": 0.2, "share": 0.25, "votes": 4.0},
         {"relevance": 0.8, "share": 1.0, "votes": 4.0},
     ]
-    # (4 * |.2 - .25| + 4 * |.8 - 1|) / 8
-    assert expected_calibration_error(relevance, share, votes, 2) == pytest.approx(0.125)
+    # A bin each: (2 * |.1 - 0| + 2 * |.3 - .5| + 4 * |.8 - 1|) / 8
+    assert expected_calibration_error(relevance, share, votes) == pytest.approx(0.175)
     # (2 * .01 + 2 * (.49 + .09) / 2 + 4 * .04) / 8
     assert brier_score(relevance, share, votes) == pytest.approx(0.76 / 8)
 
 
 def test_what_is_promised_and_kept_has_no_error():
     share = np.array([0.25, 0.75])
-    assert expected_calibration_error(share, share, np.array([4.0, 4.0]), 2) == 0
+    assert expected_calibration_error(share, share, np.array([4.0, 4.0])) == 0
     assert brier_score(np.array([1.0, 0.0]), np.array([1.0, 0.0]), np.ones(2)) == 0
 
 

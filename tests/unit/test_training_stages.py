@@ -113,14 +113,20 @@ def test_killed_in_a_stage_and_resumed_a_run_ends_as_one_that_was_not(whole, tmp
 
 def test_heads_learn_which_caption_belongs_to_which_drawing(tmp_path):
     stage = {"name": "only", "trains": "both", "freeze_trunk": True, "lr_heads": 1e-2}
-    stage |= {"lr_text": 1e-3, "lr_image": 0.0, "epochs": 30, "batch": 12}
+    stage |= {"lr_text": 1e-3, "lr_image": 0.0, "epochs": 80, "batch": 12}
     recipe = staged_recipe(
-        stages=(stage,), wise_ft_from="", wise_ft=(1.0,), class_weight=0.0, prototype_weight=0.0
+        stages=(stage,),
+        wise_ft_from="",
+        wise_ft=(1.0,),
+        class_weight=0.0,
+        prototype_weight=0.0,
+        word_dropout=0.0,
     )
     go_in_stages(recipe, tmp_path / "out")
     header, *rows = (tmp_path / "out" / "metrics.csv").read_text().splitlines()
     losses = [float(row.split(",")[header.split(",").index("loss")]) for row in rows]
-    assert losses[-1] < 0.7 * losses[0]
+    # Guessing among 12 pictures costs log(12), 2.5; the first steps cost more.
+    assert losses[-1] < 1.7
 
 
 @pytest.fixture(scope="module")
