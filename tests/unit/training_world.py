@@ -7,6 +7,7 @@ does one run; the resume test kills it.
 
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from PIL import Image
@@ -85,10 +86,26 @@ def go(recipe, out: Path, *, resume: bool = False, pause_s: float = 0.0, lines=N
     from training import train
 
     torch.set_num_threads(1)
-    train.load_base = lambda *_: TinyTowers()
-    train.write_encoder = lambda *_: None
     log = (lambda line: None) if lines is None else lines.append
-    return train.run(recipe, out, resume=resume, log=log, on_step=lambda *_: time.sleep(pause_s))
+    with replaced(load_base=lambda *_: TinyTowers(), write_encoder=lambda *_: None):
+        return train.run(
+            recipe, out, resume=resume, log=log, on_step=lambda *_: time.sleep(pause_s)
+        )
+
+
+@contextmanager
+def replaced(**functions):
+    """Functions of `training.train` for the length of a run."""
+    from training import train
+
+    before = {name: getattr(train, name) for name in functions}
+    for name, function in functions.items():
+        setattr(train, name, function)
+    try:
+        yield
+    finally:
+        for name, function in before.items():
+            setattr(train, name, function)
 
 
 def staged_recipe(**changes):
@@ -147,16 +164,13 @@ def go_in_stages(recipe, out: Path, *, resume: bool = False, on_step=lambda *_: 
         torch.save(towers.state_dict(), folder / "weights.pt")
 
     torch.set_num_threads(1)
-    patched = {"load_corpus": photographs, "load_base": load_base}
-    patched |= {"save_weights": save_weights, "write_encoder": lambda *_: None}
-    before = {name: getattr(train, name) for name in patched}
-    for name, function in patched.items():
-        setattr(train, name, function)
-    try:
+    with replaced(
+        load_corpus=photographs,
+        load_base=load_base,
+        save_weights=save_weights,
+        write_encoder=lambda *_: None,
+    ):
         return train.run(recipe, out, resume=resume, log=lambda line: None, on_step=on_step)
-    finally:
-        for name, function in before.items():
-            setattr(train, name, function)
 
 
 def assert_equal_runs(one: Path, other: Path) -> None:
