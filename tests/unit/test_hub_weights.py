@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from huggingface_hub import file_download
 
 from scenesearch.encoder.hub import HubError, fetch_weights
 from tests.fake_hub import SHA, FakeHub, serving
@@ -71,7 +73,10 @@ def test_a_file_of_another_size_is_refused(hub: FakeHub, monkeypatch: pytest.Mon
         fetch_weights(WEIGHTS)
 
 
-def test_a_cut_download_is_one_sentence_and_the_next_one_is_whole(hub: FakeHub) -> None:
+def test_a_cut_download_is_one_sentence_and_the_next_one_is_whole(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_download, "time", SimpleNamespace(sleep=lambda _: None))
     hub.cut = {"model.safetensors"}
     with pytest.raises(HubError, match=WEIGHTS) as caught:
         fetch_weights(WEIGHTS)
