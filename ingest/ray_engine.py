@@ -291,7 +291,7 @@ def _ray() -> Any:
         import ray
         import ray.data
     except ModuleNotFoundError:
-        raise RayError("--engine ray needs its extra: pip install 'scenesearch[ray]'") from None
+        raise RayError("--engine ray needs its extra: pip install -e '.[ray]'") from None
     return ray
 
 

@@ -39,7 +39,7 @@ def export_openvino(
         import nncf
         import openvino
     except ModuleNotFoundError as error:
-        raise ExportError(f"{error.name} is missing: pip install 'scenesearch[openvino]'") from None
+        raise ExportError(f"{error.name} is missing: pip install -e '.[openvino]'") from None
     info = read_encoder_info(source)
     if "image.onnx" not in info.parts:
         raise ExportError(f"encoder {info.name} is one for OpenVINO already")

@@ -41,7 +41,7 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
         from ui.settings import use_settings
     except ModuleNotFoundError as error:
         raise PageError(
-            f"the page needs {error.name}: install it with `pip install 'scenesearch[ui]'`"
+            f"the page needs {error.name}: install it with `pip install -e '.[ui]'`"
         ) from None
     settings = Settings(library=library) if library else Settings()
     use_settings(settings, local=address in _LOOPBACK)

@@ -38,7 +38,7 @@ Precision = Annotated[
     typer.Option(help="How weights are stored: fp32, fp16 or int8; int8 must keep the Recall@10."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the encoder of that name.")]
-NEEDS_TORCH = "needs torch: pip install 'scenesearch[train]'"
+NEEDS_TORCH = "needs torch: pip install -e '.[train]'"
 
 
 @models_app.command("list")

@@ -54,7 +54,7 @@ def train(
         from training.train import train as run_training
     except ModuleNotFoundError as error:
         missing = error.name
-        fail(f"training needs {missing}: pip install 'scenesearch[train]'")
+        fail(f"training needs {missing}: pip install -e '.[train]'")
     with progress_bar() as progress:
         task = progress.add_task("training", total=None)
 

@@ -23,7 +23,7 @@ def ui(
         from ui.launch import run_page
     except ModuleNotFoundError as error:
         missing = error.name
-        fail(f"the page needs {missing}: pip install 'scenesearch[ui]'")
+        fail(f"the page needs {missing}: pip install -e '.[ui]'")
     if hash_password:
         from ui.access import hash_password as hashed
 

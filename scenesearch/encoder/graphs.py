@@ -99,7 +99,7 @@ class _OpenVino:
             import openvino
         except ModuleNotFoundError:
             raise EncoderError(
-                f"{path} is a graph for OpenVINO: pip install 'scenesearch[openvino]'"
+                f"{path} is a graph for OpenVINO: pip install -e '.[openvino]'"
             ) from None
         try:
             self._model = openvino.compile_model(

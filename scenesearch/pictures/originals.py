@@ -372,7 +372,7 @@ def _file_system(scheme: str) -> Any:
         return fsspec.filesystem(scheme, **options)
     except ImportError:
         raise OriginalError(
-            f"{scheme}:// needs the extra 'remote': pip install 'scenesearch[remote]'"
+            f"{scheme}:// needs the extra 'remote': pip install -e '.[remote]'"
         ) from None
 
 

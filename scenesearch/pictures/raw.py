@@ -68,7 +68,7 @@ def develop(data: bytes, *, at_least: int, max_megapixels: float) -> Developed:
         import rawpy
     except ImportError:
         raise RawError(
-            "a camera RAW file, which needs the extra 'raw': pip install 'scenesearch[raw]', "
+            "a camera RAW file, which needs the extra 'raw': pip install -e '.[raw]', "
             "then scenesearch library rejects --retry"
         ) from None
     try:

@@ -61,7 +61,7 @@ def neighbours(vectors: NDArray[np.float32], *, seed: int = 0) -> NDArray[np.flo
     Raises MapError when it cannot be computed.
     """
     if not has_neighbours():
-        raise MapError("t-SNE needs scikit-learn: pip install 'scenesearch[train]'")
+        raise MapError("t-SNE needs scikit-learn: pip install -e '.[train]'")
     if len(vectors) < 5:
         raise MapError(f"t-SNE needs at least 5 pictures, there are {len(vectors)}")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """The engine for a cluster, on this machine: same counts, same points as the local one.
 
-pip install 'scenesearch[ray]' and pytest tests/integration/test_ingest_ray.py
+pip install -e '.[ray]' and pytest tests/integration/test_ingest_ray.py
 """
 
 import shutil
@@ -33,7 +33,7 @@ COUNTS = ["seen", "written", "skipped", "encoded", "reused", "rejected", "remove
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
-    ray = pytest.importorskip("ray", reason="needs Ray: pip install 'scenesearch[ray]'")
+    ray = pytest.importorskip("ray", reason="needs Ray: pip install -e '.[ray]'")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
@@ -138,6 +138,6 @@ def test_without_ray_is_one_sentence(
     with (
         closing(EdgeStore(tmp_path / "edge")) as store,
         closing(Rejects(tmp_path / "rejects.sqlite")) as rejects,
-        pytest.raises(RayError, match=r"pip install 'scenesearch\[ray\]'"),
+        pytest.raises(RayError, match=r"pip install -e '\.\[ray\]'"),
     ):
         run(photos, store, encoder, "ray", rejects)

@@ -547,7 +547,7 @@ def test_an_address_without_the_extra_says_what_it_needs(monkeypatch: pytest.Mon
 
     _file_system.cache_clear()
     monkeypatch.setitem(sys.modules, "fsspec", None)
-    with pytest.raises(SourceError, match=r"pip install 'scenesearch\[remote\]'"):
+    with pytest.raises(SourceError, match=r"pip install -e '\.\[remote\]'"):
         find_sources(["s3://bucket/x"], roots=Roots())
     with pytest.raises(ImageError, match="needs the extra 'remote'"):
         open_image(original_of("https://example.invalid/a.jpg"))

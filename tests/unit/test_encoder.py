@@ -181,5 +181,5 @@ def test_an_openvino_graph_without_openvino_names_the_extra(
     declare(folder, parts=parts)
     encoder = OnnxEncoder(folder)
     assert encoder.info.parts == parts
-    with pytest.raises(EncoderError, match=r"pip install 'scenesearch\[openvino\]'"):
+    with pytest.raises(EncoderError, match=r"pip install -e '\.\[openvino\]'"):
         encoder.encode_images([Image.new("RGB", (4, 4))])
