@@ -27,6 +27,7 @@ from ingest.watch import watch
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.allowed_originals import NOT_HERE
+from scenesearch.home.installation import Installation
 from scenesearch.store import payload
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
@@ -212,7 +213,8 @@ def page_of_its_own(
     tmp_path: Path, hostile: int, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[None]:
     """The page over the hostile library, nothing cached before."""
-    monkeypatch.setattr(resources, "load_encoder", lambda *_: OnnxEncoder(tmp_path / "tiny"))
+    tiny = OnnxEncoder(tmp_path / "tiny")
+    monkeypatch.setattr(Installation, "load_encoder", lambda *_, **__: tiny)
     st.cache_resource.clear()
     st.cache_data.clear()
     yield
@@ -233,7 +235,7 @@ def test_the_page_shows_nothing_of_outside(tmp_path: Path, outside: Path, addres
         if not following or following[0].disabled:
             break
         page = following[0].click().run()
-    for view in ("library", "layout", "evaluation"):
+    for view in ("library", "map", "evaluation"):
         assert not open_view(view).exception, view
     chosen = [
         Picture("v.jpg", {"path": path, "sha256": "cd" * 32})
