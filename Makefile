@@ -36,8 +36,10 @@ demo: $(VENV)/.serve  ## draw a sample library, index it, search it, measure it
 ui: $(VENV)/.serve  ## open the search page over the sample library (LIBRARY=photos for your own)
 	$(BIN)/scenesearch ui --library $(or $(LIBRARY),demo)
 
+# A worker more than there are cores: some tests wait for processes, locks and servers.
 test: $(VENV)/.dev  ## fast tests
-	$(BIN)/pytest -n auto --dist worksteal --durations 20
+	$(BIN)/pytest -n $$($(BIN)/python -c 'import os; print(os.cpu_count() + 1)') --dist worksteal \
+	  --durations 20
 
 test-slow: $(VENV)/.dev chromium  ## the rest: slow tests and a real browser
 	$(BIN)/pytest -m "slow or browser" --durations 20

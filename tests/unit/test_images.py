@@ -311,9 +311,7 @@ def test_a_raw_file_without_the_extra_says_what_it_needs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "rawpy", None)
-    with pytest.raises(
-        ImageError, match=r"needs the extra 'raw': pip install -e '\.\[raw\]'"
-    ):
+    with pytest.raises(ImageError, match=r"needs the extra 'raw': pip install -e '\.\[raw\]'"):
         open_image(write_dng(tmp_path / "a.dng"))
 
 

@@ -58,9 +58,7 @@ def test_interrupted_anywhere_a_run_resumes_to_the_same_weights(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_module.run(
-            recipe, tmp_path / "cut", resume=False, log=lambda _: None, on_step=interrupt
-        )
+        go(recipe, tmp_path / "cut", on_step=interrupt)
     go(recipe, tmp_path / "cut", resume=True)
 
     assert_equal_runs(tmp_path / "whole", tmp_path / "cut")

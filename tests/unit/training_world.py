@@ -78,7 +78,7 @@ def recipe_for(data: Path, mode: str = "both", **changes):
     return Recipe(**(settings | changes))
 
 
-def go(recipe, out: Path, *, resume: bool = False, pause_s: float = 0.0, lines=None):
+def go(recipe, out: Path, *, resume: bool = False, on_step=lambda *_: None, lines=None):
     """One run on tiny towers, without an export: that is tested where it lives."""
     import torch
 
@@ -88,9 +88,7 @@ def go(recipe, out: Path, *, resume: bool = False, pause_s: float = 0.0, lines=N
     torch.set_num_threads(1)
     log = (lambda line: None) if lines is None else lines.append
     with replaced(load_base=lambda *_: TinyTowers(), write_encoder=lambda *_: None):
-        return train.run(
-            recipe, out, resume=resume, log=log, on_step=lambda *_: time.sleep(pause_s)
-        )
+        return train.run(recipe, out, resume=resume, log=log, on_step=on_step)
 
 
 @contextmanager
@@ -197,4 +195,5 @@ if __name__ == "__main__":
     if mode == "stages":
         go_in_stages(staged_recipe(), Path(out), on_step=lambda *_: time.sleep(0.3))
     else:
-        go(recipe_for(Path(data), mode), Path(out), resume="resume" in rest, pause_s=0.1)
+        recipe, resume = recipe_for(Path(data), mode), "resume" in rest
+        go(recipe, Path(out), resume=resume, on_step=lambda *_: time.sleep(0.1))
