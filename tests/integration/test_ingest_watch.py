@@ -10,7 +10,7 @@ import tarfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -39,6 +39,7 @@ class Watcher:
         self.encoder = ColourEncoder()
         self.reports: list[IngestReport] = []
         self.said: list[str] = []
+        self._ids: list[str] = []
         self.data = data
         self._stop = threading.Event()
         self._rejects = Rejects(data / "rejects.sqlite")
@@ -62,13 +63,13 @@ class Watcher:
 
     def _run(self, watched: Watched) -> None:
         for report in watch(watched, self._stop):
+            with suppress(CollectionMissing):
+                self._ids = sorted(point.image_id for point in self._store.scroll("photos"))
             self.reports.append(report)
 
     def ids(self) -> list[str]:
-        try:
-            return sorted(point.image_id for point in self._store.scroll("photos"))
-        except CollectionMissing:
-            return []
+        """As of the last report: in the middle of a run, a copy may yet become a move."""
+        return self._ids
 
     def rejected(self) -> list[str]:
         return [Path(reject.path).name for reject in self._rejects.all()]
