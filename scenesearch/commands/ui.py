@@ -20,15 +20,14 @@ def ui(
 ) -> None:
     """Open the search page in the browser."""
     try:
+        from ui import access
         from ui.launch import run_page
     except ModuleNotFoundError as error:
         missing = error.name
         fail(f"the page needs {missing}: pip install -e '.[ui]'")
     if hash_password:
-        from ui.access import hash_password as hashed
-
         password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-        typer.echo(f"SCENESEARCH_PAGE_PASSWORD={hashed(password)}")
+        typer.echo(f"SCENESEARCH_PAGE_PASSWORD={access.hash_password(password)}")
         return
     settings = read_settings()
     sys.exit(run_page(port=port, address=address, library=library or settings.library))

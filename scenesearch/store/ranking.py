@@ -177,6 +177,13 @@ def _rescored(
 def by_count(
     hits: list[tuple[str | int | bool, int]], field: PayloadField
 ) -> list[tuple[str | int | bool, int]]:
-    """Values with their counts, most frequent first, then in their own order."""
-    values = [(bool(value) if field.type == "boolean" else value, count) for value, count in hits]
+    """Values with their counts, most frequent first, then in their own order.
+
+    The embedded engine also lists values that only deleted points had, with a count of 0.
+    """
+    values = [
+        (bool(value) if field.type == "boolean" else value, count)
+        for value, count in hits
+        if count
+    ]
     return sorted(values, key=lambda hit: (-hit[1], hit[0]))

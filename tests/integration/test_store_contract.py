@@ -751,6 +751,14 @@ def test_facets_take_filters_and_limits(kept: VectorStore) -> None:
     assert kept.facet(KEPT, "tags", where=dogs, limit=1) == [("dog", 2)]
 
 
+def test_values_that_no_picture_has_any_more_are_not_counted(store: VectorStore, pets: str) -> None:
+    gone = [point.image_id for point in pictures() if "cat" in point.payload.get("tags", ())]
+    assert "cat" in dict(store.facet(pets, "tags"))
+    store.flush(pets)
+    store.delete(pets, gone)
+    assert "cat" not in dict(store.facet(pets, "tags"))
+
+
 def test_only_countable_declared_fields_have_facets(kept: VectorStore) -> None:
     with pytest.raises(StoreError, match=r"values of taken \(datetime\) cannot be counted"):
         kept.facet(KEPT, "taken")
