@@ -58,11 +58,12 @@ def start() -> None:
     os.close(signals_out)
     os.set_blocking(signals_in, False)
     signal.set_wakeup_fd(signals_in, warn_on_full_buffer=False)
-    os.dup2(writing, 2)
-    os.close(writing)
-    sys.stderr = os.fdopen(  # for as long as the process lives
+    # First ours, for as long as the process lives: a signal between the two writes its sentence.
+    sys.stderr = os.fdopen(
         ours, "w", buffering=1, encoding=sys.stderr.encoding, errors=sys.stderr.errors
     )
+    os.dup2(writing, 2)
+    os.close(writing)
     _started, _signal_pipe = True, signals_in
     atexit.register(_end, child)
 

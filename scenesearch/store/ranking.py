@@ -182,8 +182,6 @@ def by_count(
     The embedded engine also lists values that only deleted points had, with a count of 0.
     """
     values = [
-        (bool(value) if field.type == "boolean" else value, count)
-        for value, count in hits
-        if count
+        (bool(value) if field.type == "boolean" else value, count) for value, count in hits if count
     ]
     return sorted(values, key=lambda hit: (-hit[1], hit[0]))

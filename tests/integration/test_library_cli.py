@@ -204,6 +204,16 @@ def test_pictures_that_the_new_collection_lacks_stop_a_promote(
     assert run("library", "rollback", "--json").document["collection"] == "photos-tiny-1"
 
 
+def test_prune_removes_what_a_killed_prune_had_begun_to_delete(
+    run: CommandLine, library: Path, tmp_path: Path
+) -> None:
+    begun = tmp_path / "data" / "edge" / "collections" / ".old-photos-tiny-0"
+    (begun / "segments").mkdir(parents=True)
+    assert run("library", "prune", "--yes").out.startswith("deleted: nothing to delete")
+    assert not begun.exists()
+    assert run("library", "doctor").status == 0
+
+
 def test_prune_keeps_the_live_one_and_where_a_rollback_leads(
     run: CommandLine, library: Path, tmp_path: Path
 ) -> None:
