@@ -111,7 +111,8 @@ class Rejects(Table[Reject]):
     def of(self, paths: Sequence[str]) -> dict[str, Reject]:
         """The rejects with these paths, by path."""
         rows = self.select_among("SELECT * FROM rejects WHERE path IN ({})", paths)
-        return {row[0]: self._read_row(*row) for row in rows}
+        with self._errors():
+            return {row[0]: self._read_row(*row) for row in rows}
 
     def alike(self) -> list[Reject]:
         """Pictures whose files have the size and time of another row's, as a moved file has."""

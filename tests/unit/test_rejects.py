@@ -77,6 +77,17 @@ def test_damaged_table_is_one_sentence(file: Path) -> None:
         Rejects.read(file)
 
 
+def test_a_table_with_other_columns_is_one_sentence_for_whoever_reads_it(file: Path) -> None:
+    file.parent.mkdir()
+    with sqlite3.connect(file) as other:
+        other.execute("CREATE TABLE rejects (path TEXT PRIMARY KEY, reason TEXT)")
+        other.execute("INSERT INTO rejects VALUES ('/a.jpg', 'damaged')")
+    with Rejects(file) as table:
+        for read in (table.all, lambda: table.of(["/a.jpg"])):
+            with pytest.raises(RejectsError, match=r"rejects\.sqlite cannot be used"):
+                read()
+
+
 def test_the_table_is_plain_sqlite(file: Path) -> None:
     Rejects(file).add([Reject("/a.jpg", "damaged")])
     rows = sqlite3.connect(file).execute("SELECT path, reason, kind, tries FROM rejects").fetchall()
