@@ -16,8 +16,12 @@ def use_settings(settings: Settings, *, local: bool) -> None:
 
 @st.cache_resource(show_spinner=False)
 def page_settings() -> Settings:
-    """What the page was started with, else what the environment says, which is read once."""
-    return _given or Settings()
+    """What the page was started with, else what the environment says, which is read once.
+
+    The page encodes on the CPU even if the same settings give ingest a GPU: a container of the page
+    has none, nor the ONNX Runtime for it.
+    """
+    return (_given or Settings()).model_copy(update={"device": "cpu"})
 
 
 def is_local() -> bool:

@@ -101,8 +101,8 @@ class Settings(BaseSettings):
     )
     device: Literal["cpu", "cuda"] = Field(
         default="cpu",
-        description="Where ingest encodes pictures; cuda needs onnxruntime-gpu (see the "
-        "ingest-gpu image).",
+        description="Where commands that ingest or build encode pictures; cuda needs "
+        "onnxruntime-gpu (see the ingest-gpu image). The page always uses the CPU.",
     )
     threads: int | None = Field(
         default=None, ge=1, description="CPU threads for the encoder; empty: all cores."

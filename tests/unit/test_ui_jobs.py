@@ -3,12 +3,18 @@
 import itertools
 import threading
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.runtime.events import LOGGER
+from tests.tiny_encoder import write_tiny_encoder
+from ui import resources
 from ui.jobs import Job, Jobs
+from ui.settings import page_settings
 
 
 def test_a_job_waits_while_paused_and_ends_when_cancelled() -> None:
@@ -52,3 +58,19 @@ def test_a_job_that_fails_keeps_its_sentence_and_an_error_of_ours_its_details_in
     assert job.state == "failed"
     assert "secret" not in job.error
     assert "secret" in caplog.text
+
+
+@pytest.fixture
+def device_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The settings of an installation whose ingest has a GPU."""
+    monkeypatch.setenv("SCENESEARCH_DEVICE", "cuda")
+    page_settings.clear()
+    yield
+    page_settings.clear()
+
+
+@pytest.mark.usefixtures("device_cuda")
+def test_a_job_encodes_on_the_cpu_though_ingest_has_a_gpu(tmp_path: Path) -> None:
+    folder = write_tiny_encoder(tmp_path / "tiny")
+    encoder = resources.installation().load_encoder(str(folder), for_ingest=True)
+    assert len(encoder.encode_images([Image.new("RGB", (8, 8))])) == 1
