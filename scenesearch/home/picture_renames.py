@@ -1,12 +1,11 @@
 """Marks and saved requests name pictures by their ids. They follow when pictures get new ids."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from scenesearch.home.library_files import LibraryFiles
-from scenesearch.runtime.files import atomic_writer
+from scenesearch.home.saved_requests import change_requests
 from scenesearch.search.grammar import parse
 from scenesearch.search.request import Like, QueryError
 from scenesearch.store.fields import PayloadField
@@ -28,16 +27,7 @@ def apply_renames(
     if files.feedback.is_file():
         with files.open_feedback() as feedback:
             feedback.rename(renames, renamed, once=once)
-    try:
-        saved = json.loads(files.saved_requests.read_bytes())
-    except (OSError, ValueError, RecursionError):  # missing, or damaged and read as none
-        return
-    if not isinstance(saved, list):
-        return
-    after = [renamed(text) if isinstance(text, str) else text for text in saved]
-    if after != saved:
-        with atomic_writer(files.saved_requests, private=True) as out:
-            out.write(json.dumps(after, ensure_ascii=False, indent=1).encode())
+    change_requests(files.saved_requests, renamed)
 
 
 def _rename_examples(text: str, renames: Mapping[str, str], fields: Sequence[PayloadField]) -> str:

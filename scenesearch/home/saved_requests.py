@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scenesearch.runtime.files import atomic_writer, private_folder
@@ -48,6 +48,15 @@ def save_request(file: Path, text: str) -> None:
 def forget_request(file: Path, text: str) -> None:
     with _LOCK:
         _write(file, [saved for saved in read_saved(file) if saved != text])
+
+
+def change_requests(file: Path, change: Callable[[str], str]) -> None:
+    """Put what `change` makes of each request in its place. One that gets too long is dropped."""
+    with _LOCK:
+        saved = read_saved(file)
+        changed = [change(text) for text in saved]
+        if changed != saved:
+            _write(file, [text for text in changed if _is_request(text)])
 
 
 def _write(file: Path, texts: list[str]) -> None:
