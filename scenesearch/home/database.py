@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -126,7 +127,7 @@ class Database:
         return self._error(f"the {self._what} in {self._file} {how}: {why}")
 
 
-class Table(Database, Generic[_Row]):
+class Table(Database, ABC, Generic[_Row]):
     """A file with one table; a class for each kind of row says which."""
 
     NAME: ClassVar[str]
@@ -162,8 +163,9 @@ class Table(Database, Generic[_Row]):
             return [self._read_row(*row) for row in self.select(query, values)]
 
     @staticmethod
+    @abstractmethod
     def _read_row(*columns: Any) -> _Row:
-        raise NotImplementedError
+        """The row of these columns."""
 
 
 def now() -> str:
