@@ -67,8 +67,9 @@ def prune(
                     store.delete_collection(one.name)
                     shutil.rmtree(evaluations_folder(files.folder) / one.name, ignore_errors=True)
                 delete_unused_thumbnails(store, name, journal, files.thumbnails)
-        # What a prune that was killed had begun to delete is no collection any more.
-        if any(left.kind in ("folder", "lock") for left in store.leftovers()):
+        # What a killed prune had begun to delete is no collection any more. A server leaves nothing
+        # of that kind; there it would delete incomplete collections.
+        if installation.settings.qdrant_url is None:
             store.leftovers(remove=True)
     kept = [one for one in entries if one not in doomed]
     if as_json:
