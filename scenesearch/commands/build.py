@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from scenesearch.commands.common import LibraryArgument, LibraryOption, choose_library
-from scenesearch.commands.console import JsonOption, interrupted, print_json, progress_bar, say
+from scenesearch.commands.console import JsonOption, progress_bar, say
+from scenesearch.commands.ingesting import end_run
 
 if TYPE_CHECKING:
     from ingest.build import BuildReport
@@ -67,12 +68,7 @@ def build(
             on_progress=lambda now: progress.update(task, total=now.total, completed=now.seen),
             on_wait=say,
         )
-    if as_json:
-        print_json(report.to_json())
-    else:
-        _print_report(report)
-    if report.interrupted:
-        interrupted("interrupted; run the same command again to continue")
+    end_run(report, _print_report, as_json=as_json)
 
 
 def _live_image_fingerprint(

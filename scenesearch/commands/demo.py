@@ -9,7 +9,7 @@ import typer
 from scenesearch.commands.common import open_installation
 from scenesearch.commands.console import progress_bar
 from scenesearch.commands.evaluate import print_evaluation, read_queries, run_evaluation
-from scenesearch.commands.ingesting import end_ingest, run_ingest
+from scenesearch.commands.ingesting import end_run, print_ingest_report, run_ingest
 from scenesearch.commands.search import print_answer, write_sheet
 
 
@@ -37,7 +37,7 @@ def demo(
     sources = find_sources([folder], roots=Roots(installation.files("demo").sources))
     with installation.store() as store:
         report = run_ingest(sources, "demo", loaded, store, installation)
-        end_ingest(report)
+        end_run(report, print_ingest_report)
         queries = read_queries(drawn.test_queries, [])
         evaluation = run_evaluation(queries, loaded, store, "demo")
         print_evaluation(evaluation)

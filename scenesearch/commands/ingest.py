@@ -9,7 +9,13 @@ import typer
 
 from scenesearch.commands.common import EncoderOption, LibraryOption, open_installation
 from scenesearch.commands.console import NOTHING, JsonOption, fail
-from scenesearch.commands.ingesting import end_ingest, ingest_options, metering, run_ingest
+from scenesearch.commands.ingesting import (
+    end_run,
+    ingest_options,
+    metering,
+    print_ingest_report,
+    run_ingest,
+)
 from scenesearch.commands.watch import run_watch
 
 
@@ -128,6 +134,6 @@ def ingest(
             )
     if not report.collection and options.shard.of == 1:  # else other workers may still succeed
         folder.discard()  # a first run that could use no picture leaves nothing behind
-    end_ingest(report, as_json=as_json)
+    end_run(report, print_ingest_report, as_json=as_json)
     if not report.collection and report.rejected:
         fail(nothing_usable(report), NOTHING)

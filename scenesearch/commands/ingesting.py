@@ -4,13 +4,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import typer
 
 from scenesearch.commands.console import fail, interrupted, print_json, progress_bar, say
 
 if TYPE_CHECKING:
+    from ingest.build import BuildReport
     from ingest.pipeline import IngestOptions
     from ingest.report import IngestReport
     from ingest.shards import Shard
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from scenesearch.home.rejects import Rejects
     from scenesearch.home.settings import Settings
     from scenesearch.store.base import VectorStore
+
+_Report = TypeVar("_Report", "IngestReport", "BuildReport")
 
 
 @dataclass(frozen=True)
@@ -167,17 +170,19 @@ def ingest_options(
     )
 
 
-def end_ingest(report: "IngestReport", *, as_json: bool = False) -> None:
+def end_run(
+    report: _Report, print_report: Callable[[_Report], None], *, as_json: bool = False
+) -> None:
     """Print the report; a run that was interrupted ends the command."""
     if as_json:
         print_json(report.to_json())
     else:
-        _print_report(report)
+        print_report(report)
     if report.interrupted:
         interrupted("interrupted; run the same command again to continue")
 
 
-def _print_report(report: "IngestReport") -> None:
+def print_ingest_report(report: "IngestReport") -> None:
     for image_id in report.removals:
         say(f"{'would remove' if report.dry_run else 'removed'}: {image_id}")
     for sentence in report.kept:

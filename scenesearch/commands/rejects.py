@@ -16,7 +16,7 @@ from scenesearch.commands.common import (
     choose_library,
 )
 from scenesearch.commands.console import JsonOption, fail, print_json, printable, say
-from scenesearch.commands.ingesting import end_ingest, ingest_options, run_ingest
+from scenesearch.commands.ingesting import end_run, ingest_options, print_ingest_report, run_ingest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +101,7 @@ def _retry(
             installation,
             options=ingest_options(installation.settings, retry_rejects=True),
         )
-    end_ingest(report, as_json=as_json)
+    end_run(report, print_ingest_report, as_json=as_json)
 
 
 def _export(rejects: "Sequence[Reject]", file: Path) -> None:
