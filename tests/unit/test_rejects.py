@@ -2,6 +2,7 @@
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -79,7 +80,7 @@ def test_damaged_table_is_one_sentence(file: Path) -> None:
 
 def test_a_table_with_other_columns_is_one_sentence_for_whoever_reads_it(file: Path) -> None:
     file.parent.mkdir()
-    with sqlite3.connect(file) as other:
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("CREATE TABLE rejects (path TEXT PRIMARY KEY, reason TEXT)")
         other.execute("INSERT INTO rejects VALUES ('/a.jpg', 'damaged')")
     with Rejects(file) as table:
