@@ -92,10 +92,8 @@ def _search(
     size: int = PAGE_SIZE,
     facets: tuple[str, ...] = (),
 ) -> SearchResult:
-    order, marks = question.order, []
-    if order == "feedback":
-        text = " ".join(question.request.text.split())
-        marks = [mark for mark in library_files().read_marks() if mark.text == text]
+    order = question.order
+    right, wrong = _marked(question.request.text) if order == "feedback" else ((), ())
     return opened.searcher.search(
         question.request,
         k=size,
@@ -106,9 +104,18 @@ def _search(
         sort=None if order in (*_RANKED, "varied") else parse_order(order, opened.fields),
         hybrid=False if order == "alone" else None,
         diversity=_DIVERSITY if order == "varied" else None,
-        right=tuple(mark.image_id for mark in marks if mark.right),
-        wrong=tuple(mark.image_id for mark in marks if not mark.right),
+        right=right,
+        wrong=wrong,
     )
+
+
+def _marked(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The pictures that visitors marked as right for the text, and those marked as wrong."""
+    files = library_files()
+    if not text or not files.feedback.exists():
+        return (), ()
+    with files.open_feedback() as feedback:
+        return feedback.of(text)
 
 
 def _count_facets(opened: OpenLibrary, question: Question) -> SearchResult:
