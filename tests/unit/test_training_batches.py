@@ -8,6 +8,7 @@ from PIL import Image
 
 pytest.importorskip("torch")
 
+from scenesearch.datasets.tables import DatasetError
 from scenesearch.encoder.preprocessing import Preprocessing
 from scenesearch.sample.library import DEFAULT_SEED
 from training.batches import class_prompts, drop_words, epoch_batches, mirror_words, pad
@@ -62,6 +63,21 @@ def test_a_listed_picture_that_is_missing_or_undescribed_is_left_out_by_name(tmp
     assert len(corpus.train) == 2
     assert lines[0].endswith("gone.png is not there")
     assert lines[1].endswith("silent.png has no caption")
+
+
+@pytest.mark.parametrize("list_file", ["train_images.txt", "dev_images.txt"])
+def test_a_list_that_cannot_be_read_is_named(tmp_path, list_file):
+    folder = listed(tmp_path / "flickr")
+    (folder / list_file).write_bytes(b"\0\xff")
+    with pytest.raises(DatasetError, match=f"{list_file} is not a text file"):
+        load(folder)
+
+
+def test_a_folder_without_its_validation_list_is_refused(tmp_path):
+    folder = listed(tmp_path / "flickr")
+    (folder / "dev_images.txt").unlink()
+    with pytest.raises(DatasetError, match=r"dev_images\.txt does not exist"):
+        load(folder)
 
 
 def test_a_line_without_a_caption_is_left_out(tmp_path):

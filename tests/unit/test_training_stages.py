@@ -330,30 +330,14 @@ def arguments(shared: Path) -> list[str]:
 
 def test_a_missing_image_base_ends_in_one_sentence(shared, capsys):
     (shared / "model.safetensors").touch()
-    arguments = [
-        "--shared",
-        str(shared),
-        "--out",
-        str(shared / "out"),
-        "--set",
-        "data=data/flickr8k",
-    ]
-    assert main([*arguments, "--set", f"text_base={shared}"]) == 2
+    assert main([*arguments(shared), "--set", f"text_base={shared}"]) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("training: no image base at")
     assert "--set image_base=FILE" in said
 
 
 def test_missing_text_weights_end_in_one_sentence(shared, capsys):
-    arguments = [
-        "--shared",
-        str(shared),
-        "--out",
-        str(shared / "out"),
-        "--set",
-        "data=data/flickr8k",
-    ]
-    assert main(arguments) == 2
+    assert main(arguments(shared)) == 2
     said = capsys.readouterr().err.splitlines()[-1]
     assert said.startswith("training: no MiniLM weights in")
     assert "--set text_base=" in said
