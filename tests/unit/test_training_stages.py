@@ -305,43 +305,21 @@ def test_a_trunk_can_only_be_frozen_where_there_is_one():
         make_learner(TinyTowers(), recipe, [torch.device("cpu")], lambda line: None)
 
 
-@pytest.fixture
-def shared(tmp_path):
-    """A folder like the shared one, with a data set of two pictures for each side."""
-    from PIL import Image
-
-    folder = tmp_path / "data" / "flickr8k"
-    (folder / "images").mkdir(parents=True)
-    captions = []
-    for number, part in enumerate(("train", "dev")):
-        names = [f"{part}{n}.png" for n in range(2)]
-        (folder / f"{part}_images.txt").write_text("\n".join(names))
-        for n, name in enumerate(names):
-            Image.new("RGB", (8, 8), (40 * number, 90 * n, 7)).save(folder / "images" / name)
-            captions.append(f"{name}#0\tpicture {n} of {part}")
-    (folder / "captions.tsv").write_text("\n".join(captions))
-    return tmp_path
-
-
-def arguments(shared: Path) -> list[str]:
-    out = str(shared / "out")
-    return ["--shared", str(shared), "--out", out, "--set", "data=data/flickr8k"]
-
-
-def test_a_missing_image_base_ends_in_one_sentence(shared, capsys):
-    (shared / "model.safetensors").touch()
-    assert main([*arguments(shared), "--set", f"text_base={shared}"]) == 2
-    said = capsys.readouterr().err.splitlines()[-1]
+def test_a_missing_image_base_ends_in_one_sentence(tmp_path, capsys):
+    (tmp_path / "model.safetensors").touch()
+    arguments = ["--shared", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--set", f"text_base={tmp_path}"]) == 2
+    [said] = capsys.readouterr().err.splitlines()  # so no data were read or drawn before
     assert said.startswith("training: no image base at")
     assert "--set image_base=FILE" in said
 
 
-def test_missing_text_weights_end_in_one_sentence(shared, capsys):
-    assert main(arguments(shared)) == 2
-    said = capsys.readouterr().err.splitlines()[-1]
+def test_missing_text_weights_end_in_one_sentence(tmp_path, capsys):
+    assert main(["--shared", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    [said] = capsys.readouterr().err.splitlines()
     assert said.startswith("training: no MiniLM weights in")
     assert "--set text_base=" in said
-    assert not (shared / "out").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_lite_recipe_takes_one_folder(tmp_path):
