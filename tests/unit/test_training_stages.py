@@ -297,6 +297,12 @@ def test_a_mistaken_override_is_one_sentence(override, message):
         load_recipe("lite", [override])
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "a.b"])
+def test_the_name_of_a_stage_fits_a_file_and_a_key(name):
+    with pytest.raises(TrainingError, match="stages must be tables with a name each, of letters"):
+        Recipe(stages=({"name": name},))
+
+
 def test_a_trunk_can_only_be_frozen_where_there_is_one():
     from tests.tiny_towers import TinyTowers
 
