@@ -94,6 +94,20 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path):
         load_view(path, None, Preprocessing((4, 4), "squash", "bicubic", HALF, HALF))
 
 
+def test_a_whole_picture_many_times_as_long_as_high_is_not_resized_whole(tmp_path, monkeypatch):
+    Image.new("RGB", (4000, 2)).save(tmp_path / "long.png")
+    resize, sizes = Image.Image.resize, []
+
+    def recorded(image, size, *given):
+        sizes.append(size)
+        return resize(image, size, *given)
+
+    monkeypatch.setattr(Image.Image, "resize", recorded)
+    prepared = Preprocessing((8, 8), "shortest_edge_crop", "bicubic", HALF, HALF)
+    assert load_view(tmp_path / "long.png", None, prepared).shape == (3, 8, 8)
+    assert sizes == [(128, 8)]  # not (16000, 8)
+
+
 def test_a_mirrored_view_turns_the_picture_and_its_words(tmp_path):
     pixels = np.zeros((4, 4, 3), dtype=np.uint8)
     pixels[:, 0] = 255  # a white left edge
