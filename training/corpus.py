@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scenesearch.datasets.manifest import MANIFEST_SUFFIXES, METADATA_NAME, read_manifest
+from scenesearch.datasets.tables import open_text
 from scenesearch.datasets.task import (
     CAPTIONS,
     CROWD,
@@ -242,8 +243,8 @@ def _listed_examples(folder: Path, source: int, log: Log) -> list[Example]:
 
 
 def read_list(path: Path) -> list[str]:
-    lines = path.read_text(encoding="utf-8-sig").splitlines()
-    return [line.strip() for line in lines if line.strip()]
+    with open_text(path) as file:
+        return [line.strip() for line in file if line.strip()]
 
 
 def _by_image(texts: Mapping[str, str]) -> dict[str, list[str]]:

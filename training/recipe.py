@@ -8,6 +8,7 @@ the recipe (`--set stages.NAME.key=value`). A run writes the values it used to `
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -135,7 +136,9 @@ class Recipe:
     def _in_stage(self, stage: Mapping[str, Any]) -> Recipe:
         values = {key: value for key, value in stage.items() if key != "name"}
         where = f"stage {stage.get('name', '')}"
-        _check("stages", bool(stage.get("name")), "tables with a name each")
+        # The name is part of a file's name, and of a key of --set.
+        named = re.fullmatch(r"[A-Za-z0-9_-]+", str(stage.get("name", "")))
+        _check("stages", bool(named), "tables with a name each, of letters, digits, '_' and '-'")
         if other := sorted(set(values) - STAGE_KEYS):
             raise TrainingError(f"{where}: there is no key {other[0]} of a stage")
         return _applied(replace(self, stages=(), wise_ft_from=""), values, where)

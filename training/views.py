@@ -1,7 +1,7 @@
 """Pictures as an image tower takes them: whole, as it will serve them, or as random views.
 
 A random view is a box of the picture, resized to the tower's size, perhaps mirrored and lightened.
-The whole view is what `scenesearch.encoder.onnx` does with a picture, from the same numbers.
+The whole picture is resized by the function that the serving encoder uses.
 """
 
 from __future__ import annotations
@@ -12,17 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+from scenesearch.encoder.onnx import RESAMPLING, resize_whole
 from scenesearch.encoder.preprocessing import Preprocessing
 from scenesearch.pictures.opening import ImageError, open_image
 from training.recipe import TrainingError
-
-RESAMPLING = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 
 
 @dataclass(frozen=True)
@@ -62,17 +56,14 @@ def load_view(path: Path, view: View | None, preprocessing: Preprocessing) -> np
         image = open_image(path, reduce_to=2 * max(height, width)).image
     except ImageError as error:
         raise TrainingError(f"{path}: {error}") from None
-    resampling = RESAMPLING[preprocessing.interpolation]
-    if view is not None:
+    if view is None:
+        resized = resize_whole(image, preprocessing)
+    else:
         left, top, right, bottom = view.box
         box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
         if preprocessing.resize != "squash":
             box = _box_of_shape(box, width / height)
-        resized = image.resize((width, height), resampling, box)
-    elif preprocessing.resize == "squash":
-        resized = image.resize((width, height), resampling)
-    else:
-        resized = _fit_and_crop(image, width, height, resampling)
+        resized = image.resize((width, height), RESAMPLING[preprocessing.interpolation], box)
     pixels = np.asarray(resized, np.float32) / np.float32(255)
     if view is not None:
         pixels = np.minimum(pixels * np.float32(view.gain), 1)
@@ -81,18 +72,6 @@ def load_view(path: Path, view: View | None, preprocessing: Preprocessing) -> np
     mean, std = (np.array(m, np.float32) for m in (preprocessing.mean, preprocessing.std))
     pixels = (pixels - mean) / std
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
-
-
-def _fit_and_crop(
-    image: Image.Image, width: int, height: int, resampling: Image.Resampling
-) -> Image.Image:
-    """The shorter side fitted and the middle cut out, as CLIP's own preprocessing does it."""
-    scaled = (
-        max(width, image.width * height // image.height),
-        max(height, image.height * width // image.width),
-    )
-    left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
-    return image.resize(scaled, resampling).crop((left, top, left + width, top + height))
 
 
 def _box_of_shape(

@@ -17,6 +17,7 @@ from tokenizers import Encoding, Tokenizer
 from scenesearch.encoder.base import EncoderError, EncoderInfo
 from scenesearch.encoder.folder import read_encoder_info, unreadable
 from scenesearch.encoder.graphs import Device, Graph, open_graph
+from scenesearch.encoder.preprocessing import Preprocessing
 from scenesearch.errors import first_line, obstacle
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n+")
@@ -24,7 +25,7 @@ _MOST_TOKENS_A_CHARACTER = 4  # byte-level vocabularies; UTF-8 has at most four 
 
 _LONG = 16  # pictures up to this many times as long as the crop are resized whole
 
-_RESAMPLING = {
+RESAMPLING = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
@@ -70,19 +71,7 @@ class OnnxEncoder:
     def preprocess(self, image: Image.Image) -> NDArray[np.float32]:
         """An upright RGB picture as input of the image tower, `(3, height, width)`."""
         height, width = self._info.image_size
-        resampling = _RESAMPLING[self._info.interpolation]
-        if self._info.resize == "squash":
-            resized = image.resize((width, height), resampling)
-        else:
-            image = _middle(image, width / height)
-            # The long side is rounded down, as in transformers: one more pixel would shift what the
-            # tower sees.
-            scaled = (
-                max(width, image.width * height // image.height),
-                max(height, image.height * width // image.width),
-            )
-            left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
-            resized = image.resize(scaled, resampling).crop((left, top, left + width, top + height))
+        resized = resize_whole(image, self._info)
         pixels = np.empty((3, height, width), np.float32)
         for channel in range(3):
             pixels[channel] = np.asarray(resized.getchannel(channel))
@@ -257,6 +246,24 @@ def _tokenizing(folder: Path) -> Iterator[None]:
         if obstacle(error):
             raise unreadable(path, error) from None
         raise EncoderError(f"{path} is not a usable tokenizer: {first_line(error)}") from None
+
+
+def resize_whole(image: Image.Image, tower: EncoderInfo | Preprocessing) -> Image.Image:
+    """The picture in the tower's size: squashed, or the shorter side fitted and the middle cut out,
+    as CLIP's own preprocessing does it."""
+    height, width = tower.image_size
+    resampling = RESAMPLING[tower.interpolation]
+    if tower.resize == "squash":
+        return image.resize((width, height), resampling)
+    image = _middle(image, width / height)
+    # The long side is rounded down, as in transformers: one more pixel would shift what the tower
+    # sees.
+    scaled = (
+        max(width, image.width * height // image.height),
+        max(height, image.height * width // image.width),
+    )
+    left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
+    return image.resize(scaled, resampling).crop((left, top, left + width, top + height))
 
 
 def _middle(image: Image.Image, shape: float) -> Image.Image:

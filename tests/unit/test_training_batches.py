@@ -8,6 +8,7 @@ from PIL import Image
 
 pytest.importorskip("torch")
 
+from scenesearch.datasets.tables import DatasetError
 from scenesearch.encoder.preprocessing import Preprocessing
 from scenesearch.sample.library import DEFAULT_SEED
 from training.batches import class_prompts, drop_words, epoch_batches, mirror_words, pad
@@ -64,6 +65,21 @@ def test_a_listed_picture_that_is_missing_or_undescribed_is_left_out_by_name(tmp
     assert lines[1].endswith("silent.png has no caption")
 
 
+@pytest.mark.parametrize("list_file", ["train_images.txt", "dev_images.txt"])
+def test_a_list_that_cannot_be_read_is_named(tmp_path, list_file):
+    folder = listed(tmp_path / "flickr")
+    (folder / list_file).write_bytes(b"\0\xff")
+    with pytest.raises(DatasetError, match=f"{list_file} is not a text file"):
+        load(folder)
+
+
+def test_a_folder_without_its_validation_list_is_refused(tmp_path):
+    folder = listed(tmp_path / "flickr")
+    (folder / "dev_images.txt").unlink()
+    with pytest.raises(DatasetError, match=r"dev_images\.txt does not exist"):
+        load(folder)
+
+
 def test_a_line_without_a_caption_is_left_out(tmp_path):
     folder = listed(tmp_path / "flickr")
     with (folder / "captions.tsv").open("a") as file:
@@ -76,6 +92,20 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path):
     path.write_bytes(b"no picture")
     with pytest.raises(TrainingError, match=r"broken\.jpg"):
         load_view(path, None, Preprocessing((4, 4), "squash", "bicubic", HALF, HALF))
+
+
+def test_a_whole_picture_many_times_as_long_as_high_is_not_resized_whole(tmp_path, monkeypatch):
+    Image.new("RGB", (4000, 2)).save(tmp_path / "long.png")
+    resize, sizes = Image.Image.resize, []
+
+    def recorded(image, size, *given):
+        sizes.append(size)
+        return resize(image, size, *given)
+
+    monkeypatch.setattr(Image.Image, "resize", recorded)
+    prepared = Preprocessing((8, 8), "shortest_edge_crop", "bicubic", HALF, HALF)
+    assert load_view(tmp_path / "long.png", None, prepared).shape == (3, 8, 8)
+    assert sizes == [(128, 8)]  # not (16000, 8)
 
 
 def test_a_mirrored_view_turns_the_picture_and_its_words(tmp_path):

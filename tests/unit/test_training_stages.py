@@ -297,6 +297,12 @@ def test_a_mistaken_override_is_one_sentence(override, message):
         load_recipe("lite", [override])
 
 
+@pytest.mark.parametrize("name", ["", "a/b", "a.b"])
+def test_the_name_of_a_stage_fits_a_file_and_a_key(name):
+    with pytest.raises(TrainingError, match="stages must be tables with a name each, of letters"):
+        Recipe(stages=({"name": name},))
+
+
 def test_a_trunk_can_only_be_frozen_where_there_is_one():
     from tests.tiny_towers import TinyTowers
 
@@ -305,59 +311,21 @@ def test_a_trunk_can_only_be_frozen_where_there_is_one():
         make_learner(TinyTowers(), recipe, [torch.device("cpu")], lambda line: None)
 
 
-@pytest.fixture
-def shared(tmp_path):
-    """A folder like the shared one, with a data set of two pictures for each side."""
-    from PIL import Image
-
-    folder = tmp_path / "data" / "flickr8k"
-    (folder / "images").mkdir(parents=True)
-    captions = []
-    for number, part in enumerate(("train", "dev")):
-        names = [f"{part}{n}.png" for n in range(2)]
-        (folder / f"{part}_images.txt").write_text("\n".join(names))
-        for n, name in enumerate(names):
-            Image.new("RGB", (8, 8), (40 * number, 90 * n, 7)).save(folder / "images" / name)
-            captions.append(f"{name}#0\tpicture {n} of {part}")
-    (folder / "captions.tsv").write_text("\n".join(captions))
-    return tmp_path
-
-
-def arguments(shared: Path) -> list[str]:
-    out = str(shared / "out")
-    return ["--shared", str(shared), "--out", out, "--set", "data=data/flickr8k"]
-
-
-def test_a_missing_image_base_ends_in_one_sentence(shared, capsys):
-    (shared / "model.safetensors").touch()
-    arguments = [
-        "--shared",
-        str(shared),
-        "--out",
-        str(shared / "out"),
-        "--set",
-        "data=data/flickr8k",
-    ]
-    assert main([*arguments, "--set", f"text_base={shared}"]) == 2
-    said = capsys.readouterr().err.splitlines()[-1]
+def test_a_missing_image_base_ends_in_one_sentence(tmp_path, capsys):
+    (tmp_path / "model.safetensors").touch()
+    arguments = ["--shared", str(tmp_path), "--out", str(tmp_path / "out")]
+    assert main([*arguments, "--set", f"text_base={tmp_path}"]) == 2
+    [said] = capsys.readouterr().err.splitlines()  # so no data were read or drawn before
     assert said.startswith("training: no image base at")
     assert "--set image_base=FILE" in said
 
 
-def test_missing_text_weights_end_in_one_sentence(shared, capsys):
-    arguments = [
-        "--shared",
-        str(shared),
-        "--out",
-        str(shared / "out"),
-        "--set",
-        "data=data/flickr8k",
-    ]
-    assert main(arguments) == 2
-    said = capsys.readouterr().err.splitlines()[-1]
+def test_missing_text_weights_end_in_one_sentence(tmp_path, capsys):
+    assert main(["--shared", str(tmp_path), "--out", str(tmp_path / "out")]) == 2
+    [said] = capsys.readouterr().err.splitlines()
     assert said.startswith("training: no MiniLM weights in")
     assert "--set text_base=" in said
-    assert not (shared / "out").exists()
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_lite_recipe_takes_one_folder(tmp_path):
