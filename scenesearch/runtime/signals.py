@@ -4,10 +4,16 @@ The first signal raises KeyboardInterrupt. The command keeps what is done, says 
 and exits with 128 plus the signal's number, as shells do (130, 143, 129). A second signal ends the
 process at once; even then the store keeps what it has acknowledged. Wrappers and closing terminals
 often send two signals in a row: within half a second they count as one.
+
+Python throws away an exception that is raised in a finalizer or in a weak reference's callback, and
+so a KeyboardInterrupt: while modules are imported, that is not rare. It is raised again a moment
+later.
 """
 
+import _thread
 import os
 import signal
+import sys
 import time
 
 TYPE_CHECKING = False  # importing typing takes a moment in which Ctrl-C is not handled yet
@@ -17,10 +23,12 @@ if TYPE_CHECKING:
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")  # Windows has no SIGHUP
 REPEAT_WINDOW_S = 0.5
+_RAISE_AGAIN_S = 0.05
 
 _received: int | None = None
 _received_at = 0.0
 _announced = False
+_lost = False
 
 
 def _interrupt() -> None:
@@ -41,6 +49,7 @@ def install_handlers(at_first: "Callable[[], object]" = _interrupt) -> None:
         number = getattr(signal, name, None)
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _stop)
+    sys.unraisablehook = _on_unraisable
 
 
 def restore_defaults() -> None:
@@ -71,9 +80,27 @@ def record(number: int) -> None:
 
 
 def _stop(number: int, frame: "FrameType | None") -> None:
-    if _received is None:
+    global _lost
+    if _received is None or _lost:
+        _lost = False
         record(number)
         _at_first()
     elif time.monotonic() - _received_at > REPEAT_WINDOW_S:
         signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
+
+
+def _on_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Called by Python with an exception that it throws away."""
+    global _lost
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        _lost = True
+        _thread.start_new_thread(_raise_again, ())
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+def _raise_again() -> None:
+    time.sleep(_RAISE_AGAIN_S)  # until the callback has returned
+    # Sent for real, so that a wait ends. The signal on record stays the first.
+    os.kill(os.getpid(), signal.SIGINT)
