@@ -124,7 +124,7 @@ def longest_side_needed(encoder: Encoder) -> int:
     A JPEG is decoded reduced, but with twice what encoder and thumbnail need, so that embeddings
     differ from those of the full picture by no more than rounding.
     """
-    return 2 * max(*encoder.info.image_size, 160)
+    return 2 * max(encoder.info.image.longest_side, 160)
 
 
 @dataclass(frozen=True)

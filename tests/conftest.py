@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from scenesearch.encoder.base import EncoderInfo
+from scenesearch.encoder.base import EncoderInfo, ImageInput, TextInput
 from scenesearch.runtime.files import make_private
 from scenesearch.store import edge, edge_build
 from scenesearch.store.edge import EdgeStore
@@ -48,14 +48,15 @@ class ColourEncoder:
             name=name,
             fingerprint=fingerprint,
             dimension=4,
-            image_size=(8, 8),
-            resize="squash",
-            interpolation="bilinear",
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-            context_length=16,
-            text_prefix="",
-            pad_token_id=0,
+            full_dimension=4,
+            image=ImageInput(
+                size=(8, 8),
+                resize="squash",
+                interpolation="bilinear",
+                mean=(0.5, 0.5, 0.5),
+                std=(0.5, 0.5, 0.5),
+            ),
+            text=TextInput(context_length=16),
             calibration={"method": "logistic", "cosine": 12.0, "intercept": -9.0},
         )
         self.encoded = 0

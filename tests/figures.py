@@ -339,7 +339,7 @@ def feedback(judged: Judged) -> Iterator[str]:
 def long(judged: Judged) -> Iterator[str]:
     """How often a picture comes first for its five captions in a row, whole and cut."""
     counter = judged.encoder._counter
-    context = judged.encoder.info.context_length
+    context = judged.encoder.info.text.context_length
     asked = {
         image: text
         for image, captions in judged.captions.items()

@@ -12,7 +12,7 @@ from transformers import (
     MobileNetV2ForImageClassification,
 )
 
-from scenesearch.encoder.preprocessing import Preprocessing
+from scenesearch.encoder.base import ImageInput, TextInput
 from training.model import Classifier, DualEncoder, TowerShape, mobilenet_layers
 from training.towers import Towers, bundled_kind
 
@@ -65,10 +65,9 @@ def tiny_dual_encoder(captions: Iterable[str], seed: int = 0) -> Towers:
     return bundled_kind(
         DualEncoder(mobilenet_layers(mobilenet), channels, bert, SHAPE),
         "tiny",
-        Preprocessing((64, 64), "squash", "bicubic", half, half),
+        ImageInput(size=(64, 64), resize="squash", mean=half, std=half),
         tokenizer,
-        context_length=32,
-        pad_token_id=0,
+        text_input=TextInput(context_length=32),
         parent={},
         classifier=classifier,
     )

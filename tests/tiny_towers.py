@@ -9,6 +9,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from torch import nn
 
+from scenesearch.encoder.base import ImageInput, TextInput
+
 WORDS = ("[PAD]", "[UNK]", "red", "green", "blue", "dark", "light", "picture", "left", "right")
 
 
@@ -35,14 +37,16 @@ class _Text(nn.Module):
         return self.head(words.sum(1) / attention_mask.sum(1, keepdim=True))
 
 
-class _Preprocessing:
-    image_size, resize, interpolation = (8, 8), "squash", "bilinear"
-    mean, std = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
-
-
 class TinyTowers(nn.Module):
-    name, dimension, context_length, pad_token_id, text_prefix = "tiny", 6, 16, 0, ""
-    preprocessing = _Preprocessing()
+    name, dimension = "tiny", 6
+    image_input = ImageInput(
+        size=(8, 8),
+        resize="squash",
+        interpolation="bilinear",
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+    )
+    text_input = TextInput(context_length=16)
     classifier = None
     parent = {"name": "tiny"}  # noqa: RUF012
 

@@ -53,8 +53,8 @@ def export_towers(
     if precision not in ("fp32", "fp16", "int8"):
         raise ExportError(f"precision {precision!r} is none of fp32, fp16, int8")
     towers = towers.eval()
-    image = export_image_tower(towers.image_tower, towers.preprocessing.image_size)
-    text = export_text_tower(towers.text_tower, towers.context_length)
+    image = export_image_tower(towers.image_tower, towers.image_input.size)
+    text = export_text_tower(towers.text_tower, towers.text_input.context_length)
     for side, figure in _parity(towers, image, text).items():
         if not figure >= PARITY:
             raise ExportError(
@@ -105,23 +105,12 @@ def _write_folder(
     onnx.save(image, folder / "image.onnx")
     onnx.save(text, folder / "text.onnx")
     towers.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-    prepared = towers.preprocessing
     manifest = {
         "format": 1,
         "name": name,
         "dimension": towers.dimension,
-        "image": {
-            "size": list(prepared.image_size),
-            "resize": prepared.resize,
-            "interpolation": prepared.interpolation,
-            "mean": list(prepared.mean),
-            "std": list(prepared.std),
-        },
-        "text": {
-            "context_length": towers.context_length,
-            "prefix": towers.text_prefix,
-            "pad_token_id": towers.pad_token_id,
-        },
+        "image": towers.image_input.to_json(),
+        "text": towers.text_input.to_json(),
         "files": {part: signature(folder / part) for part in PARTS},
         "precision": precision,
         "log_logit_scale": round(towers.log_logit_scale.item(), 6),
@@ -137,16 +126,16 @@ def _parity(towers: Towers, image: onnx.ModelProto, text: onnx.ModelProto) -> di
     Texts of unequal length stand in one batch, because padding is where graphs go wrong.
     """
     random = torch.Generator().manual_seed(0)
-    height, width = towers.preprocessing.image_size
+    height, width = towers.image_input.size
     pixels = torch.randn(3, 3, height, width, generator=random)
     vocabulary = towers.tokenizer.get_vocab_size()
-    length = min(towers.context_length, 12)
+    length = min(towers.text_input.context_length, 12)
     texts = torch.randint(0, vocabulary, (3, length), generator=random)
     mask = (torch.arange(length) < torch.tensor([[length], [length // 2], [2]])).to(torch.int64)
     # Real texts end as the tokenizer ends them; CLIP pools at that token.
-    end = towers.tokenizer.encode("").ids[-1:] or [towers.pad_token_id]
+    end = towers.tokenizer.encode("").ids[-1:] or [towers.text_input.pad_token_id]
     texts[torch.arange(3), mask.sum(dim=1) - 1] = end[0]
-    texts = torch.where(mask > 0, texts, towers.pad_token_id)
+    texts = torch.where(mask > 0, texts, towers.text_input.pad_token_id)
     runs = {
         "image": (towers.image_tower, image, {"pixel_values": pixels}),
         "text": (towers.text_tower, text, {"input_ids": texts, "attention_mask": mask}),

@@ -124,7 +124,7 @@ def make_learner(towers: Towers, recipe: Recipe, devices: list[torch.device], lo
     if not rates:
         raise TrainingError("every learning rate of what the recipe trains is 0")
     weights = named_weights(towers)
-    pixels = torch.zeros(1, 3, *towers.preprocessing.image_size, device=device)
+    pixels = torch.zeros(1, 3, *towers.image_input.size, device=device)
     tokens = torch.ones(1, 4, dtype=torch.int64, device=device)
     heads = {id(p) for p in towers.parts()["heads"]}
     sides = []
@@ -286,7 +286,7 @@ def image_embeddings(
     batch = [corpus.train[row] for row in rows]
     views = [view_of(example, corpus, learner.recipe, rng) for example in batch]
     paths = [example.path for example in batch]
-    pixels = _tensor(load_views(paths, views, learner.towers.preprocessing, pool), learner.device)
+    pixels = _tensor(load_views(paths, views, learner.towers.image_input, pool), learner.device)
     images = spread(learner.image.tower, (pixels,), learner.devices)
     return images, [view.mirrored for view in views]
 
@@ -327,11 +327,11 @@ def _tokens(
     learner: Learner, texts: Sequence[str], dropout: float, rng: np.random.Generator | None
 ) -> tuple[Tensor, Tensor]:
     towers = learner.towers
-    prefixed = [towers.text_prefix + text for text in texts]
-    rows = tokenize(towers.tokenizer, prefixed, towers.context_length)
+    prefixed = [towers.text_input.prefix + text for text in texts]
+    rows = tokenize(towers.tokenizer, prefixed, towers.text_input.context_length)
     if dropout and rng is not None:
         rows = [drop_words(row, dropout, rng) for row in rows]
-    ids, mask = pad(rows, towers.pad_token_id)
+    ids, mask = pad(rows, towers.text_input.pad_token_id)
     return torch.from_numpy(ids).to(learner.device), torch.from_numpy(mask).to(learner.device)
 
 
@@ -341,7 +341,7 @@ def _image_features(
 ) -> Tensor:
     """The features at the image tower's cut."""
     with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
-        pixels = load_views(paths, views, learner.towers.preprocessing, pool)
+        pixels = load_views(paths, views, learner.towers.image_input, pool)
     with learner.computing():
         return learner.image.below(_tensor(pixels, learner.device)).float().cpu()
 
@@ -482,7 +482,7 @@ def class_posteriors(learner: Learner, corpus: Corpus, folder: Path, log: Log) -
     def compute(rows: Sequence[int], _: int) -> np.ndarray:
         with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
             some = [paths[n] for n in rows]
-            pixels = load_views(some, [None] * len(rows), towers.preprocessing, pool)
+            pixels = load_views(some, [None] * len(rows), towers.image_input, pool)
         found = classifier.posteriors(tower, _tensor(pixels, learner.device))
         return found.to(torch.float16).cpu().numpy()
 

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from scenesearch.encoder.hub import PICKLED, SIDE_FILES
-from scenesearch.encoder.preprocessing import ModelError
+from scenesearch.encoder.model_folder import ModelError
 
 _COPIED = (*SIDE_FILES, "*.safetensors")
 

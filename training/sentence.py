@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from scenesearch.encoder.preprocessing import ModelError, read_json
+from scenesearch.encoder.model_folder import ModelError, read_json
 
 _MODULES = "sentence_transformers.base.modules"
 

@@ -9,6 +9,7 @@ import onnx
 import torch
 
 from scenesearch.encoder.graphs import Graph, open_graph
+from scenesearch.encoder.preprocessing import noise_pixels
 from scenesearch.encoder.speed import BATCHES, Candidate, sample_queries
 from training.batches import pad
 from training.export import (
@@ -45,8 +46,8 @@ def precisions(towers: Towers, name: str, threads: int, folder: Path) -> list[Ca
     pixels, feeds = _pixels(towers), {n: _tokens(towers, n) for n in BATCHES}
     found = []
     for precision in ("fp32", "fp16", "int8"):
-        image = export_image_tower(towers.image_tower, towers.preprocessing.image_size)
-        text = export_text_tower(towers.text_tower, towers.context_length)
+        image = export_image_tower(towers.image_tower, towers.image_input.size)
+        text = export_text_tower(towers.text_tower, towers.text_input.context_length)
         sizes = 0
         opened = {}
         for side, graph in (("image", image), ("text", text)):
@@ -72,12 +73,9 @@ def precisions(towers: Towers, name: str, threads: int, folder: Path) -> list[Ca
 
 
 def _pixels(towers: Towers) -> np.ndarray:
-    height, width = towers.preprocessing.image_size
-    shape = (max(BATCHES), 3, height, width)
-    return np.random.default_rng(0).standard_normal(shape, np.float32)
+    return noise_pixels(towers.image_input, max(BATCHES))
 
 
 def _tokens(towers: Towers, n: int) -> tuple[np.ndarray, np.ndarray]:
-    return pad(
-        [towers.tokenizer.encode(text).ids for text in sample_queries(n)], towers.pad_token_id
-    )
+    rows = [towers.tokenizer.encode(text).ids for text in sample_queries(n)]
+    return pad(rows, towers.text_input.pad_token_id)

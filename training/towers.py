@@ -28,15 +28,10 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
-from scenesearch.encoder.base import EncoderError
+from scenesearch.encoder.base import EncoderError, ImageInput, TextInput
 from scenesearch.encoder.folder import read_encoder_info
 from scenesearch.encoder.hub import fetch_weights, how_to_convert
-from scenesearch.encoder.preprocessing import (
-    ModelError,
-    Preprocessing,
-    read_json,
-    read_preprocessing,
-)
+from scenesearch.encoder.model_folder import ModelError, read_image_input, read_json
 from scenesearch.encoder.registry import bundled_encoders, find_encoder, shelved_encoders
 from scenesearch.errors import did_you_mean
 from training import bundled, sentence
@@ -63,13 +58,11 @@ class Towers(nn.Module):
         text_tower: nn.Module,
         log_logit_scale: nn.Parameter,
         heads: list[nn.Parameter],
-        preprocessing: Preprocessing,
+        image_input: ImageInput,
         tokenizer: Tokenizer,
-        context_length: int,
-        pad_token_id: int,
+        text_input: TextInput,
         parent: dict[str, Any],
         save_to: Callable[[Towers, Path], None] | None,
-        text_prefix: str = "",
         calibration: Mapping[str, Any] | None = None,
         classifier: Classifier | None = None,
     ) -> None:
@@ -80,11 +73,9 @@ class Towers(nn.Module):
         self.image_tower = image_tower  # pixel_values (n, 3, h, w) -> (n, dimension)
         self.text_tower = text_tower  # input_ids, attention_mask (n, tokens) -> (n, dimension)
         self.log_logit_scale = log_logit_scale
-        self.preprocessing = preprocessing
+        self.image_input = image_input
         self.tokenizer = tokenizer
-        self.context_length = context_length
-        self.pad_token_id = pad_token_id
-        self.text_prefix = text_prefix
+        self.text_input = text_input
         self.parent = parent
         self._heads = {id(parameter) for parameter in (*heads, log_logit_scale)}
         self.save_to = save_to  # writes the weights; None: exported graphs are the weights
@@ -105,7 +96,7 @@ class Towers(nn.Module):
 
     @torch.no_grad()
     def _dimension(self) -> int:
-        height, width = self.preprocessing.image_size
+        height, width = self.image_input.size
         tokens = torch.ones(1, 4, dtype=torch.int64)
         image: int = self.image_tower(torch.zeros(1, 3, height, width)).shape[-1]
         text: int = self.text_tower(tokens, tokens).shape[-1]
@@ -286,7 +277,6 @@ def _hugging_face(base: str, folder: Path, parent: dict[str, Any]) -> Towers:
     tokenizer, pad_token_id, longest = read_tokenizer(folder)
     text_config = model.config.text_config
     context_length = min(longest, positions(text_config))
-    preprocessing = read_preprocessing(folder)
     image_tower, text_tower, heads = _split(model, pad_token_id, context_length)
 
     def save_to(towers: Towers, target: Path) -> None:
@@ -304,10 +294,9 @@ def _hugging_face(base: str, folder: Path, parent: dict[str, Any]) -> Towers:
         text_tower=text_tower,
         log_logit_scale=nn.Parameter(scale.detach().clone().reshape(())),
         heads=heads,
-        preprocessing=preprocessing,
+        image_input=read_image_input(folder),
         tokenizer=tokenizer,
-        context_length=context_length,
-        pad_token_id=pad_token_id,
+        text_input=TextInput(context_length=context_length, pad_token_id=pad_token_id),
         parent={**parent, "model_type": model.config.model_type, **stated_license(folder)},
         save_to=save_to,
     )
@@ -393,10 +382,12 @@ def _with_text(towers: Towers, base: str, folder: Path, parent: dict[str, Any]) 
         text_tower=text_tower,
         log_logit_scale=towers.log_logit_scale,
         heads=[*(p for p in image_heads if id(p) in kept), *text_tower.projection.parameters()],
-        preprocessing=towers.preprocessing,
+        image_input=towers.image_input,
         tokenizer=tokenizer,
-        context_length=min(plan.max_tokens or longest, positions(body.config)),
-        pad_token_id=pad_token_id,
+        text_input=TextInput(
+            context_length=min(plan.max_tokens or longest, positions(body.config)),
+            pad_token_id=pad_token_id,
+        ),
         parent={**towers.parent, "text_base": parent["base"]},
         save_to=save_to,
     )
@@ -434,18 +425,13 @@ def towers_from_bases(recipe: Recipe) -> Towers:
     for parameter in model.image.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    mean: tuple[float, float, float] = (
-        0.5,
-        0.5,
-        0.5,
-    )  # both kinds of base take pixels from -1 to 1
+    size, mean = (recipe.image_size, recipe.image_size), (0.5, 0.5, 0.5)  # pixels from -1 to 1
     return bundled_kind(
         model,
         recipe.name,
-        Preprocessing((recipe.image_size, recipe.image_size), "squash", "bicubic", mean, mean),
+        ImageInput(size=size, resize="squash", mean=mean, std=mean),
         Tokenizer.from_file(str(text_base / "tokenizer.json")),
-        context_length=recipe.context_length,
-        pad_token_id=0,
+        text_input=TextInput(context_length=recipe.context_length),
         parent={
             "base": f"{image_base.stem} and all-MiniLM-L6-v2",
             "image": image_base.stem,
@@ -471,11 +457,9 @@ def _encoder_folder(folder: Path, parent: dict[str, Any]) -> Towers:
     return bundled_kind(
         model,
         info.name,
-        Preprocessing(info.image_size, info.resize, info.interpolation, info.mean, info.std),
+        info.image,
         Tokenizer.from_file(str(folder / "tokenizer.json")),
-        context_length=info.context_length,
-        pad_token_id=info.pad_token_id,
-        text_prefix=info.text_prefix,
+        text_input=info.text,
         parent={
             **parent,
             "base": info.name,
@@ -489,7 +473,7 @@ def _encoder_folder(folder: Path, parent: dict[str, Any]) -> Towers:
 def bundled_kind(
     model: DualEncoder,
     name: str,
-    preprocessing: Preprocessing,
+    image_input: ImageInput,
     tokenizer: Tokenizer,
     **about: Any,
 ) -> Towers:
@@ -505,7 +489,7 @@ def bundled_kind(
             *model.image.head.parameters(),
             *model.text.head.parameters(),
         ],
-        preprocessing=preprocessing,
+        image_input=image_input,
         tokenizer=tokenizer,
         save_to=None,
         **about,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scenesearch.encoder.onnx import RESAMPLING, resize_whole
-from scenesearch.encoder.preprocessing import Preprocessing
+from scenesearch.encoder.base import ImageInput
+from scenesearch.encoder.preprocessing import RESAMPLING, resize_whole
 from scenesearch.pictures.opening import ImageError, open_image
 from training.recipe import TrainingError
 
@@ -41,35 +41,35 @@ def random_view(smallest_area: float, mirror: bool, rng: np.random.Generator) ->
 def load_views(
     paths: Sequence[Path],
     views: Sequence[View | None],
-    preprocessing: Preprocessing,
+    image_input: ImageInput,
     pool: Executor,
 ) -> np.ndarray:
     """float32 (n, 3, height, width); a view of None is the whole picture."""
-    rows = pool.map(lambda path, view: load_view(path, view, preprocessing), paths, views)
+    rows = pool.map(lambda path, view: load_view(path, view, image_input), paths, views)
     return np.stack(list(rows))
 
 
-def load_view(path: Path, view: View | None, preprocessing: Preprocessing) -> np.ndarray:
-    height, width = preprocessing.image_size
+def load_view(path: Path, view: View | None, image_input: ImageInput) -> np.ndarray:
+    height, width = image_input.size
     try:
         # Twice the size leaves a crop of a quarter of the picture with all the pixels it needs.
         image = open_image(path, reduce_to=2 * max(height, width)).image
     except ImageError as error:
         raise TrainingError(f"{path}: {error}") from None
     if view is None:
-        resized = resize_whole(image, preprocessing)
+        resized = resize_whole(image, image_input)
     else:
         left, top, right, bottom = view.box
         box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
-        if preprocessing.resize != "squash":
+        if image_input.resize != "squash":
             box = _box_of_shape(box, width / height)
-        resized = image.resize((width, height), RESAMPLING[preprocessing.interpolation], box)
+        resized = image.resize((width, height), RESAMPLING[image_input.interpolation], box)
     pixels = np.asarray(resized, np.float32) / np.float32(255)
     if view is not None:
         pixels = np.minimum(pixels * np.float32(view.gain), 1)
         if view.mirrored:
             pixels = pixels[:, ::-1]
-    mean, std = (np.array(m, np.float32) for m in (preprocessing.mean, preprocessing.std))
+    mean, std = (np.array(m, np.float32) for m in (image_input.mean, image_input.std))
     pixels = (pixels - mean) / std
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 

@@ -7,77 +7,52 @@ lite/
   tokenizer.json   of the `tokenizers` library
 
 Instead of an .onnx file there may be an .xml and a .bin: a graph for OpenVINO. Graphs made
-elsewhere may have an output of another name, which encoder.json then gives, and may take no mask.
+elsewhere may have other names, inputs and outputs, which encoder.json then gives, may take no
+mask, keep their weights in files beside them, and hold both towers in one file.
 """
 
 import hashlib
 import json
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from scenesearch.encoder.base import (
+    Declared,
     EncoderError,
     EncoderInfo,
     EncoderUnreadable,
-    Interpolation,
-    Padding,
-    Resize,
+    ImageInput,
+    Scale,
+    TextInput,
 )
 from scenesearch.errors import first_line, obstacle
 
-SIDES = ("image", "text")
+SIDES: tuple[Literal["image", "text"], ...] = ("image", "text")
 PARTS = ("image.onnx", "text.onnx", "tokenizer.json")  # as this project writes them
-
-# A batch of 8 of the largest pictures takes 400 MB.
-_Side = Annotated[int, Field(ge=1, le=2048)]
-# For pixels between 0 and 1, or from 0 to 255 if a graph takes those.
-_Mean = Annotated[float, Field(ge=-1e4, le=1e4)]
-_Deviation = Annotated[float, Field(ge=1e-4, le=1e4)]
-_Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 _MOST_BYTES = 32 * 2**20  # of encoder.json: the calibration of large vectors takes 1 MiB
 _MOST_DEPTH = 16
 
 
-class _Declared(BaseModel):
-    # A folder may come from a stranger: unknown keys are ignored, known keys must be valid.
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False)
-
-
-class _Image(_Declared):
-    size: tuple[_Side, _Side]
-    resize: Resize
-    interpolation: Interpolation = "bicubic"
-    mean: tuple[_Mean, _Mean, _Mean]
-    std: tuple[_Deviation, _Deviation, _Deviation]
-    output: _Name = "image_embeddings"
-
-
-class _Text(_Declared):
-    context_length: int = Field(ge=2, le=8192)
-    prefix: str = Field("", max_length=1000)
-    pad_token_id: int = Field(0, ge=0, lt=2**31)  # a token of the tokenizer
-    padding: Padding = "longest"
-    output: _Name = "text_embeddings"
-
-
-class _File(_Declared):
+class _File(Declared):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     bytes: int = Field(gt=0)
 
 
-class _Manifest(_Declared):
+class _Manifest(Declared):
     format: Literal[1]
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     dimension: int = Field(ge=1, le=65536)
-    image: _Image
-    text: _Text
+    full_dimension: int | None = Field(None, ge=1, le=65536)  # of the graphs; None: the same
+    image: ImageInput
+    text: TextInput
     files: dict[str, _File]
-    calibration: dict[str, Any] = {}
-    scores: dict[str, Any] = {}
+    scale: Scale | None = None
+    calibration: dict[str, Any] = Field(default_factory=dict)
+    scores: dict[str, Any] = Field(default_factory=dict)
 
 
 def read_encoder_info(folder: Path) -> EncoderInfo:
@@ -108,7 +83,9 @@ def read_encoder_info(folder: Path) -> EncoderInfo:
         raise EncoderError(f"{manifest_path}: {where}: {first['msg']}") from None
     except (ValueError, RecursionError) as error:
         raise EncoderError(f"{manifest_path} is no manifest: {first_line(error)}") from None
-    parts = (*(part for side in SIDES for part in _graph(manifest, side)), "tokenizer.json")
+    # A graph of both towers is one part.
+    graphs = dict.fromkeys(part for side in SIDES for part in _graph(manifest, side))
+    parts = (*graphs, "tokenizer.json")
     for part in parts:
         path, declared = folder / part, manifest.files.get(part)
         if declared is None:
@@ -127,23 +104,20 @@ def read_encoder_info(folder: Path) -> EncoderInfo:
     return EncoderInfo(
         name=manifest.name,
         # Everything that affects a vector: not name, scores or calibration.
-        fingerprint=_hash(manifest, {"format", "dimension", "image", "text"}, parts),
+        fingerprint=_hash(
+            manifest, {"format", "dimension", "full_dimension", "image", "text"}, parts
+        ),
         dimension=manifest.dimension,
-        image_size=manifest.image.size,
-        resize=manifest.image.resize,
-        interpolation=manifest.image.interpolation,
-        mean=manifest.image.mean,
-        std=manifest.image.std,
-        context_length=manifest.text.context_length,
-        text_prefix=manifest.text.prefix,
-        pad_token_id=manifest.text.pad_token_id,
-        padding=manifest.text.padding,
-        image_output=manifest.image.output,
-        text_output=manifest.text.output,
+        full_dimension=manifest.full_dimension or manifest.dimension,
+        image=manifest.image,
+        text=manifest.text,
         # Everything that affects the vector of a picture.
-        image_fingerprint=_hash(manifest, {"dimension", "image"}, _graph(manifest, "image")),
+        image_fingerprint=_hash(
+            manifest, {"dimension", "full_dimension", "image"}, _graph(manifest, "image")
+        ),
         folder=folder,
         parts=parts,
+        scale=manifest.scale,
         calibration=manifest.calibration,
         scores=manifest.scores,
     )
@@ -178,24 +152,32 @@ def unreadable(path: Path, error: BaseException) -> EncoderUnreadable:
     return EncoderUnreadable(f"{path} cannot be read: {obstacle(error) or first_line(error)}")
 
 
-def _graph(manifest: _Manifest, side: str) -> tuple[str, ...]:
+def _graph(manifest: _Manifest, side: Literal["image", "text"]) -> tuple[str, ...]:
+    """The files of a tower, its graph first."""
+    declared = manifest.image if side == "image" else manifest.text
+    if declared.graph is not None:
+        folder = declared.graph.rpartition("/")[0]
+        beside = (f"{folder}/{name}" if folder else name for name in declared.external)
+        return (declared.graph, *beside)
     openvino = (f"{side}.xml", f"{side}.bin")
     return openvino if openvino[0] in manifest.files else (f"{side}.onnx",)
 
 
-# Keys that were added to encoder.json later, with their default. Folders without them must keep the
-# fingerprint that is recorded in libraries.
-_ADDED: dict[str, dict[str, str]] = {
-    "image": {"output": "image_embeddings"},
-    "text": {"output": "text_embeddings", "padding": "longest"},
+# The keys that encoder.json has always had. Those that were added later do not count while they
+# have their default: folders without them keep the fingerprint that is recorded in libraries.
+_FIRST = {
+    "image": {"size", "resize", "interpolation", "mean", "std"},
+    "text": {"context_length", "prefix", "pad_token_id"},
 }
 
 
 def _hash(manifest: _Manifest, keys: set[str], parts: tuple[str, ...]) -> str:
-    functional = manifest.model_dump(include=keys)
-    for side in functional.keys() & _ADDED.keys():
-        for key, value in _ADDED[side].items():
-            if functional[side][key] == value:
-                del functional[side][key]
+    functional = manifest.model_dump(include=keys, mode="json")
+    if functional["full_dimension"] is None:
+        del functional["full_dimension"]
+    for side in functional.keys() & _FIRST.keys():
+        changed = getattr(manifest, side).model_dump(exclude_defaults=True)
+        for key in functional[side].keys() - _FIRST[side] - changed.keys():
+            del functional[side][key]
     functional["files"] = {part: manifest.files[part].sha256 for part in parts}
     return hashlib.sha256(json.dumps(functional, sort_keys=True).encode()).hexdigest()[:16]

@@ -18,14 +18,25 @@ from scenesearch.errors import MEMORY, first_line, obstacle
 
 Device = Literal["cpu", "cuda"]
 
+_TYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(uint8)": np.uint8,
+}
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
 class Graph(Protocol):
-    """A graph with the names of its inputs and outputs; `run` is thread-safe."""
+    """A graph with the names of its inputs and outputs; `run` is thread-safe.
+
+    `batch` is the number of rows that it takes, None if it takes any.
+    """
 
     inputs: frozenset[str]
     outputs: frozenset[str]
+    batch: int | None
 
     def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]: ...
 
@@ -76,20 +87,28 @@ class _OnnxRuntime:
             reason = str(error).splitlines()[0]
             raise EncoderError(f"{path} is not a usable ONNX graph: {reason}") from None
         self._path = path
-        self.inputs = frozenset(value.name for value in self._session.get_inputs())
+        self._types = {value.name: value.type for value in self._session.get_inputs()}
+        self.inputs = frozenset(self._types)
         self.outputs = frozenset(value.name for value in self._session.get_outputs())
+        rows = [value.shape[0] for value in self._session.get_inputs() if value.shape]
+        self.batch = next((number for number in rows if isinstance(number, int)), None)
         self._shrinking = onnxruntime.RunOptions()
         self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._rows = 0
 
     def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        # Graphs made elsewhere may take token ids in 32 bits, or pixels in half precision.
+        feed = {
+            name: values.astype(_TYPES.get(self._types[name], values.dtype), copy=False)
+            for name, values in feed.items()
+        }
         # A smaller batch frees the memory of the larger one before it, which would never be freed.
         rows = max(len(values) for values in feed.values())
         options = self._shrinking if rows < self._rows else None
         self._rows = rows
         with _computing(self._path):
             (values,) = self._session.run([output], feed, options)
-        found: NDArray[np.float32] = values
+        found: NDArray[np.float32] = np.asarray(values).astype(np.float32, copy=False)
         return found
 
 
@@ -113,6 +132,7 @@ class _OpenVino:
         self._path = path
         self.inputs = frozenset(value.any_name for value in self._model.inputs)
         self.outputs = frozenset(value.any_name for value in self._model.outputs)
+        self.batch: int | None = None
 
     def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         # A new request for each call: two threads cannot share one.

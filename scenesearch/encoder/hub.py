@@ -21,11 +21,12 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from scenesearch.encoder.base import EncoderError
+from scenesearch.encoder.base import EncoderError, TextInput
 from scenesearch.encoder.folder import PARTS
 from scenesearch.encoder.graphs import open_graph
+from scenesearch.encoder.model_folder import ModelError, read_image_input, read_json
 from scenesearch.encoder.onnx import OnnxEncoder
-from scenesearch.encoder.preprocessing import ModelError, read_json, read_preprocessing
+from scenesearch.encoder.preprocessing import noise_pixels
 
 IMAGE_GRAPH, TEXT_GRAPH = "onnx/vision_model.onnx", "onnx/text_model.onnx"
 READY = (IMAGE_GRAPH, TEXT_GRAPH, "tokenizer.json", "preprocessor_config.json", "config.json")
@@ -235,7 +236,7 @@ def write_ready_encoder(source: Path, folder: Path, name: str, repo: Repository)
         raise HubError(
             f"{repo.repo_id} is a {family} model: CLIP and SigLIP towers can be taken as they are"
         )
-    prepared = read_preprocessing(source)
+    image_input = read_image_input(source)
     text_config = config.get("text_config")
     text_config = text_config if isinstance(text_config, dict) else {}
     context_length = text_config.get("max_position_embeddings", _FAMILIES[family])
@@ -245,34 +246,26 @@ def write_ready_encoder(source: Path, folder: Path, name: str, repo: Repository)
     for file, part in zip(READY, PARTS, strict=False):
         shutil.copyfile(source / file, folder / part)
     outputs = {side: _output(folder / f"{side}.onnx", side, family) for side in ("image", "text")}
+    image_input = image_input.model_copy(update={"output": outputs["image"]})
+    text_input = TextInput(
+        context_length=context_length,
+        pad_token_id=_pad_token_id(source, text_config),
+        # SigLIP was trained on texts padded to its full length, without a mask.
+        padding="context_length" if family == "siglip" else "longest",
+        output=outputs["text"],
+    )
+    graph = open_graph(folder / "image.onnx", threads=1)
+    one = graph.run(outputs["image"], {"pixel_values": noise_pixels(image_input, 1)})
     manifest: dict[str, Any] = {
         "format": 1,
         "name": name,
-        "dimension": 1,
-        "image": {
-            "size": list(prepared.image_size),
-            "resize": prepared.resize,
-            "interpolation": prepared.interpolation,
-            "mean": list(prepared.mean),
-            "std": list(prepared.std),
-            "output": outputs["image"],
-        },
-        "text": {
-            "context_length": context_length,
-            "prefix": "",
-            "pad_token_id": _pad_token_id(source, text_config),
-            # SigLIP was trained on texts padded to its full length, without a mask.
-            "padding": "context_length" if family == "siglip" else "longest",
-            "output": outputs["text"],
-        },
+        "dimension": one.shape[-1],
+        "image": image_input.to_json(),
+        "text": text_input.to_json(),
         "files": {part: _signature(folder / part) for part in PARTS},
         "precision": "fp32",
         "parent": repo.parent(),
     }
-    height, width = prepared.image_size
-    graph = open_graph(folder / "image.onnx", threads=1)
-    one = graph.run(outputs["image"], {"pixel_values": np.zeros((1, 3, height, width), np.float32)})
-    manifest["dimension"] = one.shape[-1]
     _write(folder, manifest)
     manifest["verified"] = verify(folder)
     _write(folder, manifest)
@@ -284,8 +277,7 @@ def verify(folder: Path) -> dict[str, float]:
     Texts of unequal length stand in one batch, because padding is where graphs go wrong.
     """
     encoder = OnnxEncoder(folder)
-    height, width = encoder.info.image_size
-    pixels = np.random.default_rng(0).standard_normal((3, 3, height, width), np.float32)
+    pixels = noise_pixels(encoder.info.image, 3)
     found = {
         "image": (encoder.encode_pixels(pixels), [encoder.encode_pixels(p[None]) for p in pixels]),
         "text": (encoder.encode_texts(_PROBES), [encoder.encode_texts([t]) for t in _PROBES]),

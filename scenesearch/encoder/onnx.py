@@ -1,13 +1,12 @@
 """The encoder that serves an encoder folder, without torch."""
 
-import math
 import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +16,11 @@ from tokenizers import Encoding, Tokenizer
 from scenesearch.encoder.base import EncoderError, EncoderInfo
 from scenesearch.encoder.folder import read_encoder_info, unreadable
 from scenesearch.encoder.graphs import Device, Graph, open_graph
-from scenesearch.encoder.preprocessing import Preprocessing
+from scenesearch.encoder.preprocessing import clean_text, to_pixels
 from scenesearch.errors import first_line, obstacle
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n+")
 _MOST_TOKENS_A_CHARACTER = 4  # byte-level vocabularies; UTF-8 has at most four bytes
-
-_LONG = 16  # pictures up to this many times as long as the crop are resized whole
-
-RESAMPLING = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 
 
 class OnnxEncoder:
@@ -54,10 +45,6 @@ class OnnxEncoder:
         self._folder = folder
         self._text_threads = threads or usable_cores()
         self._image_threads = image_threads or self._text_threads
-        # (x / 255 - mean) / std as one multiply and one add on the uint8 picture.
-        std = np.asarray(self._info.std, np.float32)
-        self._scale = (1 / (255 * std)).astype(np.float32)
-        self._shift = (-np.asarray(self._info.mean, np.float32) / std).astype(np.float32)
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: without the loaded parts, which are loaded again there."""
@@ -68,33 +55,25 @@ class OnnxEncoder:
     def info(self) -> EncoderInfo:
         return self._info
 
-    def preprocess(self, image: Image.Image) -> NDArray[np.float32]:
-        """An upright RGB picture as input of the image tower, `(3, height, width)`."""
-        height, width = self._info.image_size
-        resized = resize_whole(image, self._info)
-        pixels = np.empty((3, height, width), np.float32)
-        for channel in range(3):
-            pixels[channel] = np.asarray(resized.getchannel(channel))
-            pixels[channel] *= self._scale[channel]
-            pixels[channel] += self._shift[channel]
-        return pixels
+    def preprocess(self, image: Image.Image) -> NDArray[Any]:
+        """An upright RGB picture as input of the image tower, of `info.image.shape`."""
+        return to_pixels(image, self._info.image)
 
-    def encode_pixels(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Embeddings of preprocessed pictures, `(n, 3, height, width)` -> `(n, dimension)`."""
+    def encode_pixels(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
+        """Embeddings of preprocessed pictures, `(n, *info.image.shape)` -> `(n, dimension)`."""
         if len(pixels) == 0:
             return np.empty((0, self._info.dimension), np.float32)
-        embeddings = self._image_graph.run(self._info.image_output, {"pixel_values": pixels})
+        declared, graph = self._info.image, self._image_graph
+        embeddings = _run(graph, declared.output, self._with_text_input(graph, pixels))
         return self._normalised(embeddings)
 
     def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         """Embeddings of upright RGB pictures, `(n, dimension)`."""
-        height, width = self._info.image_size
-        pixels = np.empty((len(images), 3, height, width), np.float32)
-        for row, image in zip(pixels, images, strict=True):
-            row[:] = self.preprocess(image)
-        return self.encode_pixels(pixels)
+        if len(images) == 0:
+            return np.empty((0, self._info.dimension), np.float32)
+        return self.encode_pixels(np.stack([self.preprocess(image) for image in images]))
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode_texts(self, texts: Sequence[str], *, documents: bool = False) -> NDArray[np.float32]:
         """Embeddings of texts, `(n, dimension)`.
 
         A text longer than the context is the mean of its sentences. For 444 descriptions of more
@@ -103,20 +82,21 @@ class OnnxEncoder:
         """
         if len(texts) == 0:
             return np.empty((0, self._info.dimension), np.float32)
-        prefix = self._info.text_prefix
-        encodings = self._tokenized([prefix + text for text in texts])
+        declared = self._info.text
+        prefix = declared.document_prefix if documents else declared.prefix
+        encodings = self._tokenized(texts, prefix)
         embeddings = self._encode(encodings)
         for row, (text, encoding) in enumerate(zip(texts, encodings, strict=True)):
             if encoding.overflowing:
-                parts = [prefix + part for part in self._parts(text)]
-                pooled = self._encode(self._tokenized(parts)).mean(axis=0)
+                parts = self._tokenized(self._parts(text, prefix), prefix)
+                pooled = self._encode(parts).mean(axis=0)
                 embeddings[row] = self._normalised(pooled[None, :])[0]
         return embeddings
 
-    def _parts(self, text: str) -> list[str]:
+    def _parts(self, text: str, prefix: str) -> list[str]:
         """The sentences of the text; those too long for the context are split between words."""
         # Special tokens are counted with the prefix, and once more with the words.
-        limit = self._info.context_length - self._tokens(self._info.text_prefix)
+        limit = self._info.text.context_length - self._tokens(prefix)
         if limit < 1:
             raise EncoderError(f"the prefix of encoder {self._info.name} leaves no room for texts")
         parts: list[str] = []
@@ -156,29 +136,42 @@ class OnnxEncoder:
         ]
 
     def _tokens(self, text: str) -> int:
-        return len(self._counter.encode(text).ids)
+        return len(self._counter.encode(clean_text(text, self._info.text)).ids)
 
-    def _tokenized(self, texts: Sequence[str]) -> list[Encoding]:
+    def _tokenized(self, texts: Sequence[str], prefix: str) -> list[Encoding]:
+        cleaned = [prefix + clean_text(text, self._info.text) for text in texts]
         with _tokenizing(self._folder):
-            return self._tokenizer.encode_batch(list(texts))
+            return self._tokenizer.encode_batch(cleaned)
 
     def _encode(self, encodings: Sequence[Encoding]) -> NDArray[np.float32]:
+        declared, graph = self._info.text, self._text_graph
         ids = np.array([encoding.ids for encoding in encodings], np.int64)  # (n, tokens)
-        mask = np.array([encoding.attention_mask for encoding in encodings], np.int64)
-        feed = {"input_ids": ids, "attention_mask": mask}
-        graph = self._text_graph
-        embeddings = graph.run(
-            self._info.text_output, {name: feed[name] for name in feed if name in graph.inputs}
-        )
-        return self._normalised(embeddings)
+        feed = {declared.input: ids}
+        if "attention_mask" in graph.inputs:
+            feed["attention_mask"] = np.array([e.attention_mask for e in encodings], np.int64)
+        if "token_type_ids" in graph.inputs:  # BERT's: a single text is of one type
+            feed["token_type_ids"] = np.zeros_like(ids)
+        if self._info.image.input in graph.inputs:  # one graph for both towers: no picture
+            feed[self._info.image.input] = np.zeros((0, *self._info.image.shape), np.float32)
+        return self._normalised(_run(graph, declared.output, feed))
+
+    def _with_text_input(self, graph: Graph, pixels: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """The pixels as input; with a dummy text where one graph holds both towers."""
+        feed = {self._info.image.input: pixels}
+        # The graphs take no empty text; a token for each picture costs little beside the picture.
+        for name in {self._info.text.input, "attention_mask"} & graph.inputs:
+            feed[name] = np.ones((len(pixels), 1), np.int64)
+        return feed
 
     def _normalised(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """The only place where embeddings are scaled to unit length."""
-        if embeddings.ndim != 2 or embeddings.shape[1] != self._info.dimension:
+        full = self._info.full_dimension
+        if embeddings.ndim != 2 or embeddings.shape[1] != full:
             raise EncoderError(
-                f"encoder {self._info.name} declares {self._info.dimension} dimensions, "
+                f"encoder {self._info.name} declares {full} dimensions, "
                 f"its graph gives {embeddings.shape[1:]}"
             )
+        embeddings = embeddings[:, : self._info.dimension]
         if embeddings.dtype.kind != "f" or not np.isfinite(embeddings).all():
             raise EncoderError(f"the graph of encoder {self._info.name} gives no finite numbers")
         norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
@@ -187,24 +180,28 @@ class OnnxEncoder:
 
     @cached_property
     def _image_graph(self) -> Graph:
-        return self._graph(
-            "image", {"pixel_values"}, self._info.image_output, self._image_threads, self._device
-        )
+        return self._graph("image", self._image_threads, self._device)
 
     @cached_property
     def _text_graph(self) -> Graph:
-        # Some graphs need no attention mask: CLIP's text tower never looks past the end.
-        return self._graph("text", {"input_ids"}, self._info.text_output, self._text_threads)
+        if self._is_joint and self._image_threads == self._text_threads and self._device == "cpu":
+            return self._image_graph
+        return self._graph("text", self._text_threads)
 
-    def _graph(
-        self, side: str, inputs: set[str], output: str, threads: int, device: Device = "cpu"
-    ) -> Graph:
-        part = next(name for name in self._info.parts if name in (f"{side}.onnx", f"{side}.xml"))
-        path = self._folder / part
+    @property
+    def _is_joint(self) -> bool:
+        declared = self._info
+        return declared.image.graph is not None and declared.image.graph == declared.text.graph
+
+    def _graph(self, side: Literal["image", "text"], threads: int, device: Device = "cpu") -> Graph:
+        declared = self._info.image if side == "image" else self._info.text
+        names = (declared.graph,) if declared.graph else (f"{side}.onnx", f"{side}.xml")
+        path = self._folder / next(name for name in self._info.parts if name in names)
         graph = open_graph(path, threads=threads, device=device)
-        if not inputs <= graph.inputs or output not in graph.outputs:
+        # An attention mask is not asked for: CLIP's text tower never looks past the end.
+        if declared.input not in graph.inputs or declared.output not in graph.outputs:
             raise EncoderError(
-                f"{path} must take {', '.join(sorted(inputs))} and give {output}, see encoder.json"
+                f"{path} must take {declared.input} and give {declared.output}, see encoder.json"
             )
         return graph
 
@@ -220,16 +217,33 @@ class OnnxEncoder:
     def _tokenizer(self) -> Tokenizer:
         with _tokenizing(self._folder):
             tokenizer = Tokenizer.from_file(str(self._folder / "tokenizer.json"))
-            tokenizer.enable_truncation(self._info.context_length)
+            tokenizer.enable_truncation(self._info.text.context_length)
             # Padding to the longest of the batch gives the same vectors in a third of the time, if
             # a mask hides the padding.
-            whole = self._info.padding == "context_length"
+            whole = self._info.text.padding == "context_length"
             tokenizer.enable_padding(
-                length=self._info.context_length if whole else None,
-                pad_id=self._info.pad_token_id,
-                pad_token=tokenizer.id_to_token(self._info.pad_token_id) or "[PAD]",
+                length=self._info.text.context_length if whole else None,
+                pad_id=self._info.text.pad_token_id,
+                pad_token=tokenizer.id_to_token(self._info.text.pad_token_id) or "[PAD]",
             )
         return tokenizer
+
+
+def _run(graph: Graph, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+    """The output for the whole feed, in batches of the graph's own size if it has one."""
+    rows = max(len(values) for values in feed.values())
+    if graph.batch is None or graph.batch == rows:
+        return graph.run(output, feed)
+    found = []
+    for start in range(0, rows, graph.batch):
+        part = {name: values[start : start + graph.batch] for name, values in feed.items()}
+        missing = graph.batch - min(rows - start, graph.batch)
+        filled = {
+            name: np.concatenate([values, np.repeat(values[-1:], missing, axis=0)])
+            for name, values in part.items()
+        }
+        found.append(graph.run(output, filled)[: graph.batch - missing])
+    return np.concatenate(found)
 
 
 @contextmanager
@@ -246,40 +260,6 @@ def _tokenizing(folder: Path) -> Iterator[None]:
         if obstacle(error):
             raise unreadable(path, error) from None
         raise EncoderError(f"{path} is not a usable tokenizer: {first_line(error)}") from None
-
-
-def resize_whole(image: Image.Image, tower: EncoderInfo | Preprocessing) -> Image.Image:
-    """The picture in the tower's size: squashed, or the shorter side fitted and the middle cut out,
-    as CLIP's own preprocessing does it."""
-    height, width = tower.image_size
-    resampling = RESAMPLING[tower.interpolation]
-    if tower.resize == "squash":
-        return image.resize((width, height), resampling)
-    image = _middle(image, width / height)
-    # The long side is rounded down, as in transformers: one more pixel would shift what the tower
-    # sees.
-    scaled = (
-        max(width, image.width * height // image.height),
-        max(height, image.height * width // image.width),
-    )
-    left, top = (scaled[0] - width) // 2, (scaled[1] - height) // 2
-    return image.resize(scaled, resampling).crop((left, top, left + width, top + height))
-
-
-def _middle(image: Image.Image, shape: float) -> Image.Image:
-    """The middle of a picture that is many times as long as the crop; the crop is cut from it.
-
-    Otherwise a panorama of 200,000 by 40 pixels would first become 224 high and 1.1 million long.
-    """
-    width, height = image.size
-    wanted = (
-        min(width, math.ceil(_LONG * height * shape)),
-        min(height, math.ceil(_LONG * width / shape)),
-    )
-    if wanted == image.size:
-        return image
-    left, top = (width - wanted[0]) // 2, (height - wanted[1]) // 2
-    return image.crop((left, top, left + wanted[0], top + wanted[1]))
 
 
 def usable_cores() -> int:

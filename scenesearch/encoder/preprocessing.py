@@ -1,99 +1,124 @@
-"""Reads a Hugging Face model's preprocessing: how pictures become its input."""
+"""How pictures and texts become the input of an encoder's towers, as its encoder.json declares."""
 
-from __future__ import annotations
-
-import json
+import html
 import math
-from dataclasses import dataclass
-from pathlib import Path
+import string
 from typing import Any
 
-from scenesearch.encoder.base import EncoderError, Interpolation, Resize
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-_INTERPOLATIONS: dict[int, Interpolation] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's
+from scenesearch.encoder.base import ImageInput, TextInput
 
+_LONG = 16  # pictures up to this many times as long as the crop are resized whole
 
-class ModelError(EncoderError):
-    """A model's folder or repository cannot be used; the message is one sentence for the user."""
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How an upright RGB picture becomes `pixel_values`; named as in `encoder.json`."""
-
-    image_size: tuple[int, int]  # (height, width)
-    resize: Resize
-    interpolation: Interpolation
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+RESAMPLING = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+_WITHOUT_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{path.parent} is no model folder: it has no {path.name}") from None
-    except ValueError as error:
-        raise ModelError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise ModelError(f"{path} is not a JSON object")
-    return content
+# --- pictures --------------------------------------------------------------------------------
 
 
-def read_preprocessing(folder: Path) -> Preprocessing:
-    """Read `preprocessor_config.json`, or `processor_config.json` as transformers 5 writes it."""
-    path = folder / "preprocessor_config.json"
-    if path.is_file():
-        declared = read_json(path)
+def to_pixels(image: Image.Image, declared: ImageInput) -> NDArray[Any]:
+    """An upright RGB picture as input of the image tower, of `declared.shape`."""
+    resized = resize_whole(image, declared)
+    if declared.pixels == "uint8_nhwc":
+        return np.asarray(resized)
+    # (x / 255 - mean) / std as one multiply and one add on the uint8 picture.
+    std = np.asarray(declared.std, np.float32)
+    scale = (1 / (255 * std)).astype(np.float32)
+    shift = (-np.asarray(declared.mean, np.float32) / std).astype(np.float32)
+    pixels = np.empty(declared.shape, np.float32)
+    for channel in range(3):
+        pixels[channel] = np.asarray(resized.getchannel(channel))
+        pixels[channel] *= scale[channel]
+        pixels[channel] += shift[channel]
+    return pixels
+
+
+def noise_pixels(declared: ImageInput, count: int) -> NDArray[Any]:
+    """Preprocessed pictures of noise, the same each time, to probe or time a tower with."""
+    noise = np.random.default_rng(0).integers(0, 256, (count, *declared.size, 3), np.uint8)
+    return np.stack([to_pixels(Image.fromarray(picture), declared) for picture in noise])
+
+
+def resize_whole(image: Image.Image, declared: ImageInput) -> Image.Image:
+    """The picture in the size of the input."""
+    height, width = declared.size
+    match declared.resize:
+        case "squash":
+            return image.resize((width, height), RESAMPLING[declared.interpolation])
+        case "longest":
+            return _fit_inside(image, declared)
+        case "shortest_edge_crop":
+            return _fit_and_crop(image, declared)
+
+
+def _fit_inside(image: Image.Image, declared: ImageInput) -> Image.Image:
+    """The whole picture in the middle, the rest filled, as open_clip does it."""
+    height, width = declared.size
+    ratio = max(image.height / height, image.width / width)
+    scaled = (max(1, round(image.width / ratio)), max(1, round(image.height / ratio)))
+    canvas = Image.new("RGB", (width, height), declared.fill)
+    resized = image.resize(scaled, RESAMPLING[declared.interpolation])
+    canvas.paste(resized, ((width - scaled[0]) // 2, (height - scaled[1]) // 2))
+    return canvas
+
+
+def _fit_and_crop(image: Image.Image, declared: ImageInput) -> Image.Image:
+    """The shorter side fitted and the middle cut out, as CLIP's own preprocessing does it."""
+    height, width = declared.size
+    fitted_height, fitted_width = height, width
+    if declared.edge is not None:  # the shape of the crop, in another size
+        fitted_height = declared.edge * height // min(height, width)
+        fitted_width = declared.edge * width // min(height, width)
+    image = _middle(image, fitted_width / fitted_height)
+    # The long side is rounded down, as in transformers: one more pixel would shift what the tower
+    # sees.
+    scaled = (
+        max(fitted_width, image.width * fitted_height // image.height),
+        max(fitted_height, image.height * fitted_width // image.width),
+    )
+    spare = (scaled[0] - width, scaled[1] - height)
+    if declared.crop_offset == "floor":
+        left, top = spare[0] // 2, spare[1] // 2
     else:
-        path = folder / "processor_config.json"
-        declared = read_json(path).get("image_processor", {})
-    kind = str(declared.get("image_processor_type") or declared.get("feature_extractor_type", ""))
-    resample = declared.get("resample", 3 if kind.startswith(("CLIP", "Siglip")) else 2)
-    if resample not in _INTERPOLATIONS:
-        raise ModelError(f"{path}: resample {resample} is none of lanczos, bilinear, bicubic")
-    factor = declared.get("rescale_factor", 1 / 255)
-    if not declared.get("do_rescale", True) or not math.isclose(factor, 1 / 255, rel_tol=1e-3):
-        raise ModelError(f"{path}: pixels have to be rescaled by 1/255")
-    image_size, resize = _size(declared, path)
-    normalised = declared.get("do_normalize", True)
-    mean = declared.get("image_mean", [0.5] * 3) if normalised else [0.0] * 3
-    std = declared.get("image_std", [0.5] * 3) if normalised else [1.0] * 3
-    return Preprocessing(
-        image_size, resize, _INTERPOLATIONS[resample], _channels(mean, path), _channels(std, path)
+        left, top = round(spare[0] / 2), round(spare[1] / 2)
+    resized = image.resize(scaled, RESAMPLING[declared.interpolation])
+    return resized.crop((left, top, left + width, top + height))
+
+
+def _middle(image: Image.Image, shape: float) -> Image.Image:
+    """The middle of a picture that is many times as long as the crop; the crop is cut from it.
+
+    Otherwise a panorama of 200,000 by 40 pixels would first become 224 high and 1.1 million long.
+    """
+    width, height = image.size
+    wanted = (
+        min(width, math.ceil(_LONG * height * shape)),
+        min(height, math.ceil(_LONG * width / shape)),
     )
+    if wanted == image.size:
+        return image
+    left, top = (width - wanted[0]) // 2, (height - wanted[1]) // 2
+    return image.crop((left, top, left + wanted[0], top + wanted[1]))
 
 
-def _size(declared: dict[str, Any], path: Path) -> tuple[tuple[int, int], Resize]:
-    if "max_num_patches" in declared:  # SigLIP 2 takes any grid of patches; we use a square
-        side = math.isqrt(declared["max_num_patches"]) * declared["patch_size"]
-        return (side, side), "squash"
-    # Older files have one number for the shortest edge, and one for both sides of the crop.
-    size = _sides(declared.get("size"), ("shortest_edge",))
-    crop = None
-    if declared.get("do_center_crop"):
-        crop = _sides(declared.get("crop_size"), ("height", "width"))
-    shortest = size.get("shortest_edge")
-    if crop is None and "height" in size:
-        return (size["height"], size["width"]), "squash"
-    if crop is not None and crop.keys() >= {"height", "width"} and shortest is not None:
-        target = (crop["height"], crop["width"])
-        if min(target) == shortest == max(target):
-            return target, "shortest_edge_crop"
-    raise ModelError(
-        f"{path}: resizing to {size} and cropping to {crop} is neither a squash to one size "
-        "nor the middle square of the shortest edge"
-    )
+# --- texts -----------------------------------------------------------------------------------
 
 
-def _sides(declared: Any, one_number: tuple[str, ...]) -> dict[str, int]:
-    if isinstance(declared, int):
-        return dict.fromkeys(one_number, declared)
-    return {key: value for key, value in (declared or {}).items() if value is not None}
+def clean_text(text: str, declared: TextInput) -> str:
+    """The text as the tokenizer takes it, cleaned in the order in which open_clip does it."""
+    if declared.fix:
+        import ftfy  # takes 20 ms
 
-
-def _channels(values: Any, path: Path) -> tuple[float, float, float]:
-    if not isinstance(values, list) or len(values) != 3:
-        raise ModelError(f"{path}: image_mean and image_std have to name three channels")
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
+        text = " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split())
+    if declared.canonicalize:
+        text = text.replace("_", " ").translate(_WITHOUT_PUNCTUATION)
+        return " ".join(text.lower().split())
+    return text.lower() if declared.lowercase else text

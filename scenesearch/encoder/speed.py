@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-import numpy as np
-
 from scenesearch.encoder.base import Encoder
+from scenesearch.encoder.preprocessing import noise_pixels
 
 BATCHES = (1, 8, 32)
 LEAST_S = 0.2  # duration of one timing; shorter ones are noise
@@ -45,8 +44,7 @@ class Speed:
 
 def candidate(name: str, encoder: Encoder) -> Candidate:
     """A candidate for an encoder; decoding and resizing, equal for all, are not measured."""
-    height, width = encoder.info.image_size
-    pixels = np.random.default_rng(0).standard_normal((max(BATCHES), 3, height, width), np.float32)
+    pixels = noise_pixels(encoder.info.image, max(BATCHES))
     return Candidate(
         name,
         lambda n: encoder.encode_pixels(pixels[:n]),

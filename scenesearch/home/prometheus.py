@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,10 +122,10 @@ class TimedEncoder:
     def info(self) -> EncoderInfo:
         return self._encoder.info
 
-    def preprocess(self, image: Image.Image) -> NDArray[np.float32]:
+    def preprocess(self, image: Image.Image) -> NDArray[Any]:
         return self._encoder.preprocess(image)
 
-    def encode_pixels(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    def encode_pixels(self, pixels: NDArray[Any]) -> NDArray[np.float32]:
         with _timed("image"):
             return self._encoder.encode_pixels(pixels)
 
@@ -133,9 +133,9 @@ class TimedEncoder:
         with _timed("image"):
             return self._encoder.encode_images(images)
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode_texts(self, texts: Sequence[str], *, documents: bool = False) -> NDArray[np.float32]:
         with _timed("text"):
-            return self._encoder.encode_texts(texts)
+            return self._encoder.encode_texts(texts, documents=documents)
 
 
 @contextmanager

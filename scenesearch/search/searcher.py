@@ -294,7 +294,7 @@ class Searcher:
         try:
             picture = decode_image(
                 upload.data,
-                reduce_to=max(self._encoder.info.image_size),
+                reduce_to=self._encoder.info.image.longest_side,
                 max_megapixels=self._max_megapixels,
             )
             vector: NDArray[np.float32] = self._encoder.encode_images([picture.image])[0]

@@ -135,16 +135,18 @@ def _phrases(phrases: Sequence[Phrase], words: Sequence[tuple[int, str]]) -> tup
 
 def heat_map(encoder: Encoder, query: QueryVector, picture: Image.Image) -> HeatMap:
     """Where the picture shows what the query looks for; takes as long as encoding 50 pictures."""
-    pixels = encoder.preprocess(picture)  # (3, height, width)
-    _, height, width = pixels.shape
-    # The picture's mean colour, which shows nothing.
-    grey = pixels.mean(axis=(1, 2), keepdims=True)
+    pixels = encoder.preprocess(picture)
     covered = np.repeat(pixels[None, :], GRID * GRID + 1, axis=0)
+    # With the channels last, whatever the encoder takes: a view of the same pixels.
+    last = covered if encoder.info.image.pixels == "uint8_nhwc" else np.moveaxis(covered, 1, 3)
+    # The picture's mean colour, which shows nothing.
+    grey = last[-1].mean(axis=(0, 1)).astype(pixels.dtype)
+    height, width = last.shape[1:3]
     for cell in range(GRID * GRID):
         row, column = divmod(cell, GRID)
         top, bottom = _span(row, height)
         left, right = _span(column, width)
-        covered[cell, :, top:bottom, left:right] = grey
+        last[cell, top:bottom, left:right] = grey
     cosines = np.concatenate(
         [
             encoder.encode_pixels(covered[start : start + _BATCH]) @ query.vector
@@ -164,11 +166,19 @@ def _span(cell: int, side: int) -> tuple[int, int]:
 
 
 def _seen(encoder: Encoder, picture: Image.Image) -> tuple[float, float, float, float]:
-    """The part of the picture that the encoder sees, as shares of its sides."""
-    if encoder.info.resize == "squash":
-        return 0.0, 0.0, 1.0, 1.0
-    height, width = encoder.info.image_size
-    scale = max(width / picture.width, height / picture.height)
+    """The part of the picture that the encoder sees, as shares of its sides; beyond 0 and 1 where
+    it sees a border around the picture."""
+    declared = encoder.info.image
+    height, width = declared.size
+    ratios = (width / picture.width, height / picture.height)
+    match declared.resize:
+        case "squash":
+            return 0.0, 0.0, 1.0, 1.0
+        case "longest":
+            scale = min(ratios)
+        case "shortest_edge_crop":
+            edge = declared.edge or min(declared.size)
+            scale = max(ratios) * edge / min(declared.size)
     margin_x = (1 - width / (picture.width * scale)) / 2
     margin_y = (1 - height / (picture.height * scale)) / 2
     return margin_x, margin_y, 1 - margin_x, 1 - margin_y

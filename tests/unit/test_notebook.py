@@ -236,7 +236,8 @@ def test_a_map_of_the_middle_square_says_so(
 ) -> None:
     from dataclasses import replace
 
-    info = replace(colour_encoder.info, resize="shortest_edge_crop")
+    middle = colour_encoder.info.image.model_copy(update={"resize": "shortest_edge_crop"})
+    info = replace(colour_encoder.info, image=middle)
     monkeypatch.setattr(colour_encoder, "info", info)
     found = own_library.why("red", "red")  # 64 x 48 pixels
     assert found.heat is not None

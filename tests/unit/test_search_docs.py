@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from ingest.sources.roots import Roots
 from scenesearch.commands.app import app
-from scenesearch.encoder.base import EncoderInfo
+from scenesearch.encoder.base import EncoderInfo, ImageInput, TextInput
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.installation import Installation
 from scenesearch.home.roots import SOURCES
@@ -86,14 +86,9 @@ class CaptionEncoder:
         name="caption",
         fingerprint="cap",
         dimension=len(VOCABULARY) + 1,
-        image_size=(8, 8),
-        resize="squash",
-        interpolation="bilinear",
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        context_length=64,
-        text_prefix="",
-        pad_token_id=0,
+        full_dimension=len(VOCABULARY) + 1,
+        image=ImageInput(size=(8, 8), resize="squash", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+        text=TextInput(context_length=64),
         calibration={
             "method": "logistic",
             "cosine": 12.0,

@@ -9,7 +9,7 @@ from PIL import Image
 pytest.importorskip("torch")
 
 from scenesearch.datasets.tables import DatasetError
-from scenesearch.encoder.preprocessing import Preprocessing
+from scenesearch.encoder.base import ImageInput
 from scenesearch.sample.library import DEFAULT_SEED
 from training.batches import class_prompts, drop_words, epoch_batches, mirror_words, pad
 from training.corpus import DRAWN_SEED, Corpus, held_back, load_corpus
@@ -91,7 +91,7 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path):
     path = tmp_path / "broken.jpg"
     path.write_bytes(b"no picture")
     with pytest.raises(TrainingError, match=r"broken\.jpg"):
-        load_view(path, None, Preprocessing((4, 4), "squash", "bicubic", HALF, HALF))
+        load_view(path, None, ImageInput(size=(4, 4), resize="squash", mean=HALF, std=HALF))
 
 
 def test_a_whole_picture_many_times_as_long_as_high_is_not_resized_whole(tmp_path, monkeypatch):
@@ -103,7 +103,7 @@ def test_a_whole_picture_many_times_as_long_as_high_is_not_resized_whole(tmp_pat
         return resize(image, size, *given)
 
     monkeypatch.setattr(Image.Image, "resize", recorded)
-    prepared = Preprocessing((8, 8), "shortest_edge_crop", "bicubic", HALF, HALF)
+    prepared = ImageInput(size=(8, 8), resize="shortest_edge_crop", mean=HALF, std=HALF)
     assert load_view(tmp_path / "long.png", None, prepared).shape == (3, 8, 8)
     assert sizes == [(128, 8)]  # not (16000, 8)
 
@@ -112,7 +112,7 @@ def test_a_mirrored_view_turns_the_picture_and_its_words(tmp_path):
     pixels = np.zeros((4, 4, 3), dtype=np.uint8)
     pixels[:, 0] = 255  # a white left edge
     Image.fromarray(pixels).save(tmp_path / "edge.png")
-    prepared = Preprocessing((4, 4), "squash", "bicubic", HALF, HALF)
+    prepared = ImageInput(size=(4, 4), resize="squash", mean=HALF, std=HALF)
     view = View((0.0, 0.0, 1.0, 1.0), mirrored=True, gain=1.0)
     mirrored = load_view(tmp_path / "edge.png", view, prepared)
     assert mirrored[0, 0].tolist() == [-1.0, -1.0, -1.0, 1.0]
@@ -122,7 +122,7 @@ def test_a_mirrored_view_turns_the_picture_and_its_words(tmp_path):
 def test_the_whole_view_changes_no_pixel(tmp_path):
     pixels = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     Image.fromarray(pixels).save(tmp_path / "some.png")
-    prepared = Preprocessing((4, 4), "squash", "bicubic", HALF, HALF)
+    prepared = ImageInput(size=(4, 4), resize="squash", mean=HALF, std=HALF)
     values = load_view(tmp_path / "some.png", None, prepared)
     assert np.allclose((values.transpose(1, 2, 0) + 1) * 127.5, pixels, atol=1e-3)
 

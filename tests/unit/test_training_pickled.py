@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file  # noqa: E402
 
 from scenesearch.encoder.hub import HubError, RemoteFile, Repository, names_to_convert  # noqa: E402
-from scenesearch.encoder.preprocessing import ModelError  # noqa: E402
+from scenesearch.encoder.model_folder import ModelError  # noqa: E402
 from training.pickled import write_safetensors  # noqa: E402
 from training.tiny_clip import write_tiny_clip  # noqa: E402
 from training.towers import load_towers  # noqa: E402

@@ -12,8 +12,8 @@ transformers = pytest.importorskip("transformers")
 from PIL import Image  # noqa: E402
 
 from scenesearch.encoder.hub import HubError  # noqa: E402
+from scenesearch.encoder.model_folder import ModelError, read_image_input  # noqa: E402
 from scenesearch.encoder.onnx import OnnxEncoder  # noqa: E402
-from scenesearch.encoder.preprocessing import ModelError, read_preprocessing  # noqa: E402
 from scenesearch.encoder.registry import find_encoder  # noqa: E402
 from tests.tiny_bases import write_siglip  # noqa: E402
 from training import export, gate  # noqa: E402
@@ -109,7 +109,7 @@ def test_siglip_reads_a_text_as_if_padded_to_its_full_length(clip, tmp_path):
     with torch.no_grad():
         wanted = model.get_text_features(input_ids=torch.tensor(padded["input_ids"]))
     encoder = OnnxEncoder(tmp_path / "out", threads=1)
-    assert encoder.info.resize == "squash"
+    assert encoder.info.image.resize == "squash"
     assert np.allclose(encoder.encode_texts(TEXTS), unit(wanted.pooler_output), atol=1e-4)
     alone = np.concatenate([encoder.encode_texts([text]) for text in TEXTS])
     assert np.allclose(alone, encoder.encode_texts(TEXTS), atol=1e-5)
@@ -130,7 +130,7 @@ def test_siglip_2_on_its_square_grid_says_what_transformers_says(clip, tmp_path)
     declared = {"max_num_patches": 4, "patch_size": 16, "image_processor_type": "Siglip2"}
     (folder / "preprocessor_config.json").write_text(json.dumps(declared))
     towers = load_towers(folder)
-    assert towers.preprocessing.image_size == (32, 32)
+    assert towers.image_input.size == (32, 32)
     pixels = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     patches = pixels[0].unfold(1, 16, 16).unfold(2, 16, 16)  # (3, rows, columns, 16, 16)
     patches = patches.permute(1, 2, 3, 4, 0).reshape(1, 4, -1)
@@ -272,4 +272,4 @@ def test_a_resize_that_encoder_json_cannot_say_is_refused(tmp_path):
     declared = {"size": {"shortest_edge": 256}, "crop_size": 224, "do_center_crop": True}
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(declared))
     with pytest.raises(ModelError, match="neither a squash"):
-        read_preprocessing(tmp_path)
+        read_image_input(tmp_path)

@@ -68,11 +68,11 @@ def _card(one: EncoderEntry) -> None:
     if one.info is None:
         st.text(f"This encoder cannot be used: {_problem(one)}")
         return
-    height, width = one.info.image_size
+    height, width = one.info.image.size
     facts = {
         "Fingerprint": one.info.fingerprint[:16],
-        "Pictures": f"{width} × {height}, {one.info.resize}",
-        "Texts": f"up to {one.info.context_length} tokens",
+        "Pictures": f"{width} × {height}, {one.info.image.resize}",
+        "Texts": f"up to {one.info.text.context_length} tokens",
         "Files": ", ".join(one.info.parts),
     }
     small("\n".join(f"{key}: {value}" for key, value in facts.items()), key="card-facts")

@@ -1,0 +1,89 @@
+"""Reads the configuration files of a Hugging Face model folder."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from scenesearch.encoder.base import EncoderError, ImageInput, Interpolation, Resize
+
+_INTERPOLATIONS: dict[int, Interpolation] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's
+
+
+class ModelError(EncoderError):
+    """A model's folder or repository cannot be used; the message is one sentence for the user."""
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ModelError(f"{path.parent} is no model folder: it has no {path.name}") from None
+    except ValueError as error:
+        raise ModelError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} is not a JSON object")
+    return content
+
+
+def read_image_input(folder: Path) -> ImageInput:
+    """Read `preprocessor_config.json`, or `processor_config.json` as transformers 5 writes it."""
+    path = folder / "preprocessor_config.json"
+    if path.is_file():
+        declared = read_json(path)
+    else:
+        path = folder / "processor_config.json"
+        declared = read_json(path).get("image_processor", {})
+    kind = str(declared.get("image_processor_type") or declared.get("feature_extractor_type", ""))
+    resample = declared.get("resample", 3 if kind.startswith(("CLIP", "Siglip")) else 2)
+    if resample not in _INTERPOLATIONS:
+        raise ModelError(f"{path}: resample {resample} is none of lanczos, bilinear, bicubic")
+    factor = declared.get("rescale_factor", 1 / 255)
+    if not declared.get("do_rescale", True) or not math.isclose(factor, 1 / 255, rel_tol=1e-3):
+        raise ModelError(f"{path}: pixels have to be rescaled by 1/255")
+    image_size, resize = _size(declared, path)
+    normalised = declared.get("do_normalize", True)
+    mean = declared.get("image_mean", [0.5] * 3) if normalised else [0.0] * 3
+    std = declared.get("image_std", [0.5] * 3) if normalised else [1.0] * 3
+    return ImageInput(
+        size=image_size,
+        resize=resize,
+        interpolation=_INTERPOLATIONS[resample],
+        mean=_channels(mean, path),
+        std=_channels(std, path),
+    )
+
+
+def _size(declared: dict[str, Any], path: Path) -> tuple[tuple[int, int], Resize]:
+    if "max_num_patches" in declared:  # SigLIP 2 takes any grid of patches; we use a square
+        side = math.isqrt(declared["max_num_patches"]) * declared["patch_size"]
+        return (side, side), "squash"
+    # Older files have one number for the shortest edge, and one for both sides of the crop.
+    size = _sides(declared.get("size"), ("shortest_edge",))
+    crop = None
+    if declared.get("do_center_crop"):
+        crop = _sides(declared.get("crop_size"), ("height", "width"))
+    shortest = size.get("shortest_edge")
+    if crop is None and "height" in size:
+        return (size["height"], size["width"]), "squash"
+    if crop is not None and crop.keys() >= {"height", "width"} and shortest is not None:
+        target = (crop["height"], crop["width"])
+        if min(target) == shortest == max(target):
+            return target, "shortest_edge_crop"
+    raise ModelError(
+        f"{path}: resizing to {size} and cropping to {crop} is neither a squash to one size "
+        "nor the middle square of the shortest edge"
+    )
+
+
+def _sides(declared: Any, one_number: tuple[str, ...]) -> dict[str, int]:
+    if isinstance(declared, int):
+        return dict.fromkeys(one_number, declared)
+    return {key: value for key, value in (declared or {}).items() if value is not None}
+
+
+def _channels(values: Any, path: Path) -> tuple[float, float, float]:
+    if not isinstance(values, list) or len(values) != 3:
+        raise ModelError(f"{path}: image_mean and image_std have to name three channels")
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
