@@ -2,8 +2,12 @@
 
 import json
 import math
+import re
+import string
 from pathlib import Path
 from typing import Any
+
+from tokenizers import Regex, Tokenizer, models, normalizers
 
 from scenesearch.encoder.base import EncoderError, ImageInput, Interpolation, Resize
 
@@ -52,6 +56,31 @@ def read_image_input(folder: Path) -> ImageInput:
         mean=_channels(mean, path),
         std=_channels(std, path),
     )
+
+
+def clean_as_trained(tokenizer: Tokenizer, family: str) -> None:
+    """Make the tokenizer clean texts as the model's family (`model_type`) did in training.
+
+    SigLIP was trained without capitals and punctuation, SigLIP 2 without capitals. transformers
+    does that in Python, or in a class of tokenizers that most repositories do not name: their
+    tokenizer.json knows nothing of it. Here it becomes the first step of the tokenizer itself.
+    """
+    if not family.startswith("siglip"):
+        return
+    steps: list[Any] = [normalizers.Lowercase()]
+    unwanted = "A"
+    if isinstance(tokenizer.model, models.Unigram):  # SigLIP; SigLIP 2 has Gemma's tokenizer
+        steps += [
+            normalizers.Replace(Regex(f"[{re.escape(string.punctuation)}]"), ""),
+            normalizers.Replace(Regex(r"\s+"), " "),
+            normalizers.Strip(),
+        ]
+        unwanted += string.punctuation
+    own = tokenizer.normalizer
+    if own is None:
+        tokenizer.normalizer = normalizers.Sequence(steps)
+    elif set(own.normalize_str(unwanted)) & set(unwanted):
+        tokenizer.normalizer = normalizers.Sequence([*steps, own])
 
 
 def _size(declared: dict[str, Any], path: Path) -> tuple[tuple[int, int], Resize]:
