@@ -82,7 +82,11 @@ def _read_sentencepiece(path: Path, declared: dict[str, Any]) -> ModelTokenizer:
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=unknown))
     steps: list[Any] = [normalizers.Replace(_SPACE, " ")]
     if proto.normalizer_spec.precompiled_charsmap:
-        steps.append(normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap))
+        # SentencePiece also composes a letter with the first of many accents, and narrow kana
+        # with their marks. Precompiled does not.
+        composed = normalizers.NFC()
+        charsmap = normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)
+        steps += [composed, charsmap, composed]
     steps += [normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()]
     tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=_SPACE)
