@@ -3,7 +3,7 @@
 import contextlib
 import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +25,8 @@ from scenesearch.commands.console import (
 
 if TYPE_CHECKING:
     from scenesearch.encoder.hub import Repository
+    from scenesearch.encoder.layouts import Layout
+    from scenesearch.encoder.ready import Source
     from scenesearch.encoder.speed import Candidate, Speed
     from training.gate import Validation
 
@@ -37,15 +39,35 @@ Precision = Annotated[
     str,
     typer.Option(help="How weights are stored: fp32, fp16 or int8; int8 must keep the Recall@10."),
 ]
+TextFrom = Annotated[
+    str | None,
+    typer.Option("--text-from", help="Where a pair has its text tower (FastEmbed)."),
+]
+Language = Annotated[
+    str | None,
+    typer.Option(help="Language of the texts, such as de, for encoders that ask for it (NLLB)."),
+]
+Dimensions = Annotated[
+    int | None,
+    typer.Option(help="Keep the first numbers of each vector, if it was trained for that."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace the encoder of that name.")]
 NEEDS_TORCH = "needs torch: pip install -e '.[train]'"
 
 
 @models_app.command("list")
-def list_models(as_json: JsonOption = False) -> None:
+def list_models(
+    known: Annotated[
+        bool, typer.Option("--known", help="List encoders that `models pull` brings by name.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """List all encoders with their size and scores. The default is marked."""
     from scenesearch.encoder.registry import list_encoders
 
+    if known:
+        _list_known(as_json)
+        return
     settings = read_settings()
     encoders = list_encoders(settings.models_dir)
     if as_json:
@@ -62,6 +84,24 @@ def list_models(as_json: JsonOption = False) -> None:
             continue
         recalls = printable(one.recalls)
         typer.echo(f"{start} {one.info.dimension:>5} {one.megabytes:>7}  {recalls}")
+
+
+def _list_known(as_json: bool) -> None:
+    from scenesearch.encoder.known import DATE, KNOWN
+
+    if as_json:
+        print_json([one.to_json() for one in KNOWN])
+        return
+    typer.echo(f"{'name':<19} {'MB':>6}  {'languages':<9}  {'licence':<20} {'layout':<16} good for")
+    for one in KNOWN:
+        typer.echo(
+            f"{one.name:<19} {f'~{one.mb}':>6}  {one.languages:<9}  {one.license:<20} "
+            f"{one.layout:<16} {one.use}"
+        )
+    typer.echo(
+        f"\nFrom the repositories' public cards, {DATE}; their ids are in --json. "
+        "`scenesearch models pull NAME` brings one."
+    )
 
 
 @models_app.command()
@@ -119,44 +159,152 @@ def show(
 
 @models_app.command()
 def pull(
-    repository: Annotated[str, typer.Argument(help="Hub id, OWNER/NAME.")],
+    repository: Annotated[
+        str, typer.Argument(help="Hub id, OWNER/NAME, or a name of `models list --known`.")
+    ],
     name: Annotated[
         str | None, typer.Option(help="Name on the shelf; default: the repository's.")
     ] = None,
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit; default: the newest commit.")
     ] = None,
-    precision: Precision = "fp32",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="fp32, fp16, int8, q4, q4f16 or bnb4: the variant of ready graphs to take; "
+            "weights are converted to one of the first three."
+        ),
+    ] = "fp32",
+    text_from: TextFrom = None,
+    language: Language = None,
+    dimensions: Dimensions = None,
     force: Force = False,
 ) -> None:
-    """Download a CLIP or SigLIP from the hub, convert and verify it, put it on the shelf.
+    """Download an encoder from the hub, verify it and put it on the shelf.
 
-    A repository with ONNX towers is taken as it is, without torch.
+    A repository with ready ONNX graphs is taken as it is, without torch; weights are converted.
     """
     from scenesearch.encoder import hub
     from scenesearch.encoder.folder import verify_encoder
+    from scenesearch.encoder.known import find_known
     from scenesearch.encoder.shelf import adding_to_shelf
-    from training.card import write_card  # plain text: no torch behind it
 
-    shelf = read_settings().models_dir
+    settings = read_settings()
+    shelf = settings.models_dir
+    known = find_known(repository)
+    if known is not None:
+        name = name or known.name
+        repository, text_from = known.repository, text_from or known.text_from
     name = name or repository.rpartition("/")[2].lower()
     with adding_to_shelf(shelf, name, replace=force) as workplace:
         repo = hub.look_up(repository, revision)
-        ready = precision == "fp32" and hub.has_ready_towers(repo)
-        if not ready:
-            _need_torch(f"{repository} has no ONNX towers to take as they are; converting it")
-        names = hub.names_to_take(repo) if ready else hub.names_to_convert(repo)
-        source = workplace / "repository"
-        with _downloading(repo, names, source):
-            hub.download(repo, names, source)
-        if ready:
-            hub.write_ready_encoder(source, workplace / name, name, repo)
-            write_card(workplace / name)
+        texts = hub.look_up(text_from) if text_from else repo
+        layout = _ready_layout(repo.files, texts.files, precision, repository, can_convert=True)
+        if layout is not None:
+            options = {"language": language, "dimensions": dimensions}
+            _take_ready(layout, repo, texts, workplace, name, options)
         else:
+            _refuse_options({"--language": language, "--dimensions": dimensions})
+            _need_torch(f"{repository} has no ready graphs in {precision}; converting its weights")
+            names = hub.names_to_convert(repo)
+            say(f"{repository}: weights, converted by torch")
+            source = workplace / "repository"
+            with _downloading(repo, names, source):
+                hub.download(repo, names, source)
             _convert(source, workplace / name, name, precision, parent=repo.parent())
         verify_encoder(workplace / name)
     typer.echo(f"{name}: {shelf / name} ({repo.repo_id} at {repo.sha[:12]})")
     say(f"uncalibrated: `scenesearch models calibrate {name} --data FOLDER` fits its relevance")
+    typer.echo(
+        "To search with it:\n"
+        f"  scenesearch library build {settings.library} --encoder {name}\n"
+        f"  scenesearch library promote {settings.library}\n"
+        f'  scenesearch search "a dog in the snow" --library {settings.library}'
+    )
+
+
+def _ready_layout(
+    names: Collection[str],
+    text_names: Collection[str],
+    precision: str,
+    of: str,
+    *,
+    can_convert: bool,
+) -> "Layout | None":
+    """The ready graphs in this precision; None where weights have to be converted instead."""
+    from scenesearch.encoder.layouts import SUFFIXES, choose, find_layouts, find_pair
+
+    if precision not in SUFFIXES:
+        fail(f"--precision {precision}: expected {', '.join(SUFFIXES)}")
+    layouts = find_layouts(names) if text_names is names else find_pair(names, text_names)
+    if text_names is not names and not layouts:
+        fail(
+            f"{of} and --text-from are no pair: a graph and a preprocessor_config.json are needed "
+            "in the first, a graph and a tokenizer.json in the second"
+        )
+    weights = any(each.endswith(".safetensors") for each in names)
+    if precision in layouts or (layouts and not (can_convert and weights)):
+        return choose(layouts, precision, of)
+    if layouts:
+        say(f"{of} has ready graphs in {', '.join(layouts)}, none in {precision}")
+    return None
+
+
+def _take_ready(
+    layout: "Layout",
+    repo: "Repository",
+    texts: "Repository",
+    workplace: Path,
+    name: str,
+    options: dict[str, Any],
+) -> None:
+    """Downloads the graphs and what belongs to them, and makes an encoder folder of them."""
+    from scenesearch.encoder.layouts import files_beside
+    from scenesearch.encoder.ready import Source, write_ready_encoder
+    from training.card import write_card  # plain text: no torch behind it
+
+    say(f"{repo.repo_id}: {layout.name}, {layout.precision}")
+    folder, text_folder = workplace / "repository", workplace / "repository"
+    image_names = files_beside(layout, repo.files, "image")
+    text_names = files_beside(layout, texts.files, "text")
+    parent = repo.parent()
+    if texts is repo:
+        graphs = dict.fromkeys((layout.image_graph, layout.text_graph))
+        _fetch(repo, (*graphs, *image_names, *text_names), folder)
+    else:
+        text_folder = workplace / "texts"
+        _fetch(repo, (layout.image_graph, *image_names), folder)
+        _fetch(texts, (layout.text_graph, *text_names), text_folder)
+        parent |= {"text_base": texts.repo_id, "text_revision": texts.sha}
+    source = Source(layout, folder, text_folder, parent=parent, **options)
+    write_ready_encoder(source, workplace / name, name, move=True)
+    write_card(workplace / name)
+
+
+def _fetch(repo: "Repository", names: Sequence[str], folder: Path) -> None:
+    """Downloads these files, and those in which the graphs among them keep their weights."""
+    from scenesearch.encoder import hub
+    from scenesearch.encoder.ready import external_files
+
+    names = list(dict.fromkeys(names))
+    with _downloading(repo, names, folder):
+        hub.download(repo, names, folder)
+    beside = []
+    for graph in (each for each in names if each.endswith(".onnx")):
+        place = graph.rpartition("/")[0]
+        beside += [f"{place}/{each}".lstrip("/") for each in external_files(folder / graph)]
+    missing = [each for each in beside if each not in repo.files]
+    if missing:
+        fail(f"{repo.repo_id} lacks {missing[0]}, in which its graph keeps weights")
+    if beside:
+        with _downloading(repo, beside, folder):
+            hub.download(repo, beside, folder)
+
+
+def _refuse_options(options: dict[str, Any]) -> None:
+    for option, value in options.items():
+        if value is not None:
+            fail(f"{option} is for ready graphs; these are weights that are converted")
 
 
 @models_app.command()
@@ -204,16 +352,53 @@ def export(
             "manifest. int8 is accepted or refused by its Recall@10 on them."
         ),
     ] = None,
+    text_from: TextFrom = None,
+    language: Language = None,
+    dimensions: Dimensions = None,
     force: Force = False,
 ) -> None:
-    """Turn trained weights into an encoder on the shelf, if it gives the same embeddings."""
-    _need_torch("models export")
+    """Turn trained weights into an encoder on the shelf, if it gives the same embeddings.
+
+    A folder of ready ONNX graphs is taken as it is, without torch.
+    """
     from scenesearch.encoder.shelf import adding_to_shelf
 
     shelf = read_settings().models_dir
+    ready = _ready_source(base, text_from, precision, language, dimensions)
+    if ready is None:
+        _need_torch("models export")
+        _refuse_options({"--language": language, "--dimensions": dimensions})
     with adding_to_shelf(shelf, name, replace=force) as workplace:
-        _convert(base, workplace / name, name, precision, data=data, shelf=shelf)
+        if ready is not None:
+            from scenesearch.encoder.ready import write_ready_encoder
+            from training.card import write_card  # plain text: no torch behind it
+
+            say(f"{base}: {ready.layout.name}, {ready.layout.precision}")
+            write_ready_encoder(ready, workplace / name, name)
+            write_card(workplace / name)
+        else:
+            _convert(base, workplace / name, name, precision, data=data, shelf=shelf)
     typer.echo(f"{name}: {shelf / name}")
+
+
+def _ready_source(
+    base: str, text_from: str | None, precision: str, language: str | None, dimensions: int | None
+) -> "Source | None":
+    """The ready graphs of a folder; None if it has none."""
+    from scenesearch.encoder.layouts import SUFFIXES
+    from scenesearch.encoder.ready import Source, names_in
+
+    folder = Path(base).expanduser()
+    if not folder.is_dir() or (folder / "encoder.json").exists() or precision not in SUFFIXES:
+        return None
+    names = names_in(folder)
+    text_folder = Path(text_from).expanduser() if text_from else folder
+    text_names = names_in(text_folder) if text_from else names
+    layout = _ready_layout(names, text_names, precision, base, can_convert=True)
+    if layout is None:
+        return None
+    parent = {"base": base}
+    return Source(layout, folder, text_folder, language, dimensions, parent)
 
 
 @models_app.command()

@@ -13,6 +13,14 @@ from tokenizers import Regex, Tokenizer, models, normalizers
 from scenesearch.encoder.base import EncoderError, ImageInput, Interpolation
 
 _INTERPOLATIONS: dict[int, Interpolation] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's
+_OPEN_CLIP_RESIZE: dict[str, Resize] = {
+    "shortest": "shortest_edge_crop",
+    "longest": "longest",
+    "squash": "squash",
+}
+_CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
+_CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
+_MOST_BYTES = 32 * 2**20  # of a configuration; tokenizers of large vocabularies take 1 MiB
 
 
 class ModelError(EncoderError):
@@ -21,10 +29,12 @@ class ModelError(EncoderError):
 
 def read_json(path: Path) -> dict[str, Any]:
     try:
+        if path.is_file() and path.stat().st_size > _MOST_BYTES:
+            raise ModelError(f"{path} is larger than any configuration")
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ModelError(f"{path.parent} is no model folder: it has no {path.name}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not JSON: {error}") from None
     if not isinstance(content, dict):
         raise ModelError(f"{path} is not a JSON object")
@@ -149,6 +159,35 @@ def _scaling(declared: dict[str, Any], path: Path) -> dict[str, Any]:
         "mean": tuple(value / unit for value in _channels(mean, path)),
         "std": tuple(value / unit for value in _channels(std, path)),
     }
+
+
+def read_open_clip_image_input(declared: dict[str, Any], path: Path) -> ImageInput:
+    """The same from a `preprocess_cfg` of open_clip, which jina-clip writes too; `path` names it.
+
+    What is not declared is as in OpenAI's CLIP.
+    """
+    size = declared.get("size", 224)
+    interpolation = declared.get("interpolation", "bicubic")
+    mode = declared.get("resize_mode", "shortest")
+    if mode not in _OPEN_CLIP_RESIZE:
+        raise ModelError(f"{path}: resize_mode {mode!r} is none of {', '.join(_OPEN_CLIP_RESIZE)}")
+    fill = declared.get("fill_color", 0)
+    try:
+        return ImageInput.model_validate(
+            {
+                "size": tuple(size) if isinstance(size, list) else (size, size),
+                "resize": _OPEN_CLIP_RESIZE[mode],
+                "interpolation": interpolation,
+                "mean": _channels(declared.get("mean", _CLIP_MEAN), path),
+                "std": _channels(declared.get("std", _CLIP_STD), path),
+                "crop_offset": "nearest",  # torchvision's
+                "fill": tuple(fill) if isinstance(fill, list) else (fill, fill, fill),
+            }
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ModelError(f"{path}: {where}: {first['msg']}") from None
 
 
 def clean_as_trained(tokenizer: Tokenizer, family: str) -> None:
