@@ -377,7 +377,9 @@ def export(
             write_ready_encoder(ready, workplace / name, name)
             write_card(workplace / name)
         else:
-            _convert(base, workplace / name, name, precision, data=data, shelf=shelf)
+            _convert(
+                base, workplace / name, name, precision, data=data, shelf=shelf, text_base=text_from
+            )
     typer.echo(f"{name}: {shelf / name}")
 
 
@@ -482,6 +484,7 @@ def _convert(
     data: Path | None = None,
     shelf: Path | None = None,
     parent: dict[str, str] | None = None,
+    text_base: str | None = None,
 ) -> None:
     """Exports the base's towers to `folder`, with a card."""
     from training.card import write_card
@@ -498,7 +501,8 @@ def _convert(
         )
         write_card(folder)
         return
-    towers = load_towers(base, shelf=shelf)
+    towers = load_towers(base, text_base=text_base, shelf=shelf)
+    say(f"{name}: {towers.parent.get('layout', 'an encoder of the bundled kind')}")
     facts = {"parent": {**towers.parent, **(parent or {})}}
     export_towers(
         towers, folder, name=name, precision=precision, validation=validation, facts=facts
