@@ -55,10 +55,13 @@ def write_clip(folder: Path, tokenizer: Path) -> Path:
     return _prepared(folder, {**declared, **named, "size": SIDE, "crop_size": SIDE})
 
 
-def write_siglip(folder: Path) -> Path:
-    """google/siglip-base-patch16-224; its tokenizer is a SentencePiece model."""
+def write_siglip(folder: Path, *, in_bytes: bool = False) -> Path:
+    """google/siglip-base-patch16-224; its tokenizer is a SentencePiece model.
+
+    `in_bytes`: what was never seen is read byte by byte, as the multilingual one does.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "spiece.model").write_bytes(_spiece())
+    (folder / "spiece.model").write_bytes(_spiece(in_bytes=in_bytes))
     token = {"lstrip": True, "rstrip": True, "normalized": False, "special": True}
     declared = {
         "added_tokens_decoder": {
@@ -78,7 +81,7 @@ def write_siglip(folder: Path) -> Path:
         "unk_token": "<unk>",
     }
     _write(folder / "tokenizer_config.json", declared)
-    text = {**SHAPE, "vocab_size": len(_pieces()), "projection_size": 32}
+    text = {**SHAPE, "vocab_size": 900, "projection_size": 32}
     config = transformers.SiglipConfig(text_config=text, vision_config=VISION)
     _save(transformers.SiglipModel, config, folder)
     declared = {**HALF, **_STEPS, "image_processor_type": "SiglipImageProcessor", "resample": 3}
@@ -220,7 +223,7 @@ def _write(path: Path, content: Any) -> None:
 
 
 @functools.cache
-def _spiece() -> bytes:
+def _spiece(*, in_bytes: bool = False) -> bytes:
     """A unigram model with the ids and the normalisation of SigLIP's."""
     lines = [line for text in TEXTS for line in (text.lower(), text) if len(text) < 200]
     written = io.BytesIO()
@@ -228,8 +231,9 @@ def _spiece() -> bytes:
         sentence_iterator=iter(lines),
         model_writer=written,
         model_type="unigram",
-        vocab_size=500,
+        vocab_size=800 if in_bytes else 500,
         hard_vocab_limit=False,
+        byte_fallback=in_bytes,
         normalization_rule_name="nmt_nfkc",
         character_coverage=0.98,
         pad_id=0,

@@ -41,7 +41,9 @@ Precision = Annotated[
 ]
 TextFrom = Annotated[
     str | None,
-    typer.Option("--text-from", help="Where a pair has its text tower (FastEmbed)."),
+    typer.Option(
+        "--text-from", help="Where the text tower is: of a FastEmbed pair, or for a CLIP's weights."
+    ),
 ]
 Language = Annotated[
     str | None,
@@ -211,7 +213,8 @@ def pull(
             source = workplace / "repository"
             with _downloading(repo, names, source):
                 hub.download(repo, names, source)
-            _convert(source, workplace / name, name, precision, parent=repo.parent())
+            parent = repo.parent()
+            _convert(source, workplace / name, name, precision, parent=parent, text_base=text_from)
         verify_encoder(workplace / name)
     typer.echo(f"{name}: {shelf / name} ({repo.repo_id} at {repo.sha[:12]})")
     say(f"uncalibrated: `scenesearch models calibrate {name} --data FOLDER` fits its relevance")
@@ -237,12 +240,12 @@ def _ready_layout(
     if precision not in SUFFIXES:
         fail(f"--precision {precision}: expected {', '.join(SUFFIXES)}")
     layouts = find_layouts(names) if text_names is names else find_pair(names, text_names)
-    if text_names is not names and not layouts:
+    weights = any(each.endswith(".safetensors") for each in names)
+    if text_names is not names and not layouts and not (can_convert and weights):
         fail(
             f"{of} and --text-from are no pair: a graph and a preprocessor_config.json are needed "
             "in the first, a graph and a tokenizer.json in the second"
         )
-    weights = any(each.endswith(".safetensors") for each in names)
     if precision in layouts or (layouts and not (can_convert and weights)):
         return choose(layouts, precision, of)
     if layouts:

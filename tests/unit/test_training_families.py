@@ -8,23 +8,32 @@ into sentences when it is served, so of those only the tokens are compared.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from PIL import Image
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("sentencepiece")
 
+from scenesearch.encoder.base import ImageInput  # noqa: E402
+from scenesearch.encoder.model_folder import ModelError  # noqa: E402
 from scenesearch.encoder.onnx import OnnxEncoder  # noqa: E402
 from scenesearch.encoder.preprocessing import as_picture, clean_text, to_pixels  # noqa: E402
+from scenesearch.search.why import heat_map  # noqa: E402
 from tests import tiny_bases  # noqa: E402
 from tests.awkward import TEXTS, awkward_pictures  # noqa: E402
 from training.export import export_towers  # noqa: E402
 from training.tiny_clip import write_tiny_clip  # noqa: E402
 from training.towers import load_towers  # noqa: E402
 from training.transformers_towers import _resizing_weights  # noqa: E402
+from training.views import View, load_view  # noqa: E402
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:This sequence already has </s>")
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,14 @@ CASES = {
     ),
     "siglip": Case(
         tiny_bases.write_siglip,
+        transformers.SiglipModel,
+        transformers.SiglipTokenizer,
+        transformers.SiglipImageProcessorPil,
+        "SigLIP",
+        whole=True,
+    ),
+    "siglip_multilingual": Case(
+        lambda folder: tiny_bases.write_siglip(folder, in_bytes=True),
         transformers.SiglipModel,
         transformers.SiglipTokenizer,
         transformers.SiglipImageProcessorPil,
@@ -219,3 +236,60 @@ def test_patches_unpack_to_the_picture_they_were_made_of(tmp_path, pictures):
     rows, columns = packed[0, :2]
     assert picture.shape == (16 * rows, 16 * columns, 3)
     assert picture[16, 32].tolist() == packed[1 + int(columns) + 2, :3].tolist()
+
+
+def test_siglip_is_read_without_its_sentencepiece_model(tmp_path):
+    folder = tiny_bases.write_siglip(tmp_path)
+    tokenizer = load_towers(folder).tokenizer
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "spiece.model").unlink()
+    again = load_towers(folder).tokenizer
+    for text in TEXTS:
+        assert again.encode(text).ids == tokenizer.encode(text).ids
+
+
+@pytest.mark.parametrize("content", [b"", b"no model", b"\x0a\xff"])
+def test_a_broken_sentencepiece_model_is_one_sentence(tmp_path, content):
+    folder = tiny_bases.write_siglip(tmp_path)
+    (folder / "spiece.model").write_bytes(content)
+    with pytest.raises(ModelError, match=r"spiece\.model (is no|lacks)"):
+        load_towers(folder)
+
+
+def test_a_capital_changes_nothing_for_siglip_2(tmp_path):
+    towers = load_towers(tiny_bases.write_siglip_2(tmp_path))
+    assert towers.tokenizer.encode("A Dog").ids == towers.tokenizer.encode("a dog").ids
+
+
+def test_a_picture_of_patches_is_explained_and_trained_on_in_its_own_shape(tmp_path):
+    declared = load_towers(tiny_bases.write_naflex(tmp_path)).image_input
+    path = tmp_path / "wide.png"
+    Image.new("RGB", (400, 100), (200, 0, 0)).save(path)
+    whole = load_view(path, None, declared)
+    assert np.allclose(whole, to_pixels(Image.open(path), declared), atol=1e-5)
+    half = load_view(path, View((0.0, 0.0, 0.5, 1.0), mirrored=True, gain=1.0), declared)
+    assert half.shape == whole.shape == declared.shape
+    assert (half[0, :2].tolist(), whole[0, :2].tolist()) == ([7, 14], [5, 20])
+
+
+class _Brightest:
+    """An encoder that gives the mean of each channel, for pictures of patches."""
+
+    def __init__(self, image: ImageInput) -> None:
+        self.info = SimpleNamespace(image=image)
+
+    def preprocess(self, picture: Image.Image) -> np.ndarray:
+        return to_pixels(picture, self.info.image)
+
+    def encode_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        return np.stack([as_picture(one, self.info.image).mean(axis=(0, 1)) for one in pixels])
+
+
+def test_the_heat_map_covers_the_place_in_a_picture_of_patches(tmp_path):
+    declared = load_towers(tiny_bases.write_naflex(tmp_path)).image_input
+    picture = Image.new("RGB", (300, 100))
+    picture.paste((255, 0, 0), (260, 0, 300, 40))  # the upper right corner
+    query: Any = SimpleNamespace(vector=np.array([1.0, 0, 0]), log_odds=lambda cosines: cosines)
+    found = heat_map(cast("Any", _Brightest(declared)), query, picture)
+    row, column = np.unravel_index(found.cells.argmax(), found.cells.shape)
+    assert (row <= 2, column >= 5) == (True, True)

@@ -209,9 +209,7 @@ def test_a_folder_of_another_model_is_refused(clip, tmp_path):
     folder = shutil.copytree(clip, tmp_path / "other")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
-    with pytest.raises(
-        ModelError, match="is a gpt2 model: take a folder of CLIP, MetaCLIP 2"
-    ):
+    with pytest.raises(ModelError, match="is a gpt2 model: take a folder of CLIP, MetaCLIP 2"):
         load_towers(folder)
     with pytest.raises(ModelError, match=r"has no config\.json"):
         load_towers(tmp_path)
