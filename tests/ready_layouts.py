@@ -243,9 +243,9 @@ def clip_tokenizer() -> Tokenizer:
         vocabulary.setdefault(piece, len(vocabulary))
     tokenizer = Tokenizer.from_str(json.dumps(state))
     tokenizer.add_special_tokens(["<|startoftext|>", "<|endoftext|>"])
-    ends = [(piece, vocabulary[piece]) for piece in ("<|endoftext|>", "<|startoftext|>")]
+    around = [(piece, vocabulary[piece]) for piece in ("<|endoftext|>", "<|startoftext|>")]
     tokenizer.post_processor = processors.RobertaProcessing(
-        *ends, trim_offsets=False, add_prefix_space=False
+        *around, trim_offsets=False, add_prefix_space=False
     )
     tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
@@ -345,9 +345,7 @@ SIGLIP_PREPROCESSOR = {
     "size": {"height": 24, "width": 24},
 }
 JINA_PREPROCESSOR = {
-    "auto_map": {
-        "AutoImageProcessor": "jinaai/jina-clip-implementation--processing_clip.JinaCLIPImageProcessor"
-    },
+    "auto_map": {"AutoProcessor": "jinaai/jina-clip-implementation--processing_clip"},
     "fill_color": 0,
     "image_processor_type": "JinaCLIPImageProcessor",
     "interpolation": "bicubic",
