@@ -6,6 +6,7 @@ Pillow: those for torchvision resize with another filter. A text longer than the
 into sentences when it is served, so of those only the tokens are compared.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,12 +27,12 @@ from scenesearch.encoder.preprocessing import as_picture, clean_text, to_pixels 
 from scenesearch.search.why import heat_map  # noqa: E402
 from tests import tiny_bases  # noqa: E402
 from tests.awkward import TEXTS, awkward_pictures  # noqa: E402
+from tests.conftest import ROOT  # noqa: E402
 from training.export import export_towers  # noqa: E402
 from training.tiny_clip import write_tiny_clip  # noqa: E402
 from training.towers import load_towers  # noqa: E402
 from training.transformers_towers import _resizing_weights  # noqa: E402
 from training.views import View, load_view  # noqa: E402
-
 
 pytestmark = pytest.mark.filterwarnings("ignore:This sequence already has </s>")
 
@@ -118,7 +119,11 @@ CASES = {
 
 
 def _clip(folder: Path) -> Path:
-    tokenizer = write_tiny_clip(folder / "tokenizer", TEXTS, seed=0)
+    """With OpenAI's own tokenizer where the shared data is there, else with a small one."""
+    shared = Path(os.environ.get("SCENESEARCH_SHARED", ROOT.parent / "shared"))
+    tokenizer = shared / "models" / "clip-vit-b32-config"
+    if not tokenizer.is_dir():
+        tokenizer = write_tiny_clip(folder / "tokenizer", TEXTS, seed=0)
     return tiny_bases.write_clip(folder / "clip", tokenizer)
 
 
