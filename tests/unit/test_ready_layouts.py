@@ -388,12 +388,13 @@ def test_half_precision_runs(tmp_path: Path) -> None:
 def test_a_graph_without_a_kernel_is_one_sentence(tmp_path: Path) -> None:
     files = hub.clip_js()
     graph = files["onnx/vision_model.onnx"]
-    graph.graph.node[0].input[0] = "whole"
-    for node in (  # there is a kernel for floats alone
-        helper.make_node("GlobalMaxPool", ["doubles"], ["whole"]),
-        helper.make_node("Cast", ["pixel_values"], ["doubles"], to=TensorProto.DOUBLE),
-    ):
-        graph.graph.node.insert(0, node)
+    graph.graph.node.extend(
+        [
+            helper.make_node("Cast", ["pixel_values"], ["doubles"], to=TensorProto.DOUBLE),
+            helper.make_node("GlobalMaxPool", ["doubles"], ["peaks"]),  # a kernel for floats alone
+        ]
+    )
+    graph.graph.output.append(helper.make_tensor_value_info("peaks", TensorProto.DOUBLE, None))
     with pytest.raises(EncoderError, match=r"no kernel for the fp32 graph image.onnx.*MaxPool"):
         take(files, tmp_path)
 
