@@ -7,7 +7,9 @@ does not import beside ours, by the few lines that it consists of.
 import html
 import json
 import string
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from scenesearch.encoder.base import EncoderError
+from scenesearch.encoder.graphs import open_graph
 from scenesearch.encoder.layouts import choose, find_layouts, find_pair
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.ready import Source, external_files, names_in, write_ready_encoder
@@ -388,14 +391,41 @@ def test_half_precision_runs(tmp_path: Path) -> None:
 def test_a_graph_without_a_kernel_is_one_sentence(tmp_path: Path) -> None:
     files = hub.clip_js()
     graph = files["onnx/vision_model.onnx"]
-    graph.graph.node[0].input[0] = "whole"
-    for node in (  # there is a kernel for floats alone
-        helper.make_node("GlobalMaxPool", ["doubles"], ["whole"]),
-        helper.make_node("Cast", ["pixel_values"], ["doubles"], to=TensorProto.DOUBLE),
-    ):
-        graph.graph.node.insert(0, node)
+    graph.graph.node.extend(
+        [
+            helper.make_node("Cast", ["pixel_values"], ["doubles"], to=TensorProto.DOUBLE),
+            helper.make_node("GlobalMaxPool", ["doubles"], ["peaks"]),  # a kernel for floats alone
+        ]
+    )
+    graph.graph.output.append(helper.make_tensor_value_info("peaks", TensorProto.DOUBLE, None))
     with pytest.raises(EncoderError, match=r"no kernel for the fp32 graph image.onnx.*MaxPool"):
         take(files, tmp_path)
+
+
+# --- on every core ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [lambda: hub.immich("clip"), hub.clip_js])
+def test_many_threads_share_one_session(
+    tmp_path: Path,
+    pictures: list[Image.Image],
+    monkeypatch: pytest.MonkeyPatch,
+    make: Callable[[], dict[str, Any]],
+) -> None:
+    take(make(), tmp_path)
+    opened = []
+
+    def open_slowly(path: Path, **options: Any) -> Any:
+        opened.append((path.name, options["threads"]))
+        time.sleep(0.05)
+        return open_graph(path, **options)
+
+    monkeypatch.setattr("scenesearch.encoder.onnx.open_graph", open_slowly)
+    encoder = OnnxEncoder(tmp_path / "encoder", image_threads=1)
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda each: encoder.encode_images([each])[0], pictures))
+    assert opened == [("image.onnx", 1)]
+    assert_same(np.stack(found), OnnxEncoder(tmp_path / "encoder").encode_images(pictures))
 
 
 # --- strangers -------------------------------------------------------------------------------
@@ -481,6 +511,29 @@ def test_capitals_that_change_a_siglip_are_refused(
     monkeypatch.setattr("scenesearch.encoder.ready.clean_as_trained", lambda *_: None)
     with pytest.raises(EncoderError, match="trained without capitals, and 'A Dog' is another text"):
         take(hub.siglip2_js(), tmp_path)
+
+
+@pytest.mark.parametrize("side", ["vision", "text"])
+def test_numbers_that_are_not_finite_are_refused(tmp_path: Path, side: str) -> None:
+    files = hub.clip_js()
+    graph = files[f"onnx/{side}_model.onnx"].graph
+    for tensor in graph.initializer:
+        if tensor.name in ("words", "image_weights"):
+            values = onnx.numpy_helper.to_array(tensor) * np.float32(np.nan)
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values, tensor.name))
+    with pytest.raises(EncoderError, match="gives no finite numbers"):
+        take(files, tmp_path)
+
+
+def test_towers_of_different_dimensions_are_refused(tmp_path: Path) -> None:
+    files = hub.clip_js()
+    graph = files["onnx/vision_model.onnx"].graph
+    weights = onnx.numpy_helper.to_array(graph.initializer[0])
+    less = onnx.numpy_helper.from_array(weights[:, :6].copy(), "image_weights")
+    graph.initializer[0].CopyFrom(less)
+    graph.output[0].type.tensor_type.shape.dim[1].dim_value = 6
+    with pytest.raises(EncoderError, match="declares 6 dimensions"):
+        take(files, tmp_path)
 
 
 def test_the_files_of_weights_are_read_from_the_graph(tmp_path: Path) -> None:
