@@ -110,7 +110,9 @@ def _fingerprint(request: Request) -> str:
         request.right,
         request.wrong,
     )
-    digest = hashlib.sha256(f"{request}\n{ranked_by}\n{request.min_relevance}".encode())
+    # The default cut moves as the library grows, and the next page is still one of the same answer.
+    cut = None if request.default_cut else request.min_relevance
+    digest = hashlib.sha256(f"{request}\n{ranked_by}\n{cut}".encode())
     for part in request.parts:
         if isinstance(part, Upload):
             digest.update(part.data)

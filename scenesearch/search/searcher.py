@@ -19,14 +19,22 @@ from scenesearch.encoder.text_cache import TextEmbeddingCache
 from scenesearch.pictures.opening import ImageError, decode_image, out_of_memory
 from scenesearch.runtime.events import log_query, log_search
 from scenesearch.search.answer import Hit, SearchResult
+from scenesearch.search.chance import Chance, measure_chance
 from scenesearch.search.collapse import Group
+from scenesearch.search.contrast import measure_few
 from scenesearch.search.facets import count_values
 from scenesearch.search.grammar import parse
 from scenesearch.search.live_collection import LiveCollection
 from scenesearch.search.names import Example
 from scenesearch.search.paging import take_page
 from scenesearch.search.query_vector import PartVector, QueryVector, combine, weighted_sum
-from scenesearch.search.relevance import Calibration, read_calibration, read_picture_calibration
+from scenesearch.search.relevance import (
+    Calibration,
+    by_contrast,
+    probability,
+    read_calibration,
+    read_picture_calibration,
+)
 from scenesearch.search.request import Like, Order, Part, QueryError, Request, Text, Upload
 from scenesearch.search.retrieval import MAX_RELEVANT, Nearest, rank
 from scenesearch.store.ask import Ask, Cosine, Diverse, Examples, Hybrid, Penalty, RankBy, Rescored
@@ -55,6 +63,13 @@ _QUERY_WEIGHT = 5
 # How many pictures the familiarity of a library to its encoder is measured on.
 _FAMILIARITY_SAMPLE = 256
 
+# How many pictures the default cut is measured on, the first time it is needed.
+_CHANCE_SAMPLE = 1024
+
+# The default cut where chance is not measured: for pictures as queries, and for encoders whose
+# calibration has no background.
+UNMEASURED_CUT = 0.05
+
 # From this familiarity on, a notice names words that the encoder has not learned, up to five.
 _FAMILIAR = 0.5
 _NEW_WORDS_NAMED = 5
@@ -68,6 +83,7 @@ class Options(TypedDict, total=False):
     offset: int
     after: str | None
     min_relevance: float
+    default_cut: bool
     sort: Order | None
     collapse: bool
     diversity: float | None
@@ -106,19 +122,26 @@ class Searcher:
         declared = encoder.info.calibration
         self._picture_calibration = read_picture_calibration(declared)
         # What turns a cosine into the relevance of a hit, for pictures like this library's.
-        self.calibration = self._among_own(read_calibration(declared, encoder.info.dimension))
+        self.calibration = self._among_own(
+            read_calibration(declared, encoder.info.dimension, encoder.info.scale)
+            if declared
+            else by_contrast(measure_few(encoder))
+        )
+        self._cuts: dict[tuple[str, int], float] = {}
+        self._chances: dict[str, Chance] = {}
 
     def _among_own(self, calibration: Calibration) -> Calibration:
-        """The calibration for pictures like this library's. Points come in the order of their ids,
-        which are hashes: the first ones are a random sample."""
-        if calibration.training_texts is None:
+        """The calibration for pictures like this library's."""
+        if calibration.training_texts is None and calibration.contrast is None:
             return calibration
-        points = self._store.scroll(
-            self.library, payload=(), with_vectors=True, batch_size=_FAMILIARITY_SAMPLE
-        )
-        sample = islice(points, _FAMILIARITY_SAMPLE)
-        vectors = [point.vector for point in sample if point.vector is not None]
-        return calibration.among(np.stack(vectors)) if vectors else calibration
+        return calibration.among(self._sample(self.library, _FAMILIARITY_SAMPLE))
+
+    def _sample(self, collection: str, size: int) -> NDArray[np.float32]:
+        """Vectors of so many pictures, `(n, dimension)`. Points come in the order of their ids,
+        which are hashes: the first ones are a random sample."""
+        points = self._store.scroll(collection, payload=(), with_vectors=True, batch_size=size)
+        vectors = [point.vector for point in islice(points, size) if point.vector is not None]
+        return np.stack(vectors) if vectors else np.empty((0, self._encoder.info.dimension), "f4")
 
     @property
     def fields(self) -> tuple[PayloadField, ...]:
@@ -129,6 +152,8 @@ class Searcher:
     def hub_penalty(self) -> Penalty | None:
         """What a ranking by a description takes off the cosines of pictures that are near to every
         text; None where it takes nothing."""
+        if self.calibration.contrast is not None:
+            return self.calibration.surplus
         texts = self.calibration.training_texts
         return texts.hub_penalty if texts is not None and texts.hubness != 0 else None
 
@@ -151,6 +176,8 @@ class Searcher:
             request = replace(request, **options)
             request.check(live.spec)
             request = replace(request, hybrid=self._is_hybrid(request, live))
+            if request.default_cut:
+                request = replace(request, min_relevance=self._cut(request, live))
 
             conditions, filter_notices = live.conditions(request)
             examples = live.names.find(request.named_pictures)
@@ -192,6 +219,7 @@ class Searcher:
                 ),
                 facets=facets,
                 excluded=excluded,
+                min_relevance=request.min_relevance,
                 encode_ms=event.encode_ms,
                 search_ms=event.search_ms,
                 total_ms=(finished - started) * 1000,
@@ -254,6 +282,34 @@ class Searcher:
         Raises QueryError when no id or several do.
         """
         return self._live.names.find([name])[name].image_id
+
+    # The default cut
+
+    def default_cut(self) -> float:
+        """The least relevance of hits for a description, where a request leaves it open: at most
+        one in ten descriptions of things that the library does not show reaches it."""
+        return self._cut_of(self._follow_alias())
+
+    def _cut(self, request: Request, live: LiveCollection) -> float:
+        wanted = [part for part in request.parts if not part.excluded]
+        if not all(isinstance(part, Text) for part in wanted):
+            return UNMEASURED_CUT
+        return self._cut_of(live)
+
+    def _cut_of(self, live: LiveCollection) -> float:
+        """Measured once for each collection and number of pictures."""
+        if self.calibration.background is None:
+            return UNMEASURED_CUT
+        pictures = self._store.count(live.name)
+        if pictures == 0:
+            return 0.0
+        if (live.name, pictures) not in self._cuts:
+            if live.name not in self._chances or pictures <= _CHANCE_SAMPLE:
+                sample = self._sample(live.name, _CHANCE_SAMPLE)
+                self._chances[live.name] = measure_chance(self.calibration.of_background(sample))
+            cut = self._chances[live.name].cut(pictures)
+            self._cuts[live.name, pictures] = float(probability(np.array(cut)))
+        return self._cuts[live.name, pictures]
 
     # The parts of a request
 
@@ -329,11 +385,11 @@ class Searcher:
         if all(part.excluded for part in parts):
             return None
         query = combine(parts)
-        rank_by = self._rank_by(live, request)
+        rank_by = self._rank_by(live, request, query)
         ask = Ask(query.vector, 0, where, exact=request.exact, rank_by=rank_by)
         return Nearest(live, query, ask)
 
-    def _rank_by(self, live: LiveCollection, request: Request) -> RankBy:
+    def _rank_by(self, live: LiveCollection, request: Request, query: QueryVector) -> RankBy:
         if request.right:
             found = self._store.retrieve(live.name, request.right, with_vectors=True)
             vectors = [point.vector for point in found.values() if point.vector is not None]
@@ -342,9 +398,12 @@ class Searcher:
             return Diverse(request.diversity)
         if request.hybrid and request.descriptions:
             return Hybrid(" ".join(part.text for part in request.descriptions))
-        # Hubness is corrected for requests that are descriptions alone.
+        # Corrected for requests that are descriptions alone.
         if self.hub_penalty is not None and len(request.descriptions) == len(request.parts):
-            return Rescored(self.hub_penalty)
+            penalty, share = self.hub_penalty, query.surplus_slope / query.slope
+            if share == 0:
+                return Rescored(penalty)
+            return Rescored(lambda pictures: share * penalty(pictures))
         return Cosine()
 
 
