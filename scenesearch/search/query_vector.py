@@ -87,7 +87,8 @@ def combine(parts: Sequence[PartVector]) -> QueryVector:
 
 
 def _surplus_slope(part: PartVector) -> float:
-    return 0.0 if part.calibration.contrast is None else part.calibration.cosine
+    calibration = part.calibration
+    return 0.0 if calibration.contrast is None else calibration.gain * calibration.cosine
 
 
 def weighted_sum(

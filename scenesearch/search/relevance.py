@@ -32,7 +32,7 @@ from scenesearch.encoder.base import EncoderError, Scale
 from scenesearch.search import contrast
 from scenesearch.search.background import Background, read_background
 from scenesearch.search.contrast import Contrast, read_contrast
-from scenesearch.search.vocabulary import COMMON, Vocabulary
+from scenesearch.search.vocabulary import COMMON, Vocabulary, is_one_word
 
 METHOD = "logistic"
 
@@ -120,6 +120,9 @@ class Calibration:
     own. A description has a calibration of its own, see `of`.
     `training.calibrate` fits it on human judgments.
 
+    People who ask with one word call more relevant than the judged sentences' readers: log odds L
+    become `shift` + `gain` * L, by the pair `one_word`.
+
     With a `contrast`, the line is that of the library's usual picture, and others lose what they
     have by chance above it. `background` stands for what a library does not show.
     """
@@ -130,6 +133,9 @@ class Calibration:
     mean_picture: NDArray[np.float64] | None = None  # (dimension,), not of unit length
     training_texts: TrainingTexts | None = None
     familiarity: float = 1.0
+    shift: float = 0.0
+    gain: float = 1.0
+    one_word: tuple[float, float] | None = None
     contrast: Contrast | None = None
     background: Background | None = None
 
@@ -148,15 +154,25 @@ class Calibration:
         return self.training_texts.vocabulary if self.training_texts else None
 
     def of(self, text: str) -> "Calibration":
-        """The calibration for a description: its rare words make it say less."""
-        if self.vocabulary is None:
-            return self
-        loss = self.vocabulary.weight * (self.vocabulary.rarity(text) - self.vocabulary.typical)
-        return replace(self, intercept=self.intercept - self.familiarity * loss)
+        """The calibration for a description: its rare words make it say less, and a single word
+        means more."""
+        own = self
+        if self.vocabulary is not None:
+            loss = self.vocabulary.weight * (self.vocabulary.rarity(text) - self.vocabulary.typical)
+            own = replace(own, intercept=own.intercept - self.familiarity * loss)
+        if self.one_word is not None and is_one_word(text):
+            shift, gain = self.one_word
+            own = replace(own, shift=shift, gain=gain)
+        return own
 
     def line(self, query: NDArray[np.float32]) -> tuple[float, float]:
         """The intercept and slope of log odds against the cosine, for the query."""
-        return float(self._intercepts(query[None])[0]), self.cosine
+        intercept = float(self._intercepts(query[None])[0])
+        return self.shift + self.gain * intercept, self.gain * self.cosine
+
+    def stretched(self, log_odds: float) -> float:
+        """What these log odds of a sentence are for this description."""
+        return self.shift + self.gain * log_odds
 
     def _intercepts(self, queries: NDArray[np.float32]) -> NDArray[np.float64]:
         intercepts = np.full(len(queries), self.intercept)
@@ -172,7 +188,8 @@ class Calibration:
         return np.zeros(len(pictures)) if self.contrast is None else self.contrast.surplus(pictures)
 
     def of_background(self, pictures: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The pictures' log odds for the background, `(n, dimension)` -> `(n, descriptions)`."""
+        """The pictures' log odds for the background, `(n, dimension)` -> `(n, descriptions)`, as if
+        all were sentences."""
         if self.background is None:
             return np.empty((len(pictures), 0))
         intercepts = self._intercepts(self.background.vectors)
@@ -254,8 +271,23 @@ def read_calibration(
     ):
         raise CalibrationError(f"calibration needs {dimension} finite numbers 'mean_picture'")
     texts = _read_training_texts(declared["known"], dimension) if "known" in declared else None
-    mean = np.array(mean_picture, np.float64)
-    return Calibration(*line, query_mean, mean, texts, background=background)
+    return Calibration(
+        *line,
+        query_mean,
+        np.array(mean_picture, np.float64),
+        texts,
+        one_word=_read_one_word(declared),
+        background=background,
+    )
+
+
+def _read_one_word(declared: Mapping[str, Any]) -> tuple[float, float] | None:
+    if declared.get("one_word") is None:
+        return None
+    shift, gain = _numbers(declared["one_word"], "calibration of 'one_word'", "shift", "gain")
+    if gain <= 0:
+        raise CalibrationError("calibration of 'one_word' needs 'gain' above 0")
+    return shift, gain
 
 
 def read_picture_calibration(declared: Mapping[str, Any]) -> Calibration:

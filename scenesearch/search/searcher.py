@@ -176,13 +176,13 @@ class Searcher:
             request = replace(request, **options)
             request.check(live.spec)
             request = replace(request, hybrid=self._is_hybrid(request, live))
-            if request.default_cut:
-                request = replace(request, min_relevance=self._cut(request, live))
 
             conditions, filter_notices = live.conditions(request)
             examples = live.names.find(request.named_pictures)
             parts = [self._vector_of(part, examples) for part in request.parts]
             encoded = time.perf_counter()
+            if request.default_cut:
+                request = replace(request, min_relevance=self._cut(parts, request, live))
 
             where, excluded, exclusion_notices = _exclude(
                 live, request, parts, examples, conditions
@@ -288,27 +288,31 @@ class Searcher:
     def default_cut(self) -> float:
         """The least relevance of hits for a description, where a request leaves it open: at most
         one in ten descriptions of things that the library does not show reaches it."""
-        return self._cut_of(self._follow_alias())
+        reached = self._by_chance(self._follow_alias())
+        return UNMEASURED_CUT if reached is None else _probability(reached)
 
-    def _cut(self, request: Request, live: LiveCollection) -> float:
-        wanted = [part for part in request.parts if not part.excluded]
-        if not all(isinstance(part, Text) for part in wanted):
+    def _cut(self, parts: Sequence[PartVector], request: Request, live: LiveCollection) -> float:
+        wanted = [part for part in parts if not part.excluded]
+        if not wanted or len(request.descriptions) < len(wanted):  # pictures are compared too
             return UNMEASURED_CUT
-        return self._cut_of(live)
+        reached = self._by_chance(live)
+        if reached is None:
+            return UNMEASURED_CUT
+        weights = [part.weight for part in wanted]
+        stretched = [part.calibration.stretched(reached) for part in wanted]
+        return _probability(float(np.average(stretched, weights=weights)))
 
-    def _cut_of(self, live: LiveCollection) -> float:
-        """Measured once for each collection and number of pictures."""
-        if self.calibration.background is None:
-            return UNMEASURED_CUT
-        pictures = self._store.count(live.name)
+    def _by_chance(self, live: LiveCollection) -> float | None:
+        """The log odds that chance reaches in one of ten requests, None where that is not measured.
+        Measured once for each collection and number of pictures."""
+        pictures = 0 if self.calibration.background is None else self._store.count(live.name)
         if pictures == 0:
-            return 0.0
+            return None
         if (live.name, pictures) not in self._cuts:
             if live.name not in self._chances or pictures <= _CHANCE_SAMPLE:
                 sample = self._sample(live.name, _CHANCE_SAMPLE)
                 self._chances[live.name] = measure_chance(self.calibration.of_background(sample))
-            cut = self._chances[live.name].cut(pictures)
-            self._cuts[live.name, pictures] = float(probability(np.array(cut)))
+            self._cuts[live.name, pictures] = self._chances[live.name].cut(pictures)
         return self._cuts[live.name, pictures]
 
     # The parts of a request
@@ -405,6 +409,10 @@ class Searcher:
                 return Rescored(penalty)
             return Rescored(lambda pictures: share * penalty(pictures))
         return Cosine()
+
+
+def _probability(log_odds: float) -> float:
+    return float(probability(np.array(log_odds)))
 
 
 def _exclude(

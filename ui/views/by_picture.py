@@ -46,7 +46,7 @@ def show() -> None:
         if not _preview(data, name, settings.max_megapixels):
             return
         words, weight = _words_and_weight()
-        where, min_relevance, order = show_sidebar(opened, UNMEASURED_CUT)
+        where, min_relevance, order = show_sidebar(opened, UNMEASURED_CUT, "")
         request = opened.parse(words, where=where)
         picture = Upload(data, name, weight=weight if request.parts else 1.0)
         request = replace(request, parts=(picture, *request.parts))

@@ -29,9 +29,11 @@ _TOP = "."  # the library's own folder
 _FIRST_DAY, _LAST_DAY = date(1826, 1, 1), date(2100, 12, 31)  # since the first photograph
 
 
-def show_sidebar(opened: OpenLibrary, default_cut: float) -> tuple[Filter, float | None, str]:
+def show_sidebar(
+    opened: OpenLibrary, default_cut: float, why: str
+) -> tuple[Filter, float | None, str]:
     """Draw the sidebar; returns the filters, the least relevance and the order. The relevance is
-    None where it is left at the `default_cut` that searches of this kind have."""
+    None where it is left at the `default_cut`; `why` says what is special about that."""
     set_cut = opened.settings.min_relevance
     usual = round(100 * (default_cut if set_cut is None else set_cut))
     with st.sidebar:
@@ -44,12 +46,8 @@ def show_sidebar(opened: OpenLibrary, default_cut: float) -> tuple[Filter, float
             value=usual,
             format="%d %%",
             key="relevance",
-            help="A lower value finds more pictures, and more wrong ones. "
-            + (
-                f"At {usual} % at most one in ten things that the library does not show is found."
-                if set_cut is None
-                else f"This installation begins at {usual} %."
-            ),
+            help="A lower value finds more pictures, and more wrong ones."
+            + (f" At {usual} % {why}." if set_cut is None and why else ""),
             bind="query-params",
         )
         st.toggle(
