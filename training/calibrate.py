@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,7 @@ def calibrate_encoder(
         **_one_word(fitted, pairs, encoder),
         "background": background_to_json(encode_background(encoder, read_descriptions())),
         "fitted_on": fitted_on,
+        "date": datetime.now(UTC).date().isoformat(),
     }
     manifest = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
     manifest["calibration"] = calibration

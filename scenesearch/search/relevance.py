@@ -120,8 +120,9 @@ class Calibration:
     own. A description has a calibration of its own, see `of`.
     `training.calibrate` fits it on human judgments.
 
-    People who ask with one word call more relevant than the judged sentences' readers: log odds L
-    become `shift` + `gain` * L, by the pair `one_word`.
+    One word says more than its cosine: log odds L of a request that `is_word` become shift + gain *
+    L, by the pair `one_word`. Where users have marked hits, all do by the pair `refined`
+    (`scenesearch.search.refine`).
 
     With a `contrast`, the line is that of the library's usual picture, and others lose what they
     have by chance above it. `background` stands for what a library does not show.
@@ -133,8 +134,8 @@ class Calibration:
     mean_picture: NDArray[np.float64] | None = None  # (dimension,), not of unit length
     training_texts: TrainingTexts | None = None
     familiarity: float = 1.0
-    shift: float = 0.0
-    gain: float = 1.0
+    refined: tuple[float, float] = (0.0, 1.0)
+    is_word: bool = False
     one_word: tuple[float, float] | None = None
     contrast: Contrast | None = None
     background: Background | None = None
@@ -144,7 +145,7 @@ class Calibration:
         if len(pictures) == 0:
             return self
         if self.contrast is not None:
-            return by_contrast(self.contrast.among(pictures))
+            return replace(by_contrast(self.contrast.among(pictures)), refined=self.refined)
         if self.training_texts is None:
             return self
         return replace(self, familiarity=float(self.training_texts.familiarity(pictures).mean()))
@@ -161,18 +162,25 @@ class Calibration:
             loss = self.vocabulary.weight * (self.vocabulary.rarity(text) - self.vocabulary.typical)
             own = replace(own, intercept=own.intercept - self.familiarity * loss)
         if self.one_word is not None and is_one_word(text):
-            shift, gain = self.one_word
-            own = replace(own, shift=shift, gain=gain)
+            own = replace(own, is_word=True)
         return own
 
     def line(self, query: NDArray[np.float32]) -> tuple[float, float]:
         """The intercept and slope of log odds against the cosine, for the query."""
         intercept = float(self._intercepts(query[None])[0])
-        return self.shift + self.gain * intercept, self.gain * self.cosine
+        return self.stretched(intercept), self.gain * self.cosine
+
+    @property
+    def gain(self) -> float:
+        """How much this description's log odds are stretched."""
+        word = self.one_word[1] if self.one_word is not None and self.is_word else 1.0
+        return word * self.refined[1]
 
     def stretched(self, log_odds: float) -> float:
-        """What these log odds of a sentence are for this description."""
-        return self.shift + self.gain * log_odds
+        """What these log odds, as they are for a sentence and before any refining, are here."""
+        if self.one_word is not None and self.is_word:
+            log_odds = self.one_word[0] + self.one_word[1] * log_odds
+        return self.refined[0] + self.refined[1] * log_odds
 
     def _intercepts(self, queries: NDArray[np.float32]) -> NDArray[np.float64]:
         intercepts = np.full(len(queries), self.intercept)
@@ -188,8 +196,8 @@ class Calibration:
         return np.zeros(len(pictures)) if self.contrast is None else self.contrast.surplus(pictures)
 
     def of_background(self, pictures: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The pictures' log odds for the background, `(n, dimension)` -> `(n, descriptions)`, as if
-        all were sentences."""
+        """The pictures' log odds for the background, `(n, dimension)` -> `(n, descriptions)`, before
+        they are stretched."""
         if self.background is None:
             return np.empty((len(pictures), 0))
         intercepts = self._intercepts(self.background.vectors)
@@ -250,7 +258,8 @@ def read_calibration(
     """
     method = declared.get("method")
     if method == contrast.METHOD:
-        return by_contrast(read_contrast(declared, dimension, scale))
+        found = by_contrast(read_contrast(declared, dimension, scale))
+        return replace(found, refined=_read_pair(declared, "refined") or (0.0, 1.0))
     if method != METHOD:
         raise CalibrationError(
             f"calibration method {method!r} is unknown, expected {METHOD!r} or "
@@ -260,8 +269,9 @@ def read_calibration(
     background = (
         read_background(declared["background"], dimension) if "background" in declared else None
     )
+    refined = _read_pair(declared, "refined") or (0.0, 1.0)
     if "mean_picture" not in declared:
-        return Calibration(*line, background=background)
+        return Calibration(*line, refined=refined, background=background)
     (query_mean,) = _numbers(declared, "calibration", "query_mean")
     mean_picture = declared["mean_picture"]
     if (
@@ -276,17 +286,19 @@ def read_calibration(
         query_mean,
         np.array(mean_picture, np.float64),
         texts,
-        one_word=_read_one_word(declared),
+        refined=refined,
+        one_word=_read_pair(declared, "one_word"),
         background=background,
     )
 
 
-def _read_one_word(declared: Mapping[str, Any]) -> tuple[float, float] | None:
-    if declared.get("one_word") is None:
+def _read_pair(declared: Mapping[str, Any], key: str) -> tuple[float, float] | None:
+    """The shift and gain of log odds under a key, None if there is none."""
+    if declared.get(key) is None:
         return None
-    shift, gain = _numbers(declared["one_word"], "calibration of 'one_word'", "shift", "gain")
+    shift, gain = _numbers(declared[key], f"calibration of {key!r}", "shift", "gain")
     if gain <= 0:
-        raise CalibrationError("calibration of 'one_word' needs 'gain' above 0")
+        raise CalibrationError(f"calibration of {key!r} needs 'gain' above 0")
     return shift, gain
 
 

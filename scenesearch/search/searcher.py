@@ -289,7 +289,9 @@ class Searcher:
         """The least relevance of hits for a description, where a request leaves it open: at most
         one in ten descriptions of things that the library does not show reaches it."""
         reached = self._by_chance(self._follow_alias())
-        return UNMEASURED_CUT if reached is None else _probability(reached)
+        if reached is None:
+            return UNMEASURED_CUT
+        return _probability(self.calibration.stretched(reached))
 
     def _cut(self, parts: Sequence[PartVector], request: Request, live: LiveCollection) -> float:
         wanted = [part for part in parts if not part.excluded]
