@@ -39,8 +39,8 @@ Precision = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the encoder of that name.")]
 _NOT_CALIBRATED = (
-    "none: relevance is measured against few descriptions each time a library is opened; `scenesearch "
-    "models calibrate ENCODER` measures it once, against all"
+    "none: relevance is measured against few descriptions each time a library is opened; "
+    "`scenesearch models calibrate ENCODER` measures it once, against all"
 )
 NEEDS_TORCH = "needs torch: pip install -e '.[train]'"
 
@@ -250,8 +250,7 @@ def calibrate(
     if data is not None and library is not None:
         fail("--data fits the relevance anew, --library refines it: give one of them")
     if data is None:
-        found = _refined(encoder, library) if library is not None else _contrasted(encoder)
-        typer.echo(found)
+        typer.echo(_contrasted(encoder) if library is None else _refined(encoder, library))
         return
     _need_torch("models calibrate --data")
     from training.calibrate import calibrate_encoder

@@ -196,8 +196,8 @@ class Calibration:
         return np.zeros(len(pictures)) if self.contrast is None else self.contrast.surplus(pictures)
 
     def of_background(self, pictures: NDArray[np.float32]) -> NDArray[np.float64]:
-        """The pictures' log odds for the background, `(n, dimension)` -> `(n, descriptions)`, before
-        they are stretched."""
+        """The pictures' log odds for the background before they are stretched, `(n, dimension)` ->
+        `(n, descriptions)`."""
         if self.background is None:
             return np.empty((len(pictures), 0))
         intercepts = self._intercepts(self.background.vectors)
