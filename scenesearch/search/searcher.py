@@ -5,6 +5,7 @@ what shows an excluded part is filtered out; the store ranks; a page is taken of
 values are counted.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,6 +30,7 @@ from scenesearch.search.names import Example
 from scenesearch.search.paging import take_page
 from scenesearch.search.query_vector import PartVector, QueryVector, combine, weighted_sum
 from scenesearch.search.relevance import (
+    PARTIAL,
     Calibration,
     by_contrast,
     probability,
@@ -46,8 +48,12 @@ MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 
 # A picture of at least this relevance to a subtracted part shows it. A single word describes a
 # picture poorly and is rarely judged to fit, but of 375 pictures at least so relevant to one of 14
-# words, 81 of 100 show it, by their captions (`python -m tests.figures subtraction`).
-SHOWS_FROM = 0.1
+# words, 81 of 100 show it, by their captions (`python -m tests.figures subtraction`). That is before
+# single words are stretched (`Calibration.stretched`).
+_SHOWS_FROM = math.log(0.1 / 0.9)
+
+# The same by contrast: where 'partial' begins.
+_SHOWS_FROM_BY_CONTRAST = math.log(PARTIAL / (1 - PARTIAL))
 
 # The alias is not resolved for this long after its collection was opened.
 _ALIAS_FRESH_S = 2.0
@@ -413,6 +419,12 @@ class Searcher:
         return Cosine()
 
 
+def shows_from(calibration: Calibration) -> float:
+    """The relevance from which a picture confidently shows a subtracted part."""
+    from_ = _SHOWS_FROM if calibration.contrast is None else _SHOWS_FROM_BY_CONTRAST
+    return _probability(calibration.stretched(from_))
+
+
 def _probability(log_odds: float) -> float:
     return float(probability(np.array(log_odds)))
 
@@ -436,7 +448,7 @@ def _exclude(
         if part.excluded:
             query = combine([replace(part, excluded=False)])
             nearest = Nearest(live, query, Ask(query.vector, 0, where))
-            found, complete = nearest.relevant(SHOWS_FROM)
+            found, complete = nearest.relevant(shows_from(part.calibration))
             showing.update(candidate.point.image_id for candidate in found)
             if not complete:
                 notices.append(
