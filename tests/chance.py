@@ -434,7 +434,7 @@ def _stem(word: str) -> str:
 
 def _called(relevance: NDArray[np.float64]) -> dict[str, float]:
     words = [band(float(one)) for one in relevance]
-    return {word: words.count(word) / len(words) for word in ("strong", "partial", "weak")}
+    return {word: words.count(word) / max(1, len(words)) for word in ("strong", "partial", "weak")}
 
 
 def _unit(vectors: NDArray[Any]) -> Vectors:

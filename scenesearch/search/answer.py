@@ -66,8 +66,8 @@ class SearchResult:
     Where nothing in the library matches, there are no hits, and `partial` holds the best pictures
     below the relevance asked for. `next` is the cursor of the page after this one, None on the
     last. `notices` say how the request was understood, where that may surprise. `excluded` counts
-    the pictures that were left out because they show what was subtracted. Hits are at least as
-    relevant as `min_relevance`.
+    the pictures that were left out because they show what was subtracted. `min_relevance` is what
+    the best picture had to reach.
     """
 
     query: str

@@ -9,7 +9,7 @@ from typing import Any
 
 from scenesearch.search.collapse import Group, collapse
 from scenesearch.search.request import MAX_HITS, QueryError, Request, Upload
-from scenesearch.search.retrieval import Candidate, Ranking
+from scenesearch.search.retrieval import Candidate, Nearest, Ranking, enough
 from scenesearch.store.ask import RESCORED
 from scenesearch.store.base import ScoredPoint
 
@@ -43,6 +43,8 @@ def take_page(ranking: Ranking, request: Request, wrong: Sequence[ScoredPoint]) 
     while True:
         found = ranking.first(n)
         relevant = [one for one in found if one.relevance >= request.min_relevance]
+        if isinstance(ranking, Nearest) and not enough(found, request):
+            relevant = []
         groups: list[Group] = [(one, ()) for one in relevant]
         if request.collapse:
             groups = collapse(relevant, wrong)

@@ -122,6 +122,11 @@ class Listed:
 Ranking = Nearest | Listed
 
 
+def enough(found: Sequence[Candidate], request: Request) -> bool:
+    """Whether the best of these nearest pictures is no chance find."""
+    return max((one.relevance for one in found), default=0.0) >= request.best_at_least
+
+
 def rank(
     live: LiveCollection, request: Request, nearest: Nearest | None, where: Filter
 ) -> tuple[Ranking, list[str]]:
@@ -138,6 +143,8 @@ def rank(
     if order is None:
         return nearest, []
     found, complete = nearest.relevant(request.min_relevance, payload)
+    if not enough(found, request):
+        return nearest, []  # which says what is nearest
     keyed = [one._replace(key=_sort_key(one.point, order, live.fields)) for one in found]
     notices = [] if complete else [f"sorted are the {MAX_RELEVANT} most relevant pictures"]
     return Listed(live, sorted(keyed, key=lambda candidate: candidate.key)), notices

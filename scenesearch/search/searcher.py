@@ -48,8 +48,8 @@ MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 
 # A picture of at least this relevance to a subtracted part shows it. A single word describes a
 # picture poorly and is rarely judged to fit, but of 375 pictures at least so relevant to one of 14
-# words, 81 of 100 show it, by their captions (`python -m tests.figures subtraction`). That is before
-# single words are stretched (`Calibration.stretched`).
+# words, 81 of 100 show it, by their captions (`python -m tests.figures subtraction`). That is
+# before single words are stretched (`Calibration.stretched`).
 _SHOWS_FROM = math.log(0.1 / 0.9)
 
 # The same by contrast: where 'partial' begins.
@@ -73,7 +73,8 @@ _FAMILIARITY_SAMPLE = 256
 _CHANCE_SAMPLE = 1024
 
 # The default cut where chance is not measured: for pictures as queries, and for encoders whose
-# calibration has no background.
+# calibration has no background. Where something is found, its hits go down to here too; by contrast,
+# to where 'partial' begins.
 UNMEASURED_CUT = 0.05
 
 # From this familiarity on, a notice names words that the encoder has not learned, up to five.
@@ -188,7 +189,9 @@ class Searcher:
             parts = [self._vector_of(part, examples) for part in request.parts]
             encoded = time.perf_counter()
             if request.default_cut:
-                request = replace(request, min_relevance=self._cut(parts, request, live))
+                cut = self._cut(parts, request, live)
+                floor = UNMEASURED_CUT if self.calibration.contrast is None else PARTIAL
+                request = replace(request, best_at_least=cut, min_relevance=min(cut, floor))
 
             where, excluded, exclusion_notices = _exclude(
                 live, request, parts, examples, conditions
@@ -225,7 +228,7 @@ class Searcher:
                 ),
                 facets=facets,
                 excluded=excluded,
-                min_relevance=request.min_relevance,
+                min_relevance=request.best_at_least or request.min_relevance,
                 encode_ms=event.encode_ms,
                 search_ms=event.search_ms,
                 total_ms=(finished - started) * 1000,
@@ -292,8 +295,8 @@ class Searcher:
     # The default cut
 
     def default_cut(self) -> float:
-        """The least relevance of hits for a description, where a request leaves it open: at most
-        one in ten descriptions of things that the library does not show reaches it."""
+        """What the best picture for a description must reach, where a request leaves it open, or
+        nothing is found: at most one in ten things that the library does not show reach it."""
         reached = self._by_chance(self._follow_alias())
         if reached is None:
             return UNMEASURED_CUT
