@@ -43,7 +43,8 @@ def take_page(ranking: Ranking, request: Request, wrong: Sequence[ScoredPoint]) 
     while True:
         found = ranking.first(n)
         relevant = [one for one in found if one.relevance >= request.min_relevance]
-        if isinstance(ranking, Nearest) and not enough(found, request):
+        nothing = isinstance(ranking, Nearest) and not enough(found, request)
+        if nothing:
             relevant = []
         groups: list[Group] = [(one, ()) for one in relevant]
         if request.collapse:
@@ -53,7 +54,7 @@ def take_page(ranking: Ranking, request: Request, wrong: Sequence[ScoredPoint]) 
         more = len(groups) > first + request.k
         falling = bool(found) and len(found) >= ranking.reordered
         below = falling and found[-1].relevance < request.min_relevance
-        if more or below or len(found) < n:
+        if nothing or more or below or len(found) < n:
             partial = [] if groups or start else found[:_PARTIAL_SHOWN]
             cursor_after = _cursor_after(request, start + len(page), page[-1][0]) if more else None
             return Page(page, start, partial, cursor_after)

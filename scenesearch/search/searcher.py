@@ -73,8 +73,8 @@ _FAMILIARITY_SAMPLE = 256
 _CHANCE_SAMPLE = 1024
 
 # The default cut where chance is not measured: for pictures as queries, and for encoders whose
-# calibration has no background. Where something is found, its hits go down to here too; by contrast,
-# to where 'partial' begins.
+# calibration has no background. Where something is found, its hits go down to here too; by
+# contrast, to where 'partial' begins.
 UNMEASURED_CUT = 0.05
 
 # From this familiarity on, a notice names words that the encoder has not learned, up to five.
