@@ -21,6 +21,9 @@ FEWEST = 10  # marks, some of them right and some wrong
 # Standard deviations of the prior of the shift, around 0, and of the gain, around 1.
 _PRIOR = np.array([1.0, 0.25])
 
+# However the marks contradict the ranking, nearer stays more relevant.
+_LEAST_GAIN = 0.1
+
 
 class RefineError(SceneSearchError):
     """The marks do not say what is relevant; the message is one sentence for the user."""
@@ -66,15 +69,24 @@ def _log_odds(searcher: Searcher, scene: str, picture: NDArray[np.float32]) -> f
 
 
 def fit(log_odds: NDArray[np.float64], right: NDArray[np.bool_]) -> tuple[float, float]:
-    """Shift and gain, the most likely ones by the marks and the prior (Newton's method)."""
+    """Shift and gain, the most likely ones by the marks and the prior (damped Newton's method)."""
     features = np.stack([np.ones(len(log_odds)), log_odds], axis=1)
-    weights = np.array([0.0, 1.0])
-    for _ in range(50):
+    usual = np.array([0.0, 1.0])
+
+    def cost(weights: NDArray[np.float64]) -> float:
+        odds = features @ weights
+        surprise = np.logaddexp(0.0, np.where(right, -odds, odds)).sum()
+        return float(surprise + ((weights - usual) ** 2 / _PRIOR**2).sum() / 2)
+
+    weights = usual
+    for _ in range(100):
         promised = 1 / (1 + np.exp(-np.clip(features @ weights, -30, 30)))
-        gradient = features.T @ (promised - right) + (weights - (0.0, 1.0)) / _PRIOR**2
+        gradient = features.T @ (promised - right) + (weights - usual) / _PRIOR**2
         curvature = (features * (promised * (1 - promised))[:, None]).T @ features
         step = np.linalg.solve(curvature + np.diag(1 / _PRIOR**2), gradient)
+        while cost(weights - step) > cost(weights) and np.abs(step).max() > 1e-9:
+            step = step / 2
         weights = weights - step
-        if np.abs(step).max() < 1e-9:
+        if np.abs(step).max() < 1e-6:
             break
-    return float(weights[0]), max(float(weights[1]), 0.1)
+    return float(weights[0]), max(float(weights[1]), _LEAST_GAIN)
