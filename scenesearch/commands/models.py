@@ -52,6 +52,10 @@ Dimensions = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the encoder of that name.")]
 CONVERTED = ("fp32", "fp16", "int8")
+_NOT_CALIBRATED = (
+    "none: relevance is measured against few descriptions each time a library is opened; "
+    "`scenesearch models calibrate ENCODER` measures it once, against all"
+)
 NEEDS_TORCH = "needs torch: pip install -e '.[train]'"
 
 
@@ -123,11 +127,12 @@ def show(
         whole = "every file has its declared hash"
     except EncoderError as error:
         whole = str(error)
+    shown = ("method", "fitted_on", "date", "auroc", "auroc_crowd", "ece", "brier", "one_word")
     calibration = {
-        key: declared["calibration"][key]
-        for key in ("method", "fitted_on", "auroc", "auroc_crowd", "ece", "brier")
-        if key in declared.get("calibration", {})
+        key: info.calibration[key] for key in (*shown, "refined") if key in info.calibration
     }
+    if calibration and info.scale is not None:
+        calibration["declared"] = info.scale.model_dump(exclude_none=True)
     card = folder / "README.md"
     about: dict[str, Any] = {
         "name": info.name,
@@ -141,7 +146,7 @@ def show(
         "parent": declared.get("parent"),
         "training": declared.get("training"),
         "scores": info.scores or None,
-        "calibration": calibration or "none: relevance is a guess, see models calibrate",
+        "calibration": calibration or _NOT_CALIBRATED,
         "files": {part: f"{(folder / part).stat().st_size / 1e6:.1f} MB" for part in info.parts},
         "whole": whole,
         "card": str(card) if card.is_file() else None,
@@ -407,22 +412,34 @@ def _ready_source(
 def calibrate(
     encoder: Annotated[str, typer.Argument(help="Name on the shelf, or encoder folder.")],
     data: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             help="Folder in the task's format with judgments. Without judgments captions are used, "
             "the folder's or a manifest's."
         ),
-    ],
+    ] = None,
+    library: Annotated[
+        str | None,
+        typer.Option(
+            help="Refine what there is by the hits marked right or wrong in this library."
+        ),
+    ] = None,
     captions: Annotated[
         Path | None, typer.Option(help="A captions.tsv with texts that are missing in the folder.")
     ] = None,
 ) -> None:
-    """Fit an encoder's relevance to human judgments. Its vectors do not change."""
+    """Fit an encoder's relevance to human judgments, or to a library's marks. Its vectors do not
+    change. Without either, it is measured against descriptions of what few libraries show."""
     from scenesearch.encoder.registry import bundled_encoders
 
     if encoder in bundled_encoders():
         fail(f"{encoder} is bundled: `scenesearch models export {encoder} --name NAME` copies it")
-    _need_torch("models calibrate")
+    if data is not None and library is not None:
+        fail("--data fits the relevance anew, --library refines it: give one of them")
+    if data is None:
+        typer.echo(_contrasted(encoder) if library is None else _refined(encoder, library))
+        return
+    _need_torch("models calibrate --data")
     from training.calibrate import calibrate_encoder
     from training.card import rewrite_relevance
 
@@ -431,6 +448,40 @@ def calibrate(
     rewrite_relevance(folder)
     figures = [f"{key} {found[key]:.3f}" for key in ("auroc", "ece", "brier") if key in found]
     typer.echo(f"{folder}: {', '.join(figures)}; fitted on {found['fitted_on']}")
+
+
+def _contrasted(encoder: str) -> str:
+    from scenesearch.search.contrast import measure_calibration, write_calibration
+
+    loaded = open_installation().load_encoder(encoder)
+    folder = open_installation().encoder_folder(encoder)
+    calibration = measure_calibration(loaded)
+    write_calibration(folder, calibration)
+    return f"{folder}: relevance measured against {calibration['fitted_on']}"
+
+
+def _refined(encoder: str, library: str) -> str:
+    from scenesearch.search.contrast import measure_calibration, write_calibration
+    from scenesearch.search.grammar import scene_of
+    from scenesearch.search.refine import refine
+    from scenesearch.search.searcher import Searcher
+
+    installation = open_installation()
+    name = installation.library_name(library)
+    folder = installation.encoder_folder(encoder)
+    loaded = installation.load_encoder(encoder)
+    calibration = loaded.info.calibration or measure_calibration(loaded)
+    marks = installation.files(name).read_marks()
+    with installation.store(reading=True) as store:
+        searcher = Searcher(loaded, store, name)
+        scenes = [(scene_of(mark.text, searcher.fields), mark) for mark in marks]
+        refined = refine(
+            searcher,
+            store,
+            [(scene, mark.image_id, mark.right) for scene, mark in scenes if scene is not None],
+        )
+    write_calibration(folder, calibration | {"refined": refined | {"library": name}})
+    return f"{folder}: relevance refined by {refined['marks']} marks of library {name}"
 
 
 @models_app.command()

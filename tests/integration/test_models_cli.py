@@ -18,7 +18,7 @@ from PIL import Image
 from tests import ready_layouts
 from tests.cli import run_here
 from tests.fake_hub import SHA, FakeHub, serving
-from tests.tiny_encoder import write_tiny_encoder
+from tests.tiny_encoder import declare, write_tiny_encoder
 
 READY = "someone/tiny-clip"
 CONFIG = {"model_type": "clip", "text_config": {"max_position_embeddings": 8}}
@@ -424,3 +424,20 @@ def test_a_repository_with_weights_alone_is_converted_and_others_exported(
     assert "50 are needed, 0 are given" in refused.stderr
     measured = scenesearch("models", "bench", "small", "weights", "--json", data_dir=data_dir)
     assert {row["name"] for row in json.loads(measured.stdout)} == {"small", "weights"}
+
+
+def test_an_encoder_without_judgments_is_calibrated_by_contrast(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    folder = write_tiny_encoder(tmp_path / "tiny")
+    declare(folder, calibration={})
+    before = scenesearch("models", "show", folder, "--json", data_dir=data_dir)
+    assert "measured against few descriptions" in json.loads(before.stdout)["calibration"]
+    done = scenesearch("models", "calibrate", folder, data_dir=data_dir)
+    assert "background descriptions, no judgments" in done.stdout
+    after = scenesearch("models", "show", folder, "--json", data_dir=data_dir)
+    shown = json.loads(after.stdout)
+    assert shown["calibration"]["method"] == "contrast"
+    assert "no judgments" in shown["calibration"]["fitted_on"]
+    assert shown["calibration"]["date"]
+    assert shown["fingerprint"] == json.loads(before.stdout)["fingerprint"]
