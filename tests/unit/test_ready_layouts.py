@@ -370,6 +370,23 @@ def test_the_variant_of_the_precision_is_taken(tmp_path: Path) -> None:
     assert declared(tmp_path)["precision"] == "int8"
 
 
+def test_graphs_stored_in_int8_run_and_are_like_the_whole_ones(
+    tmp_path: Path, pictures: list[Image.Image]
+) -> None:
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    source, whole = take(hub.clip_js(), tmp_path / "whole")
+    files = hub.files_in(source)
+    for side in ("vision", "text"):
+        quantized = tmp_path / f"{side}.onnx"
+        graph = source / f"onnx/{side}_model.onnx"
+        quantize_dynamic(graph, quantized, weight_type=QuantType.QUInt8)
+        files[f"onnx/{side}_model_quantized.onnx"] = quantized.read_bytes()
+    _, encoder = take(files, tmp_path, "int8")
+    cosines = encoder.encode_images(pictures) * whole.encode_images(pictures)
+    assert 0.99 < cosines.sum(axis=1).min() < 0.99999
+
+
 def test_half_precision_runs(tmp_path: Path) -> None:
     files = hub.clip_js()
     graph = files["onnx/vision_model.onnx"]
