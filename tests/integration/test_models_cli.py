@@ -25,6 +25,7 @@ CONFIG = {"model_type": "clip", "text_config": {"max_position_embeddings": 8}}
 PREPROCESSOR = {
     "image_processor_type": "CLIPImageProcessor",
     "size": {"height": 4, "width": 4},
+    "do_center_crop": False,
     "image_mean": [0.5] * 3,
     "image_std": [0.5] * 3,
     "resample": 3,
