@@ -59,7 +59,8 @@ from training.loop import OnStep, Schedule, best_file, swapped, train_stage, wis
 from training.measure import calibrate_and_score
 from training.parallel import pick_devices
 from training.recipe import FROM_BASES, Recipe, TrainingError, differences, load_recipe
-from training.towers import Towers, check_bases, load_towers, towers_from_bases
+from training.towers import check_bases, load_towers, towers_from_bases
+from training.two_towers import Towers
 
 Log = Callable[[str], None]
 MADE_BY = ("scenesearch", "torch", "transformers", "tokenizers", "numpy", "onnx", "onnxruntime")
