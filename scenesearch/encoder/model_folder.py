@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from tokenizers import Regex, Tokenizer, models, normalizers
 
-from scenesearch.encoder.base import EncoderError, ImageInput, Interpolation
+from scenesearch.encoder.base import EncoderError, ImageInput, Interpolation, Resize
 
 _INTERPOLATIONS: dict[int, Interpolation] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}  # Pillow's
 _OPEN_CLIP_RESIZE: dict[str, Resize] = {
@@ -71,8 +71,6 @@ def read_image_input(folder: Path) -> ImageInput:
         raise ModelError(f"{path}: {where}: {first['msg']}") from None
 
 
-_CLIP_MEAN = [0.48145466, 0.4578275, 0.40821073]
-_CLIP_STD = [0.26862954, 0.26130258, 0.27577711]
 # What a class of image processors does unless its file says otherwise.
 _ANY: dict[str, Any] = {
     "do_resize": True,
