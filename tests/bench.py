@@ -663,7 +663,7 @@ class _DrawnVectors(OnnxEncoder):
         super().__init__(find_encoder("lite"))
         self._random = np.random.default_rng(0)
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode_texts(self, texts: Sequence[str], *, documents: bool = False) -> NDArray[np.float32]:
         drawn = self._random.normal(size=(len(texts), self.info.dimension)).astype(np.float32)
         unit: NDArray[np.float32] = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
         return unit

@@ -72,7 +72,7 @@ class ColourEncoder:
     def encode_images(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
         return self.encode_pixels(np.stack([self.preprocess(image) for image in images]))
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode_texts(self, texts: Sequence[str], *, documents: bool = False) -> NDArray[np.float32]:
         means = []
         for text in texts:
             named = [COLOURS[word] for word in text.lower().split() if word in COLOURS]

@@ -205,8 +205,9 @@ def _export(
     output_name: str,
     dynamic_shapes: Any,
 ) -> onnx.ModelProto:
-    # It warns of torchvision, which no tower here has anything of.
-    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    # They warn of torchvision, which no tower here has anything of, and of constants not folded.
+    for name in ("torch.onnx._internal.exporter._registration", "onnxscript.optimizer"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

@@ -19,7 +19,7 @@ from tokenizers import (
     pre_tokenizers,
     processors,
 )
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import import_protobuf
 
 from scenesearch.encoder.model_folder import ModelError, clean_as_trained, read_json
@@ -48,7 +48,8 @@ def read_tokenizer(folder: Path, family: str = "") -> ModelTokenizer:
     if of_siglip and pieces.is_file():
         return _read_sentencepiece(pieces, read_json(declared) if declared.is_file() else {})
     try:
-        loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        kind: Any = PreTrainedTokenizerFast if of_siglip else AutoTokenizer
+        loaded = kind.from_pretrained(folder, local_files_only=True)
         fast = loaded.backend_tokenizer
     except Exception as error:  # transformers', and the bare Exception of tokenizers
         raise ModelError(f"{folder} has no usable tokenizer: {first_line(error)}") from error
@@ -64,7 +65,8 @@ def _read_sentencepiece(path: Path, declared: dict[str, Any]) -> ModelTokenizer:
     """SigLIP's tokenizer from its SentencePiece model, as `SiglipTokenizer` uses it.
 
     That class lowers a text in Python, takes punctuation out and ends it with `</s>`. A
-    tokenizer.json beside it may have been made without these steps, and is not read.
+    tokenizer.json beside it may have been made without these steps, and is not read. A text that
+    itself ends with `</s>` gets another: padding is that token too.
     """
     proto = import_protobuf().ModelProto()  # type: ignore[no-untyped-call]
     try:
@@ -79,10 +81,15 @@ def _read_sentencepiece(path: Path, declared: dict[str, Any]) -> ModelTokenizer:
     end, pad = (_content(declared.get(key, "</s>")) for key in ("eos_token", "pad_token"))
     if unknown is None or end not in names or pad not in names:
         raise ModelError(f"{path} lacks its unknown token, {end} or {pad}")
-    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=unknown))
+    in_bytes = proto.trainer_spec.byte_fallback  # of the multilingual ones
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=unknown, byte_fallback=in_bytes))
     steps: list[Any] = [normalizers.Replace(_SPACE, " ")]
     if proto.normalizer_spec.precompiled_charsmap:
-        steps.append(normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap))
+        # SentencePiece also composes a letter with the first of many accents, and narrow kana
+        # with their marks. Precompiled does not.
+        composed = normalizers.NFC()
+        charsmap = normalizers.Precompiled(proto.normalizer_spec.precompiled_charsmap)
+        steps += [composed, charsmap, composed]
     steps += [normalizers.Replace(Regex(" {2,}"), " "), normalizers.Strip()]
     tokenizer.normalizer = normalizers.Sequence(steps)
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=_SPACE)

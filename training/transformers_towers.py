@@ -113,7 +113,7 @@ class PatchImageTower(nn.Module):
         hidden = self.body.encoder(inputs_embeds=hidden, attention_mask=mask).last_hidden_state
         head = self.body.head
         hidden = self.body.post_layernorm(hidden)
-        probe = head.probe.repeat(len(hidden), 1, 1)
+        probe = head.probe.expand(hidden.shape[0], -1, -1)
         pooled: Tensor = head.attention(probe, hidden, hidden, key_padding_mask=~present)[0]
         pooled = pooled + head.mlp(head.layernorm(pooled))
         return pooled[:, 0]

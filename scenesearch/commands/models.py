@@ -5,6 +5,7 @@ import json
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -35,13 +36,11 @@ models_app = typer.Typer(
     no_args_is_help=True,
 )
 
-Precision = Annotated[
-    str,
-    typer.Option(help="How weights are stored: fp32, fp16 or int8; int8 must keep the Recall@10."),
-]
 TextFrom = Annotated[
     str | None,
-    typer.Option("--text-from", help="Where a pair has its text tower (FastEmbed)."),
+    typer.Option(
+        "--text-from", help="Where the text tower is: of a FastEmbed pair, or for a CLIP's weights."
+    ),
 ]
 Language = Annotated[
     str | None,
@@ -52,6 +51,7 @@ Dimensions = Annotated[
     typer.Option(help="Keep the first numbers of each vector, if it was trained for that."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the encoder of that name.")]
+CONVERTED = ("fp32", "fp16", "int8")
 NEEDS_TORCH = "needs torch: pip install -e '.[train]'"
 
 
@@ -92,15 +92,17 @@ def _list_known(as_json: bool) -> None:
     if as_json:
         print_json([one.to_json() for one in KNOWN])
         return
-    typer.echo(f"{'name':<19} {'MB':>6}  {'languages':<9}  {'licence':<20} {'layout':<16} good for")
+    typer.echo(
+        f"{'name':<18} {'MB':>5}  {'languages':<9}  {'licence':<19}  {'layout':<15}  "
+        f"{'good for':<47}  id on the hub"
+    )
     for one in KNOWN:
         typer.echo(
-            f"{one.name:<19} {f'~{one.mb}':>6}  {one.languages:<9}  {one.license:<20} "
-            f"{one.layout:<16} {one.use}"
+            f"{one.name:<18} {f'~{one.mb}':>5}  {one.languages:<9}  {one.license:<19}  "
+            f"{one.layout:<15}  {one.use:<47}  {one.repository}"
         )
     typer.echo(
-        f"\nFrom the repositories' public cards, {DATE}; their ids are in --json. "
-        "`scenesearch models pull NAME` brings one."
+        f"\nFrom the repositories' public cards, {DATE}. `scenesearch models pull NAME` brings one."
     )
 
 
@@ -199,7 +201,7 @@ def pull(
     with adding_to_shelf(shelf, name, replace=force) as workplace:
         repo = hub.look_up(repository, revision)
         texts = hub.look_up(text_from) if text_from else repo
-        layout = _ready_layout(repo.files, texts.files, precision, repository, can_convert=True)
+        layout = _ready_layout(repo.files, texts.files, precision, repository)
         if layout is not None:
             options = {"language": language, "dimensions": dimensions}
             _take_ready(layout, repo, texts, workplace, name, options)
@@ -211,7 +213,8 @@ def pull(
             source = workplace / "repository"
             with _downloading(repo, names, source):
                 hub.download(repo, names, source)
-            _convert(source, workplace / name, name, precision, parent=repo.parent())
+            parent = repo.parent()
+            _convert(source, workplace / name, name, precision, parent=parent, text_base=text_from)
         verify_encoder(workplace / name)
     typer.echo(f"{name}: {shelf / name} ({repo.repo_id} at {repo.sha[:12]})")
     say(f"uncalibrated: `scenesearch models calibrate {name} --data FOLDER` fits its relevance")
@@ -224,12 +227,7 @@ def pull(
 
 
 def _ready_layout(
-    names: Collection[str],
-    text_names: Collection[str],
-    precision: str,
-    of: str,
-    *,
-    can_convert: bool,
+    names: Collection[str], text_names: Collection[str], precision: str, of: str
 ) -> "Layout | None":
     """The ready graphs in this precision; None where weights have to be converted instead."""
     from scenesearch.encoder.layouts import SUFFIXES, choose, find_layouts, find_pair
@@ -237,14 +235,16 @@ def _ready_layout(
     if precision not in SUFFIXES:
         fail(f"--precision {precision}: expected {', '.join(SUFFIXES)}")
     layouts = find_layouts(names) if text_names is names else find_pair(names, text_names)
-    if text_names is not names and not layouts:
+    converts = precision in CONVERTED and any(each.endswith(".safetensors") for each in names)
+    if text_names is not names and not layouts and not converts:
         fail(
-            f"{of} and --text-from are no pair: a graph and a preprocessor_config.json are needed "
-            "in the first, a graph and a tokenizer.json in the second"
+            f"{of} and --text-from are no pair: the first needs a graph and a "
+            "preprocessor_config.json, the second a graph and a tokenizer.json"
         )
-    weights = any(each.endswith(".safetensors") for each in names)
-    if precision in layouts or (layouts and not (can_convert and weights)):
+    if precision in layouts or (layouts and not converts):
         return choose(layouts, precision, of)
+    if precision not in CONVERTED:
+        fail(f"{of} has no ready graphs; weights are converted to {', '.join(CONVERTED)}")
     if layouts:
         say(f"{of} has ready graphs in {', '.join(layouts)}, none in {precision}")
     return None
@@ -377,7 +377,9 @@ def export(
             write_ready_encoder(ready, workplace / name, name)
             write_card(workplace / name)
         else:
-            _convert(base, workplace / name, name, precision, data=data, shelf=shelf)
+            _convert(
+                base, workplace / name, name, precision, data=data, shelf=shelf, text_base=text_from
+            )
     typer.echo(f"{name}: {shelf / name}")
 
 
@@ -394,7 +396,7 @@ def _ready_source(
     names = names_in(folder)
     text_folder = Path(text_from).expanduser() if text_from else folder
     text_names = names_in(text_folder) if text_from else names
-    layout = _ready_layout(names, text_names, precision, base, can_convert=True)
+    layout = _ready_layout(names, text_names, precision, base)
     if layout is None:
         return None
     parent = {"base": base}
@@ -434,7 +436,8 @@ def calibrate(
 @models_app.command()
 def bench(
     encoders: Annotated[
-        list[str] | None, typer.Argument(help="Names or folders; default: SCENESEARCH_ENCODER.")
+        list[str] | None,
+        typer.Argument(help="Names or folders; default: SCENESEARCH_ENCODER and the shelf."),
     ] = None,
     precisions: Annotated[
         bool,
@@ -442,30 +445,94 @@ def bench(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Time encoders on this machine, next to torch where it can load them; name the fastest."""
+    """Time encoders on this machine, next to torch where it can load them; name the fastest.
+
+    Each is timed with one thread and with all; its size and memory are measured too.
+    """
     from scenesearch.encoder.onnx import usable_cores
-    from scenesearch.encoder.speed import BATCHES, candidate, measure_speeds
+    from scenesearch.encoder.speed import BATCHES, measure_speeds
 
     installation = open_installation()
     settings = installation.settings
-    names = encoders or [settings.encoder]
-    threads = settings.threads or usable_cores()
-    served = [candidate(name, installation.load_encoder(name)) for name in dict.fromkeys(names)]
+    names = list(dict.fromkeys(encoders or [settings.encoder, *_shelved(settings.models_dir)]))
+    cores = settings.threads or usable_cores()
+    served = [
+        one for name in names for one in _served(name, installation.encoder_folder(name), cores)
+    ]
     with TemporaryDirectory(prefix="scenesearch-bench-") as folder:
-        in_torch = _torch_candidates(
-            names[0], settings.models_dir, threads, Path(folder), precisions
-        )
-        candidates = [*in_torch, *served]
+        in_torch = _torch_candidates(names[0], settings.models_dir, cores, Path(folder), precisions)
+        candidates = [*in_torch, *(one.candidate for one in served)]
         rounds = 5
         with progress_bar() as progress:
             task = progress.add_task("timing", total=rounds * len(BATCHES) * len(candidates))
             speeds = measure_speeds(
                 candidates, rounds=rounds, on_round=lambda: progress.update(task, advance=1)
             )
+    best = _recommended(speeds, {one.candidate.name for one in served})
     if as_json:
-        print_json([speed.__dict__ for speed in speeds])
+        print_json([_speed_row(speed, served, best) for speed in speeds])
         return
-    _print_speeds(speeds, candidates[0].name, {candidate.name for candidate in served})
+    _print_speeds(speeds, candidates[0].name, served)
+    if len(served) > 1:
+        typer.echo(_advice(served, best))
+
+
+@dataclass(frozen=True)
+class _Served:
+    """An encoder with a number of threads, as it would be served."""
+
+    encoder: str
+    threads: int
+    precision: str
+    mb: float
+    memory_mb: float
+    candidate: "Candidate"
+
+
+def _shelved(shelf: Path) -> list[str]:
+    """The names of the encoders on the shelf that can be read."""
+    from scenesearch.encoder.registry import list_encoders
+
+    return [each.name for each in list_encoders(shelf) if each.place == "shelf" and each.info]
+
+
+def _served(name: str, folder: Path, cores: int) -> Iterator[_Served]:
+    from scenesearch.encoder.onnx import OnnxEncoder
+    from scenesearch.encoder.speed import candidate, memory_mb
+
+    for threads in sorted({1, cores}, reverse=True):
+        encoder = OnnxEncoder(folder, threads=threads)
+        mb = sum((folder / part).stat().st_size for part in encoder.info.parts) / 1e6
+        declared = json.loads((folder / "encoder.json").read_bytes()).get("precision")
+        label = name if threads == cores else f"{name}, 1 thread"
+        yield _Served(
+            *(name, threads, str(declared or "fp32"), round(mb, 1)),
+            *(round(memory_mb(folder, threads)), candidate(label, encoder)),
+        )
+
+
+def _recommended(speeds: "Sequence[Speed]", served: set[str]) -> tuple[str, str]:
+    """The names of the fastest for batches of pictures, and for a query."""
+    own = [speed for speed in speeds if speed.name in served]
+    pictures = max((s for s in own if s.batch == 8), key=lambda s: s.images_per_s)
+    queries = min((s for s in own if s.batch == 1), key=lambda s: s.text_ms)
+    return pictures.name, queries.name
+
+
+def _speed_row(speed: "Speed", served: Sequence[_Served], best: tuple[str, str]) -> dict[str, Any]:
+    row: dict[str, Any] = dict(speed.__dict__)
+    for one in served:
+        if one.candidate.name == speed.name:
+            row |= {
+                "name": one.encoder,
+                "threads": one.threads,
+                "precision": one.precision,
+                "mb": one.mb,
+                "memory_mb": one.memory_mb,
+                "fastest_for_pictures": best[0] == speed.name,
+                "fastest_for_queries": best[1] == speed.name,
+            }
+    return row
 
 
 def _need_torch(what: str) -> None:
@@ -482,6 +549,7 @@ def _convert(
     data: Path | None = None,
     shelf: Path | None = None,
     parent: dict[str, str] | None = None,
+    text_base: str | None = None,
 ) -> None:
     """Exports the base's towers to `folder`, with a card."""
     from training.card import write_card
@@ -498,7 +566,8 @@ def _convert(
         )
         write_card(folder)
         return
-    towers = load_towers(base, shelf=shelf)
+    towers = load_towers(base, text_base=text_base, shelf=shelf)
+    say(f"{name}: {towers.parent.get('layout', 'an encoder of the bundled kind')}")
     facts = {"parent": {**towers.parent, **(parent or {})}}
     export_towers(
         towers, folder, name=name, precision=precision, validation=validation, facts=facts
@@ -569,7 +638,7 @@ def _torch_candidates(
     return found
 
 
-def _print_speeds(speeds: "Sequence[Speed]", base: str, served: set[str]) -> None:
+def _print_speeds(speeds: "Sequence[Speed]", base: str, served: Sequence[_Served]) -> None:
     bases = {speed.batch: speed for speed in speeds if speed.name == base}
     typer.echo(f"{'':<28} batch  pictures/s  ratio  text ms  ratio   (ratio to {base})")
     for speed in speeds:
@@ -579,14 +648,27 @@ def _print_speeds(speeds: "Sequence[Speed]", base: str, served: set[str]) -> Non
             f"{speed.name:<28} {speed.batch:>5}  {speed.images_per_s:>10.1f}  {images:>5.2f}  "
             f"{speed.text_ms:>7.1f}  {text:>5.2f}"
         )
-    own = [speed for speed in speeds if speed.name in served]
-    if len(served) > 1:
-        best = max((s for s in own if s.batch == 8), key=lambda s: s.images_per_s).name
-        quickest = min((s for s in own if s.batch == 1), key=lambda s: s.text_ms).name
+    typer.echo(f"\n{'':<28} precision  size MB  memory MB")
+    for one in served:
         typer.echo(
-            f"\nfastest for pictures: {best}; for queries: {quickest}. "
-            f"Choose one for a library with SCENESEARCH_ENCODER={best}"
+            f"{one.candidate.name:<28} {one.precision:<9}  {one.mb:>7.1f}  {one.memory_mb:>9.0f}"
         )
+
+
+def _advice(served: Sequence[_Served], best: tuple[str, str]) -> str:
+    """What to set, as the last line."""
+    by_name = {one.candidate.name: one for one in served}
+    pictures, queries = (by_name[name] for name in best)
+    return (
+        f"\nfastest for pictures: {_described(pictures)}; for queries: {_described(queries)}. "
+        f"Choose with SCENESEARCH_ENCODER={pictures.encoder} "
+        f"SCENESEARCH_THREADS={queries.threads}"
+    )
+
+
+def _described(one: _Served) -> str:
+    threads = "1 thread" if one.threads == 1 else f"{one.threads} threads"
+    return f"{one.encoder} ({one.precision}, {threads})"
 
 
 def _flat(value: Any) -> str:

@@ -83,7 +83,7 @@ class _OnnxRuntime:
             onnxruntime.preload_dlls()  # CUDA's libraries are in packages of their own
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # its errors are raised, not printed
         # Threads that spin between batches would starve the ones that decode pictures.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -20,6 +21,8 @@ from scenesearch.encoder.preprocessing import clean_text, to_pixels
 from scenesearch.errors import first_line, obstacle
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n+")
+# The workers of an ingest ask for the graph at the same time, and share one.
+_LOADING = threading.RLock()
 _MOST_TOKENS_A_CHARACTER = 4  # byte-level vocabularies; UTF-8 has at most four bytes
 
 
@@ -49,7 +52,7 @@ class OnnxEncoder:
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: without the loaded parts, which are loaded again there."""
-        loaded = {"_image_graph", "_text_graph", "_tokenizer"}
+        loaded = {"_loaded_image_graph", "_loaded_text_graph", "_tokenizer"}
         return {name: value for name, value in self.__dict__.items() if name not in loaded}
 
     @property
@@ -196,12 +199,22 @@ class OnnxEncoder:
         unit: NDArray[np.float32] = (embeddings / np.maximum(norms, 1e-12)).astype(np.float32)
         return unit
 
-    @cached_property
+    @property
     def _image_graph(self) -> Graph:
+        with _LOADING:
+            return self._loaded_image_graph
+
+    @property
+    def _text_graph(self) -> Graph:
+        with _LOADING:
+            return self._loaded_text_graph
+
+    @cached_property
+    def _loaded_image_graph(self) -> Graph:
         return self._graph("image", self._image_threads, self._device)
 
     @cached_property
-    def _text_graph(self) -> Graph:
+    def _loaded_text_graph(self) -> Graph:
         if self._is_joint and self._image_threads == self._text_threads and self._device == "cpu":
             return self._image_graph
         return self._graph("text", self._text_threads)

@@ -158,7 +158,7 @@ def test_weights_beside_a_graph_are_parts_of_the_encoder(tmp_path: Path) -> None
         folder / "text" / "model.onnx",
         save_as_external_data=True,
         location="model.onnx_data",
-        size_threshold=64,
+        size_threshold=64,  # the words alone
     )
     declare(
         folder,

@@ -35,7 +35,7 @@ class AxisEncoder(ColourEncoder):
         super().__init__(name, fingerprint)
         self.batches: list[int] = []
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode_texts(self, texts: Sequence[str], *, documents: bool = False) -> NDArray[np.float32]:
         self.batches.append(len(texts))
         sums = [np.sum([COLOURS[word] for word in text.split()], axis=0) for text in texts]
         unit: NDArray[np.float32] = np.array(sums, np.float32)

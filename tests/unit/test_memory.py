@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scenesearch.encoder.onnx import _middle
+from scenesearch.encoder.preprocessing import _middle
 from scenesearch.home.allowed_originals import LinkedFile
 from scenesearch.pictures.colour import to_srgb
 from scenesearch.pictures.decoding_cost import decoding_bytes, prepare_reduced

@@ -97,7 +97,7 @@ class CaptionEncoder:
         },
     )
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode_texts(self, texts: Sequence[str], *, documents: bool = False) -> NDArray[np.float32]:
         rows = np.array(
             [[text.split().count(word) for word in VOCABULARY] + [0.1] for text in texts],
             np.float32,

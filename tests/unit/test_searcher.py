@@ -718,7 +718,7 @@ class CountingEncoder(ColourEncoder):
 
     texts = 0
 
-    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode_texts(self, texts: Sequence[str], *, documents: bool = False) -> NDArray[np.float32]:
         self.texts += len(texts)
         return super().encode_texts(texts)
 
@@ -766,7 +766,9 @@ def test_words_that_the_encoder_knows_nothing_of_match_nothing(photos: Photos) -
     photos.add("red.jpg", COLOURS["red"])
 
     class Blank(ColourEncoder):
-        def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        def encode_texts(
+            self, texts: Sequence[str], *, documents: bool = False
+        ) -> NDArray[np.float32]:
             return np.zeros((len(texts), 4), np.float32)
 
     answer = Searcher(Blank(), photos.store, "photos").search("zeppelin", min_relevance=0.05)
