@@ -139,10 +139,10 @@ def open_clip_towers(
         tokenizer=tokens.tokenizer,
         text_input=tokens.text_input,
         parent={
+            **stated_license(folder),
             **parent,
             "model_type": "open_clip",
             "layout": f"open_clip {_label(known, config)}",
-            **stated_license(folder),
         },
         save_to=save_to,
     )

@@ -7,6 +7,7 @@ CLIP; `text_base` puts another sentence-transformers folder in the place of the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,15 @@ def load_towers(
     revision: str | None = None,
     shelf: Path | None = None,
     language: str | None = None,
+    origin: Mapping[str, str] | None = None,
 ) -> Towers:
     """The base by bundled or shelved name, folder or hub id; raises EncoderError.
 
-    `language` is that of the texts, for encoders that have to be told.
+    `language` is that of the texts, for encoders that have to be told. `origin` is the repository
+    that a folder was downloaded from.
     """
     folder, parent = _find(base, revision, shelf)
+    parent |= origin or {}
     if (folder / "encoder.json").is_file():
         if text_base is not None:
             raise ModelError(f"{base} is an encoder folder and takes no text base")
@@ -53,6 +57,8 @@ def load_towers(
     model_folder = sentence.transformer_folder(folder)
     if _is_open_clip(folder):
         towers = _open_clip(str(base), folder, parent, language)
+    elif language is not None:
+        raise ModelError(f"language {language}: {base} takes texts without a language")
     else:
         towers = transformers_towers(str(base), model_folder or folder, parent)
     if model_folder is not None:

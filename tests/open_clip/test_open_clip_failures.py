@@ -67,7 +67,7 @@ def test_a_pickle_alone_is_refused(tmp_path):
     folder = write_folder("datacomp", tmp_path / "model")
     weights = folder / FAMILIES["datacomp"].weights
     weights.rename(folder / "open_clip_pytorch_model.bin")
-    with pytest.raises(ModelError, match="pickles .* are not read"):
+    with pytest.raises(ModelError, match=r"pickles .* are not read"):
         load_towers(folder)
 
 
