@@ -329,14 +329,19 @@ def _load(
             Path(place, "config.json").write_text(json.dumps(text_config), encoding="utf-8")
             built["text_cfg"] |= {"hf_model_name": place, "hf_model_pretrained": False}
         Path(place, CONFIG).write_text(json.dumps({"model_cfg": built}), encoding="utf-8")
+        silent = logging.root.manager.disable
+        # The folder in `place` has no weights, which the library would warn of: those are read from
+        # the one known file.
+        logging.disable(logging.WARNING)
         try:
-            # The folder in `place` has no weights: those are read from the one known file.
             model: Any = open_clip.create_model(
                 f"local-dir:{place}", load_weights=False, pretrained_text=False
             )
             load_checkpoint(model, str(weights))
         except Exception as error:  # whatever the libraries make of a stranger's configuration
             raise ModelError(f"base {base} cannot be loaded: {first_line(error)}") from error
+        finally:
+            logging.disable(silent)
     return model.float().eval(), text_config
 
 
@@ -528,7 +533,3 @@ def simple_tokenizer() -> Tokenizer:
         special_tokens=[(start, own.sot_token_id), (end, own.eot_token_id)],
     )
     return tokenizer
-
-
-# The library reports every step of loading a model.
-logging.getLogger("open_clip").setLevel(logging.ERROR)
