@@ -7,6 +7,7 @@ CLIP; `text_base` puts another sentence-transformers folder in the place of the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from training import bundled, sentence
 from training.model import DualEncoder, TowerShape, load_bases
 from training.recipe import Recipe
 from training.tokenizer import read_tokenizer
-from training.transformers_towers import positions, transformers_towers
+from training.transformers_towers import FAMILIES, positions, transformers_towers
 from training.two_towers import Towers
 
 TEXT_TOWER = "text_tower"  # where a base with a text tower of its own keeps it
@@ -37,9 +38,16 @@ def load_towers(
     text_base: str | Path | None = None,
     revision: str | None = None,
     shelf: Path | None = None,
+    language: str | None = None,
+    origin: Mapping[str, str] | None = None,
 ) -> Towers:
-    """The base by bundled or shelved name, folder or hub id; raises EncoderError."""
+    """The base by bundled or shelved name, folder or hub id; raises EncoderError.
+
+    `language` is that of the texts, for encoders that have to be told. `origin` is the repository
+    that a folder was downloaded from.
+    """
     folder, parent = _find(base, revision, shelf)
+    parent |= origin or {}
     if (folder / "encoder.json").is_file():
         if text_base is not None:
             raise ModelError(f"{base} is an encoder folder and takes no text base")
@@ -47,7 +55,12 @@ def load_towers(
     if text_base is None and (folder / TEXT_TOWER).is_dir():
         text_base = folder / TEXT_TOWER
     model_folder = sentence.transformer_folder(folder)
-    towers = transformers_towers(str(base), model_folder or folder, parent)
+    if _is_open_clip(folder):
+        towers = _open_clip(str(base), folder, parent, language)
+    elif language is not None:
+        raise ModelError(f"language {language}: {base} takes texts without a language")
+    else:
+        towers = transformers_towers(str(base), model_folder or folder, parent)
     if model_folder is not None:
         towers.parent["layout"] += " in a sentence-transformers folder"
         towers.text_input = sentence.with_prompts(towers.text_input, folder)
@@ -71,6 +84,31 @@ def _find(
         )
     weights = fetch_weights(name, revision)
     return weights, {"base": name, "revision": weights.name}
+
+
+# --- open_clip -------------------------------------------------------------------------------
+
+
+def _is_open_clip(folder: Path) -> bool:
+    """Whether only open_clip's files are there: many repositories have those of transformers too,
+    which need less."""
+    if not (folder / "open_clip_config.json").is_file():
+        return False
+    config = folder / "config.json"
+    of_transformers = config.is_file() and read_json(config).get("model_type") in FAMILIES
+    return not (of_transformers and any(folder.glob("model*.safetensors")))
+
+
+def _open_clip(base: str, folder: Path, parent: dict[str, Any], language: str | None) -> Towers:
+    try:
+        from training.open_clip_towers import open_clip_towers
+    except ImportError as error:
+        raise ModelError(
+            f"base {base} is a model of open_clip: in an environment of its own, "
+            "`pip install 'scenesearch[open-clip]'` brings what converts it (its torch is another "
+            f"than that of scenesearch[train]); missing is {error.name or first_line(error)}"
+        ) from None
+    return open_clip_towers(base, folder, parent, language=language)
 
 
 # --- another text tower ----------------------------------------------------------------------

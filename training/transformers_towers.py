@@ -249,10 +249,10 @@ def transformers_towers(base: str, folder: Path, parent: dict[str, Any]) -> Towe
         tokenizer=tokens.tokenizer,
         text_input=text_input,
         parent={
+            **stated_license(folder),
             **parent,
             "model_type": kind,
             "layout": f"{_label(family, tokens)} of transformers",
-            **stated_license(folder),
         },
         save_to=save_to,
     )

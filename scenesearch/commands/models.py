@@ -211,15 +211,22 @@ def pull(
             options = {"language": language, "dimensions": dimensions}
             _take_ready(layout, repo, texts, workplace, name, options)
         else:
-            _refuse_options({"--language": language, "--dimensions": dimensions})
+            _refuse_options({"--dimensions": dimensions})
             _need_torch(f"{repository} has no ready graphs in {precision}; converting its weights")
             names = hub.names_to_convert(repo)
             say(f"{repository}: weights, converted by torch")
             source = workplace / "repository"
             with _downloading(repo, names, source):
                 hub.download(repo, names, source)
-            parent = repo.parent()
-            _convert(source, workplace / name, name, precision, parent=parent, text_base=text_from)
+            _convert(
+                source,
+                workplace / name,
+                name,
+                precision,
+                parent=repo.parent(),
+                text_base=text_from,
+                language=language,
+            )
         verify_encoder(workplace / name)
     typer.echo(f"{name}: {shelf / name} ({repo.repo_id} at {repo.sha[:12]})")
     say(f"uncalibrated: `scenesearch models calibrate {name} --data FOLDER` fits its relevance")
@@ -372,7 +379,7 @@ def export(
     ready = _ready_source(base, text_from, precision, language, dimensions)
     if ready is None:
         _need_torch("models export")
-        _refuse_options({"--language": language, "--dimensions": dimensions})
+        _refuse_options({"--dimensions": dimensions})
     with adding_to_shelf(shelf, name, replace=force) as workplace:
         if ready is not None:
             from scenesearch.encoder.ready import write_ready_encoder
@@ -383,7 +390,14 @@ def export(
             write_card(workplace / name)
         else:
             _convert(
-                base, workplace / name, name, precision, data=data, shelf=shelf, text_base=text_from
+                base,
+                workplace / name,
+                name,
+                precision,
+                data=data,
+                shelf=shelf,
+                text_base=text_from,
+                language=language,
             )
     typer.echo(f"{name}: {shelf / name}")
 
@@ -601,6 +615,7 @@ def _convert(
     shelf: Path | None = None,
     parent: dict[str, str] | None = None,
     text_base: str | None = None,
+    language: str | None = None,
 ) -> None:
     """Exports the base's towers to `folder`, with a card."""
     from training.card import write_card
@@ -617,9 +632,9 @@ def _convert(
         )
         write_card(folder)
         return
-    towers = load_towers(base, text_base=text_base, shelf=shelf)
+    towers = load_towers(base, text_base=text_base, shelf=shelf, language=language, origin=parent)
     say(f"{name}: {towers.parent.get('layout', 'an encoder of the bundled kind')}")
-    facts = {"parent": {**towers.parent, **(parent or {})}}
+    facts = {"parent": towers.parent}
     export_towers(
         towers, folder, name=name, precision=precision, validation=validation, facts=facts
     )

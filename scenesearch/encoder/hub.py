@@ -22,7 +22,8 @@ from scenesearch.encoder.layouts import KNOWN
 # and the card for its licence.
 SIDE_FILES = ("*.json", "*.txt", "*.model", "README.md")
 PICKLED = "pytorch_model*.bin"  # weights in one file, or the parts of a large model
-_OTHER_FRAMEWORKS = ("onnx/*", "openvino/*", "open_clip_*", "*.h5", "*.msgpack", "*_ov/*")
+_OTHER_FRAMEWORKS = ("onnx/*", "openvino/*", "*.h5", "*.msgpack", "*_ov/*")
+_OPEN_CLIP_WEIGHTS = "open_clip_*.safetensors"
 
 
 class HubError(EncoderError):
@@ -81,6 +82,9 @@ def names_to_convert(repo: Repository, *, pickled: bool = False) -> tuple[str, .
     """
     weights = ("*.safetensors", PICKLED) if pickled else ("*.safetensors",)
     names = [name for name in repo.files if not _matches(name, _OTHER_FRAMEWORKS, whole=True)]
+    of_transformers = [name for name in names if not _matches(name, (_OPEN_CLIP_WEIGHTS,))]
+    if "config.json" in names and any(_matches(name, weights) for name in of_transformers):
+        names = of_transformers  # the same model twice
     if not any(_matches(name, weights) for name in names):
         pickles = any(_matches(name, (PICKLED,)) for name in names)
         raise HubError(
