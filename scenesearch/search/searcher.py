@@ -304,7 +304,8 @@ class Searcher:
 
     def _cut(self, parts: Sequence[PartVector], request: Request, live: LiveCollection) -> float:
         wanted = [part for part in parts if not part.excluded]
-        if not wanted or len(request.descriptions) < len(wanted):  # pictures are compared too
+        of_words = bool(wanted) and len(request.descriptions) == len(wanted)
+        if not of_words or request.hybrid:  # pictures, or words of captions, are compared too
             return UNMEASURED_CUT
         reached = self._by_chance(live)
         if reached is None:
@@ -319,12 +320,16 @@ class Searcher:
         pictures = 0 if self.calibration.background is None else self._store.count(live.name)
         if pictures == 0:
             return None
-        if (live.name, pictures) not in self._cuts:
-            if live.name not in self._chances or pictures <= _CHANCE_SAMPLE:
+        cut = self._cuts.get((live.name, pictures))
+        if cut is None:
+            chance = self._chances.get(live.name)
+            if chance is None or pictures <= _CHANCE_SAMPLE:
                 sample = self._sample(live.name, _CHANCE_SAMPLE)
-                self._chances[live.name] = measure_chance(self.calibration.of_background(sample))
-            self._cuts[live.name, pictures] = self._chances[live.name].cut(pictures)
-        return self._cuts[live.name, pictures]
+                chance = measure_chance(self.calibration.of_background(sample))
+                self._chances = {live.name: chance}
+            cut = chance.cut(pictures)
+            self._cuts = {(live.name, pictures): cut}
+        return cut
 
     # The parts of a request
 
