@@ -229,7 +229,6 @@ def pull(
             )
         verify_encoder(workplace / name)
     typer.echo(f"{name}: {shelf / name} ({repo.repo_id} at {repo.sha[:12]})")
-    say(f"uncalibrated: `scenesearch models calibrate {name} --data FOLDER` fits its relevance")
     typer.echo(
         "To search with it:\n"
         f"  scenesearch library build {settings.library} --encoder {name}\n"
@@ -290,6 +289,7 @@ def _take_ready(
         parent |= {"text_base": texts.repo_id, "text_revision": texts.sha}
     source = Source(layout, folder, text_folder, parent=parent, **options)
     write_ready_encoder(source, workplace / name, name, move=True)
+    _measure_relevance(workplace / name)
     write_card(workplace / name)
 
 
@@ -387,6 +387,7 @@ def export(
 
             say(f"{base}: {ready.layout.name}, {ready.layout.precision}")
             write_ready_encoder(ready, workplace / name, name)
+            _measure_relevance(workplace / name)
             write_card(workplace / name)
         else:
             _convert(
@@ -630,15 +631,30 @@ def _convert(
         export_openvino(
             find_encoder(str(base), shelf), folder, name=name, validation=validation, log=say
         )
+        _measure_relevance(folder)
         write_card(folder)
         return
     towers = load_towers(base, text_base=text_base, shelf=shelf, language=language, origin=parent)
     say(f"{name}: {towers.parent.get('layout', 'an encoder of the bundled kind')}")
-    facts = {"parent": towers.parent}
+    facts: dict[str, Any] = {"parent": towers.parent}
+    if towers.calibration:  # it is the same space
+        facts["calibration"] = towers.calibration
     export_towers(
         towers, folder, name=name, precision=precision, validation=validation, facts=facts
     )
+    _measure_relevance(folder)
     write_card(folder)
+
+
+def _measure_relevance(folder: Path) -> None:
+    """Measures the relevance of an encoder that has no calibration, and stores it in its folder."""
+    from scenesearch.encoder.onnx import OnnxEncoder
+    from scenesearch.search.contrast import measure_calibration, write_calibration
+
+    encoder = OnnxEncoder(folder)
+    if not encoder.info.calibration:
+        say("measuring what its cosines mean, against descriptions of what few libraries show")
+        write_calibration(folder, measure_calibration(encoder))
 
 
 def _validation(data: Path) -> "Validation":
