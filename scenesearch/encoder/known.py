@@ -51,7 +51,7 @@ KNOWN = (
     ),
     KnownEncoder(
         *("clip-h14-dfn5b", "immich-app/ViT-H-14-378-quickgelu__dfn5b", 3950),
-        *("among the best for English; needs a GPU", "English", "Apple sample code", _IMMICH),
+        *("among the best for English; needs a GPU", "English", "Apple AMLR", _IMMICH),
     ),
     KnownEncoder(
         *("mobileclip-s0", "Xenova/mobileclip_s0", 216),
