@@ -19,7 +19,9 @@ from typing import Any
 from ingest.sources.base import Problem, Source, SourceError
 from ingest.sources.roots import Roots
 from ingest.sources.walk import is_archive, is_picture_name
-from scenesearch.datasets.columns import RESERVED, Description, Descriptions, LooseText, field_name
+from scenesearch.datasets.cells import LooseText
+from scenesearch.datasets.columns import Description, Descriptions, field_name
+from scenesearch.datasets.tables import is_unicode, western
 from scenesearch.pictures.formats import HEAD_BYTES, is_picture, suffix_of, without_rendered
 from scenesearch.pictures.originals import (
     LocalFile,
@@ -32,7 +34,7 @@ from scenesearch.pictures.originals import (
     remote_faults,
     tar_members,
 )
-from scenesearch.pictures.records import ImageRecord
+from scenesearch.pictures.records import ImageRecord, MetadataType
 from scenesearch.runtime.cancel import cancellable
 from scenesearch.runtime.files import atomic_writer, private_folder
 
@@ -92,10 +94,16 @@ def files_source(
         yield from packed.records()
 
     problems += packed.problems
-    return Source(records, count + packed.count, packed.fields, tuple(problems), root)
+    return Source(
+        records, count + packed.count, packed.fields, tuple(problems), root, notes=packed.notes
+    )
 
 
-def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
+def archive_source(
+    archives: Iterable[Archive],
+    roots: Roots,
+    declared: Mapping[str, MetadataType] | None = None,
+) -> Source:
     """The pictures of these archives, described by the texts next to them.
 
     Each archive is read through once now (its bodies are skipped where it is a local file), and
@@ -103,12 +111,17 @@ def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
     library, so that an unchanged one is not read again.
     """
     problems: list[Problem] = []
+    notes: list[Problem] = []
     names: list[str] = []
 
     def report(line: int, reason: str) -> None:
         problems.append(Problem(names[line], reason))
 
-    descriptions = Descriptions(report)
+    def note(line: int, text: str) -> None:
+        if len(notes) < _MAX_PROBLEMS:
+            notes.append(Problem(names[line], text))
+
+    descriptions = Descriptions(report, note, declared)
     usable: list[Archive] = []
     count = 0
     for archive in archives:
@@ -122,8 +135,8 @@ def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
         count += len(index.pictures)
         of_key = _by_key(name for name, _ in index.pictures)
         for name, text in cancellable(index.sidecars.items()):
-            row = _row(name, text)
             where = f"{archive}!{name}"
+            row = _row(name, text)
             if isinstance(row, str):
                 problems.append(Problem(where, row))
                 continue
@@ -138,7 +151,7 @@ def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
                 index = _read(archive, roots.folder)
                 yield from _records(archive, index, described, roots)
 
-    return Source(records, count, fields=fields, problems=tuple(problems))
+    return Source(records, count, fields=fields, problems=tuple(problems), notes=tuple(notes))
 
 
 def _records(
@@ -203,10 +216,11 @@ def _scan(archive: Archive, state: OriginalState) -> _Index:
                     if texts_bytes > _MAX_SIDECARS_BYTES:
                         raise OriginalError("more than 256 MiB of texts beside its pictures")
                     file.seek(place.offset)
-                    try:
-                        sidecars[name] = file.read(place.size_bytes).decode("utf-8-sig")
-                    except UnicodeDecodeError:
+                    said = _text(file.read(place.size_bytes))
+                    if said is None:
                         problems.append(Problem(f"{archive}!{name}", "is not valid UTF-8"))
+                    else:
+                        sidecars[name] = said
         except OriginalError as error:
             if error.transient:
                 raise
@@ -223,6 +237,12 @@ def _head(file: Any, place: MemberLocation) -> bytes:
     file.seek(place.offset)
     head: bytes = file.read(min(HEAD_BYTES, place.size_bytes))
     return head
+
+
+def _text(data: bytes) -> str | None:
+    """The text beside a picture, in UTF-8 or Windows-1252; None for other bytes."""
+    text = data.decode("utf-8-sig", "surrogateescape")
+    return text if is_unicode(text) else western(text)
 
 
 def _key(name: str) -> str:
@@ -251,10 +271,7 @@ def _row(name: str, text: str) -> dict[str, Any] | str:
         return "is not JSON"
     if not isinstance(row, dict):
         return "is not a JSON object"
-    # Sizes and hashes that a downloader wrote: the picture itself says them.
-    return {
-        key: value for key, value in row.items() if (own := field_name(key)) and own not in RESERVED
-    }
+    return {key: value for key, value in row.items() if field_name(key)}
 
 
 # --- the contents of remote archives, remembered -------------------------------------------------

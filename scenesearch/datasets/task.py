@@ -316,7 +316,7 @@ def read_task_folder(folder: Path) -> TaskFolder:
 def _read_texts(file: Path, images: Collection[str] | None = None) -> Table[Caption]:
     """Query ids and texts from one of the three files, recognised by its header."""
     with open_text(file) as opened:
-        header = opened.readline(1000)
+        header = opened.readline(1000).lower()
     if "query_text" not in header:
         return read_captions(file)
     if "|" in header:
@@ -350,7 +350,7 @@ def _read(
     DatasetError for another header, and when no row can be used.
     """
     width = columns if isinstance(columns, int) else len(columns)
-    table = TableFile(path, delimiter, columns=width)
+    table = TableFile(path, delimiter, columns=width, has_header=not isinstance(columns, int))
     rows: list[T] = []
     first_seen: dict[tuple[str, ...], int] = {}
     lines = table.rows()
@@ -384,7 +384,7 @@ def _header(path: Path, delimiter: str, columns: tuple[str, ...], lines: Iterato
     if header is None:
         raise DatasetError(f"{path} is empty: expected the header {expected}")
     named = tuple(column for column in columns if column)
-    if header.cells[-len(named) :] != named:
+    if tuple(map(str.lower, header.cells[-len(named) :])) != named:
         found = shorten(delimiter.join(header.cells))
         raise DatasetError(
             f"{path} is not in the task's format: expected the header {expected}, found {found}"
