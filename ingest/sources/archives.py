@@ -14,6 +14,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 from ingest.sources.base import Problem, Source, SourceError
@@ -65,6 +66,7 @@ def files_source(
     roots: Roots,
     *,
     folder: Path | str | None = None,
+    declared: Mapping[str, MetadataType] = MappingProxyType({}),
 ) -> Source:
     """The pictures that `find` gives, and those in the archives that it gives.
 
@@ -85,7 +87,7 @@ def files_source(
             raise SourceError(f"{folder} holds no pictures{why}")
         roots.add(folder)
         root = f"{folder}{os.sep if isinstance(folder, Path) else '/'}"
-    packed = archive_source(archives, roots)
+    packed = archive_source(archives, roots, declared)
 
     def records() -> Iterator[ImageRecord]:
         for found in find([]):
@@ -102,7 +104,7 @@ def files_source(
 def archive_source(
     archives: Iterable[Archive],
     roots: Roots,
-    declared: Mapping[str, MetadataType] | None = None,
+    declared: Mapping[str, MetadataType] = MappingProxyType({}),
 ) -> Source:
     """The pictures of these archives, described by the texts next to them.
 

@@ -53,9 +53,11 @@ def is_missing(value: Any) -> bool:
     return value is None or value in ([], ()) or type(value).__name__ in ("NaTType", "NAType")
 
 
-def may_be_missing(value: Any) -> bool:
-    """Whether the cell means a missing value if its column holds numbers, dates or yes and no."""
-    return isinstance(value, LooseText) and value in _PERHAPS_MISSING
+def means_no_number(value: Any) -> bool:
+    """Whether the cell means no value if its column holds numbers, dates or yes and no."""
+    if isinstance(value, LooseText):
+        return len(value) < 10 and (value in _PERHAPS_MISSING or is_infinite(value))
+    return is_infinite(value)
 
 
 def is_infinite(value: Any) -> bool:

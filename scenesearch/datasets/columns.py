@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
 from scenesearch.datasets.cells import (
@@ -24,7 +25,7 @@ from scenesearch.datasets.cells import (
     is_infinite,
     is_missing,
     loses_digits,
-    may_be_missing,
+    means_no_number,
     plain_numbers,
     texts_listed,
     words_listed,
@@ -112,11 +113,11 @@ class Descriptions:
         self,
         report: Callable[[int, str], None],
         note: Callable[[int, str], None],
-        declared: Mapping[str, MetadataType] | None = None,
+        declared: Mapping[str, MetadataType] = MappingProxyType({}),
     ) -> None:
         self.report = report
         self.note = note
-        self._declared = declared or {}
+        self._declared = declared
         self._pictures: dict[str, _Picture] = {}
         self._columns: set[str] = set()
         self._chars = 0
@@ -303,7 +304,7 @@ class Descriptions:
             return type_, cells
         if wanted in ("keyword", "text") or (type_ == "geo" and _PLACE_COLUMN.search(name)):
             return type_, cells
-        clear = [cell for cell in cells if not (may_be_missing(cell[2]) or is_infinite(cell[2]))]
+        clear = [cell for cell in cells if not means_no_number(cell[2])]
         values = [value for _, _, value in clear]
         if clear and wanted != "geo":
             plain = plain_numbers(values, decimal_comma=self._decimal_comma)

@@ -12,10 +12,11 @@ however small the compressed file is.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from scenesearch.datasets.cells import LooseText, composed, is_missing
@@ -65,7 +66,7 @@ def read_manifest(
     path: Path,
     images_dir: Path | None = None,
     *,
-    declared: Mapping[str, MetadataType] | None = None,
+    declared: Mapping[str, MetadataType] = MappingProxyType({}),
     is_allowed: Callable[[Path], bool] = lambda file: False,
 ) -> Manifest:
     """Read a manifest of pictures in `images_dir`, by default the manifest's folder.
@@ -79,7 +80,8 @@ def read_manifest(
     descriptions = Descriptions(problems.report, problems.note, declared)
     files: dict[str, Path] = {}
     for line, row in _rows(path, problems):
-        name = next((row[key] for key in _image_columns(row) if not is_missing(row[key])), None)
+        naming, others = _layout(tuple(row))
+        name = next((row[key] for key in naming if not is_missing(row[key])), None)
         if not isinstance(name, str):
             problems.report(line, "names no picture")
             continue
@@ -89,8 +91,7 @@ def read_manifest(
             problems.report(line, str(error))
             continue
         files[image_id] = file
-        values = {key: value for key, value in row.items() if _name_of(key) not in _IMAGE_COLUMNS}
-        descriptions.add(image_id, line, values)
+        descriptions.add(image_id, line, {key: row[key] for key in others})
     if not files and problems:
         raise problems.nothing_usable("row")
     try:
@@ -120,10 +121,12 @@ def _name_of(column: str) -> str:
     return field_name(column).lower()
 
 
-def _image_columns(row: Iterable[str]) -> list[str]:
-    """The columns that name the picture, the most telling first."""
-    named = {_name_of(column): column for column in row}
-    return [named[name] for name in _IMAGE_COLUMNS if name in named]
+@lru_cache(maxsize=256)
+def _layout(columns: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The columns that name the picture, the most telling first, and the others."""
+    named = {_name_of(column): column for column in columns}
+    naming = [named[name] for name in _IMAGE_COLUMNS if name in named]
+    return naming, [column for column in columns if column not in naming]
 
 
 def _find(folder: Folder, name: str, is_allowed: Callable[[Path], bool]) -> tuple[str, Path]:
@@ -328,7 +331,7 @@ def _check_columns(path: Path, names: tuple[str, ...], *, optional_image: bool =
         raise DatasetError(
             f"{path} has {len(names):,} columns, at most {MAX_COLUMNS} are read: leave some out"
         )
-    if not optional_image and not _image_columns(names):
+    if not optional_image and not _layout(names)[0]:
         found = ", ".join(name for name in names if name) or "nothing"
         raise DatasetError(
             f"{path} has no column 'image', which a manifest needs (found: {shorten(found, 100)})"

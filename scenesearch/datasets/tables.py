@@ -368,6 +368,8 @@ def _quoted_cell(delimiter: str) -> re.Pattern[str]:
 
 def is_unicode(text: str) -> bool:
     """Whether the text was valid in its file: invalid bytes are kept as lone surrogates."""
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:
