@@ -20,7 +20,7 @@ from typing import Any
 from ingest.sources.base import Problem, Source, SourceError
 from ingest.sources.roots import Roots
 from ingest.sources.walk import is_archive, is_picture_name
-from scenesearch.datasets.cells import LooseText
+from scenesearch.datasets.cells import LooseText, json_row
 from scenesearch.datasets.columns import Description, Descriptions, field_name
 from scenesearch.datasets.tables import is_unicode, western
 from scenesearch.pictures.formats import HEAD_BYTES, is_picture, suffix_of, without_rendered
@@ -267,12 +267,9 @@ def _row(name: str, text: str) -> dict[str, Any] | str:
         return {"caption": text}
     if suffix == ".cls":
         return {"cls": LooseText(text.strip())}
-    try:
-        row = json.loads(text)
-    except (ValueError, RecursionError):
-        return "is not JSON"
-    if not isinstance(row, dict):
-        return "is not a JSON object"
+    row = json_row(text)
+    if isinstance(row, str):
+        return row
     return {key: value for key, value in row.items() if field_name(key)}
 
 

@@ -61,9 +61,9 @@ def find_sources(
     ]
     sources: list[Source] = []
     types = dict(declared)
-    folders = [path for path in outer if path.is_dir()]
-    for path in outer:
-        sources.append(_source(path, roots, types, folders))
+    # Tables come last: they may describe pictures of the folders, which must be known.
+    for path in sorted(outer, key=lambda path: path.suffix.lower() in MANIFEST_SUFFIXES):
+        sources.append(_source(path, roots, types))
         types = {**sources[-1].fields, **types}
     for url in dict.fromkeys(urls):
         sources.append(remote_source(url, roots, types))
@@ -89,10 +89,7 @@ def rejected_source(rejects: Sequence[Reject]) -> Source:
     return Source(records, count=sum(reject.image_id is not None for reject in rejects))
 
 
-def _source(
-    path: Path, roots: Roots, declared: Mapping[str, MetadataType], folders: Sequence[Path]
-) -> Source:
-    """The source at the path; `folders` are those that the same run takes pictures from."""
+def _source(path: Path, roots: Roots, declared: Mapping[str, MetadataType]) -> Source:
     if not is_unicode(path):
         raise SourceError(f"{shown(path)}: the name is not valid Unicode; rename it")
     if path.is_dir():
@@ -102,7 +99,7 @@ def _source(
             lambda found: map(LocalFile, walk(path, found)), roots, folder=path, declared=declared
         )
     if path.suffix.lower() in MANIFEST_SUFFIXES:
-        return _manifest_source(path, path.parent, roots, declared, folders)
+        return _manifest_source(path, path.parent, roots, declared)
     refuse_compressed(str(path))
     roots.add(path.parent)
     if is_archive(path.name):
@@ -112,20 +109,12 @@ def _source(
 
 
 def _manifest_source(
-    path: Path,
-    images: Path,
-    roots: Roots,
-    declared: Mapping[str, MetadataType],
-    folders: Sequence[Path] = (),
+    path: Path, images: Path, roots: Roots, declared: Mapping[str, MetadataType]
 ) -> Source:
     if not path.is_file():
         raise SourceError(f"manifest {path} does not exist")
     images = images.resolve()
-
-    def is_allowed(file: Path) -> bool:
-        return roots.knows(file) or any(file.is_relative_to(folder) for folder in folders)
-
-    table = read_manifest(path, images, declared=declared, is_allowed=is_allowed)
+    table = read_manifest(path, images, declared=declared, is_allowed=roots.knows)
     return _table_source(table, images, roots, listing=str(path))
 
 

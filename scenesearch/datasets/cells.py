@@ -23,6 +23,7 @@ _MISSING: Final = frozenset(
 )
 # These are words as well ('NA' is Namibia): they are missing only among numbers, dates and yes/no.
 _PERHAPS_MISSING: Final = frozenset({"NA", "na", "-", "--", "?", "#DIV/0!", "#VALUE!"})
+_HALF = re.compile("[\ud800-\udfff]")
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 
 LATITUDE, LONGITUDE = ("latitude", "lat"), ("longitude", "lon", "lng", "long")
@@ -67,6 +68,20 @@ def is_infinite(value: Any) -> bool:
     return isinstance(value, LooseText) and bool(_INFINITE.fullmatch(value))
 
 
+def json_row(text: str) -> dict[str, Any] | str:
+    """The values by column of a JSON object, or why it is none."""
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        return "is not JSON"
+    if not isinstance(row, dict):
+        return "is not a JSON object"
+    # JSON can name half a character, which no file and no store can hold.
+    if "\\u" in text and _HALF.search(json.dumps(row, ensure_ascii=False)):
+        return "names half a character, '\\ud800' or the like"
+    return row
+
+
 # --- lists -----------------------------------------------------------------------------------
 
 _WRAPPED = re.compile(r"(?:array|list|tuple|set|frozenset)\((.*?)(?:,\s*dtype=[^)]*)?\)", re.DOTALL)
@@ -91,10 +106,7 @@ def texts_listed(text: str) -> list[str] | None:
     listed = _json_texts(text) if text[0] == "[" else None
     if listed is None:
         listed = _quoted_texts(text[1:-1])
-    # An escape can name half a character, which no file can hold.
-    if listed is None or any("\ud800" <= char <= "\udfff" for part in listed for char in part):
-        return None
-    return listed
+    return None if listed is None or any(map(_HALF.search, listed)) else listed
 
 
 def words_listed(text: str, separators: str) -> list[str]:
@@ -294,12 +306,13 @@ def _float(value: Any) -> float | None:
 
 
 def _is_inexact(value: Any, number: float) -> bool:
-    """Whether the float has other digits than the whole number written out."""
+    """Whether a whole number written out is beyond 64 bits, or has other digits as a float."""
     if isinstance(value, float) or not isfinite(number):
         return False
     if isinstance(value, str) and ("e" in value or "E" in value):
         return False
-    return int(Decimal(value)) != int(number)
+    whole = int(Decimal(value))
+    return whole != int(number) or whole not in _INT64
 
 
 def _is_decimal(text: str) -> bool:

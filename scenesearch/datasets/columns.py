@@ -306,12 +306,15 @@ class Descriptions:
             return type_, cells
         clear = [cell for cell in cells if not means_no_number(cell[2])]
         values = [value for _, _, value in clear]
+        plain = None
         if clear and wanted != "geo":
             plain = plain_numbers(values, decimal_comma=self._decimal_comma)
-            if plain is not None:
-                values, is_decimal_comma = plain
-                self._decimal_comma = self._decimal_comma or is_decimal_comma or None
+        if plain is not None:
+            values, is_decimal_comma = plain
+            self._decimal_comma = self._decimal_comma or is_decimal_comma or None
             clear = [(*cell[:2], value) for cell, value in zip(clear, values, strict=True)]
+        elif not wanted and len(clear) == len(cells):
+            return type_, cells
         found = _type_of(values) if clear else type_
         if wanted and name not in _OVERRIDES:
             self._check_agrees(name, clear, wanted, found)

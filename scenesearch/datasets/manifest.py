@@ -11,7 +11,6 @@ silently. Rows are read one by one and counted, and no cell may be larger than a
 however small the compressed file is.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from scenesearch.datasets.cells import LooseText, composed, is_missing
+from scenesearch.datasets.cells import LooseText, composed, is_missing, json_row
 from scenesearch.datasets.columns import Descriptions, field_name
 from scenesearch.datasets.names import Folder
 from scenesearch.datasets.tables import (
@@ -209,14 +208,9 @@ def _json_rows(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, 
                 if not is_western:
                     problems.note(line, WESTERN)
                     is_western = True
-            try:
-                row = json.loads(text)
-            except (ValueError, RecursionError):
-                problems.report(line, "is not JSON")
-                continue
-            if not isinstance(row, dict) or not is_unicode(text):
-                reason = "is not a JSON object" if is_unicode(text) else "is not valid UTF-8"
-                problems.report(line, reason)
+            row = json_row(text) if is_unicode(text) else "is not valid UTF-8"
+            if isinstance(row, str):
+                problems.report(line, row)
                 continue
             if not row.keys() <= checked:
                 _check_columns(path, tuple(row), optional_image=True)
