@@ -316,7 +316,7 @@ class Descriptions:
         elif not wanted and len(clear) == len(cells):
             return type_, cells
         found = _type_of(values) if clear else type_
-        if wanted and name not in _OVERRIDES:
+        if wanted and name not in _OVERRIDES and not name.startswith(KEPT_AS):
             self._check_agrees(name, clear, wanted, found)
         if not wanted and found in ("keyword", "text", "geo"):
             return type_, cells
