@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from ingest.sources.base import Source
 from scenesearch.encoder.base import Encoder, EncoderInfo
-from scenesearch.pictures.records import check_library_name
+from scenesearch.pictures.records import MetadataType, check_library_name
 from scenesearch.store.base import (
     CollectionMissing,
     CollectionSpec,
@@ -44,6 +44,14 @@ def declare_fields(store: VectorStore, collection: str, sources: Sequence[Source
     store.add_fields(collection, [field for field in BUILTIN_FIELDS if field.name not in known])
     for source in sources:
         store.add_fields(collection, custom_fields(source.fields))
+
+
+def declared_types(store: VectorStore, library: str) -> dict[str, MetadataType]:
+    """The types of the library's fields, for the tables that are read next; none of a new one."""
+    try:
+        return {field.name: field.type for field in store.describe(library).fields}
+    except CollectionMissing:
+        return {}
 
 
 def existing_collection(store: VectorStore, library: str, encoder: Encoder) -> str:

@@ -121,6 +121,8 @@ class LibraryWriter:
             self.rejects.forget_sources(begins, but=still)
         for problem in source.problems:
             self._note(Reject(problem.where, problem.reason))
+        for note in source.notes:
+            self.report.note(note.where, [note.reason])
 
     def skip(self, unchanged: Unchanged) -> None:
         self.report.seen += 1

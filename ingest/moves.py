@@ -10,7 +10,6 @@ exchanged. Until then the journal knows what is to be done, also when the run is
 """
 
 import os
-import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from typing import Any
 from ingest.journal import PART, Displaced, Journal, Rename, Step
 from ingest.payload import descriptions_of, redescribed
 from ingest.prune import is_empty, is_gone, nearest_folder
+from scenesearch.datasets.names import folded
 from scenesearch.home.picture_renames import apply_renames
 from scenesearch.home.rejects import Rejects
 from scenesearch.pictures.originals import is_url
@@ -96,7 +96,7 @@ class Arrivals:
             if "modified" in one:
                 self._files.add(_file_of(one))
             if not is_url(path):
-                self._paths[_folded(path)].append(path)
+                self._paths[folded(path)].append(path)
 
     def has_file(self, payload: _Payload) -> bool:
         """Whether one has the size and the time of that file, as a file keeps them when moved."""
@@ -104,7 +104,7 @@ class Arrivals:
 
     def written_like(self, path: str) -> Sequence[str]:
         """Their local paths that differ from this one in nothing but upper and lower case."""
-        return self._paths.get(_folded(path), ())
+        return self._paths.get(folded(path), ())
 
 
 def _file_of(payload: _Payload) -> tuple[Any, Any]:
@@ -337,10 +337,6 @@ def _joined(descriptions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             else:
                 joined.setdefault(name, value)
     return joined
-
-
-def _folded(path: str) -> str:
-    return unicodedata.normalize("NFC", path).casefold()
 
 
 def _common(old: Path, new: Path) -> tuple[Any, ...]:

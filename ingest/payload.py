@@ -6,6 +6,7 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
+from scenesearch.datasets.columns import KEPT_AS
 from scenesearch.pictures.duplicates import perceptual_hash
 from scenesearch.pictures.opening import OpenedImage
 from scenesearch.pictures.originals import Original, OriginalState
@@ -92,12 +93,22 @@ def descriptions_of(payload: Mapping[str, Any]) -> dict[str, Any]:
     return described
 
 
+def differing(described: Mapping[str, Any], payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The description without columns that say what the picture itself says: a table's `width`
+    that is the picture's."""
+    return {
+        name: value
+        for name, value in described.items()
+        if not name.startswith(KEPT_AS) or payload.get(name.removeprefix(KEPT_AS)) != value
+    }
+
+
 def redescribed(payload: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
     """A stored payload with another description; what comes from its file stays."""
     own = payload.get("own", _OWN_OF_OLD)
     said = [name for name in own["fields"] if name not in described]
     kept = {name: value for name, value in payload.items() if name in _OF_THE_FILE or name in said}
-    after: dict[str, Any] = {**described, **kept}
+    after: dict[str, Any] = {**differing(described, kept), **kept}
     if "own" in payload:
         after["own"] = {**own, "fields": said}
     for name in ("captions", "tags"):

@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ingest.payload import described_payload, descriptions_of, file_payload, picture_payload
+from ingest.payload import (
+    described_payload,
+    descriptions_of,
+    differing,
+    file_payload,
+    picture_payload,
+)
 from ingest.sidecar import sidecar_of, with_sidecar
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Reject
@@ -152,7 +158,7 @@ class PictureReader:
             earlier_description = descriptions_of(known)
             if (
                 known.items() >= from_file.items()
-                and earlier_description.items() >= described.items()
+                and earlier_description.items() >= differing(described, known).items()
                 and ("sidecar" in known) == (sidecar is not None)
             ):
                 return Unchanged(None if earlier is None else earlier.path)

@@ -1,10 +1,11 @@
 """Background jobs that fill the library: adding folders, retrying, the sample, another encoder's
 collection. The only module of the page that imports `ingest`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ingest.build import BuildOptions, BuildReport, build
+from ingest.collection import declared_types
 from ingest.first_run import FirstRun, nothing_usable
 from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
@@ -15,6 +16,7 @@ from scenesearch.encoder.onnx import usable_cores
 from scenesearch.home.rejects import Reject
 from scenesearch.home.restore import is_unfinished, take_back_unfinished
 from scenesearch.home.settings import Settings
+from scenesearch.pictures.records import MetadataType
 from scenesearch.runtime.files import make_private, private_folder
 from scenesearch.sample.library import write_library
 from ui.jobs import Job
@@ -22,6 +24,9 @@ from ui.resources import installation, job_store, library_files, start_job
 from ui.settings import page_settings
 
 SAMPLE_SIZE = 300
+
+# The types of the library's fields, which columns of the same names get.
+Types = Mapping[str, MetadataType]
 
 # When nothing could be used, so many of the rejected files are named.
 MAX_REASONS = 5
@@ -31,11 +36,11 @@ def start_ingest(folders: Sequence[Path], *, manifest: Path | None = None, title
     """Add the folders' pictures; a manifest describes the pictures of a single folder, and those
     that it lists are added first."""
 
-    def sources(roots: Roots) -> list[list[Source]]:
-        plain = [find_sources(folders, roots=roots)]
+    def sources(roots: Roots, declared: Types) -> list[list[Source]]:
+        plain = [find_sources(folders, roots=roots, declared=declared)]
         if manifest is None:
             return plain
-        return [find_sources(folders, roots=roots, manifest=manifest), *plain]
+        return [find_sources(folders, roots=roots, manifest=manifest, declared=declared), *plain]
 
     return start_job(title, lambda job: _ingest(job, sources))
 
@@ -44,7 +49,7 @@ def start_retry(rejected: Sequence[Reject]) -> Job:
     """Try the rejected pictures again, whether or not their files have changed."""
     return start_job(
         "Trying left-out pictures again",
-        lambda job: _ingest(job, lambda roots: [[rejected_source(rejected)]], retry=True),
+        lambda job: _ingest(job, lambda roots, declared: [[rejected_source(rejected)]], retry=True),
     )
 
 
@@ -56,7 +61,7 @@ def start_sample() -> Job:
         job.detail = "drawing the pictures"
         write_library(folder, size=SAMPLE_SIZE, progress=lambda done: job.tick(done, SAMPLE_SIZE))
         make_private(folder)
-        return _ingest(job, lambda roots: [find_sources([folder], roots=roots)])
+        return _ingest(job, lambda roots, declared: [find_sources([folder], roots=roots)])
 
     return start_job("Loading the sample library", work)
 
@@ -86,16 +91,17 @@ def start_build(encoder_name: str) -> Job:
 
 
 def _ingest(
-    job: Job, find: Callable[[Roots], list[list[Source]]], *, retry: bool = False
+    job: Job, find: Callable[[Roots, Types], list[list[Source]]], *, retry: bool = False
 ) -> IngestReport:
     """One run for each list of sources; the report adds them up."""
     settings, here, files = page_settings(), installation(), library_files()
     folder = FirstRun(files.folder)
     job.detail = "looking for pictures"
-    if is_unfinished(files.folder):
-        with job_store(job) as store:
+    with job_store(job) as store:
+        if is_unfinished(files.folder):
             take_back_unfinished(store, settings.library, files.folder)
-    runs = find(Roots(files.sources))
+        declared = declared_types(store, settings.library)
+    runs = find(Roots(files.sources), declared)
     with job_store(job) as store, files.open_rejects() as rejects:
         encoder = here.library_encoder(store, settings.library, for_ingest=True)
         here.remember_encoder(encoder)

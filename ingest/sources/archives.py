@@ -14,12 +14,15 @@ from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any
 
 from ingest.sources.base import Problem, Source, SourceError
 from ingest.sources.roots import Roots
 from ingest.sources.walk import is_archive, is_picture_name
-from scenesearch.datasets.columns import RESERVED, Description, Descriptions, LooseText, field_name
+from scenesearch.datasets.cells import LooseText, json_row
+from scenesearch.datasets.columns import Description, Descriptions, field_name
+from scenesearch.datasets.tables import is_unicode, western
 from scenesearch.pictures.formats import HEAD_BYTES, is_picture, suffix_of, without_rendered
 from scenesearch.pictures.originals import (
     LocalFile,
@@ -32,7 +35,7 @@ from scenesearch.pictures.originals import (
     remote_faults,
     tar_members,
 )
-from scenesearch.pictures.records import ImageRecord
+from scenesearch.pictures.records import ImageRecord, MetadataType
 from scenesearch.runtime.cancel import cancellable
 from scenesearch.runtime.files import atomic_writer, private_folder
 
@@ -63,6 +66,7 @@ def files_source(
     roots: Roots,
     *,
     folder: Path | str | None = None,
+    declared: Mapping[str, MetadataType] = MappingProxyType({}),
 ) -> Source:
     """The pictures that `find` gives, and those in the archives that it gives.
 
@@ -83,7 +87,7 @@ def files_source(
             raise SourceError(f"{folder} holds no pictures{why}")
         roots.add(folder)
         root = f"{folder}{os.sep if isinstance(folder, Path) else '/'}"
-    packed = archive_source(archives, roots)
+    packed = archive_source(archives, roots, declared)
 
     def records() -> Iterator[ImageRecord]:
         for found in find([]):
@@ -92,10 +96,16 @@ def files_source(
         yield from packed.records()
 
     problems += packed.problems
-    return Source(records, count + packed.count, packed.fields, tuple(problems), root)
+    return Source(
+        records, count + packed.count, packed.fields, tuple(problems), root, notes=packed.notes
+    )
 
 
-def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
+def archive_source(
+    archives: Iterable[Archive],
+    roots: Roots,
+    declared: Mapping[str, MetadataType] = MappingProxyType({}),
+) -> Source:
     """The pictures of these archives, described by the texts next to them.
 
     Each archive is read through once now (its bodies are skipped where it is a local file), and
@@ -103,12 +113,17 @@ def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
     library, so that an unchanged one is not read again.
     """
     problems: list[Problem] = []
+    notes: list[Problem] = []
     names: list[str] = []
 
     def report(line: int, reason: str) -> None:
         problems.append(Problem(names[line], reason))
 
-    descriptions = Descriptions(report)
+    def note(line: int, text: str) -> None:
+        if len(notes) < _MAX_PROBLEMS:
+            notes.append(Problem(names[line], text))
+
+    descriptions = Descriptions(report, note, declared)
     usable: list[Archive] = []
     count = 0
     for archive in archives:
@@ -122,8 +137,8 @@ def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
         count += len(index.pictures)
         of_key = _by_key(name for name, _ in index.pictures)
         for name, text in cancellable(index.sidecars.items()):
-            row = _row(name, text)
             where = f"{archive}!{name}"
+            row = _row(name, text)
             if isinstance(row, str):
                 problems.append(Problem(where, row))
                 continue
@@ -138,7 +153,7 @@ def archive_source(archives: Iterable[Archive], roots: Roots) -> Source:
                 index = _read(archive, roots.folder)
                 yield from _records(archive, index, described, roots)
 
-    return Source(records, count, fields=fields, problems=tuple(problems))
+    return Source(records, count, fields=fields, problems=tuple(problems), notes=tuple(notes))
 
 
 def _records(
@@ -203,10 +218,11 @@ def _scan(archive: Archive, state: OriginalState) -> _Index:
                     if texts_bytes > _MAX_SIDECARS_BYTES:
                         raise OriginalError("more than 256 MiB of texts beside its pictures")
                     file.seek(place.offset)
-                    try:
-                        sidecars[name] = file.read(place.size_bytes).decode("utf-8-sig")
-                    except UnicodeDecodeError:
+                    said = _text(file.read(place.size_bytes))
+                    if said is None:
                         problems.append(Problem(f"{archive}!{name}", "is not valid UTF-8"))
+                    else:
+                        sidecars[name] = said
         except OriginalError as error:
             if error.transient:
                 raise
@@ -223,6 +239,12 @@ def _head(file: Any, place: MemberLocation) -> bytes:
     file.seek(place.offset)
     head: bytes = file.read(min(HEAD_BYTES, place.size_bytes))
     return head
+
+
+def _text(data: bytes) -> str | None:
+    """The text beside a picture, in UTF-8 or Windows-1252; None for other bytes."""
+    text = data.decode("utf-8-sig", "surrogateescape")
+    return text if is_unicode(text) else western(text)
 
 
 def _key(name: str) -> str:
@@ -245,16 +267,10 @@ def _row(name: str, text: str) -> dict[str, Any] | str:
         return {"caption": text}
     if suffix == ".cls":
         return {"cls": LooseText(text.strip())}
-    try:
-        row = json.loads(text)
-    except (ValueError, RecursionError):
-        return "is not JSON"
-    if not isinstance(row, dict):
-        return "is not a JSON object"
-    # Sizes and hashes that a downloader wrote: the picture itself says them.
-    return {
-        key: value for key, value in row.items() if (own := field_name(key)) and own not in RESERVED
-    }
+    row = json_row(text)
+    if isinstance(row, str):
+        return row
+    return {key: value for key, value in row.items() if field_name(key)}
 
 
 # --- the contents of remote archives, remembered -------------------------------------------------

@@ -24,8 +24,8 @@ class Source:
     """The `count` pictures of one path given by the user.
 
     `fields` are the custom metadata columns; `problems` what could not be used before any
-    picture was opened; `root` how the paths of its pictures begin, also of those that are gone,
-    `listing` the file that names them, where there is one.
+    picture was opened, `notes` what else is to be known; `root` how the paths of its pictures
+    begin, also of those that are gone, `listing` the file that names them, where there is one.
     """
 
     records: Callable[[], Iterator[ImageRecord]]
@@ -34,3 +34,4 @@ class Source:
     problems: tuple[Problem, ...] = ()
     root: str = ""
     listing: str = ""
+    notes: tuple[Problem, ...] = ()

@@ -5,9 +5,10 @@ format. A source keeps nothing in memory but what its manifest or its sidecars s
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 from ingest.sources.archives import archive_source, files_source, refuse_compressed
@@ -20,7 +21,7 @@ from scenesearch.datasets.manifest import MANIFEST_SUFFIXES, Manifest, read_mani
 from scenesearch.datasets.task import TaskFolder, is_task_folder, read_task_folder
 from scenesearch.home.rejects import Reject
 from scenesearch.pictures.originals import LocalFile, is_url, original_of
-from scenesearch.pictures.records import ImageRecord
+from scenesearch.pictures.records import ImageRecord, MetadataType
 
 # In the place of a path: the paths come on standard input, one a line.
 LISTED = "-"
@@ -33,17 +34,20 @@ def find_sources(
     manifest: Path | None = None,
     listed: IO[bytes] | None = None,
     separator: bytes = b"\n",
+    declared: Mapping[str, MetadataType] = MappingProxyType({}),
 ) -> list[Source]:
     """One source for each path or address; a path inside another given one is left to that one.
 
     With `manifest`, the single path is the folder its pictures lie in. `listed` is what the path
-    '-' reads its paths from. Raises SourceError for a path that does not exist or holds no
+    '-' reads its paths from. Columns named like a field that is `declared` get its type; so do
+    those of the sources that follow. Raises SourceError for a path that does not exist or holds no
     pictures.
     """
     if manifest is not None:
         if len(paths) > 1:
             raise SourceError("--manifest goes with one folder of pictures, several were given")
-        return [_manifest_source(manifest, Path(paths[0]) if paths else manifest.parent, roots)]
+        folder = Path(paths[0]) if paths else manifest.parent
+        return [_manifest_source(manifest, folder, roots, declared)]
     urls = [path for path in paths if isinstance(path, str) and is_url(path)]
     local = [Path(path) for path in paths if path not in urls and path != LISTED]
     for path in local:
@@ -55,8 +59,15 @@ def find_sources(
         for position, path in enumerate(resolved)
         if path not in resolved[:position] and not any(other in path.parents for other in resolved)
     ]
-    sources = [_source(path, roots) for path in outer]
-    sources += [remote_source(url, roots) for url in dict.fromkeys(urls)]
+    sources: list[Source] = []
+    types = dict(declared)
+    # Tables come last: they may describe pictures of the folders, which must be known.
+    for path in sorted(outer, key=lambda path: path.suffix.lower() in MANIFEST_SUFFIXES):
+        sources.append(_source(path, roots, types))
+        types = {**sources[-1].fields, **types}
+    for url in dict.fromkeys(urls):
+        sources.append(remote_source(url, roots, types))
+        types = {**sources[-1].fields, **types}
     if LISTED in paths:
         if listed is None:
             raise SourceError("there is no list to read paths from")
@@ -78,41 +89,52 @@ def rejected_source(rejects: Sequence[Reject]) -> Source:
     return Source(records, count=sum(reject.image_id is not None for reject in rejects))
 
 
-def _source(path: Path, roots: Roots) -> Source:
+def _source(path: Path, roots: Roots, declared: Mapping[str, MetadataType]) -> Source:
     if not is_unicode(path):
         raise SourceError(f"{shown(path)}: the name is not valid Unicode; rename it")
     if path.is_dir():
         if is_task_folder(path):
-            return _table_source(read_task_folder(path), path, roots)
-        return files_source(lambda found: map(LocalFile, walk(path, found)), roots, folder=path)
+            return _table_source(read_task_folder(path, declared), path, roots)
+        return files_source(
+            lambda found: map(LocalFile, walk(path, found)), roots, folder=path, declared=declared
+        )
     if path.suffix.lower() in MANIFEST_SUFFIXES:
-        return _manifest_source(path, path.parent, roots)
+        return _manifest_source(path, path.parent, roots, declared)
     refuse_compressed(str(path))
     roots.add(path.parent)
     if is_archive(path.name):
-        return replace(archive_source([LocalFile(path)], roots), root=f"{path}!")
+        return replace(archive_source([LocalFile(path)], roots, declared), root=f"{path}!")
     record = roots.record(LocalFile(path))
     return Source(lambda: iter([record]), count=1)
 
 
-def _manifest_source(path: Path, images: Path, roots: Roots) -> Source:
+def _manifest_source(
+    path: Path, images: Path, roots: Roots, declared: Mapping[str, MetadataType]
+) -> Source:
     if not path.is_file():
         raise SourceError(f"manifest {path} does not exist")
     images = images.resolve()
-    return _table_source(read_manifest(path, images), images, roots, listing=str(path))
+    table = read_manifest(path, images, declared=declared, is_allowed=roots.knows)
+    return _table_source(table, images, roots, listing=str(path))
 
 
 def _table_source(
     table: Manifest | TaskFolder, images: Path, roots: Roots, *, listing: str = ""
 ) -> Source:
-    roots.add(images)
+    if not table.records or any(r.path.is_relative_to(images) for r in table.records):
+        roots.add(images)
+    problems: list[Problem] = []
+    notes: list[Problem] = []
+    for one in table.problems:
+        (notes if one.is_note else problems).append(Problem(f"{one.file}:{one.line}", one.reason))
     return Source(
         lambda: _renamed(table.records, roots),
         len(table.records),
         fields=table.fields,
-        problems=tuple(Problem(f"{p.file}:{p.line}", p.reason) for p in table.problems),
+        problems=tuple(problems),
         root=f"{images}{os.sep}",
         listing=listing,
+        notes=tuple(notes),
     )
 
 

@@ -1,9 +1,10 @@
 """Pictures at addresses: s3:// and gs:// folders, http(s):// listings, single ones, archives."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
@@ -20,13 +21,16 @@ from scenesearch.pictures.originals import (
     remote_faults,
     remote_state,
 )
+from scenesearch.pictures.records import MetadataType
 from scenesearch.runtime.cancel import cancellable, check_cancelled
 
 # A server may link in circles, each turn a longer address.
 _MAX_DEPTH = 32
 
 
-def remote_source(url: str, roots: Roots) -> Source:
+def remote_source(
+    url: str, roots: Roots, declared: Mapping[str, MetadataType] = MappingProxyType({})
+) -> Source:
     """The picture, the archive or the folder of pictures at the address.
 
     Raises SourceError when it cannot be reached or holds none.
@@ -35,13 +39,13 @@ def remote_source(url: str, roots: Roots) -> Source:
     try:
         if is_archive(url):
             roots.add(_parent(url))
-            return replace(archive_source([RemoteFile(url)], roots), root=f"{url}!")
+            return replace(archive_source([RemoteFile(url)], roots, declared), root=f"{url}!")
         if not _is_folder(url):
             roots.add(_parent(url))
             record = roots.record(RemoteFile(url))
             return Source(lambda: iter([record]), count=1)
         folder = url.rstrip("/")
-        return files_source(partial(_walk, folder), roots, folder=folder)
+        return files_source(partial(_walk, folder), roots, folder=folder, declared=declared)
     except OriginalError as error:
         raise SourceError(f"{url}: {error}") from None
 

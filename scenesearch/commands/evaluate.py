@@ -276,7 +276,9 @@ def measure(
         expert=grades.rows if grades else (),
         crowd=votes.rows if votes else (),
     )
-    return replace(found, left_out=found.left_out + len(problems))
+    return replace(
+        found, left_out=found.left_out + sum(not problem.is_note for problem in problems)
+    )
 
 
 def print_agreement(found: "Agreement") -> None:

@@ -79,6 +79,7 @@ def ingest(
     Unchanged pictures are skipped, changed ones are replaced, broken ones are listed with the
     reason.
     """
+    from ingest.collection import declared_types
     from ingest.first_run import FirstRun, nothing_usable
     from ingest.shards import WHOLE, held_shard
     from ingest.sources.find import find_sources
@@ -114,9 +115,12 @@ def ingest(
     meter = context.with_resource(metering(installation.settings))
     sources = []
     if not watch:
+        with installation.store(patient=True) as store:
+            declared = declared_types(store, name)
         sources = find_sources(
             paths or [],
             roots=roots,
+            declared=declared,
             manifest=manifest,
             listed=sys.stdin.buffer,
             separator=b"\0" if null else b"\n",

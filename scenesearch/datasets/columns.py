@@ -3,25 +3,39 @@
 A column has the type of at least 95 % of its values; the others are reported, never dropped
 silently. `caption`, `captions`, `caption_1` ... and `tags` have a meaning of their own. A column
 named like a field that pictures fill themselves (`taken`, `camera`, `rating` ...) has that field's
-type, and replaces the picture's value.
+type, and replaces the picture's value. What cannot be taken so is kept under `table_...`.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
-from decimal import Decimal
-from math import isfinite, isnan
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final
 
+from scenesearch.datasets.cells import (
+    CONVERTERS,
+    LATITUDE,
+    LONGITUDE,
+    AmbiguousNumberError,
+    LooseText,
+    composed,
+    degrees,
+    fitted,
+    is_infinite,
+    is_missing,
+    loses_digits,
+    means_no_number,
+    plain_numbers,
+    texts_listed,
+    words_listed,
+)
 from scenesearch.datasets.tables import MAX_COLUMNS, DatasetError, shorten
 from scenesearch.pictures.records import (
     MAX_CAPTION_CHARS,
     MAX_CAPTIONS,
     MAX_TAG_CHARS,
     MAX_TAGS,
-    GeoPoint,
     MetadataType,
     Value,
 )
@@ -44,11 +58,14 @@ _OVERRIDES: Mapping[str, MetadataType] = {
     "rating": "float",
     "location": "geo",
 }
-_LATITUDE, _LONGITUDE = ("latitude", "lat"), ("longitude", "lon", "lng", "long")
+# Before the name of a built-in field: what a table says in its stead.
+KEPT_AS: Final = "table_"
+_KNOWN_NAMES = frozenset({"tags", *RESERVED, *_OVERRIDES, *LATITUDE, *LONGITUDE})
+# A pair of numbers in such a column is a place; elsewhere '55,37' is a number.
+_PLACE_COLUMN = re.compile(r"geo|gps|loc|place|coord|position|lat", re.IGNORECASE)
 _FIT_SHARE = 0.95
 # A keyword is chosen from a list; longer values are texts, searched by their words.
 _MAX_KEYWORD_CHARS = 120
-_INT64 = range(-(2**63), 2**63)
 # Characters of all pictures together, in memory until the columns are typed: half a gigabyte.
 _MAX_CHARS = 500_000_000
 
@@ -62,15 +79,15 @@ class Description:
     metadata: Mapping[str, Value] = field(default_factory=dict)
 
 
-class LooseText(str):
-    """A cell of CSV or TSV: its type must be guessed, unlike that of a string in JSON."""
-
-    __slots__ = ()
-
-
+@lru_cache(maxsize=4096)
 def field_name(column: str) -> str:
-    """The column's name for `--where`: word characters; all others become '_'."""
-    return re.sub(r"\W+", "_", column.strip()).strip("_")[:64]
+    """The column's name for `--where`: word characters; all others become '_'.
+
+    Names with a meaning of their own are found in upper and lower case.
+    """
+    name = re.sub(r"\W+", "_", composed(column).strip()).strip("_")[:64]
+    lower = name.lower()
+    return lower if lower in _KNOWN_NAMES or _CAPTION_COLUMN.fullmatch(lower) else name
 
 
 @dataclass
@@ -86,15 +103,25 @@ class _Picture:
 class Descriptions:
     """Collects rows by picture, then finds the type of each column.
 
-    `report` gets the line and reason of each value that is cut or left out. Raises DatasetError
-    when the rows have more text than fits in memory.
+    `report` gets the line and reason of each value that is cut or left out, `note` what else is to
+    be known of a value that is kept. `declared` are the types of the library's own fields, which
+    columns of these names get. Raises DatasetError when the rows have more text than fits in
+    memory.
     """
 
-    def __init__(self, report: Callable[[int, str], None]) -> None:
+    def __init__(
+        self,
+        report: Callable[[int, str], None],
+        note: Callable[[int, str], None],
+        declared: Mapping[str, MetadataType] = MappingProxyType({}),
+    ) -> None:
         self.report = report
+        self.note = note
+        self._declared = declared
         self._pictures: dict[str, _Picture] = {}
         self._columns: set[str] = set()
         self._chars = 0
+        self._decimal_comma: bool | None = None
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -106,7 +133,7 @@ class Descriptions:
         before = len(picture.captions) + len(picture.tags) + len(picture.raw)
         clash = False
         for column, value in row.items():
-            if _is_missing(value):
+            if is_missing(value):
                 continue
             key = field_name(column)
             if _CAPTION_COLUMN.fullmatch(key):
@@ -117,6 +144,8 @@ class Descriptions:
             elif key not in self._columns and len(self._columns) >= MAX_COLUMNS:
                 self.report(line, f"{shorten(key)} is one of more than {MAX_COLUMNS} columns")
             else:
+                if key in RESERVED:
+                    key = self._kept_name(line, key)
                 self._columns.add(key)
                 value = self._bounded(line, key, value)
                 first_line, first = picture.raw.setdefault(key, (line, value))
@@ -130,6 +159,17 @@ class Descriptions:
         now = len(picture.captions) + len(picture.tags) + len(picture.raw)
         if not is_new and not clash and now == before:
             self.report(line, f"repeats line {picture.line}")
+
+    def _kept_name(self, line: int, key: str) -> str:
+        """The name under which a column is kept that only the picture itself can fill."""
+        kept = KEPT_AS + key
+        if kept not in self._columns:
+            self.note(
+                line,
+                f"{key} is filled from the picture itself; where the column says something else, "
+                f"that is kept as {kept}",
+            )
+        return kept
 
     def _join(
         self, line: int, collected: dict[str, None], texts: list[str], most: int, what: str
@@ -146,14 +186,19 @@ class Descriptions:
 
     def _bounded(self, line: int, name: str, value: Any) -> Any:
         """The value, with long texts and lists cut."""
+        if isinstance(value, LooseText) and value[0] in "[({a":
+            value = texts_listed(value) or value
         if isinstance(value, str):
-            cut = self._cut(line, name, value, MAX_CAPTION_CHARS)
+            text = composed(value)
+            cut = self._cut(line, name, text, MAX_CAPTION_CHARS)
             self._count(cut)
             return value if cut is value else type(value)(cut)
         if isinstance(value, list) and all(isinstance(part, str) for part in value):
             if len(value) > MAX_TAGS:
                 self.report(line, f"{name} has {len(value):,} values; the first {MAX_TAGS} count")
-            value = [self._cut(line, name, part, MAX_TAG_CHARS) for part in value[:MAX_TAGS]]
+            value = [
+                self._cut(line, name, composed(part), MAX_TAG_CHARS) for part in value[:MAX_TAGS]
+            ]
             self._count(*value)
         elif isinstance(value, list | dict) and len(value) > MAX_TAGS:
             self.report(line, f"{name} has {len(value):,} values and is left out")
@@ -175,7 +220,7 @@ class Descriptions:
 
     def _texts(self, line: int, column: str, value: Any, most: int) -> list[str]:
         if isinstance(value, LooseText):
-            listed = _json_list(value)
+            listed = texts_listed(value) if value[0] in "[({a" else None
             value = str(value) if listed is None else listed
         if isinstance(value, str):
             value = [value]
@@ -185,50 +230,129 @@ class Descriptions:
         texts = []
         for text in value:
             if isinstance(text, str):
-                texts.append(self._cut(line, column, " ".join(text.split()), most))
+                texts.append(self._cut(line, column, " ".join(composed(text).split()), most))
             elif text is not None:
                 self.report(line, f"{column} holds {shorten(str(text))}, which is not a text")
         return [text for text in texts if text]
 
     def _tags(self, line: int, value: Any) -> list[str]:
         if isinstance(value, str):
-            listed = _json_list(value)
-            value = re.split(r"[,;]", value) if listed is None else listed
+            value = words_listed(value, r"[,;|]")
         return self._texts(line, "tags", value, MAX_TAG_CHARS)
 
     def typed(self) -> tuple[dict[str, Description], dict[str, MetadataType]]:
-        """Every picture's description, and the types of the columns that have a usable value."""
+        """Every picture's description, and the types of the columns that have a usable value.
+
+        Raises DatasetError for a column that the library has with another type.
+        """
         self._join_coordinates()
-        columns: dict[str, list[tuple[str, int, Any]]] = {}
+        columns: dict[str, list[_Cell]] = {}
         for image_id, picture in cancellable(self._pictures.items()):
             for name, (line, value) in picture.raw.items():
                 columns.setdefault(name, []).append((image_id, line, value))
         metadata: dict[str, dict[str, Value]] = {image_id: {} for image_id in self._pictures}
         fields: dict[str, MetadataType] = {}
-        for name, values in columns.items():
-            type_ = _OVERRIDES.get(name) or _type_of([value for _, _, value in values])
+        unclear: dict[str, list[_Cell]] = {}
+        clashing: dict[str, list[_Cell]] = {}
+
+        def take(name: str, cells: list[_Cell]) -> None:
+            type_, understood = self._understood(name, cells)
+            convert = fitted if name in _OVERRIDES or name in self._declared else _converted
             fits = 0
-            for image_id, line, value in cancellable(values):
-                converted = _CONVERTERS[type_](value)
-                if converted is None:
-                    self.report(line, f"{name} is {shorten(str(value))}, which is no {type_}")
-                else:
+            for image_id, line, value in cancellable(understood):
+                converted = convert(value, type_)
+                if converted is not None:
                     metadata[image_id][name] = converted
                     fits += 1
+                elif is_infinite(value):
+                    self.report(line, f"{name} is {shorten(str(value))}, not a finite number")
+                elif name in _OVERRIDES:
+                    kept = KEPT_AS + name
+                    reason = f"which is no {type_}; it is kept as {kept}"
+                    self.note(line, f"{name} is {shorten(str(value))}, {reason}")
+                    clashing.setdefault(kept, []).append((image_id, line, value))
+                else:
+                    self.report(line, f"{name} is {shorten(str(value))}, which is no {type_}")
             if fits:
                 fields[name] = type_
+
+        for name, cells in columns.items():
+            try:
+                take(name, cells)
+            except AmbiguousNumberError:  # another column may tell what a comma means
+                unclear[name] = cells
+        for name, cells in unclear.items():
+            take(name, self._settled(name, cells))
+        for name, cells in clashing.items():
+            take(name, [*columns.get(name, ()), *cells])
         described = {
             image_id: Description(tuple(picture.captions), tuple(picture.tags), metadata[image_id])
             for image_id, picture in self._pictures.items()
         }
         return described, fields
 
+    def _understood(self, name: str, cells: list["_Cell"]) -> tuple[MetadataType, list["_Cell"]]:
+        """The column's type, and its cells with numbers as Python writes them and without those
+        that mean no value in a column of this type.
+
+        Raises AmbiguousNumberError where only another column can tell.
+        """
+        values = [value for _, _, value in cells]
+        wanted = _OVERRIDES.get(name) or self._declared.get(name)
+        type_ = wanted or _type_of(values)
+        if type_ in ("boolean", "integer", "float", "datetime") and not wanted:
+            return type_, cells
+        if wanted in ("keyword", "text") or (type_ == "geo" and _PLACE_COLUMN.search(name)):
+            return type_, cells
+        clear = [cell for cell in cells if not means_no_number(cell[2])]
+        values = [value for _, _, value in clear]
+        plain = None
+        if clear and wanted != "geo":
+            plain = plain_numbers(values, decimal_comma=self._decimal_comma)
+        if plain is not None:
+            values, is_decimal_comma = plain
+            self._decimal_comma = self._decimal_comma or is_decimal_comma or None
+            clear = [(*cell[:2], value) for cell, value in zip(clear, values, strict=True)]
+        elif not wanted and len(clear) == len(cells):
+            return type_, cells
+        found = _type_of(values) if clear else type_
+        if wanted and name not in _OVERRIDES and not name.startswith(KEPT_AS):
+            self._check_agrees(name, clear, wanted, found)
+        if not wanted and found in ("keyword", "text", "geo"):
+            return type_, cells
+        infinite = [cell for cell in cells if is_infinite(cell[2])]
+        return wanted or found, [*clear, *infinite]
+
+    def _check_agrees(
+        self, name: str, cells: list["_Cell"], wanted: MetadataType, found: MetadataType
+    ) -> None:
+        """Raise DatasetError unless nearly all cells fit the type that the library has."""
+        misfits = [value for _, _, value in cells if fitted(value, wanted) is None]
+        if len(misfits) > int(len(cells) * (1 - _FIT_SHARE)):
+            raise DatasetError(
+                f"the column {name!r} holds values of type {found} ({shorten(str(misfits[0]))}), "
+                f"but the library has {name} as a field of type {wanted}: rename the column in the "
+                "table, or bring the table into another library with --library NAME"
+            )
+
+    def _settled(self, name: str, cells: list["_Cell"]) -> list["_Cell"]:
+        """The cells of numbers like '1,234', as text if no column tells what the comma means."""
+        if self._decimal_comma is None:
+            line, value = cells[0][1:]
+            self.note(
+                line,
+                f"{name} has numbers like {shorten(str(value))}, whose comma may be a decimal "
+                "comma or a separator of thousands, and is kept as text; write them without it",
+            )
+            return [(image_id, line, str(value)) for image_id, line, value in cells]
+        return cells
+
     def _join_coordinates(self) -> None:
         """Join two columns of degrees into one `location`, unless there is one already."""
         for picture in cancellable(self._pictures.values()):
             raw = picture.raw
-            latitude = next((name for name in _LATITUDE if name in raw), None)
-            longitude = next((name for name in _LONGITUDE if name in raw), None)
+            latitude = next((name for name in LATITUDE if name in raw), None)
+            longitude = next((name for name in LONGITUDE if name in raw), None)
             if latitude is None and longitude is None:
                 continue
             north = raw.pop(latitude) if latitude else None
@@ -237,26 +361,19 @@ class Descriptions:
                 line = (north or east or (picture.line,))[0]
                 self.report(line, "has one of latitude and longitude without the other")
             elif "location" not in raw:
-                raw["location"] = (north[0], f"{north[1]},{east[1]}")
+                joined = f"{degrees(north[1])},{degrees(east[1])}"
+                if _converted(joined, "geo") is None:
+                    self.report(north[0], f"location is {shorten(joined)}, which is no geo")
+                else:
+                    raw["location"] = (north[0], joined)
 
 
-# --- values ----------------------------------------------------------------------------------
+# The picture, the line and the value.
+_Cell = tuple[str, int, Any]
 
 
-def _is_missing(value: Any) -> bool:
-    if isinstance(value, float):
-        return isnan(value)
-    return value is None or (isinstance(value, str) and not value.strip()) or value == []
-
-
-def _json_list(text: str) -> list[Any] | None:
-    if not text.startswith("["):
-        return None
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, list) else None
+def _converted(value: Any, type_: MetadataType) -> Value | None:
+    return CONVERTERS[type_](value)
 
 
 def _type_of(values: list[Any]) -> MetadataType:
@@ -264,115 +381,14 @@ def _type_of(values: list[Any]) -> MetadataType:
     tolerated = int(len(values) * (1 - _FIT_SHARE))
     narrow: tuple[MetadataType, ...] = ("boolean", "integer", "float", "datetime", "geo")
     for type_ in narrow:
-        misfits = 0
+        misfits, convert = 0, CONVERTERS[type_]
         for value in cancellable(values):
-            misfits += _CONVERTERS[type_](value) is None
-            if misfits > tolerated:
-                break
+            if convert(value) is None:
+                misfits += 1
+                # A number that would lose digits makes a text of all, or two ids become one.
+                if misfits > tolerated or loses_digits(value):
+                    break
         else:
             return type_
     longest = max((len(value) for value in values if isinstance(value, str)), default=0)
     return "text" if longest > _MAX_KEYWORD_CHARS else "keyword"
-
-
-_TRUE, _FALSE = ("true", "yes"), ("false", "no")
-_INTEGER = re.compile(r"[+-]?(0|[1-9]\d{0,18})", re.ASCII)  # 007 is a code, not a number
-_FLOAT = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
-_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ].*)?", re.ASCII)
-_EXIF_DATE = re.compile(r"(\d{4}):(\d{2}):(\d{2}) ", re.ASCII)
-_PAIR = re.compile(r"\(?\s*([-+]?\d+(?:\.\d+)?)\s*,\s*([-+]?\d+(?:\.\d+)?)\s*\)?", re.ASCII)
-
-
-def _boolean(value: Any) -> bool | None:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, LooseText) and value.lower() in _TRUE + _FALSE:
-        return value.lower() in _TRUE
-    return None
-
-
-def _integer(value: Any) -> int | None:
-    if isinstance(value, LooseText) and _INTEGER.fullmatch(value):
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value in _INT64:
-        return value
-    return None
-
-
-def _float(value: Any) -> float | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float | Decimal) or (
-        isinstance(value, LooseText) and _FLOAT.fullmatch(value) and _is_decimal(value)
-    ):
-        try:
-            number = float(value)
-        except OverflowError:
-            return None
-        return number if isfinite(number) else None
-    return None
-
-
-def _is_decimal(text: str) -> bool:
-    """Not 007 and not 00.5: leading zeros belong to a code."""
-    digits = text.lstrip("+-")
-    return not (len(digits) > 1 and digits[0] == "0" and digits[1].isdigit())
-
-
-def _datetime(value: Any) -> datetime | None:
-    if isinstance(value, datetime):
-        return value
-    if isinstance(value, date):
-        return datetime.combine(value, time())
-    if not isinstance(value, str):
-        return None
-    text = _EXIF_DATE.sub(r"\1-\2-\3 ", value.strip(), count=1)
-    if not _DATE.fullmatch(text):
-        return None
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return None
-
-
-def _geo(value: Any) -> GeoPoint | None:
-    if isinstance(value, Mapping):
-        parts = [
-            next((value[name] for name in names if name in value), None)
-            for names in (_LATITUDE, _LONGITUDE)
-        ]
-        if any(isinstance(part, bool) or not isinstance(part, int | float) for part in parts):
-            return None
-        value = f"{parts[0]},{parts[1]}"
-    match = _PAIR.fullmatch(value.strip()) if isinstance(value, str) else None
-    if match is None:
-        return None
-    latitude, longitude = float(match[1]), float(match[2])
-    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
-        return None
-    return GeoPoint(latitude, longitude)
-
-
-def _keyword(value: Any) -> str | tuple[str, ...] | None:
-    if isinstance(value, str):
-        return str(value).strip()
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float | Decimal):
-        return str(value)
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    if isinstance(value, list) and all(isinstance(part, str) for part in value):
-        return tuple(dict.fromkeys(part.strip() for part in value if part.strip())) or None
-    return None
-
-
-_CONVERTERS: Mapping[MetadataType, Callable[[Any], Value | None]] = {
-    "boolean": _boolean,
-    "integer": _integer,
-    "float": _float,
-    "datetime": _datetime,
-    "geo": _geo,
-    "keyword": _keyword,
-    "text": _keyword,
-}

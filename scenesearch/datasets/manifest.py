@@ -1,7 +1,8 @@
 """Reads manifests: tables of pictures with captions, tags and columns of any kind.
 
-CSV, TSV, JSON Lines or Parquet with a column `image` (path relative to the images folder). Optional
-columns are `caption`, `captions` or `caption_1`, `caption_2` ..., and `tags`. All other columns
+CSV, TSV, JSON Lines or Parquet with a column `image` (path relative to the images folder, or an
+absolute path in it or in another folder that the caller allows). Optional columns are `caption`,
+`captions` or `caption_1`, `caption_2` ..., and `tags`. All other columns
 become typed metadata. Rows about the same picture are merged. `taken`, `camera`, `lens` and
 `location` replace the picture's own EXIF data.
 
@@ -10,28 +11,33 @@ silently. Rows are read one by one and counted, and no cell may be larger than a
 however small the compressed file is.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
-from scenesearch.datasets.columns import RESERVED, Descriptions, LooseText, field_name
+from scenesearch.datasets.cells import LooseText, composed, is_missing, json_row
+from scenesearch.datasets.columns import Descriptions, field_name
+from scenesearch.datasets.names import Folder
 from scenesearch.datasets.tables import (
     MAX_COLUMNS,
     MAX_LINE_CHARS,
     MAX_ROWS,
+    WESTERN,
     DatasetError,
     Problems,
+    Row,
     RowProblem,
     TableFile,
-    first_text_line,
+    find_delimiter,
     is_unicode,
     numbered_lines,
     open_text,
     shorten,
-    sniff_delimiter,
     too_many_rows,
+    western,
 )
 from scenesearch.pictures.originals import LocalFile
 from scenesearch.pictures.records import ImageRecord, MetadataType
@@ -41,6 +47,8 @@ METADATA_NAME: Final = "metadata.csv"
 MANIFEST_SUFFIXES: Final = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
 
 _MAX_LIST: Final = 1_000
+# No file system has longer paths.
+_MAX_PATH: Final = 4_096
 _IMAGE_COLUMNS = ("image", "file_name")  # the second is what Hugging Face's image folders use
 
 
@@ -53,31 +61,42 @@ class Manifest:
     problems: tuple[RowProblem, ...]
 
 
-def read_manifest(path: Path, images_dir: Path | None = None) -> Manifest:
+def read_manifest(
+    path: Path,
+    images_dir: Path | None = None,
+    *,
+    declared: Mapping[str, MetadataType] = MappingProxyType({}),
+    is_allowed: Callable[[Path], bool] = lambda file: False,
+) -> Manifest:
     """Read a manifest of pictures in `images_dir`, by default the manifest's folder.
 
-    Raises DatasetError when it is not a manifest; a row that cannot be used is a problem.
+    Pictures elsewhere are read if they are allowed; their image id is their path. Columns named
+    like a field that is `declared` get its type. Raises DatasetError when it is not a manifest; a
+    row that cannot be used is a problem.
     """
-    images_dir = (images_dir or path.parent).resolve()
+    folder = Folder((images_dir or path.parent).resolve())
     problems = Problems(path)
-    descriptions = Descriptions(problems.report)
+    descriptions = Descriptions(problems.report, problems.note, declared)
     files: dict[str, Path] = {}
     for line, row in _rows(path, problems):
-        name = next((row[column] for column in _IMAGE_COLUMNS if row.get(column)), None)
+        naming, others = _layout(tuple(row))
+        name = next((row[key] for key in naming if not is_missing(row[key])), None)
         if not isinstance(name, str):
             problems.report(line, "names no picture")
             continue
         try:
-            image_id, file = _find(images_dir, str(name))
+            image_id, file = _find(folder, str(name), is_allowed)
         except _BadPathError as error:
             problems.report(line, str(error))
             continue
         files[image_id] = file
-        values = {key: value for key, value in row.items() if key not in _IMAGE_COLUMNS}
-        descriptions.add(image_id, line, values)
+        descriptions.add(image_id, line, {key: row[key] for key in others})
     if not files and problems:
         raise problems.nothing_usable("row")
-    described, fields = descriptions.typed()
+    try:
+        described, fields = descriptions.typed()
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from None
     records = tuple(
         ImageRecord(
             image_id,
@@ -95,23 +114,44 @@ class _BadPathError(Exception):
     """Why a picture cannot be used."""
 
 
-def _find(images_dir: Path, name: str) -> tuple[str, Path]:
+@lru_cache(maxsize=4096)
+def _name_of(column: str) -> str:
+    """A column's name as it is compared with those of the picture: ' File Name' is file_name."""
+    return field_name(column).lower()
+
+
+@lru_cache(maxsize=256)
+def _layout(columns: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """The columns that name the picture, the most telling first, and the others."""
+    named = {_name_of(column): column for column in columns}
+    naming = [named[name] for name in _IMAGE_COLUMNS if name in named]
+    return naming, [column for column in columns if column not in naming]
+
+
+def _find(folder: Folder, name: str, is_allowed: Callable[[Path], bool]) -> tuple[str, Path]:
     """The image id and file of a picture named in the manifest; raises _BadPathError."""
-    shown = shorten(name)
     if "\0" in name or not is_unicode(name):
-        raise _BadPathError(f"{shown} is not a file name")
+        raise _BadPathError(f"{shorten(name)} is not a file name")
     try:
-        file = images_dir / name
-        if not file.exists() and "\\" in name:  # written on Windows
-            file = images_dir / name.replace("\\", "/")
+        file = folder.find(name)
         resolved = file.resolve()
-        if not resolved.is_relative_to(images_dir):
-            raise _BadPathError(f"{shown} lies outside of {images_dir}")
+        inside = resolved.is_relative_to(folder.path)
+        if not inside and not (
+            file.is_absolute() and Path(name).is_absolute() and is_allowed(resolved)
+        ):
+            raise _BadPathError(
+                f"{shorten(name, _MAX_PATH)} lies outside of {folder.path} and of the folders of "
+                "this library: ingest its folder first, or name that folder together with "
+                "--manifest"
+            )
         if not resolved.is_file():
-            raise _BadPathError(f"the picture {shown} is missing")
+            what = "a folder" if resolved.is_dir() else "missing"
+            raise _BadPathError(
+                f"the picture {shorten(name, _MAX_PATH)} is {what}: looked for it at {file}"
+            )
     except (OSError, RuntimeError, ValueError):  # too long a name, a loop of links
-        raise _BadPathError(f"{shown} is not a file name") from None
-    return resolved.relative_to(images_dir).as_posix(), resolved
+        raise _BadPathError(f"{shorten(name)} is not a file name") from None
+    return (resolved.relative_to(folder.path) if inside else resolved).as_posix(), resolved
 
 
 # --- rows of the four formats ----------------------------------------------------------------
@@ -133,20 +173,21 @@ def _rows(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]
 
 def _delimited_rows(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     default = "\t" if path.suffix.lower() == ".tsv" else ","
-    delimiter = sniff_delimiter(
-        first_text_line(path),
+    delimiter = find_delimiter(
+        path,
         (default, ",", ";", "\t", "|"),
-        lambda names: any(name in names for name in _IMAGE_COLUMNS),
+        lambda names: any(_name_of(name) in _IMAGE_COLUMNS for name in names),
     )
     table = TableFile(path, delimiter, problems=problems)
     lines = table.rows()
     header = next(lines, None)
-    names = header.cells if header else ()
+    header = header or Row(1, ())
+    names = tuple(map(composed, header.cells))
     _check_columns(path, names)
     table.columns = len(names)
     for position, name in enumerate(names, start=1):
         if not name:
-            problems.report(1, f"column {position} has no name and is left out")
+            problems.report(header.line, f"column {position} has no name and is left out")
     for row in lines:
         if len(row.cells) != len(names):
             problems.report(row.line, f"expected {len(names)} columns, found {len(row.cells)}")
@@ -157,18 +198,19 @@ def _delimited_rows(path: Path, problems: Problems) -> Iterator[tuple[int, dict[
 
 def _json_rows(path: Path, problems: Problems) -> Iterator[tuple[int, dict[str, Any]]]:
     checked: set[str] = set()
+    is_western = False
     with open_text(path) as file:
         for line, text in numbered_lines(file, path):
             if not text.strip():
                 continue
-            try:
-                row = json.loads(text)
-            except (ValueError, RecursionError):
-                problems.report(line, "is not JSON")
-                continue
-            if not isinstance(row, dict) or not is_unicode(text):
-                reason = "is not a JSON object" if is_unicode(text) else "is not valid UTF-8"
-                problems.report(line, reason)
+            if not is_unicode(text) and (decoded := western(text)) is not None:
+                text = decoded
+                if not is_western:
+                    problems.note(line, WESTERN)
+                    is_western = True
+            row = json_row(text) if is_unicode(text) else "is not valid UTF-8"
+            if isinstance(row, str):
+                problems.report(line, row)
                 continue
             if not row.keys() <= checked:
                 _check_columns(path, tuple(row), optional_image=True)
@@ -283,20 +325,16 @@ def _check_columns(path: Path, names: tuple[str, ...], *, optional_image: bool =
         raise DatasetError(
             f"{path} has {len(names):,} columns, at most {MAX_COLUMNS} are read: leave some out"
         )
-    if not optional_image and not any(name in names for name in _IMAGE_COLUMNS):
+    if not optional_image and not _layout(names)[0]:
         found = ", ".join(name for name in names if name) or "nothing"
         raise DatasetError(
             f"{path} has no column 'image', which a manifest needs (found: {shorten(found, 100)})"
         )
     named = [name for name in names if name]
     fields = [field_name(name) for name in named]
+    lower = [_name_of(name) for name in named if _name_of(name) in _IMAGE_COLUMNS]
     for name, key in zip(named, fields, strict=True):
-        if key in RESERVED:
-            raise DatasetError(
-                f"{path}: the column {name!r} is filled from the picture itself; "
-                "rename or remove it"
-            )
         if not key:
             raise DatasetError(f"{path}: {shorten(name)} cannot name a column")
-        if fields.count(key) > 1:
+        if fields.count(key) > 1 or lower.count(key.lower()) > 1:
             raise DatasetError(f"{path} has two columns {key!r}")

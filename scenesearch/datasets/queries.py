@@ -1,24 +1,27 @@
 """Reads query files for evaluation: texts, and the pictures that should be found for them.
 
 A query file is the task's `test_queries.csv`; or any table with the columns `query_text` and
-`images` (one picture, or several separated by commas), and optionally `query_id` and `grade`,
-separated by commas, semicolons, tabs or `|`; or a file of captions (`captions.tsv`: `<image>#<n>`,
-a tab, the caption), where each caption asks for its own picture.
+`images` (one picture, several between `,`, `;` or `|`, or a list as JSON or pandas writes it), and
+optionally `query_id` and `grade`, separated by commas, semicolons, tabs or `|`; or a file of
+captions (`captions.tsv`: `<image>#<n>`, a tab, the caption), where each caption asks for its own
+picture.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scenesearch.datasets.cells import LooseText, composed, is_missing, pictures_listed
+from scenesearch.datasets.columns import field_name
 from scenesearch.datasets.tables import (
     DatasetError,
     Row,
     RowProblem,
     TableFile,
+    find_delimiter,
     first_text_line,
     shorten,
-    sniff_delimiter,
-    split_cells,
 )
 from scenesearch.datasets.task import is_query_id, read_captions
 from scenesearch.pictures.formats import SUFFIXES, suffix_of
@@ -70,15 +73,18 @@ def read_queries(path: Path) -> QueryFile:
         )
     if not first:
         raise DatasetError(f"{path} is empty: expected a header with query_text and images")
-    delimiter = sniff_delimiter(
-        first.lower(), ("|", "\t", ";", ","), lambda names: _column(names, _TEXT) is not None
+    delimiter = find_delimiter(
+        path,
+        ("|", "\t", ";", ","),
+        lambda names: _column([field_name(name).lower() for name in names], _TEXT) is not None,
     )
-    names = [name.strip().lower() for name in split_cells(first, delimiter)[0]]
-    table = TableFile(path, delimiter, columns=len(names))
-    report = table.problems.report
+    table = TableFile(path, delimiter)
+    report, note = table.problems.report, table.problems.note
     by_key: dict[str, _QueryRows] = {}
     lines = table.rows()
-    next(lines, None)
+    header = next(lines)
+    names = [field_name(name).lower() for name in header.cells]
+    table.columns = len(names)
     id_at, text_at, images_at, grade_at = (
         _column(names, known) for known in (_ID, _TEXT, _IMAGES, _GRADE)
     )
@@ -92,10 +98,11 @@ def read_queries(path: Path) -> QueryFile:
         if cells is None:
             report(row.line, f"expected {len(names)} columns, found {len(row.cells)}")
             continue
-        text = cells[text_at]
-        images = dict.fromkeys(part.strip() for part in cells[images_at].split(","))
-        relevant = tuple(image for image in images if image)
-        given_id = cells[id_at] if id_at is not None else ""
+        text = "" if is_missing(LooseText(cells[text_at])) else composed(cells[text_at])
+        listed = "" if is_missing(LooseText(cells[images_at])) else cells[images_at]
+        images = Counter(pictures_listed(listed))
+        relevant = tuple(images)
+        given_id = composed(cells[id_at]) if id_at is not None else ""
         if id_at is not None and not given_id:
             report(row.line, "has no query_id")
             continue
@@ -126,6 +133,9 @@ def read_queries(path: Path) -> QueryFile:
         elif all(image in known.images for image in relevant):
             report(row.line, f"repeats line {known.line}")
             continue
+        twice = [image for image in relevant if images[image] > 1 or image in known.images]
+        if twice:
+            note(row.line, f"names {', '.join(twice[:3])} more than once; each counts once")
         for image in relevant:
             known.images.setdefault(image, grade)
     if not by_key:

@@ -19,9 +19,12 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
+from scenesearch.datasets.cells import composed
 from scenesearch.datasets.manifest import METADATA_NAME, Manifest, read_manifest
+from scenesearch.datasets.names import spellings
 from scenesearch.datasets.tables import (
     DatasetError,
     Row,
@@ -129,7 +132,8 @@ def is_query_id(text: str) -> bool:
 
 
 # --- readers ---------------------------------------------------------------------------------
-# `images`: names of the existing pictures; rows about others are reported as missing.
+# `images`: names of the existing pictures, which rows may spell composed (NFC) or decomposed; rows
+# about others are reported as missing.
 # `texts`: query id -> text; judgments of other queries are reported as unknown.
 
 
@@ -137,12 +141,14 @@ def read_train_pairs(path: Path, *, images: Collection[str] | None = None) -> Ta
     """The rows of `train_dataset.csv`: judged pairs, not positive pairs."""
     texts: dict[str, tuple[str, int]] = {}
 
+    spelled = None if images is None else spellings(images)
+
     def parse(row: Row) -> CaptionPair:
         if len(row.cells) < 3:
             raise _RowError(f"expected 3 columns, found {len(row.cells)}")
         # The text comes last, so unquoted commas belong to it.
         image, query_id, text = *row.cells[:2], ",".join(row.raw[2:]).strip()
-        _check_image(image, images)
+        image = _picture(image, spelled)
         _check_query_id(query_id)
         _check_text(text, "query")
         known, line = texts.setdefault(query_id, (text, row.line))
@@ -158,11 +164,14 @@ def read_expert(
 ) -> Table[ExpertJudgment]:
     """The rows of `ExpertAnnotations.tsv`."""
 
+    spelled = None if images is None else spellings(images)
+
     def parse(row: Row) -> ExpertJudgment:
         if len(row.cells) != 5:
             raise _RowError(f"expected 5 columns, found {len(row.cells)}")
         image, query_id, *grades = row.cells
-        _check_judged(image, query_id, images, texts)
+        image = _picture(image, spelled)
+        _check_judged(query_id, texts)
         first, second, third = (_whole(grade, "grade", 1, 4) for grade in grades)
         return ExpertJudgment(image, query_id, (first, second, third))
 
@@ -178,11 +187,14 @@ def read_crowd(
     kept, unless `texts` are given that lack it.
     """
 
+    spelled = None if images is None else spellings(images)
+
     def parse(row: Row) -> CrowdJudgment:
         if len(row.cells) != 5:
             raise _RowError(f"expected 5 columns, found {len(row.cells)}")
         image, query_id = row.cells[:2]
-        _check_judged(image, query_id, images, texts)
+        image = _picture(image, spelled)
+        _check_judged(query_id, texts)
         share = _share(row.cells[2])
         yes, no = (_whole(votes, "number of votes", 0, 1000) for votes in row.cells[3:])
         if yes + no == 0:
@@ -197,12 +209,14 @@ def read_crowd(
 def read_test_queries(path: Path, *, images: Collection[str] | None = None) -> Table[CaptionQuery]:
     """The rows of `test_queries.csv`."""
 
+    spelled = None if images is None else spellings(images)
+
     def parse(row: Row) -> CaptionQuery:
         if len(row.cells) < 4:
             raise _RowError(f"expected 4 columns, found {len(row.cells)}")
         # The text is in the middle, so unquoted separators belong to it.
         query_id, text, image = row.cells[1], "|".join(row.raw[2:-1]).strip(), row.cells[-1]
-        _check_image(image, images)
+        image = _picture(image, spelled)
         _check_query_id(query_id)
         _check_text(text, "query")
         return CaptionQuery(query_id, text, image)
@@ -215,10 +229,10 @@ def read_test_queries(path: Path, *, images: Collection[str] | None = None) -> T
 def read_test_images(path: Path, *, images: Collection[str] | None = None) -> Table[str]:
     """The names in `test_images.csv`."""
 
+    spelled = None if images is None else spellings(images)
+
     def parse(row: Row) -> str:
-        image = ",".join(row.cells)
-        _check_image(image, images)
-        return image
+        return _picture(",".join(row.cells), spelled)
 
     return _read(path, ",", ("image",), parse, lambda image: (image,))
 
@@ -258,7 +272,9 @@ def is_task_folder(path: Path) -> bool:
     return has_test and (path / TEST_FOLDER).is_dir()
 
 
-def read_task_folder(folder: Path) -> TaskFolder:
+def read_task_folder(
+    folder: Path, declared: Mapping[str, MetadataType] = MappingProxyType({})
+) -> TaskFolder:
     """Every picture of a folder in the task's format, with its own captions in order.
 
     Image ids are paths relative to the folder. Captions of missing pictures are reported, except
@@ -286,19 +302,21 @@ def read_task_folder(folder: Path) -> TaskFolder:
             read = _read_texts(file, existing)
             problems += read.problems
             for caption in read.rows:
-                captions.setdefault(caption.image, {}).setdefault(caption.query_id, caption.text)
+                captions.setdefault(composed(caption.image), {}).setdefault(
+                    caption.query_id, caption.text
+                )
     if (folder / TEST_IMAGES).is_file() and TEST_FOLDER in pictures:
         listed = read_test_images(folder / TEST_IMAGES, images=set(pictures[TEST_FOLDER]))
         problems += listed.problems
     manifest = Manifest((), {}, ())
     if (folder / METADATA_NAME).is_file():
-        manifest = read_manifest(folder / METADATA_NAME, folder)
+        manifest = read_manifest(folder / METADATA_NAME, folder, declared=declared)
     problems += manifest.problems
     by_id = {record.image_id: record for record in manifest.records}
     records = []
     for name, files in pictures.items():
         for file_name in files:
-            own = captions.get(file_name, {})
+            own = captions.get(composed(file_name), {})
             image_id = f"{name}/{file_name}"
             known = by_id.get(image_id)
             records.append(
@@ -316,7 +334,7 @@ def read_task_folder(folder: Path) -> TaskFolder:
 def _read_texts(file: Path, images: Collection[str] | None = None) -> Table[Caption]:
     """Query ids and texts from one of the three files, recognised by its header."""
     with open_text(file) as opened:
-        header = opened.readline(1000)
+        header = opened.readline(1000).lower()
     if "query_text" not in header:
         return read_captions(file)
     if "|" in header:
@@ -350,7 +368,7 @@ def _read(
     DatasetError for another header, and when no row can be used.
     """
     width = columns if isinstance(columns, int) else len(columns)
-    table = TableFile(path, delimiter, columns=width)
+    table = TableFile(path, delimiter, columns=width, has_header=not isinstance(columns, int))
     rows: list[T] = []
     first_seen: dict[tuple[str, ...], int] = {}
     lines = table.rows()
@@ -384,7 +402,7 @@ def _header(path: Path, delimiter: str, columns: tuple[str, ...], lines: Iterato
     if header is None:
         raise DatasetError(f"{path} is empty: expected the header {expected}")
     named = tuple(column for column in columns if column)
-    if header.cells[-len(named) :] != named:
+    if tuple(map(str.lower, header.cells[-len(named) :])) != named:
         found = shorten(delimiter.join(header.cells))
         raise DatasetError(
             f"{path} is not in the task's format: expected the header {expected}, found {found}"
@@ -396,13 +414,16 @@ def _pair(judgment: CaptionPair | ExpertJudgment | CrowdJudgment) -> tuple[str, 
     return judgment.image, judgment.query_id
 
 
-def _check_image(image: str, images: Collection[str] | None) -> None:
+def _picture(image: str, spelled: Mapping[str, str] | None) -> str:
+    """The picture's name as it is spelled where it exists."""
     if not image:
         raise _RowError("names no picture")
     if "/" in image or "\\" in image or image in (".", "..") or "\0" in image:
         raise _RowError(f"{shorten(image)} is not the name of a picture in the folder")
-    if images is not None and image not in images:
+    found = image if spelled is None else spelled.get(composed(image))
+    if found is None:
         raise _RowError(f"the picture {shorten(image)} is missing")
+    return found
 
 
 def _check_query_id(query_id: str) -> None:
@@ -417,10 +438,7 @@ def _check_text(text: str, what: str, most: int = MAX_QUERY_CHARACTERS) -> None:
         raise _RowError(f"the {what} has {len(text):,} characters, at most {most:,} are read")
 
 
-def _check_judged(
-    image: str, query_id: str, images: Collection[str] | None, texts: Collection[str] | None
-) -> None:
-    _check_image(image, images)
+def _check_judged(query_id: str, texts: Collection[str] | None) -> None:
     _check_query_id(query_id)
     if texts is not None and query_id not in texts:
         raise _RowError(f"query {query_id} has no text")

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesearch.datasets.names import find_pictures
 from scenesearch.datasets.task import MATCHING_GRADE, CrowdJudgment, ExpertJudgment, image_of
 from scenesearch.encoder.base import Encoder
 from scenesearch.evaluation.calibration import (
@@ -23,7 +24,7 @@ from scenesearch.evaluation.calibration import (
     expected_calibration_error,
     reliability_bins,
 )
-from scenesearch.evaluation.evaluate import TEXT_BATCH_SIZE, EvaluationError, ids_by_ending
+from scenesearch.evaluation.evaluate import TEXT_BATCH_SIZE, EvaluationError
 from scenesearch.evaluation.kendall import kendall_tau
 from scenesearch.evaluation.metrics import dcg
 from scenesearch.runtime.cancel import cancellable
@@ -108,13 +109,13 @@ def measure_agreement(
         for point in store.scroll(library, payload=(), with_vectors=True)
         if point.vector is not None
     }
-    ending_with = ids_by_ending(vectors)
+    judgments: list[Judgment] = [*crowd, *expert]
+    meant = find_pictures((row.image for row in judgments), vectors)
 
     def vector_of(row: Judgment) -> NDArray[np.float32] | None:
-        ids = [row.image] if row.image in vectors else ending_with.get(row.image, [])
+        ids = meant[row.image]
         return vectors[ids[0]] if len(ids) == 1 and row.query_id in texts else None
 
-    judgments: list[Judgment] = [*crowd, *expert]
     pairs = [(row, vector) for row in judgments if (vector := vector_of(row)) is not None]
     if not pairs:
         raise EvaluationError(

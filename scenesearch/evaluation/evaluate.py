@@ -8,12 +8,13 @@ or that the filter excludes) is left out and listed, never counted silently as a
 
 import gc
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
 
+from scenesearch.datasets.names import find_pictures
 from scenesearch.datasets.queries import Query
 from scenesearch.encoder.base import Encoder
 from scenesearch.errors import SceneSearchError
@@ -152,11 +153,11 @@ def build_qrels(
     """The qrels over the gallery (the part of everything that the filter passes), and the
     omissions.
 
-    A name that is not an id stands for the one id that ends with it: a query file may say
-    `boat.jpg` where the library, filled from a folder above, has `2019/boat.jpg`. Raises
+    A name stands for the ids that `find_pictures` gives: a query file may say `boat.jpg` where the
+    library, filled from a folder above, has `2019/boat.jpg`. Raises
     EvaluationError when two queries have the same id.
     """
-    ending_with = ids_by_ending(everything)
+    meant = find_pictures((name for query in queries for name in query.relevant), everything)
     qrels: dict[str, dict[str, int]] = {}
     omissions: list[Omission] = []
     seen: set[str] = set()
@@ -171,14 +172,15 @@ def build_qrels(
             absent["names no image"] = []
         present: dict[str, int] = {}
         for name in query.relevant:
-            candidates = [name] if name in everything else ending_with.get(name, [name])
-            image_id = candidates[0] if len(candidates) == 1 else name
+            candidates = meant[name]
             if len(candidates) > 1:
-                absent.setdefault("in the library under several folders", []).append(image_id)
-            elif image_id not in everything:
-                absent.setdefault("not in the library", []).append(image_id)
-            elif image_id not in gallery:
+                absent.setdefault("in the library under several folders", []).append(name)
+            elif not candidates:
+                absent.setdefault("not in the library", []).append(name)
+            elif (image_id := candidates[0]) not in gallery:
                 absent.setdefault("excluded by the filter", []).append(image_id)
+            elif image_id in present:
+                absent.setdefault("named twice, counted once", []).append(name)
             else:
                 present[image_id] = query.grades.get(name, 1)
         if present and not any(present.values()):
@@ -195,13 +197,3 @@ def build_qrels(
 
 def _image_ids(store: VectorStore, library: str, where: Filter = ()) -> set[str]:
     return {point.image_id for point in store.scroll(library, where=where, payload=())}
-
-
-def ids_by_ending(image_ids: Iterable[str]) -> dict[str, list[str]]:
-    """Each shorter path with the ids that end with it: 'sea/boat.jpg' has '2019/sea/boat.jpg'."""
-    found: dict[str, list[str]] = {}
-    for image_id in image_ids:
-        parts = image_id.split("/")
-        for start in range(1, len(parts)):
-            found.setdefault("/".join(parts[start:]), []).append(image_id)
-    return found

@@ -19,6 +19,7 @@ Reason = Literal[
     "in the library under several folders",
     "excluded by the filter",
     "no picture judged relevant",
+    "named twice, counted once",
 ]
 
 

@@ -8,9 +8,9 @@ the word 'canon', in upper or lower case; where no value has the word, those tha
 import difflib
 import re
 import time
-import unicodedata
 from collections.abc import Callable, Sequence
 
+from scenesearch.datasets.names import folded
 from scenesearch.search.quoting import as_value, plain_text, segments
 from scenesearch.search.request import FieldFilter
 from scenesearch.store.base import VectorStore
@@ -98,12 +98,6 @@ def _look_up(
         listed = ", ".join(list(meant)[:4]) + (" …" if len(meant) > 4 else "")
         notices.append(f"{one} means {len(meant)} values: {listed}")
     return tuple(meant), notices
-
-
-def folded(text: str) -> str:
-    """The text as it is compared: in one case, 'é' as one character however a file system or
-    keyboard writes it."""
-    return unicodedata.normalize("NFC", text).casefold()
 
 
 def _matching(pattern: str, known: Sequence[tuple[str, str]]) -> list[str]:

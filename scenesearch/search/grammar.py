@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import zip_longest
 
+from scenesearch.datasets.cells import composed
 from scenesearch.search.quoting import alternatives, plain_text, shortened, unquoted
 from scenesearch.search.request import (
     MAX_ALTERNATIVES,
@@ -73,6 +74,7 @@ _EXAMPLES = {"has": "caption", "like": "IMAGE", "near": "55.75,37.62,50km"}
 def parse(text: str, fields: Sequence[PayloadField], *, today: date | None = None) -> Request:
     """The request that the text makes of a library with these fields; raises QueryError."""
     _check_text("the request", text)
+    text = composed(text)
     reader = _Reader(by_name(fields), today or date.today())
     reader.read(text)
     return reader.request(text.strip())
@@ -94,7 +96,7 @@ def parse_where(
 ) -> tuple[FieldFilter, ...]:
     """The filters of `--where` expressions; raises QueryError naming the part that fails."""
     known, today = by_name(fields), today or date.today()
-    filters = [found for one in expressions for found in _where(one, known, today)]
+    filters = [found for one in expressions for found in _where(composed(one), known, today)]
     _check_number(filters)
     return tuple(filters)
 

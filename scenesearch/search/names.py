@@ -1,4 +1,4 @@
-"""The pictures that `like:` names: by an id, or by the end of one."""
+"""The pictures that `like:` names: by an id, by the end of one, or by a path that ends with one."""
 
 import time
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesearch.search.filtering import folded
+from scenesearch.datasets.names import find_pictures
 from scenesearch.search.request import QueryError
 from scenesearch.store.base import Point, StoreError, VectorStore
 from scenesearch.store.payload import check_image_id
@@ -36,8 +36,7 @@ class PictureNames:
         self._remembered: dict[str, tuple[str, float]] = {}
 
     def find(self, names: Sequence[str]) -> dict[str, Example]:
-        """The picture of each name: the one of this id, or the only one whose id ends with the
-        name, with or without its suffix.
+        """The picture of each name: the one of this id, or the only one that `find_pictures` gives.
 
         One retrieval; for ends that are not remembered, one listing of all ids and another
         retrieval. Raises QueryError for a name that no picture has, or several.
@@ -76,11 +75,9 @@ class PictureNames:
     def _look_up(self, names: Sequence[str]) -> dict[str, str]:
         """The id that each name ends."""
         points = self._store.scroll(self._collection, payload=(), batch_size=LISTED)
-        paths = [(f"/{folded(point.image_id)}", point.image_id) for point in points]
+        meant = find_pictures(names, (point.image_id for point in points))
         found: dict[str, str] = {}
-        for name in names:
-            end = f"/{folded(name).lstrip('/')}"
-            ids = [image_id for path, image_id in paths if _ends_with(path, end)]
+        for name, ids in meant.items():
             if not ids:
                 raise QueryError(f"like:{name}: library {self._library} has no such picture")
             if len(ids) > 1:
@@ -94,9 +91,3 @@ class PictureNames:
         now = time.monotonic()
         self._remembered |= {name: (image_id, now) for name, image_id in found.items()}
         return found
-
-
-def _ends_with(path: str, end: str) -> bool:
-    """Whether the path, with or without its suffix, ends so."""
-    stem, dot, _ = path.rpartition(".")
-    return path.endswith(end) or bool(dot and stem.endswith(end))

@@ -84,8 +84,9 @@ def new_fields(spec: CollectionSpec, wanted: Iterable[PayloadField]) -> tuple[Pa
             added.append(field)
         elif declared.type != field.type:
             raise StoreError(
-                f"library {spec.library} has {field.name} as a {declared.type} field; "
-                f"it cannot be {field.type} as well"
+                f"library {spec.library} has {field.name} as a field of type {declared.type}, and "
+                f"it cannot be of type {field.type} as well: rename the column in the table, or "
+                "bring the table into another library with --library NAME"
             )
     return tuple(added)
 

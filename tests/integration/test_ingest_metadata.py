@@ -177,7 +177,11 @@ def test_a_manifest_column_that_pictures_fill_too_has_its_type_and_misfits_are_t
     shot(tmp_path / "a.jpg")
     (tmp_path / "m.jsonl").write_text(json.dumps(rows))
     report = run(tmp_path / "m.jsonl", store, colour_encoder, roots)
-    assert [reject.reason for reject in report.rejects] == ["iso is 'fast', which is no integer"]
+    assert report.rejects == []
+    assert [note for _, note in report.notes] == [
+        "iso is 'fast', which is no integer; it is kept as table_iso"
+    ]
+    assert store.count("photos", where=(OneOf("table_iso", ("fast",)),)) == 1
     fields = by_name(store.describe("photos").fields)
     assert {name: fields[name].type for name in ("rating", "title", "place", "seen")} == {
         "rating": "float",

@@ -380,14 +380,14 @@ def test_copies_in_their_thousands_are_compared_by_looking_up_not_with_each_othe
         os.link(world.photos / "red.jpg", world.photos / f"copy{number}.jpg")
     world.run()
     compared = 0
-    folded = moves._folded
+    folded = moves.folded
 
     def counting(path: str) -> str:
         nonlocal compared
         compared += 1
         return folded(path)
 
-    monkeypatch.setattr(moves, "_folded", counting)
+    monkeypatch.setattr(moves, "folded", counting)
     for number in range(40):
         os.link(world.photos / "red.jpg", world.photos / f"more{number}.jpg")
     assert counts(world.run()) == (40, 0, 0, 0)

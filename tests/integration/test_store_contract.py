@@ -726,7 +726,7 @@ def test_a_field_added_later_can_be_asked_for(store: VectorStore, pets: str) -> 
 
 
 def test_a_field_keeps_its_type(kept: VectorStore) -> None:
-    with pytest.raises(StoreError, match="pets has width as a integer field"):
+    with pytest.raises(StoreError, match="pets has width as a field of type integer"):
         kept.add_fields(KEPT, [PayloadField("width", "keyword", "Width")])
     assert kept.describe(KEPT) == SPEC
 

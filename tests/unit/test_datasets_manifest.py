@@ -35,6 +35,10 @@ def reasons(manifest: Manifest) -> list[tuple[int, str]]:
     return [(problem.line, problem.reason) for problem in manifest.problems]
 
 
+def missing(folder: Path, name: str) -> str:
+    return f"the picture {name!r} is missing: looked for it at {folder / name}"
+
+
 def column(folder: Path, values: list[str]) -> tuple[str | None, list[object]]:
     """Type and values that a column of a CSV gets."""
     rows = [f'{name}.jpg,"{value}"\n' for name, value in zip("abcdef", values, strict=False)]
@@ -98,7 +102,7 @@ def test_parquet_keeps_its_types(folder: Path) -> None:
     assert first.metadata == {"when": moment, "stars": 5, "price": 1.5}
     assert second.metadata == {"stars": 4}
     assert manifest.fields == {"when": "datetime", "stars": "integer", "price": "float"}
-    assert reasons(manifest) == [(3, "the picture 'gone.jpg' is missing")]
+    assert reasons(manifest) == [(3, missing(folder, "gone.jpg"))]
 
 
 def test_json_values_keep_their_types(folder: Path) -> None:
@@ -177,8 +181,8 @@ def test_contradicting_and_repeated_rows_are_reported(folder: Path) -> None:
         (["0", "1", "-5"], "integer", [0, 1, -5]),
         (["1", "2.5", "1e3"], "float", [1.0, 2.5, 1000.0]),
         (["007", "12"], "keyword", ["007", "12"]),
-        (["99999999999999999999", "1"], "float", [1e20, 1.0]),
-        (["nan", "1"], "keyword", ["nan", "1"]),
+        (["99999999999999999999", "1"], "keyword", ["99999999999999999999", "1"]),
+        (["nan", "1"], "integer", [None, 1]),
         (["2020-05-01", "2020-05-01T10:00:00Z"], "datetime",
          [datetime(2020, 5, 1), datetime(2020, 5, 1, 10, tzinfo=UTC)]),
         (["2020-13-01"], "keyword", ["2020-13-01"]),
@@ -228,15 +232,26 @@ def test_columns_that_replace_exif_keep_its_types(folder: Path) -> None:
         "b.jpg,yesterday,Canon,here\n"
     )
     manifest = read(folder, text)
-    assert manifest.fields == {"taken": "datetime", "camera": "keyword", "location": "geo"}
+    assert manifest.fields == {
+        "taken": "datetime",
+        "camera": "keyword",
+        "location": "geo",
+        "table_taken": "keyword",
+        "table_location": "keyword",
+    }
     assert manifest.records[0].metadata == {
         "taken": datetime(2019, 7, 28, 18, 5, 57),
         "camera": "5",
         "location": GeoPoint(1, 2),
     }
+    assert manifest.records[1].metadata == {
+        "camera": "Canon",
+        "table_taken": "yesterday",
+        "table_location": "here",
+    }
     assert reasons(manifest) == [
-        (3, "taken is 'yesterday', which is no datetime"),
-        (3, "location is 'here', which is no geo"),
+        (3, "taken is 'yesterday', which is no datetime; it is kept as table_taken"),
+        (3, "location is 'here', which is no geo; it is kept as table_location"),
     ]
 
 
@@ -295,8 +310,6 @@ def test_a_column_without_a_name_is_left_out_and_reported(folder: Path) -> None:
     [
         ("m.csv", "", "has no column 'image'"),
         ("m.csv", "photo,place\na.jpg,Riga\n", r"has no column 'image'.*found: 'photo, place'"),
-        ("m.csv", "image,width\na.jpg,5\n", "the column 'width' is filled from the picture itself"),
-        ("m.jsonl", '{"image": "a.jpg", "sha256": "0"}\n', "the column 'sha256' is filled from"),
         ("m.csv", "image,a b,a-b\na.jpg,1,2\n", "has two columns 'a_b'"),
         ("m.csv", "image\ngone.jpg\n", r"no usable row \(line 2: the picture 'gone.jpg' is miss"),
         ("m.parquet", "image\na.jpg\n", "is not a readable Parquet file"),
@@ -465,7 +478,7 @@ def test_problems_without_end_are_not_listed(folder: Path, monkeypatch: pytest.M
     monkeypatch.setattr("scenesearch.datasets.tables._MAX_PROBLEMS", 3)
     manifest = read(folder, "image\na.jpg\n" + "z.jpg\n" * 50)
     assert reasons(manifest) == [
-        (3, "the picture 'z.jpg' is missing"),
-        (4, "the picture 'z.jpg' is missing"),
+        (3, missing(folder, "z.jpg")),
+        (4, missing(folder, "z.jpg")),
         (5, "and what is left out from here on, which is not listed"),
     ]
