@@ -19,8 +19,9 @@ from scenesearch.pictures.colour import to_srgb
 from scenesearch.pictures.decoding_cost import decoding_bytes, prepare_reduced, weighed_megapixels
 from scenesearch.pictures.formats import FORMATS
 from scenesearch.pictures.grey import register_grey_modes, use_native_order
-from scenesearch.pictures.metadata import DAMAGE, PictureMetadata, read_metadata, read_raw_metadata
+from scenesearch.pictures.metadata import DAMAGE, read_metadata, read_raw_metadata
 from scenesearch.pictures.originals import LocalFile, Original, OriginalError, RemoteFile
+from scenesearch.pictures.statements import PictureMetadata
 from scenesearch.pictures.structure import StructureError, check_structure
 from scenesearch.runtime import memory
 

@@ -328,7 +328,7 @@ def _filter_of(
     if keyword and operator == ":":
         return found
     try:
-        condition = condition_of(fields[field_name], operator, values, today)
+        condition = condition_of(fields[field_name], operator, values, today, fields)
     except ValueError as error:
         raise QueryError(f"{shortened(str(found))}: {error}") from None
     return replace(found, condition=Not(condition) if negated else condition)

@@ -34,7 +34,7 @@ def run(
     )
 
 
-# --- turned pictures -------------------------------------------------------------------------------
+# --- turned pictures ------------------------------------------------------------------------------
 
 BLUE, GREEN, WHITE, RED = (0, 0, 255), (0, 255, 0), (255, 255, 255), (255, 0, 0)
 
@@ -102,7 +102,7 @@ def test_a_picture_is_upright_whichever_way_it_lies_in_its_file(
     assert len(points) == 8
 
 
-# --- grey of more than 8 bits ------------------------------------------------------------------------
+# --- grey of more than 8 bits ---------------------------------------------------------------------
 
 
 def tiff(values: NDArray[np.generic], order: str, *, packed: bool = False, **tags: int) -> bytes:
@@ -190,7 +190,7 @@ def test_one_hot_pixel_does_not_darken_the_others(hot: float) -> None:
     assert opened.getpixel((12, 12)) == pytest.approx((146,) * 3, abs=3)
 
 
-# --- what is a picture -------------------------------------------------------------------------------
+# --- what is a picture ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
