@@ -13,7 +13,7 @@ from scenesearch.pictures.records import GeoPoint, ImageRecord, Value
 from scenesearch.store.fields import COMPANIONS, INSTANT
 
 # Keys that only file and picture fill. `own` says what else came from the file itself.
-_OF_THE_FILE = {
+OF_THE_FILE = {
     *("path", "size_bytes", "modified", "etag", "sidecar", "image_id", "sha256", "phash"),
     "metadata_version",
     *("width", "height", "orientation", "folder", "own"),
@@ -95,7 +95,7 @@ def descriptions_of(payload: Mapping[str, Any]) -> dict[str, Any]:
     described = {
         name: value
         for name, value in payload.items()
-        if name not in _OF_THE_FILE and name not in own["fields"]
+        if name not in OF_THE_FILE and name not in own["fields"]
     }
     for name in _LISTS:
         if own.get(name) and name in described:
@@ -110,7 +110,7 @@ def redescribed(payload: Mapping[str, Any], described: Mapping[str, Any]) -> dic
     own = payload.get("own", _OWN_OF_OLD)
     replaced = {*described}.union(*(COMPANIONS.get(name, ()) for name in described))
     said = [name for name in own["fields"] if name not in replaced]
-    kept = {name: value for name, value in payload.items() if name in _OF_THE_FILE or name in said}
+    kept = {name: value for name, value in payload.items() if name in OF_THE_FILE or name in said}
     after: dict[str, Any] = {**described, **kept}
     if "own" in payload:
         after["own"] = {**own, "fields": said}

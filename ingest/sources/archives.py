@@ -24,6 +24,7 @@ from scenesearch.pictures.formats import HEAD_BYTES, is_picture, suffix_of, with
 from scenesearch.pictures.originals import (
     LocalFile,
     MemberLocation,
+    Original,
     OriginalError,
     OriginalState,
     RemoteFile,
@@ -162,6 +163,16 @@ def _records(
             said.metadata,
             beside(name),
         )
+
+
+def takeout_beside(original: Original) -> str:
+    """The JSON of Google Takeout beside a picture in an archive, '' for none."""
+    if not isinstance(original, TarMember):
+        return ""
+    try:
+        return _takeout_of(_read(original.archive, None))(original.member)
+    except OriginalError:
+        return ""
 
 
 def _takeout_of(index: _Index) -> Callable[[str], str]:

@@ -8,7 +8,8 @@ from scenesearch.commands.common import LibraryArgument, LibraryOption, choose_l
 from scenesearch.commands.console import JsonOption, print_json, printable
 
 library_app = typer.Typer(
-    help="See what libraries hold, and look after them. Every command except plan takes a name.",
+    help="See what libraries hold, and look after them. Every command except plan and show takes "
+    "a name as its argument.",
     no_args_is_help=True,
 )
 

@@ -41,7 +41,7 @@ ORDER: Final[Mapping[str, tuple[str, ...]]] = {
     "iso": _MEASUREMENTS,
     "focal_length_mm": _MEASUREMENTS,
 }
-_LISTS: Final = ("tags", "people")
+LISTS: Final = ("tags", "people")
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def settle(statements: Sequence[Statement], notes: Sequence[str] = ()) -> Pictur
         said = sorted_by_order(name, statements)
         if not said:
             continue
-        if name in _LISTS:
+        if name in LISTS:
             values[name] = distinct((word for one in said for word in one.value), name, notes)
             sources[name] = ", ".join(dict.fromkeys(one.source for one in said if one.value))
             continue

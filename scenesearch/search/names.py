@@ -96,6 +96,28 @@ class PictureNames:
         return found
 
 
+def point_named(store: VectorStore, library: str, name: str, path: str = "") -> Point:
+    """The picture of this id, at this path, or the only one whose id ends with the name; raises
+    QueryError."""
+    if name and (found := store.retrieve(library, [name])):
+        return found[name]
+    points = store.scroll(library, payload=("path",), batch_size=LISTED)
+    end = f"/{folded(name).lstrip('/')}"
+    near: list[str] = []
+    for point in points:
+        if path and point.payload.get("path") == path:
+            near = [point.image_id]
+            break
+        if _ends_with(f"/{folded(point.image_id)}", end):
+            near.append(point.image_id)
+    if len(near) > 1:
+        listed = ", ".join(sorted(near)[:3])
+        raise QueryError(f"{name} may be {len(near)} pictures: {listed}; write more of it")
+    if not near or not (found := store.retrieve(library, near)):
+        raise QueryError(f"{name}: library {library} has no such picture, and no file is there")
+    return found[near[0]]
+
+
 def _ends_with(path: str, end: str) -> bool:
     """Whether the path, with or without its suffix, ends so."""
     stem, dot, _ = path.rpartition(".")
