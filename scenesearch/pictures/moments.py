@@ -47,7 +47,7 @@ def read_moment(text: str, zone: str | None = None) -> Moment | None:
 
     `zone` is an offset that is recorded elsewhere, for a text without its own.
     """
-    if not re.search(r"[1-9]", text) or text.startswith("0000"):
+    if re.fullmatch(r"[0\s:/.-]*", text) or text.startswith("0000"):
         return None  # cameras write zeros or blanks until their clock is set
     text = re.sub(r"[\s:]+$", "", text.strip())  # blanks stand for parts that are not known
     if compact := _COMPACT.fullmatch(text):
