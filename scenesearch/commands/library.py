@@ -8,8 +8,7 @@ from scenesearch.commands.common import LibraryArgument, LibraryOption, choose_l
 from scenesearch.commands.console import JsonOption, print_json, printable
 
 library_app = typer.Typer(
-    help="See what libraries hold, and look after them. Every command except plan and show takes "
-    "a name as its argument.",
+    help="See what libraries hold, and look after them. Every command except plan takes a name.",
     no_args_is_help=True,
 )
 

@@ -5,7 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scenesearch.commands.common import LibraryOption, named_library, open_installation
+from scenesearch.commands.common import (
+    LibraryArgument,
+    LibraryOption,
+    choose_library,
+)
 from scenesearch.commands.console import JsonOption, print_json, printable, say
 
 if TYPE_CHECKING:
@@ -20,6 +24,7 @@ def library_show(
             help="An image id, the end of one, or the path of a picture in the library or not.",
         ),
     ],
+    library: LibraryArgument = None,
     named: LibraryOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,19 +40,18 @@ def library_show(
     from scenesearch.search.request import QueryError
     from scenesearch.store.base import CollectionMissing
 
-    installation = open_installation()
-    library = named_library(None, named, installation.settings.library)
+    installation, name = choose_library(library, named)
     file = Path(image).expanduser()
     is_file = file.is_file()
     point = None
     try:
         with installation.store(reading=True) as store:
-            point = point_named(store, library, image, str(file.resolve()) if is_file else "")
+            point = point_named(store, name, image, str(file.resolve()) if is_file else "")
     except (CollectionMissing, QueryError):
         if not is_file:
             raise
     if point is None:
-        say(f"{image} is not in library {library}: this is what an ingest would read")
+        say(f"{image} is not in library {name}: this is what an ingest would read")
         original: Any = LocalFile(file.resolve())
         held = None
     else:
