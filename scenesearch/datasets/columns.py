@@ -43,6 +43,11 @@ _OVERRIDES: Mapping[str, MetadataType] = {
     "title": "text",
     "rating": "float",
     "location": "geo",
+    "people": "keyword",
+    "favourite": "boolean",
+    "taken_at": "datetime",
+    "taken_until": "datetime",
+    "taken_guessed": "boolean",
 }
 _LATITUDE, _LONGITUDE = ("latitude", "lat"), ("longitude", "lon", "lng", "long")
 _FIT_SHARE = 0.95
@@ -113,11 +118,16 @@ class Descriptions:
                 texts = self._texts(line, column, value, MAX_CAPTION_CHARS)
                 self._join(line, picture.captions, texts, MAX_CAPTIONS, "captions")
             elif key == "tags":
-                self._join(line, picture.tags, self._tags(line, value), MAX_TAGS, "tags")
+                words = self._words(line, "tags", value)
+                self._join(line, picture.tags, words, MAX_TAGS, "tags")
             elif key not in self._columns and len(self._columns) >= MAX_COLUMNS:
                 self.report(line, f"{shorten(key)} is one of more than {MAX_COLUMNS} columns")
             else:
                 self._columns.add(key)
+                if key == "people":  # a list, as files have it
+                    value = self._words(line, key, value)
+                    if not value:
+                        continue
                 value = self._bounded(line, key, value)
                 first_line, first = picture.raw.setdefault(key, (line, value))
                 if first != value:
@@ -190,11 +200,11 @@ class Descriptions:
                 self.report(line, f"{column} holds {shorten(str(text))}, which is not a text")
         return [text for text in texts if text]
 
-    def _tags(self, line: int, value: Any) -> list[str]:
+    def _words(self, line: int, column: str, value: Any) -> list[str]:
         if isinstance(value, str):
             listed = _json_list(value)
             value = re.split(r"[,;]", value) if listed is None else listed
-        return self._texts(line, "tags", value, MAX_TAG_CHARS)
+        return self._texts(line, column, value, MAX_TAG_CHARS)
 
     def typed(self) -> tuple[dict[str, Description], dict[str, MetadataType]]:
         """Every picture's description, and the types of the columns that have a usable value."""

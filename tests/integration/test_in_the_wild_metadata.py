@@ -699,6 +699,19 @@ def test_a_column_of_a_manifest_has_local_days_too(
     assert "taken_until" not in payload(store, "a.jpg")
 
 
+def test_people_of_a_manifest_and_of_the_file_are_joined(
+    tmp_path: Path, store: EdgeStore, colour_encoder: ColourEncoder
+) -> None:
+    (tmp_path / "a.jpg").write_bytes(jpeg(xmp=bag("Iptc4xmpExt:PersonInImage", "Anna", "Bo")))
+    table = tmp_path / "m.csv"
+    table.write_text("image,people,favourite\na.jpg,Cleo; anna,yes\n")
+    run(table, store, colour_encoder)
+    stored = payload(store, "a.jpg")
+    assert (stored["people"], stored["favourite"]) == (["Cleo", "anna", "Bo"], True)
+    assert found(store, "people:cleo favourite:yes") == found(store, "people:bo") == ["a.jpg"]
+    assert run(table, store, colour_encoder).skipped == 1
+
+
 def test_pictures_that_an_earlier_version_read_are_read_anew_without_encoding(
     tmp_path: Path, store: EdgeStore, colour_encoder: ColourEncoder
 ) -> None:
