@@ -76,9 +76,20 @@ class Levels:
 
     def to_8_bits(self, image: Image.Image) -> Image.Image:
         """The picture, or a part of it, in mode L."""
-        span = (self.white - self.black) or 1.0
-        shares = (_numbers(image, self.numbers) - self.black) / span
-        return Image.fromarray(np.clip(np.rint(shares * 255), 0, 255).astype(np.uint8), "L")
+        if image.mode.startswith("I;16") and not self.numbers:
+            # A table is ten times as fast, and these are the large ones.
+            table = self._greys(np.arange(2**16, dtype=np.float32))
+            return Image.fromarray(table[np.asarray(image)], "L")
+        return Image.fromarray(self._greys(_numbers(image, self.numbers)), "L")
+
+    def _greys(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
+        scaled = (values - np.float32(self.black)) * np.float32(255 / self._span)
+        np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled)
+        return np.nan_to_num(scaled, copy=False, nan=0.0).astype(np.uint8)
+
+    @property
+    def _span(self) -> float:
+        return (self.white - self.black) or 1.0
 
 
 def levels_of(image: Image.Image) -> Levels | None:
@@ -137,12 +148,12 @@ def _numbers_of(image: Image.Image, tags: Any) -> str:
     return "uint32" if image.mode == "I" and kind == _UNSIGNED and bits == (32,) else ""
 
 
-def _numbers(image: Image.Image, numbers: str) -> NDArray[np.float64]:
+def _numbers(image: Image.Image, numbers: str) -> NDArray[np.float32]:
     values = np.asarray(image)
     if numbers:
         order = values.dtype.newbyteorder("=")
         values = values.astype(order, copy=False).view(numbers)
-    return values.astype(np.float64)
+    return values.astype(np.float32)
 
 
 def _sampled(image: Image.Image, side: int = 1024) -> Iterator[Image.Image]:

@@ -13,6 +13,7 @@ from typing import Any
 from scenesearch.pictures.records import GeoPoint
 from scenesearch.pictures.words import one_line
 
+_MAX_CHARS = 80  # of one angle; the pattern below is slow with very long ones
 _NUMBER = r"\d+(?:\.\d+)?"
 _XMP = re.compile(
     rf"(?P<sign>[-+]?)(?P<numbers>{_NUMBER}(?:[,\s°'′:]+(?:deg\s*)?{_NUMBER}){{0,2}})"
@@ -46,7 +47,7 @@ def place_of_xmp(latitude: str, longitude: str) -> tuple[GeoPoint | None, str]:
     """The same of '57,44.5N' and '10,35.6E', also '57.74' and '57,44,30N'."""
     angles = []
     for text, letters in ((latitude, "ns"), (longitude, "ew")):
-        written = _XMP.fullmatch(text.strip())
+        written = _XMP.fullmatch(text[:_MAX_CHARS].strip())
         if written is None:
             raise PlaceError(f"the place {text[:40]!r} is not written in degrees")
         numbers = [float(number) for number in re.findall(_NUMBER, written["numbers"])]
