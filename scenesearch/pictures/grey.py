@@ -85,7 +85,8 @@ class Levels:
     def _greys(self, values: NDArray[np.float32]) -> NDArray[np.uint8]:
         scaled = (values - np.float32(self.black)) * np.float32(255 / self._span)
         np.clip(np.rint(scaled, out=scaled), 0, 255, out=scaled)
-        return np.nan_to_num(scaled, copy=False, nan=0.0).astype(np.uint8)
+        scaled[np.isnan(scaled)] = 0
+        return scaled.astype(np.uint8)
 
     @property
     def _span(self) -> float:
