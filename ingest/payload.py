@@ -11,17 +11,23 @@ from scenesearch.pictures.duplicates import perceptual_hash
 from scenesearch.pictures.opening import OpenedImage
 from scenesearch.pictures.originals import Original, OriginalState
 from scenesearch.pictures.records import GeoPoint, ImageRecord, Value
+from scenesearch.store.fields import COMPANIONS, INSTANT
 
 # Keys that only file and picture fill. `own` says what else came from the file itself.
-_OF_THE_FILE = {
+OF_THE_FILE = {
     *("path", "size_bytes", "modified", "etag", "sidecar", "image_id", "sha256", "phash"),
+    "metadata_version",
     *("width", "height", "orientation", "folder", "own"),
 }
 # What the metadata of a file say in a single value.
 _SCALARS = (
-    *("taken", "camera", "lens", "exposure_s", "aperture", "iso", "focal_length_mm", "location"),
-    *("title", "rating"),
+    *("taken_until", "taken_guessed", "camera", "lens", "exposure_s", "aperture", "iso"),
+    *("focal_length_mm", "location", "title", "rating", "favourite"),
 )
+# What they say in several, which are joined with those of a manifest.
+_LISTS = ("captions", "tags", "people")
+# Raised when metadata are read in another way; an ingest then reads those of all pictures anew.
+METADATA_VERSION = 2
 # Points written before there was `own` hold these, and no words, of the file itself.
 _OWN_OF_OLD: Mapping[str, Any] = {"fields": ["taken", "camera", "lens", "location"]}
 
@@ -38,7 +44,11 @@ def file_payload(original: Original, state: OriginalState) -> dict[str, Any]:
 
 def described_payload(record: ImageRecord) -> dict[str, Any]:
     """What the manifest says; its columns win over what the file says of itself."""
-    payload: dict[str, Any] = {name: _jsonable(value) for name, value in record.metadata.items()}
+    payload: dict[str, Any] = {
+        key: told
+        for name, value in record.metadata.items()
+        for key, told in _told(name, value).items()
+    }
     if record.captions:
         payload["captions"] = list(record.captions)
     if record.tags:
@@ -55,13 +65,16 @@ def picture_payload(
     what came from the file, for when the file says something else.
     """
     metadata = opened.metadata
-    scalars = {name: getattr(metadata, name) for name in _SCALARS}
-    said = {name: _jsonable(value) for name, value in scalars.items() if value is not None}
-    own: dict[str, Any] = {"fields": sorted(said)}
+    said = {} if metadata.taken is None else _told("taken", metadata.taken)
+    for name in _SCALARS:
+        if (value := getattr(metadata, name)) is not None:
+            said |= _told(name, value)
+    own: dict[str, Any] = {"fields": sorted(said), "sources": dict(metadata.sources)}
     if metadata.description:
         own["captions"] = [metadata.description]
-    if metadata.tags:
-        own["tags"] = list(metadata.tags)
+    for name in ("tags", "people"):
+        if words := getattr(metadata, name):
+            own[name] = list(words)
     payload: dict[str, Any] = {
         "sha256": opened.sha256,
         "width": opened.width,
@@ -83,9 +96,9 @@ def descriptions_of(payload: Mapping[str, Any]) -> dict[str, Any]:
     described = {
         name: value
         for name, value in payload.items()
-        if name not in _OF_THE_FILE and name not in own["fields"]
+        if name not in OF_THE_FILE and name not in own["fields"]
     }
-    for name in ("captions", "tags"):
+    for name in _LISTS:
         if own.get(name) and name in described:
             described[name] = [text for text in described[name] if text not in own[name]]
             if not described[name]:
@@ -106,12 +119,13 @@ def differing(described: Mapping[str, Any], payload: Mapping[str, Any]) -> dict[
 def redescribed(payload: Mapping[str, Any], described: Mapping[str, Any]) -> dict[str, Any]:
     """A stored payload with another description; what comes from its file stays."""
     own = payload.get("own", _OWN_OF_OLD)
-    said = [name for name in own["fields"] if name not in described]
-    kept = {name: value for name, value in payload.items() if name in _OF_THE_FILE or name in said}
+    replaced = {*described}.union(*(COMPANIONS.get(name, ()) for name in described))
+    said = [name for name in own["fields"] if name not in replaced]
+    kept = {name: value for name, value in payload.items() if name in OF_THE_FILE or name in said}
     after: dict[str, Any] = {**differing(described, kept), **kept}
     if "own" in payload:
         after["own"] = {**own, "fields": said}
-    for name in ("captions", "tags"):
+    for name in _LISTS:
         already = {text.casefold() for text in described.get(name, ())}
         further = [text for text in own.get(name, ()) if text.casefold() not in already]
         if further:
@@ -127,6 +141,15 @@ def folders_of(image_id: str) -> list[str]:
     """The picture's folder and its ancestors, outermost first; '.' at the top."""
     parents = [str(parent) for parent in PurePosixPath(image_id).parents if str(parent) != "."]
     return parents[::-1] or ["."]
+
+
+def _told(name: str, value: Value) -> dict[str, Any]:
+    """The value as it is stored. A picture's day is that of its local time: 'taken' has no time
+    zone, and the moment, where the zone is known, a key of its own."""
+    if name in INSTANT and isinstance(value, datetime) and value.tzinfo is not None:
+        local = value.replace(tzinfo=None)
+        return {name: local.isoformat(), INSTANT[name]: value.isoformat()}
+    return {name: _jsonable(value)}
 
 
 def _jsonable(value: Value) -> Any:

@@ -14,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.payload import (
+    METADATA_VERSION,
     described_payload,
     descriptions_of,
     differing,
     file_payload,
     picture_payload,
 )
-from ingest.sidecar import sidecar_of, with_sidecar
+from ingest.sidecar import described_by, sidecars_of, version_of
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Reject
 from scenesearch.pictures.opening import ImageError, OpenedImage, open_image, out_of_memory
@@ -150,16 +151,16 @@ class PictureReader:
             from_file = file_payload(record.original, record.original.state())
         except OriginalError as error:
             return Changed(candidate, {}, described).reject(error)
-        sidecar = sidecar_of(record.original)
-        if sidecar is not None:
-            from_file["sidecar"] = sidecar.version
+        from_file["metadata_version"] = METADATA_VERSION
+        if beside := version_of(sidecars_of(record.original)):
+            from_file["sidecar"] = beside
         if candidate.known is not None:
             known = candidate.known
             earlier_description = descriptions_of(known)
             if (
                 known.items() >= from_file.items()
                 and earlier_description.items() >= differing(described, known).items()
-                and ("sidecar" in known) == (sidecar is not None)
+                and ("sidecar" in known) == ("sidecar" in from_file)
             ):
                 return Unchanged(None if earlier is None else earlier.path)
         if (
@@ -210,8 +211,8 @@ class PictureReader:
                 reduce_to=longest_side_needed(self.encoder),
                 max_megapixels=self.max_megapixels,
             )
-            sidecar = sidecar_of(record.original)
-            return opened if sidecar is None else with_sidecar(opened, sidecar)
+            beside = sidecars_of(record.original)
+            return described_by(opened, record.original.name, beside, record.takeout)
 
         opened = retry(read, _READS, delay_of=_pause_s, on_retry=count)
         if self.thumbnails_dir is not None:

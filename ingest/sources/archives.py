@@ -27,6 +27,7 @@ from scenesearch.pictures.formats import HEAD_BYTES, is_picture, suffix_of, with
 from scenesearch.pictures.originals import (
     LocalFile,
     MemberLocation,
+    Original,
     OriginalError,
     OriginalState,
     RemoteFile,
@@ -36,6 +37,7 @@ from scenesearch.pictures.originals import (
     tar_members,
 )
 from scenesearch.pictures.records import ImageRecord, MetadataType
+from scenesearch.pictures.takeout import read_takeout, takeout_names, takeout_of
 from scenesearch.runtime.cancel import cancellable
 from scenesearch.runtime.files import atomic_writer, private_folder
 
@@ -137,6 +139,8 @@ def archive_source(
         count += len(index.pictures)
         of_key = _by_key(name for name, _ in index.pictures)
         for name, text in cancellable(index.sidecars.items()):
+            if suffix_of(name) == ".json" and read_takeout(text) is not None:
+                continue
             where = f"{archive}!{name}"
             row = _row(name, text)
             if isinstance(row, str):
@@ -162,10 +166,45 @@ def _records(
     where = archive.path if isinstance(archive, LocalFile) else archive.url
     prefix = roots.image_id(where)
     nothing = Description()
+    beside = _takeout_of(index)
     for name, place in index.pictures:
         original = TarMember(archive, name, place, index.state)
         said = described.get(str(original), nothing)
-        yield ImageRecord(f"{prefix}/{name}", original, said.captions, said.tags, said.metadata)
+        yield ImageRecord(
+            f"{prefix}/{name}",
+            original,
+            said.captions,
+            said.tags,
+            said.metadata,
+            beside(name),
+        )
+
+
+def takeout_beside(original: Original) -> str:
+    """The JSON of Google Takeout beside a picture in an archive, '' for none."""
+    if not isinstance(original, TarMember):
+        return ""
+    try:
+        return _takeout_of(_read(original.archive, None))(original.member)
+    except OriginalError:
+        return ""
+
+
+def _takeout_of(index: _Index) -> Callable[[str], str]:
+    """What gives the JSON of Google Takeout beside a picture, '' for none."""
+    folders: dict[str, list[str]] = {}
+    for name in index.sidecars:
+        folder, _, file = name.rpartition("/")
+        folders.setdefault(folder, []).append(file)
+    names = {folder: takeout_names(files) for folder, files in folders.items()}
+
+    def text(name: str) -> str:
+        folder, slash, file = name.rpartition("/")
+        found = takeout_of(file, names.get(folder, {}))
+        said = "" if found is None else index.sidecars[f"{folder}{slash}{found}"]
+        return said if said and read_takeout(said) is not None else ""
+
+    return text
 
 
 # --- reading an archive ------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from scenesearch.commands.promote import promote, rollback
 from scenesearch.commands.prune import prune
 from scenesearch.commands.rejects import library_rejects
 from scenesearch.commands.search import SearchCommand, search
+from scenesearch.commands.show import library_show
 from scenesearch.commands.status import status
 from scenesearch.commands.train import train
 from scenesearch.commands.ui import ui
@@ -64,6 +65,7 @@ for top_level in (demo, train, ui, status):
     app.command()(top_level)
 library_app.command("rejects")(library_rejects)
 library_app.command("duplicates")(library_duplicates)
+library_app.command("show")(library_show)
 library_app.command("list")(list_libraries)
 for command in (build, promote, rollback, prune, backup, restore, plan, doctor):
     library_app.command()(command)

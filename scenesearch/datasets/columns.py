@@ -44,7 +44,7 @@ from scenesearch.runtime.cancel import cancellable
 _CAPTION_COLUMN = re.compile(r"captions?|caption_?\d+")
 RESERVED: Final = frozenset(
     {"image_id", "path", "sha256", "width", "height", "size_bytes", "orientation", "folder"}
-    | {"modified", "etag", "sidecar", "phash", "own"}
+    | {"modified", "etag", "sidecar", "phash", "own", "metadata_version"}
 )
 _OVERRIDES: Mapping[str, MetadataType] = {
     "taken": "datetime",
@@ -57,6 +57,11 @@ _OVERRIDES: Mapping[str, MetadataType] = {
     "title": "text",
     "rating": "float",
     "location": "geo",
+    "people": "keyword",
+    "favourite": "boolean",
+    "taken_at": "datetime",
+    "taken_until": "datetime",
+    "taken_guessed": "boolean",
 }
 # Before the name of a built-in field: what a table says in its stead.
 KEPT_AS: Final = "table_"
@@ -140,13 +145,18 @@ class Descriptions:
                 texts = self._texts(line, column, value, MAX_CAPTION_CHARS)
                 self._join(line, picture.captions, texts, MAX_CAPTIONS, "captions")
             elif key == "tags":
-                self._join(line, picture.tags, self._tags(line, value), MAX_TAGS, "tags")
+                words = self._words(line, "tags", value)
+                self._join(line, picture.tags, words, MAX_TAGS, "tags")
             elif key not in self._columns and len(self._columns) >= MAX_COLUMNS:
                 self.report(line, f"{shorten(key)} is one of more than {MAX_COLUMNS} columns")
             else:
                 if key in RESERVED:
                     key = self._kept_name(line, key)
                 self._columns.add(key)
+                if key == "people":  # a list, as files have it
+                    value = self._words(line, key, value)
+                    if not value:
+                        continue
                 value = self._bounded(line, key, value)
                 first_line, first = picture.raw.setdefault(key, (line, value))
                 if first != value:
@@ -235,10 +245,10 @@ class Descriptions:
                 self.report(line, f"{column} holds {shorten(str(text))}, which is not a text")
         return [text for text in texts if text]
 
-    def _tags(self, line: int, value: Any) -> list[str]:
+    def _words(self, line: int, column: str, value: Any) -> list[str]:
         if isinstance(value, str):
             value = words_listed(value, r"[,;|]")
-        return self._texts(line, "tags", value, MAX_TAG_CHARS)
+        return self._texts(line, column, value, MAX_TAG_CHARS)
 
     def typed(self) -> tuple[dict[str, Description], dict[str, MetadataType]]:
         """Every picture's description, and the types of the columns that have a usable value.

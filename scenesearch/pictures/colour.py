@@ -1,14 +1,13 @@
 """Converts a decoded picture to 8-bit sRGB, which encoders were trained on and screens expect."""
 
 import io
-import math
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageCms
+
+from scenesearch.pictures.grey import Levels, levels_of
 
 # Larger pictures are converted in tiles. Smaller ones are converted as a whole, which takes up to
 # 16 bytes a pixel besides the picture.
@@ -24,30 +23,30 @@ _MAX_PROFILE_BYTES = 8 * 1024 * 1024
 
 
 def to_srgb(image: Image.Image, reduce: int = 1) -> Image.Image:
-    """The picture in sRGB, using its colour profile; transparency becomes white, 16 bits are
-    scaled.
+    """The picture in sRGB, using its colour profile; transparency becomes white, grey of
+    more than 8 bits is scaled.
 
     Both sides become `reduce` times smaller (rounded), by averaging. A large picture is converted
     in tiles, so that besides it and the result nothing of its size is in memory.
     """
     image.load()
     if reduce == 1 and image.width * image.height <= LARGE_PIXELS:
-        return _converted(image, _range(image))
+        return _converted(image, levels_of(image))
     if (
         reduce == 1
         and image.mode == "RGB"
         and not {"icc_profile", "transparency"} & set(image.info)
     ):
         return image
-    limits = _range(image)
+    levels = levels_of(image)
     result = Image.new("RGB", (-(-image.width // reduce), -(-image.height // reduce)))
     step = max(reduce, _TILE_SIDE // reduce * reduce)
     for box in _tiles(image.size, step):
         tile = image.crop(box)
         if reduce > 1 and image.mode in _CAN_BE_AVERAGED and "transparency" not in image.info:
-            tile = _converted(_reduced(tile, reduce), limits)
+            tile = _converted(_reduced(tile, reduce), levels)
         else:
-            tile = _reduced(_converted(tile, limits), reduce)
+            tile = _reduced(_converted(tile, levels), reduce)
         result.paste(tile, (box[0] // reduce, box[1] // reduce))
     # The last column and row average fewer pixels than the others.
     exact = (image.width / reduce, image.height / reduce)
@@ -67,13 +66,12 @@ def _tiles(size: tuple[int, int], side: int) -> Iterator[tuple[int, int, int, in
             yield left, top, min(left + side, size[0]), min(top + side, size[1])
 
 
-def _converted(image: Image.Image, limits: tuple[float, float] | None) -> Image.Image:
-    """The image in RGB; `limits` are the darkest and brightest value of the whole picture."""
+def _converted(image: Image.Image, levels: Levels | None) -> Image.Image:
+    """The image in RGB; `levels` are those of the whole picture, where it is grey with more than 8
+    bits."""
     profile = image.info.get("icc_profile")
-    if image.mode.startswith("I;16"):
-        image = image.point(lambda value: value / 256).convert("L")
-    elif limits is not None:
-        image = _scaled(image, *limits)
+    if levels is not None:
+        image = levels.to_8_bits(image)
     elif image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         if image.mode == "La":
             image = image.convert("LA")
@@ -115,29 +113,3 @@ def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
         )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None
-
-
-def _range(image: Image.Image) -> tuple[float, float] | None:
-    """The least and greatest value of a picture in modes I and F; None for other modes."""
-    if image.mode not in ("I", "F"):
-        return None
-    low, high = math.inf, -math.inf
-    for box in _tiles(image.size, _TILE_SIDE):
-        values = _numbers(image.crop(box))
-        low, high = min(low, float(values.min())), max(high, float(values.max()))
-    return low, high
-
-
-def _numbers(image: Image.Image) -> NDArray[np.float32]:
-    return np.nan_to_num(np.asarray(image, np.float32))
-
-
-def _scaled(image: Image.Image, low: float, high: float) -> Image.Image:
-    """Modes I and F as 8-bit grey: values from 0 to 255 unchanged, real ones from 0 to 1 as shares
-    of white, anything else stretched from black to white."""
-    values = _numbers(image)
-    if image.mode == "F" and low >= 0 and high <= 1:
-        values = values * 255
-    elif low < 0 or high > 255:
-        values = (values - low) / (high - low or 1) * 255
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8), "L")

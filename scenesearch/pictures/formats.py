@@ -4,6 +4,7 @@ A suffix only decides whether a file is opened; its content decides the format.
 """
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -21,7 +22,7 @@ RAW_SUFFIXES: Final = frozenset(
 )
 
 # How many bytes of a file `is_picture` and `is_raw` need.
-HEAD_BYTES: Final = 32
+HEAD_BYTES: Final = 512
 
 _STARTS: Final = (
     b"\xff\xd8\xff",  # JPEG
@@ -33,7 +34,11 @@ _STARTS: Final = (
     b"\0\0\0\x0cjP  \r\n\x87\n",  # JPEG 2000, as file and as bare codestream
     b"\xff\x4f\xff\x51",
 )
-_RAW_STARTS: Final = (b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM")
+# With the number that follows the letters, so that a text about an MMORPG is none.
+_RAW_STARTS: Final = (
+    *(b"FUJIFILMCCD-RAW", b"IIRO\x08\0", b"IIRS\x08\0", b"MMOR\0\0", b"IIU\0", b"\0MRM"),
+    *(b"FOVb" + bytes([minor, 0, major, 0]) for major in range(2, 5) for minor in range(8)),
+)
 _BRANDS: Final = frozenset({b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"})
 
 
@@ -45,10 +50,33 @@ def is_picture(head: bytes) -> bool:
         return True
     if head[4:8] == b"ftyp":
         return head[8:12] in _BRANDS or head[8:12] in (b"avif", b"avis")
-    # Two letters prove little, so BMP also needs a header of known length, and PNM a blank.
+    # Two letters prove little: a BMP also needs a header of known length, a PNM its whole header.
     if head[:2] == b"BM":
         return head[14:18] in (b"\x0c\0\0\0", b"(\0\0\0", b"l\0\0\0", b"|\0\0\0")
-    return head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace()
+    return _is_pnm(head)
+
+
+_GAP = rb"(?:\s|#[^\r\n]*+[\r\n])++"
+_PNM = re.compile(rb"P([1-6])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})(?=\s)")
+_PNM_LARGEST = re.compile(_GAP + rb"([1-9]\d{0,4})\s")
+_DIGITS = re.compile(rb"[\d\s]*+(?:#.*)?", re.DOTALL)
+
+
+def _is_pnm(head: bytes) -> bool:
+    """Whether it begins like a PNM: a letter, a digit and a blank also begin texts ('P1 bugs')."""
+    found = _PNM.match(head)
+    if found is None or not int(found[2]) or not int(found[3]):
+        return False
+    kind, body = int(found[1]), found.end()
+    if kind not in (1, 4):
+        largest = _PNM_LARGEST.match(head, body)
+        if largest is None:
+            return False
+        body = largest.end()
+    if kind <= 3:  # in digits
+        return _DIGITS.fullmatch(head, body) is not None
+    # The head of a short file is all of it: then it must have a bit for each pixel at least.
+    return len(head) == HEAD_BYTES or (len(head) - body) * 8 >= int(found[2]) * int(found[3])
 
 
 def is_raw(head: bytes) -> bool:

@@ -2,43 +2,38 @@
 
 Strangers wrote these files. So text is cut and stripped of control characters, numbers must make
 sense, and XML may not declare entities. A value that makes no sense is left out with a note, and so
-is anything larger than programs write, so that no file takes long to read.
+is anything larger than programs write, so that no file takes long to read. What each source says
+becomes statements; `statements.settle` decides between them.
 """
 
 import math
 import re
 import struct
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta, timezone
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
-from xml.etree.ElementTree import ParseError
 
-from defusedxml.common import DefusedXmlException  # type: ignore[import-untyped]
-from defusedxml.ElementTree import DefusedXMLParser  # type: ignore[import-untyped]
 from PIL import ExifTags, Image, IptcImagePlugin
 
 from scenesearch.errors import first_line
-from scenesearch.pictures.records import MAX_CAPTION_CHARS, MAX_TAG_CHARS, MAX_TAGS, GeoPoint
+from scenesearch.pictures.moments import Moment, moment_in_name, read_moment
+from scenesearch.pictures.places import PlaceError, place_of_exif, place_of_xmp
+from scenesearch.pictures.records import MAX_CAPTION_CHARS
+from scenesearch.pictures.statements import (
+    EXIF,
+    FILE_NAME,
+    IPTC,
+    SIDE_FILE,
+    XMP,
+    PictureMetadata,
+    Statement,
+    settle,
+)
 from scenesearch.pictures.structure import MAX_EXIF_VALUES, tag_values
+from scenesearch.pictures.words import MAX_CHARS, decoded, is_camera_noise, one_line
+from scenesearch.pictures.xmp import Xmp, read_xmp
 
-_MAX_CHARS: Final = 200  # of a title, of the name of a camera
-MAX_XMP_BYTES: Final = 4 * 1024 * 1024
-# Lightroom writes one brush as tens of thousands of elements, about ten deep.
-_MAX_XMP_PARTS: Final = 100_000
-_MAX_XMP_DEPTH: Final = 100
-# Items of one property, such as tags or the languages of a title.
-_MAX_ITEMS: Final = 1_000
 # A record has at least 6 bytes; all IPTC data of a JPEG fits in 64 KiB.
 _MAX_IPTC_BYTES: Final = 256 * 1024
-
-# What cameras write into the field for a description.
-_CAMERA_NOISE = re.compile(
-    r"(olympus|konica minolta|minolta|sony|samsung|kodak|ricoh|pentax|casio|jenoptik)\b"
-    r".*(digital|camera|dsc)|sony dsc|dcim.*|dji_.*|exif_jpeg_picture|<?digimax.*|default|untitled"
-    r"|dav|hdr|hdrpl|sdr|btf|cof|rhdr|edf|nor|mde|qrf|[a-z]*_?vga|image description",
-    re.IGNORECASE,
-)
 
 # What Pillow raises on damaged data of any kind.
 DAMAGE: Final = (
@@ -50,40 +45,20 @@ DAMAGE: Final = (
     ArithmeticError,
     struct.error,
 )
+# And on damaged EXIF and IPTC data.
+_DAMAGE: Final = (*DAMAGE, AttributeError, MemoryError, RecursionError)
 
 _EXIF = ExifTags.Base
-_IPTC_TAG: Final = 33723  # of TIFF
+_RATING_PERCENT: Final = 0x4749
+_IPTC_TAG, _XMP_TAG = 33723, 700  # of TIFF
 
-
-@dataclass(frozen=True)
-class PictureMetadata:
-    """What cameras and people wrote into the file; None or empty where there is nothing.
-
-    `taken` carries a time zone only when it was recorded. `exposure_s` is the shutter time,
-    `aperture` the f-number, `focal_length_mm` that of the lens itself. `rating` is 1-5 stars, or
-    -1 for rejected. `notes` lists what was written but makes no sense.
-    """
-
-    taken: datetime | None = None
-    camera: str | None = None
-    lens: str | None = None
-    exposure_s: float | None = None
-    aperture: float | None = None
-    iso: int | None = None
-    focal_length_mm: float | None = None
-    location: GeoPoint | None = None
-    title: str | None = None
-    description: str | None = None
-    tags: tuple[str, ...] = ()
-    rating: float | None = None
-    notes: tuple[str, ...] = field(default=(), compare=False)
+# Dates: when the picture was taken, when it was scanned or written, when the file was changed.
+_ORIGINAL, _DIGITIZED, _CHANGED = 0, 1, 2
+_GUESSED: Final = 9
 
 
 def read_metadata(image: Image.Image) -> PictureMetadata:
-    """The metadata of an opened, not yet decoded picture.
-
-    Words are taken from XMP before IPTC and EXIF, measurements from EXIF before XMP.
-    """
+    """The metadata of an opened, not yet decoded picture."""
     notes: list[str] = []
     try:
         block = image.info.get("exif")
@@ -94,15 +69,19 @@ def read_metadata(image: Image.Image) -> PictureMetadata:
     except _DAMAGE as error:
         notes.append(f"EXIF data is damaged: {first_line(error)}")
         exif = Image.Exif()
-    return _metadata(exif, _iptc(image, notes), _Xmp.read(image, notes), notes)
+    said = [*_of_exif(exif, notes), *_of_iptc(_iptc(image, notes))]
+    said += _of_xmp(_embedded_xmp(image.info.get("xmp"), notes), XMP)
+    return settle(said, notes)
 
 
 def read_raw_metadata(data: bytes) -> PictureMetadata:
     """The metadata of a camera RAW file that is a kind of TIFF; empty for other kinds."""
-    exif = Image.Exif()
+    exif, notes = Image.Exif(), list[str]()
     try:
         exif.load(data)
-        return _metadata(exif, {}, _Xmp({}), [])
+        packet = exif.get(_XMP_TAG)
+        said = [*_of_exif(exif, notes), *_of_xmp(_embedded_xmp(packet, notes), XMP)]
+        return settle(said, notes)
     except _DAMAGE:
         return PictureMetadata()
 
@@ -110,147 +89,132 @@ def read_raw_metadata(data: bytes) -> PictureMetadata:
 def read_sidecar(packet: bytes) -> PictureMetadata:
     """The metadata of an XMP file beside a picture."""
     notes: list[str] = []
-    return _metadata(Image.Exif(), {}, _Xmp.parse(packet, notes), notes)
+    xmp = read_xmp(packet, notes)
+    return settle(list(_of_xmp(xmp, SIDE_FILE)), notes)
 
 
-def merge_sidecar(own: PictureMetadata, sidecar: PictureMetadata) -> PictureMetadata:
-    """A picture's metadata merged with that of its sidecar file.
-
-    Words and rating come from the sidecar if it has them: programs that do not change pictures
-    write them there, and later. Tags of both count. The camera's measurements stay those of the
-    picture.
-    """
-    notes = [*own.notes, *sidecar.notes]
-    return replace(
-        own,
-        taken=own.taken or sidecar.taken,
-        lens=own.lens or sidecar.lens,
-        title=sidecar.title or own.title,
-        description=sidecar.description or own.description,
-        tags=_tags([*sidecar.tags, *own.tags], notes),
-        rating=sidecar.rating or own.rating,
-        notes=tuple(notes),
-    )
-
-
-def _metadata(
-    exif: Image.Exif, iptc: Mapping[int, Sequence[str]], xmp: "_Xmp", notes: list[str]
-) -> PictureMetadata:
-    main, details, gps = _parts(exif, notes)
-
-    def number(tag: int, name: str, low: float, high: float) -> float | None:
-        return _number(details.get(tag), name, low, high, notes)
-
-    iso = details.get(_EXIF.ISOSpeedRatings)
-    iso = _number(iso[0] if isinstance(iso, tuple) and iso else iso, "ISO", 1, 1e7, notes)
-    rating = _number(xmp.text("Rating") or main.get(_EXIF.Rating), "rating", -1, 5, notes)
-    words = [*xmp.texts("subject"), *iptc.get(25, ()), *_windows(main, _EXIF.XPKeywords)]
-    return PictureMetadata(
-        taken=_taken(main, details, xmp, notes),
-        camera=_camera(main),
-        lens=_text(details.get(_EXIF.LensModel)) or _text(xmp.text("Lens")),
-        exposure_s=number(_EXIF.ExposureTime, "exposure", 1e-7, 1e6),
-        aperture=number(_EXIF.FNumber, "aperture", 0.1, 1000),
-        iso=None if iso is None else int(iso),
-        focal_length_mm=number(_EXIF.FocalLength, "focal length", 0.1, 1e5),
-        location=_location(gps, notes),
-        title=_title(main, iptc, xmp, notes),
-        description=_description(main, iptc, xmp, notes),
-        tags=_tags(words, notes),
-        rating=rating if rating else None,  # 0 is how programs write that there is none
-        notes=tuple(notes),
-    )
+def date_in_name(name: str) -> Iterator[Statement]:
+    """What the name of the file says of when the picture was taken: a guess."""
+    if (moment := moment_in_name(name)) is not None:
+        yield Statement("taken", FILE_NAME, "", moment, "guessed", False, _GUESSED)
 
 
 # --- EXIF --------------------------------------------------------------------------------------
 
 
-def _parts(
-    exif: Image.Exif, notes: list[str]
-) -> tuple[Mapping[int, Any], Mapping[int, Any], Mapping[int, Any]]:
-    """The main tags, the tags of the shot, and the GPS tags."""
+def _of_exif(exif: Image.Exif, notes: list[str]) -> Iterator[Statement]:
     try:
         main = dict(exif)
         details, gps = exif.get_ifd(ExifTags.IFD.Exif), exif.get_ifd(ExifTags.IFD.GPSInfo)
     except _DAMAGE as error:
         notes.append(f"EXIF data is damaged: {first_line(error)}")
-        return {}, {}, {}
-    return main, details, gps
-
-
-# What Pillow raises on damaged EXIF and IPTC data.
-_DAMAGE = (*DAMAGE, AttributeError, MemoryError, RecursionError)
-
-
-def _taken(
-    main: Mapping[int, Any], details: Mapping[int, Any], xmp: "_Xmp", notes: list[str]
-) -> datetime | None:
-    for source, tag, offset_tag in (
-        (details, _EXIF.DateTimeOriginal, _EXIF.OffsetTimeOriginal),
-        (details, _EXIF.DateTimeDigitized, _EXIF.OffsetTimeDigitized),
-        (main, _EXIF.DateTime, _EXIF.OffsetTime),
+        return
+    yield from _exif_dates(main, details)
+    yield from _text("camera", EXIF, "Make and Model", _camera(main))
+    yield from _text("lens", EXIF, "LensModel", _exif_text(details.get(_EXIF.LensModel)))
+    iso = details.get(_EXIF.ISOSpeedRatings)
+    for field, name, value, low, high in (
+        ("exposure_s", "ExposureTime", details.get(_EXIF.ExposureTime), 1e-7, 1e6),
+        ("aperture", "FNumber", details.get(_EXIF.FNumber), 0.1, 1000),
+        ("iso", "ISOSpeedRatings", iso[0] if isinstance(iso, tuple) and iso else iso, 1, 1e7),
+        ("focal_length_mm", "FocalLength", details.get(_EXIF.FocalLength), 0.1, 1e5),
     ):
-        text = _text(source.get(tag))
-        if text is None or not re.search(r"[1-9]", text):
-            continue  # cameras write zeros until their clock is set
-        try:
-            moment = datetime.strptime(text[:19].replace("-", ":"), "%Y:%m:%d %H:%M:%S")
-        except ValueError:
-            notes.append(f"the date {text!r} is no date")
-            continue
-        return moment.replace(tzinfo=_zone(_text(details.get(offset_tag))))
-    for name in ("DateTimeOriginal", "DateCreated", "CreateDate"):
-        written = xmp.text(name)
-        if written:
-            try:
-                return datetime.fromisoformat(written)
-            except ValueError:
-                notes.append(f"the date {written[:40]!r} is no date")
-    return None
+        yield from _number(field, EXIF, name, value, low, high)
+    yield from _exif_place(gps)
+    yield from _text("title", EXIF, "XPTitle", *_windows(main, _EXIF.XPTitle)[:1])
+    for name, text in (
+        ("ImageDescription", _exif_text(main.get(_EXIF.ImageDescription))),
+        ("XPComment", next(iter(_windows(main, _EXIF.XPComment)), None)),
+        ("UserComment", _user_comment(details.get(_EXIF.UserComment))),
+    ):
+        yield from _description(EXIF, name, text)
+    if words := tuple(filter(str.strip, _windows(main, _EXIF.XPKeywords))):
+        yield Statement("tags", EXIF, "XPKeywords", words)
+    yield from _rating(EXIF, "Rating", main.get(_EXIF.Rating))
+    yield from _percent(EXIF, "RatingPercent", main.get(_RATING_PERCENT))
 
 
-def _zone(text: str | None) -> timezone | None:
-    if text == "Z":
-        return UTC
-    match = re.fullmatch(r"([+-])(\d\d):?(\d\d)", text or "")
-    if match is None or int(match[2]) > 14 or int(match[3]) > 59:
+def _exif_text(value: Any) -> str | None:
+    """Pillow reads all text as Latin-1, whatever it is."""
+    if isinstance(value, str):
+        value = value.encode("latin-1", "replace")
+    return decoded(value) if isinstance(value, bytes) else None
+
+
+# How a user comment begins that declares its character set, in eight bytes.
+_COMMENT_SETS: Final = {b"ASCII": "", b"UNICODE": "utf-16", b"JIS": "iso2022_jp", b"": ""}
+
+
+def _user_comment(value: Any) -> str | None:
+    if isinstance(value, str):
+        value = value.encode("latin-1", "replace")
+    if not isinstance(value, bytes) or len(value) <= 8:
         return None
-    offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
-    return timezone(offset if match[1] == "+" else -offset)
+    encoding, body = _COMMENT_SETS.get(value[:8].rstrip(b"\0 ")), value[8:]
+    if encoding == "utf-16":
+        return _utf_16(body)
+    text = body.rstrip(b"\0 ")
+    if encoding is None:
+        text = value.rstrip(b"\0 ")
+    if encoding:
+        try:
+            return text.decode(encoding)
+        except UnicodeDecodeError:
+            return text.decode("shift_jis", "replace")
+    is_text = not re.search(rb"[\0-\x08\x0e-\x1a\x1c-\x1f]", text)
+    return decoded(text) if is_text else None
+
+
+def _utf_16(data: bytes) -> str:
+    """UTF-16 in either order: programs write their own, whatever the file's is."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", "replace").rstrip("\0")
+    if data.isascii() and b"\0" not in data:  # some declare it and write ASCII
+        return data.decode()
+    # Letters of most languages have high bytes that are alike.
+    even, odd = len(set(data[::2])), len(set(data[1::2]))
+    return data.decode("utf-16-be" if even < odd else "utf-16-le", "replace").rstrip("\0")
+
+
+def _exif_dates(main: Mapping[int, Any], details: Mapping[int, Any]) -> Iterator[Statement]:
+    offsets = (_EXIF.OffsetTimeOriginal, _EXIF.OffsetTime, _EXIF.OffsetTimeDigitized)
+    for source, tag, own_offset, rank in (
+        (details, _EXIF.DateTimeOriginal, _EXIF.OffsetTimeOriginal, _ORIGINAL),
+        (details, _EXIF.DateTimeDigitized, _EXIF.OffsetTimeDigitized, _DIGITIZED),
+        (main, _EXIF.DateTime, _EXIF.OffsetTime, _CHANGED),
+    ):
+        # One offset alone is that of all: it is the clock's.
+        zones = (one_line(_exif_text(details.get(offset))) for offset in (own_offset, *offsets))
+        zone = next(filter(None, zones), None)
+        yield from _date(EXIF, tag.name, one_line(_exif_text(source.get(tag))), zone, rank)
 
 
 def _camera(main: Mapping[int, Any]) -> str | None:
-    make, model = _text(main.get(_EXIF.Make)), _text(main.get(_EXIF.Model))
+    make, model = (one_line(_exif_text(main.get(tag))) for tag in (_EXIF.Make, _EXIF.Model))
     if make and model and not model.lower().startswith(make.split()[0].lower()):
         return f"{make} {model}"
     return model or make
 
 
-def _location(gps: Mapping[int, Any], notes: list[str]) -> GeoPoint | None:
-    values = [gps.get(ExifTags.GPS.GPSLatitude), gps.get(ExifTags.GPS.GPSLongitude)]
-    if None in values:
-        return None
+def _exif_place(gps: Mapping[int, Any]) -> Iterator[Statement]:
+    tags = ExifTags.GPS
+    values = [
+        gps.get(tag)
+        for tag in (
+            *(tags.GPSLatitude, tags.GPSLatitudeRef),
+            *(tags.GPSLongitude, tags.GPSLongitudeRef),
+        )
+    ]
+    if values[0] is None or values[2] is None:
+        return
     try:
-        latitude, longitude = (_degrees(value) for value in values)
-    except (TypeError, ValueError, ZeroDivisionError):
-        notes.append("the place is not written in degrees")
-        return None
-    if _text(gps.get(ExifTags.GPS.GPSLatitudeRef)) == "S":
-        latitude = -latitude
-    if _text(gps.get(ExifTags.GPS.GPSLongitudeRef)) == "W":
-        longitude = -longitude
-    # Without a GPS fix cameras write 0, 0 or 0/0, which is read as NaN.
-    if latitude == longitude == 0 or math.isnan(latitude) or math.isnan(longitude):
-        return None
-    if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
-        notes.append(f"the place {latitude:g}, {longitude:g} is not on Earth")
-        return None
-    return GeoPoint(latitude, longitude)
-
-
-def _degrees(parts: Any) -> float:
-    degrees, minutes, seconds = (float(part) for part in parts)
-    return degrees + minutes / 60 + seconds / 3600
+        place, why = place_of_exif(*values)
+    except PlaceError as error:
+        yield Statement("location", EXIF, "GPS", None, str(error))
+        return
+    if place is None:
+        why = "a position was not found"
+    yield Statement("location", EXIF, "GPS", place, why, is_noted=place is not None)
 
 
 def _windows(main: Mapping[int, Any], tag: int) -> list[str]:
@@ -261,7 +225,14 @@ def _windows(main: Mapping[int, Any], tag: int) -> list[str]:
     return value.decode("utf-16-le", "ignore").rstrip("\0").split(";")
 
 
-# --- IPTC and XMP --------------------------------------------------------------------------------
+# --- IPTC ----------------------------------------------------------------------------------------
+
+_TITLE, _KEYWORDS, _CAPTION = 5, 25, 120
+_CREATED, _SCANNED = (55, 60), (62, 63)  # day and time
+_CHARACTER_SET: Final = (1, 90)
+# How ISO 2022 announces UTF-8, and the parts of ISO 8859 by their letter.
+_IPTC_UTF_8: Final = b"\x1b%G"
+_IPTC_LATIN: Final = {b"A": 1, b"B": 2, b"C": 3, b"D": 4, b"L": 5, b"G": 6, b"F": 7, b"H": 8}
 
 
 def _iptc(image: Image.Image, notes: list[str]) -> dict[int, list[str]]:
@@ -275,224 +246,199 @@ def _iptc(image: Image.Image, notes: list[str]) -> dict[int, list[str]]:
     except _DAMAGE as error:
         notes.append(f"IPTC data is damaged: {first_line(error)}")
         return {}
+    declared = found.get(_CHARACTER_SET, b"")
+    encoding = _iptc_encoding(declared[-1] if isinstance(declared, list) else declared)
     texts: dict[int, list[str]] = {}
     for (record, number), value in found.items():
-        if record == 2 and number in (5, 25, 120):
+        if record == 2 and number in (_TITLE, _KEYWORDS, _CAPTION, *_CREATED, *_SCANNED):
             values = value if isinstance(value, list) else [value]
-            texts[number] = [_decoded(part) for part in values]
+            texts[number] = [_declared_text(part, encoding) for part in values]
     return texts
 
 
-def _decoded(value: bytes) -> str:
-    """Few programs declare IPTC's encoding; text that is valid UTF-8 is UTF-8."""
+def _iptc_encoding(declared: bytes) -> str:
+    """The declared character set, '' for none that is known."""
+    if declared == _IPTC_UTF_8:
+        return "utf-8"
+    if len(declared) == 3 and declared[:2] in (b"\x1b-", b"\x1b."):
+        return f"iso8859-{part}" if (part := _IPTC_LATIN.get(declared[2:])) else ""
+    return ""
+
+
+def _declared_text(value: bytes, encoding: str) -> str:
+    """Text in its declared set; but valid UTF-8 is UTF-8, whatever a program declares."""
     try:
         return value.decode()
     except UnicodeDecodeError:
-        return value.decode("cp1252", "replace")
+        pass
+    try:
+        return value.decode(encoding) if encoding else decoded(value)
+    except UnicodeDecodeError:
+        return decoded(value)
 
 
-class _Xmp:
-    """Properties of an XMP packet by local name, whatever form RDF gives them."""
-
-    def __init__(self, values: Mapping[str, list[str]]) -> None:
-        self._values = values
-
-    def text(self, name: str) -> str | None:
-        return next(iter(self._values.get(name, ())), None)
-
-    def texts(self, name: str) -> list[str]:
-        return self._values.get(name, [])
-
-    @classmethod
-    def read(cls, image: Image.Image, notes: list[str]) -> "_Xmp":
-        packet = image.info.get("xmp")
-        if isinstance(packet, str):
-            packet = packet.encode()
-        if not isinstance(packet, bytes) or not packet.strip(b"\0 \n"):
-            return cls({})
-        return cls.parse(packet, notes)
-
-    @classmethod
-    def parse(cls, packet: bytes, notes: list[str]) -> "_Xmp":
-        """The packet's properties; a packet that is not XMP gives a note."""
-        if len(packet) > MAX_XMP_BYTES:
-            notes.append("XMP data of more than 4 MiB")
-            return cls({})
-        target = _Properties()
-        # XMP has no document type, and expat needs quadratic time for the attributes of one.
-        parser = DefusedXMLParser(target=target, forbid_dtd=True)
-        try:
-            parser.feed(packet.strip(b"\0 \n"))
-            parser.close()
-        except _LimitReached as reached:
-            notes.append(f"XMP data has more than {reached}; what comes before counts")
-        except (ParseError, DefusedXmlException, ValueError) as error:
-            notes.append(f"XMP data is damaged: {first_line(error)}")
-            return cls({})
-        notes += target.notes
-        return cls(target.values)
+def _of_iptc(texts: Mapping[int, Sequence[str]]) -> Iterator[Statement]:
+    for (day, time), rank in ((_CREATED, _ORIGINAL), (_SCANNED, _DIGITIZED)):
+        if texts.get(day):
+            yield from _iptc_date(texts[day][0], next(iter(texts.get(time, ())), ""), rank)
+    yield from _text("title", IPTC, "ObjectName", *texts.get(_TITLE, ())[:1])
+    yield from _description(IPTC, "Caption", *texts.get(_CAPTION, ())[:1])
+    if words := tuple(texts.get(_KEYWORDS, ())):
+        yield Statement("tags", IPTC, "Keywords", words)
 
 
-class _LimitReached(Exception):  # noqa: N818
-    """The message names the limit."""
+def _iptc_date(day: str, time: str, rank: int) -> Iterator[Statement]:
+    """From 'CCYYMMDD', where unknown parts are zeros, and 'HHMMSS±HHMM'."""
+    name = "DateCreated" if rank == _ORIGINAL else "DigitalCreationDate"
+    if compact := re.fullmatch(r"(\d{4})-?(\d\d)-?(\d\d)", day.strip()):
+        day = "-".join(compact.groups())
+    clock = re.fullmatch(r"(\d\d):?(\d\d):?(\d\d)([+-]\d\d:?\d\d)?", time.strip())
+    if clock:
+        day = f"{day} {clock[1]}:{clock[2]}:{clock[3]}{clock[4] or ''}"
+    yield from _date(IPTC, name, day, None, rank)
 
 
-class _Properties:
-    """Target of the XML parser: collects the texts of the properties that are read here.
-
-    A property is an attribute of a Description or an element in it: a text, a bag, a sequence, or a
-    choice of languages (x-default first). A Description inside another one describes something
-    else, such as the picture that this one was made from. One pass that stores nothing else takes
-    time linear in the length of the packet, however it is nested.
-    """
-
-    def __init__(self) -> None:
-        self.values: dict[str, list[str]] = {}
-        self.notes: list[str] = []
-        self._parts = self._depth = 0
-        self._described_at = 0  # depth of the current Description; 0 outside
-        self._property = ""
-        self._text: list[str] = []
-        self._items: list[tuple[bool, list[str]]] = []  # is not x-default, text
-        # Where text goes; None after an inner element.
-        self._sink: list[str] | None = None
-
-    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
-        self._depth += 1
-        self._parts += 1 + len(attributes)
-        if self._parts > _MAX_XMP_PARTS:
-            raise _LimitReached(f"{_MAX_XMP_PARTS:,} elements and attributes")
-        if self._depth > _MAX_XMP_DEPTH:
-            raise _LimitReached(f"{_MAX_XMP_DEPTH} elements one inside the other")
-        self._sink = None
-        name = _local(tag)
-        if not self._described_at:
-            if name == "Description":
-                self._described_at = self._depth
-                for key, value in attributes.items():
-                    self._add(_local(key), [value])
-        elif self._depth == self._described_at + 1:
-            self._property = name if name in _READ else ""
-            self._text, self._items = [], []
-            self._sink = self._text
-        elif name == "li" and self._property:
-            language = attributes.get("{http://www.w3.org/XML/1998/namespace}lang")
-            self._sink = []
-            self._items.append((language not in (None, "x-default"), self._sink))
-
-    def data(self, text: str) -> None:
-        if self._sink is not None and self._property:
-            self._sink.append(text)
-
-    def end(self, tag: str) -> None:
-        self._sink = None
-        if self._described_at and self._depth == self._described_at + 1 and self._property:
-            items = ["".join(parts) for _, parts in sorted(self._items, key=lambda item: item[0])]
-            texts = items if self._items else ["".join(self._text)]
-            self._add(self._property, [text for text in texts if self._items or text.strip()])
-            self._property = ""
-        elif self._depth == self._described_at:
-            self._described_at = 0
-        self._depth -= 1
-
-    def close(self) -> None:
-        """Called by the parser at the end."""
-
-    def _add(self, name: str, texts: Sequence[str]) -> None:
-        if name not in _READ:
-            return
-        found = self.values.setdefault(name, [])
-        texts = [text for text in texts if text]
-        if len(found) + len(texts) > _MAX_ITEMS:
-            self.notes.append(
-                f"XMP data has more than {_MAX_ITEMS:,} {name} items; the first count"
-            )
-        found += texts[: _MAX_ITEMS - len(found)]
+# --- XMP -----------------------------------------------------------------------------------------
 
 
-# The properties that are read.
-_READ: Final = frozenset(
-    {"title", "description", "subject", "Rating", "Lens"}
-    | {"DateTimeOriginal", "DateCreated", "CreateDate"}
-)
+def _embedded_xmp(packet: Any, notes: list[str]) -> Xmp:
+    if isinstance(packet, str):
+        packet = packet.encode()
+    if not isinstance(packet, bytes) or not packet.strip(b"\0 \n"):
+        return Xmp({}, notes)
+    return read_xmp(packet, notes)
 
 
-def _local(name: str) -> str:
-    return name.rpartition("}")[2]
-
-
-# --- words and numbers ---------------------------------------------------------------------------
-
-
-def _title(
-    main: Mapping[int, Any], iptc: Mapping[int, Sequence[str]], xmp: _Xmp, notes: list[str]
-) -> str | None:
-    for value in (xmp.text("title"), *iptc.get(5, ())[:1], *_windows(main, _EXIF.XPTitle)[:1]):
-        if text := _cut(_text(value, most=None), "title", _MAX_CHARS, notes):
-            return text
-    return None
-
-
-def _description(
-    main: Mapping[int, Any], iptc: Mapping[int, Sequence[str]], xmp: _Xmp, notes: list[str]
-) -> str | None:
-    for value in (
-        xmp.text("description"),
-        *iptc.get(120, ())[:1],
-        main.get(_EXIF.ImageDescription),
-        *_windows(main, _EXIF.XPComment)[:1],
+def _of_xmp(xmp: Xmp, source: str) -> Iterator[Statement]:
+    for name, rank in (
+        ("exif:DateTimeOriginal", _ORIGINAL),
+        ("photoshop:DateCreated", _ORIGINAL),
+        ("exif:DateTimeDigitized", _DIGITIZED),
+        ("xmp:CreateDate", _DIGITIZED),
     ):
-        text = _cut(_text(value, most=None), "description", MAX_CAPTION_CHARS, notes)
-        if text and not _CAMERA_NOISE.fullmatch(text) and re.search(r"[^\W\d_]", text):
-            return text
-    return None
+        yield from _date(source, name, one_line(xmp.text(name)), None, rank)
+    yield from _xmp_place(xmp, source)
+    for name in ("exifEX:LensModel", "aux:Lens"):
+        yield from _text("lens", source, name, xmp.text(name))
+    yield from _text("title", source, "dc:title", xmp.text("dc:title"))
+    yield from _description(source, "dc:description", xmp.text("dc:description"))
+    yield from _rating(source, "xmp:Rating", xmp.text("xmp:Rating"))
+    yield from _percent(source, "MicrosoftPhoto:Rating", xmp.text("MicrosoftPhoto:Rating"))
+    yield from _xmp_words(xmp, source)
 
 
-def _tags(words: list[str], notes: list[str]) -> tuple[str, ...]:
-    """Each tag once, in the order written; capitals are kept."""
-    tags: dict[str, str] = {}
-    cut = 0
-    for word in words:
-        if text := _text(word, most=None):
-            cut += len(text) > MAX_TAG_CHARS
-            text = text[:MAX_TAG_CHARS].rstrip()
-            tags.setdefault(text.casefold(), text)
-    if cut:
-        notes.append(f"{cut:,} tags are cut to {MAX_TAG_CHARS} characters")
-    if len(tags) > MAX_TAGS:
-        notes.append(f"{len(tags):,} tags; the first {MAX_TAGS} are kept")
-    return tuple(tags.values())[:MAX_TAGS]
+def _xmp_place(xmp: Xmp, source: str) -> Iterator[Statement]:
+    latitude, longitude = xmp.text("exif:GPSLatitude"), xmp.text("exif:GPSLongitude")
+    if latitude is None or longitude is None:
+        return
+    try:
+        place, why = place_of_xmp(latitude, longitude)
+    except PlaceError as error:
+        yield Statement("location", source, "exif:GPS", None, str(error))
+        return
+    if place is None:
+        why = "a position was not found"
+    yield Statement("location", source, "exif:GPS", place, why, is_noted=place is not None)
 
 
-def _cut(text: str | None, name: str, most: int, notes: list[str]) -> str:
-    if text is None or len(text) <= most:
-        return text or ""
-    notes.append(f"the {name} has {len(text):,} characters; the first {most:,} are kept")
-    return text[:most].rstrip()
+def _xmp_words(xmp: Xmp, source: str) -> Iterator[Statement]:
+    """Tags, and people, who are tags too: a tag is how most programs name them."""
+    if words := tuple(xmp.texts("dc:subject")):
+        yield Statement("tags", source, "dc:subject", words)
+    for name, separator in (
+        ("lr:hierarchicalSubject", "|"),
+        ("digiKam:TagsList", "/"),
+        ("MicrosoftPhoto:LastKeywordXMP", "/"),
+    ):
+        # digiKam keeps colours and flags of its own among the tags.
+        paths = [path for path in xmp.texts(name) if not path.startswith("_Digikam")]
+        if words := tuple(level for path in paths for level in path.split(separator)):
+            yield Statement("tags", source, name, words)
+    for name, people in (
+        ("Iptc4xmpExt:PersonInImage", xmp.texts("Iptc4xmpExt:PersonInImage")),
+        ("regions", xmp.named_faces()),
+    ):
+        if people:
+            yield Statement("people", source, name, tuple(people))
+            yield Statement("tags", source, name, tuple(people))
 
 
-def _number(value: Any, name: str, low: float, high: float, notes: list[str]) -> float | None:
+# --- from written to meant -----------------------------------------------------------------------
+
+
+def _date(
+    source: str, name: str, text: str | None, zone: str | None, rank: int
+) -> Iterator[Statement]:
+    if text is None:
+        return
+    try:
+        moment: Moment | None = read_moment(text[:80], zone)
+    except ValueError:
+        yield Statement("taken", source, name, None, f"the date {text[:40]!r} is no date")
+        return
+    if moment is None:
+        why = "the clock was not set"
+        yield Statement("taken", source, name, None, why, is_noted=False)
+    else:
+        yield Statement("taken", source, name, moment, moment.why, rank=rank)
+
+
+def _text(field: str, source: str, name: str, text: str | None = None) -> Iterator[Statement]:
+    if line := one_line(text, most=None):
+        yield Statement(field, source, name, *_cut(line, field, MAX_CHARS))
+
+
+def _description(source: str, name: str, text: str | None = None) -> Iterator[Statement]:
+    line = one_line(text, most=None)
+    if not line:
+        return
+    line, why = _cut(line, "description", MAX_CAPTION_CHARS)
+    if is_camera_noise(line):
+        why = f"{line!r} is what cameras write into every picture"
+        yield Statement("description", source, name, None, why, is_noted=False)
+    else:
+        yield Statement("description", source, name, line, why)
+
+
+def _cut(text: str, name: str, most: int) -> tuple[str, str]:
+    if len(text) <= most:
+        return text, ""
+    why = f"the {name} has {len(text):,} characters; the first {most:,} are kept"
+    return text[:most].rstrip(), why
+
+
+def _rating(source: str, name: str, value: Any) -> Iterator[Statement]:
+    """Stars; 0 is how programs write that there are none."""
+    yield from _number("rating", source, name, value, -1, 5)
+
+
+def _percent(source: str, name: str, value: Any) -> Iterator[Statement]:
+    """Stars that Windows writes as 1, 25, 50, 75 and 99."""
+    for one in _number("rating", source, name, value, 1, 100):
+        stars = None if one.value is None else float(min(5, 1 + round(one.value / 25)))
+        yield Statement("rating", source, name, stars, one.why, one.is_noted)
+
+
+def _number(
+    field: str, source: str, name: str, value: Any, low: float, high: float
+) -> Iterator[Statement]:
     if value is None:
-        return None
+        return
+    noun = _NOUNS.get(field, field)
     try:
         number = float(value)
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
-        notes.append(f"the {name} {str(value)[:40]!r} is no number")
-        return None
+        why = f"the {noun} {str(value)[:40]!r} is no number"
+        yield Statement(field, source, name, None, why)
+        return
     if math.isnan(number) or math.isinf(number) or number == 0:
-        return None  # cameras write 0/0 or n/0 for an unknown value
-    if not low <= number <= high:
-        notes.append(f"the {name} {number:g} makes no sense")
-        return None
-    return round(number, 7)
+        why = f"the {noun} is unknown"  # cameras write 0, 0/0 or n/0
+        yield Statement(field, source, name, None, why, is_noted=False)
+    elif not low <= number <= high:
+        yield Statement(field, source, name, None, f"the {noun} {number:g} makes no sense")
+    else:
+        meant = int(number) if field == "iso" else round(number, 7)
+        yield Statement(field, source, name, meant)
 
 
-def _text(value: Any, most: int | None = _MAX_CHARS) -> str | None:
-    """Printable text on one line, at most `most` characters, or None."""
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
-    if not isinstance(value, str):
-        return None
-    line = " ".join(value.split())
-    printable = "".join(char for char in line if char.isprintable()).strip()
-    return printable[:most] or None
+_NOUNS: Final = {"exposure_s": "exposure", "iso": "ISO", "focal_length_mm": "focal length"}

@@ -18,8 +18,10 @@ from scenesearch.pictures import raw
 from scenesearch.pictures.colour import to_srgb
 from scenesearch.pictures.decoding_cost import decoding_bytes, prepare_reduced, weighed_megapixels
 from scenesearch.pictures.formats import FORMATS
-from scenesearch.pictures.metadata import DAMAGE, PictureMetadata, read_metadata, read_raw_metadata
+from scenesearch.pictures.grey import register_grey_modes, use_native_order
+from scenesearch.pictures.metadata import DAMAGE, read_metadata, read_raw_metadata
 from scenesearch.pictures.originals import LocalFile, Original, OriginalError, RemoteFile
+from scenesearch.pictures.statements import PictureMetadata
 from scenesearch.pictures.structure import StructureError, check_structure
 from scenesearch.runtime import memory
 
@@ -139,6 +141,7 @@ def _decoded(data: bytes, reduce_to: int | None, max_megapixels: float) -> _Deco
                 "(SCENESEARCH_MAX_MEGAPIXELS)"
             )
         size = image.size
+        use_native_order(image)
         reduce = prepare_reduced(image, data, reduce_to)
         weighed, kind = weighed_megapixels(image, data, megapixels)
         if weighed > max_megapixels:
@@ -198,6 +201,8 @@ def _has_orientation(jpeg: bytes) -> bool:
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
     """The transposition that makes the picture upright, from EXIF; None if EXIF is damaged."""
+    if image.format == "TIFF":  # Pillow turns it while it is decoded
+        return None
     try:
         return _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except _DAMAGE:
@@ -205,7 +210,9 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def _prepare_pillow() -> None:
-    """Let Pillow open HEIC/HEIF, without its own limit on size; cheap to repeat."""
+    """Let Pillow open HEIC/HEIF and all grey TIFF, without its own limit on size; cheap to
+    repeat."""
+    register_grey_modes()
     if "HEIF" not in Image.OPEN:
         pillow_heif.register_heif_opener()
     # Pillow's own limit is fixed, whatever our setting says.

@@ -49,7 +49,8 @@ class ImageRecord:
     """One picture of a library, before it is opened.
 
     `image_id` is its stable name inside the library (a path relative to the images folder with
-    forward slashes, or an id of a manifest); `original` is where its bytes are.
+    forward slashes, or an id of a manifest); `original` is where its bytes are. `takeout` is the
+    JSON of Google Takeout that lies beside it in an archive.
     """
 
     image_id: str
@@ -57,6 +58,7 @@ class ImageRecord:
     captions: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, Value] = field(default_factory=dict)
+    takeout: str = ""
 
     @property
     def path(self) -> Path:

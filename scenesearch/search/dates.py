@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta
 _ISO = re.compile(r"(\d{4})(?:-(\d{1,2})(?:-(\d{1,2}))?)?")
 _WEEK = re.compile(r"\d{4}-?W\d{2}")
 _MOMENT = re.compile(r"[\dW-]+(?:[T ](\d{2})(?::?(\d{2}))?(?::?(\d{2}))?.*)?")
+_ZONED = re.compile(r"\d[T ]\d\d[\d:.]*(?:Z|[+-]\d\d(?::?\d\d)?)(?=$|\.\.)", re.IGNORECASE)
 _LENGTH_OF = (  # of the period that a moment names, by how many numbers its time has
     timedelta(days=1),
     timedelta(hours=1),
@@ -29,6 +30,11 @@ _MONTHS = {
     if name
 } | {"sept": 9}
 _SEASONS = {"spring": 3, "summer": 6, "autumn": 9, "fall": 9, "winter": 12}  # first month
+
+
+def names_zone(text: str) -> bool:
+    """Whether a value with a time, or an end of 'a..b', says its time zone: '…T18:00+02:00'."""
+    return _ZONED.search(text) is not None
 
 
 def period(text: str, today: date) -> tuple[datetime, datetime]:

@@ -6,7 +6,8 @@ docs/search.md describes the grammar. Three decisions keep plain language safe:
   is an operator; hyphens and signs inside words, longer dashes and numbers ('-5') are text.
 - Only `NAME:` of a declared field (or has, like, near) begins a filter. Everything else with a
   colon stays words, and a notice says so.
-- A double quote opens a phrase only where it is closed again.
+- A double quote, straight or curly, opens a phrase only where it is closed again. A minus sign is a
+  '-' too.
 
 `--where` takes the same filters; with no words around, their values may hold blanks and several
 are joined by 'and' or a blank.
@@ -20,7 +21,7 @@ from datetime import date
 from itertools import zip_longest
 
 from scenesearch.datasets.cells import composed
-from scenesearch.search.quoting import alternatives, plain_text, shortened, unquoted
+from scenesearch.search.quoting import alternatives, in_ascii, plain_text, shortened, unquoted
 from scenesearch.search.request import (
     MAX_ALTERNATIVES,
     MAX_CHARACTERS,
@@ -76,7 +77,7 @@ def parse(text: str, fields: Sequence[PayloadField], *, today: date | None = Non
     _check_text("the request", text)
     text = composed(text)
     reader = _Reader(by_name(fields), today or date.today())
-    reader.read(text)
+    reader.read(in_ascii(text))
     return reader.request(text.strip())
 
 
@@ -103,8 +104,9 @@ def parse_where(
 
 def parse_order(text: str, fields: Sequence[PayloadField]) -> Order:
     """The order that 'taken' (ascending) or '-taken' (descending) asks for; raises QueryError."""
-    name = text.strip().removeprefix("-")
-    return Order(_option_field("--sort", text, name, fields), text.strip().startswith("-"))
+    order = in_ascii(text).strip()
+    name = order.removeprefix("-")
+    return Order(_option_field("--sort", text, name, fields), order.startswith("-"))
 
 
 def parse_facet(text: str, fields: Sequence[PayloadField]) -> str:
@@ -235,6 +237,7 @@ def _weight(match: re.Match[str]) -> float:
 
 def _where(text: str, fields: Mapping[str, PayloadField], today: date) -> Iterator[FieldFilter]:
     _check_text("--where", text)
+    text = in_ascii(text)
     if text.count('"') % 2:
         raise QueryError(f"--where {shortened(text)}: a double quote is not closed")
     matches = [match for match in _SPACED_FILTER.finditer(text) if _begins_filter(match, fields)]
@@ -330,7 +333,7 @@ def _filter_of(
     if keyword and operator == ":":
         return found
     try:
-        condition = condition_of(fields[field_name], operator, values, today)
+        condition = condition_of(fields[field_name], operator, values, today, fields)
     except ValueError as error:
         raise QueryError(f"{shortened(str(found))}: {error}") from None
     return replace(found, condition=Not(condition) if negated else condition)

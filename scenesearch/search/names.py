@@ -91,3 +91,25 @@ class PictureNames:
         now = time.monotonic()
         self._remembered |= {name: (image_id, now) for name, image_id in found.items()}
         return found
+
+
+def point_named(store: VectorStore, library: str, name: str, path: str = "") -> Point:
+    """The picture of this id, at this path, or the only one that the name means; raises
+    QueryError."""
+    if name and (found := store.retrieve(library, [name])):
+        return found[name]
+    ids: list[str] = []
+    near: list[str] = []
+    for point in store.scroll(library, payload=("path",), batch_size=LISTED):
+        if path and point.payload.get("path") == path:
+            near = [point.image_id]
+            break
+        ids.append(point.image_id)
+    else:
+        near = find_pictures([name], ids)[name]
+    if len(near) > 1:
+        listed = ", ".join(sorted(near)[:3])
+        raise QueryError(f"{name} may be {len(near)} pictures: {listed}; write more of it")
+    if not near or not (found := store.retrieve(library, near)):
+        raise QueryError(f"{name}: library {library} has no such picture, and no file is there")
+    return found[near[0]]

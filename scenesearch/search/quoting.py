@@ -5,7 +5,16 @@ import re
 _QUOTED = r'"(?>(?:[^"]|"")*)"'
 _SEGMENT = re.compile(rf"(?P<quoted>{_QUOTED})|(?P<star>\*+)|(?P<dots>\.\.+)|(?P<text>.)", re.S)
 _PLAIN_VALUE = re.compile(r'[^\s",*<>=.]+(?:\.[^\s",*<>=.]+)*')
+# What keyboards, phones and word processors write for a quote and a minus. A single curly quote is
+# an apostrophe, and longer dashes are text.
+_TYPED = {"\u201c": '"', "\u201d": '"', "\u201e": '"', "\u201f": '"', "\u2212": "-"}
+_QUOTED_OR_TYPED = re.compile(rf"{_QUOTED}|[{''.join(_TYPED)}]")
 _MARKS = {"star": "*", "dots": ".."}
+
+
+def in_ascii(text: str) -> str:
+    """The text with curly quotes and minus signs in ASCII; between ASCII quotes they stay."""
+    return _QUOTED_OR_TYPED.sub(lambda match: _TYPED.get(match[0], match[0]), text)
 
 
 def segments(value: str) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ a whole: by a field of the payload, or by image id where nothing is compared.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -160,7 +160,9 @@ def _sort_key(
     value = (value[0] if value else None) if isinstance(value, list) else value
     if fields[order.field].type == "datetime" and value is not None:
         try:
-            value = datetime.fromisoformat(str(value)).timestamp()
+            moment = datetime.fromisoformat(str(value))
+            # Without a time zone it counts as UTC, as in filters; local time has hours twice.
+            value = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError, OSError):
             value = None
     if value is None:

@@ -4,14 +4,16 @@ Functions raise ValueError with what does not fit.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import date, datetime
+from typing import Any
 
 from scenesearch.pictures.records import GeoPoint
-from scenesearch.search.dates import period
+from scenesearch.search.dates import names_zone, period
 from scenesearch.search.quoting import plain_text, segments
 from scenesearch.search.request import Operator
-from scenesearch.store.fields import PayloadField
+from scenesearch.store.fields import INSTANT, PayloadField
 from scenesearch.store.filters import AnyOf, HasWords, Near, OneOf, Plain, Prefix, Range
 
 _NEAR = re.compile(
@@ -24,11 +26,22 @@ _BACKWARDS = "the range ends before it begins"
 
 
 def condition_of(
-    field: PayloadField, operator: Operator, values: Sequence[str], today: date
+    field: PayloadField,
+    operator: Operator,
+    values: Sequence[str],
+    today: date,
+    declared: Collection[str] = (),
 ) -> Plain | AnyOf:
-    """What the values ask of the field; `today` is what 'last year' counts from."""
+    """What the values ask of the field; `today` is what 'last year' counts from.
+
+    `declared` are the names of the library's fields. A date with a time zone asks for a moment,
+    which another field than the local time has.
+    """
     if field.type == "geo":
         return _near(field.name, ",".join(map(plain_text, values)))
+    instant = INSTANT.get(field.name)
+    if instant and instant in declared and any(names_zone(plain_text(value)) for value in values):
+        field = replace(field, name=instant)
     if operator in _BOUNDS:
         if len(values) > 1:
             raise ValueError(f"only one value can follow {operator}")
@@ -100,9 +113,12 @@ def _compared(field: PayloadField, operator: Operator, text: str, today: date) -
         # 'taken:>2019' is after that year, 'taken:>=2019' from its first moment.
         first, after = _period(text, today) if text else (None, None)
         moment = after if operator in (">", "<=") else first
-        return Range(field.name, **{"at_least" if ">" in operator else "below": moment})
+        if ">" in operator:
+            return Range(field.name, at_least=moment)
+        return Range(field.name, below=moment)
     if field.type in ("integer", "float"):
-        return Range(field.name, **{_BOUNDS[operator]: _number(text) if text else None})
+        bound: dict[str, Any] = {_BOUNDS[operator]: _number(text) if text else None}
+        return Range(field.name, **bound)
     raise ValueError(f"{field.name} is a {field.type} field, it has no order")
 
 

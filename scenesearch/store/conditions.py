@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from uuid import UUID
 
 from scenesearch.store.base import CollectionSpec, StoreError
-from scenesearch.store.fields import PayloadField, by_name
+from scenesearch.store.fields import GUESS, PERIOD_END, PayloadField, by_name
 from scenesearch.store.filters import (
     AnyOf,
     Filter,
@@ -41,6 +41,23 @@ def checked(where: Filter, spec: CollectionSpec) -> Iterator[tuple[Plain | AnyOf
         for plain in inner.conditions if isinstance(inner, AnyOf) else (inner,):
             _check(plain, declared_field(plain.field, spec))
         yield inner, isinstance(condition, Not)
+
+
+def excluded_by(condition: Plain, spec: CollectionSpec) -> Range | Has | None:
+    """What a point must not be that passes the condition, because of the field's companions.
+
+    A date that is a period lies before an end only if all of it does. A guessed date is none when
+    a picture is asked to have one.
+    """
+    declared = {field.name for field in spec.fields}
+    match condition:
+        case Range(field=name, below=datetime() as end):
+            until = PERIOD_END.get(name)
+            return Range(until, above=end) if until in declared and until else None
+        case Has(field=name):
+            guess = GUESS.get(name)
+            return Has(guess) if guess in declared and guess else None
+    return None
 
 
 def bounds_of(condition: Range) -> tuple[dict[str, float], dict[str, str]]:

@@ -8,7 +8,7 @@ import qdrant_edge as engine
 
 from scenesearch.pictures.records import MetadataType
 from scenesearch.store.base import CollectionSpec
-from scenesearch.store.conditions import NO_POINT, bounds_of, checked
+from scenesearch.store.conditions import NO_POINT, bounds_of, checked, excluded_by
 from scenesearch.store.filters import (
     AnyOf,
     Filter,
@@ -45,16 +45,25 @@ def as_filter(where: Filter, spec: CollectionSpec) -> engine.Filter | None:
     must: list[engine.ConditionType] = []
     must_not: list[engine.ConditionType] = []
     for condition, negated in checked(where, spec):
-        (must_not if negated else must).append(_translated(condition))
+        (must_not if negated else must).append(_translated(condition, spec))
     return engine.Filter(must=must, must_not=must_not) if must or must_not else None
 
 
-def _translated(condition: Plain | AnyOf) -> "engine.ConditionType":
+def _translated(condition: Plain | AnyOf, spec: CollectionSpec) -> "engine.ConditionType":
     match condition:
         case AnyOf(conditions=()) | OneOf(values=()):
             return engine.HasIdCondition({NO_POINT})
         case AnyOf(conditions=conditions):
-            return engine.Filter(min_should=engine.MinShould([*map(_translated, conditions)], 1))
+            alternatives = [_translated(one, spec) for one in conditions]
+            return engine.Filter(min_should=engine.MinShould(alternatives, 1))
+    passing = _alone(condition)
+    if (excluded := excluded_by(condition, spec)) is None:
+        return passing
+    return engine.Filter(must=[passing], must_not=[_alone(excluded)])
+
+
+def _alone(condition: Plain) -> "engine.ConditionType":
+    """The condition itself, whatever other fields say."""
     key = key_path(condition.field)
     match condition:
         case OneOf(values=values) if values and isinstance(values[0], bool):

@@ -72,8 +72,8 @@ class PayloadField:
     @property
     def is_fixed(self) -> bool:
         """Whether a built-in field of this name always has this type in a collection: fields that
-        only files fill, and lists, which have existed from the beginning."""
-        return self.of_the_file or self.multiple
+        only files fill, and the lists that have existed from the beginning."""
+        return self.of_the_file or self.name in ("captions", "tags")
 
     @property
     def value_noun(self) -> str:
@@ -123,7 +123,14 @@ BUILTIN_FIELDS: tuple[PayloadField, ...] = (
         widget="choice",
         limits=_NAME,
     ),
-    PayloadField("taken", "datetime", "Taken", "when the picture was taken", widget="date_range"),
+    PayloadField(
+        "taken", "datetime", "Taken", "local time when the picture was taken", widget="date_range"
+    ),
+    PayloadField("taken_at", "datetime", "Taken at", "that moment, where its time zone is known"),
+    PayloadField(
+        "taken_until", "datetime", "Taken until", "end of the period, where no time is known"
+    ),
+    PayloadField("taken_guessed", "boolean", "Date guessed", "from the name of the file"),
     _file_field("modified", "datetime", "Modified", "when the file was last changed"),
     PayloadField("camera", "keyword", "Camera", "make and model", widget="choice"),
     PayloadField("lens", "keyword", "Lens", "model of the lens"),
@@ -152,12 +159,27 @@ BUILTIN_FIELDS: tuple[PayloadField, ...] = (
     PayloadField(
         "tags", "keyword", "Tags", "labels of the picture", multiple=True, widget="choice"
     ),
+    PayloadField(
+        "people", "keyword", "People", "who is in the picture", multiple=True, widget="choice"
+    ),
+    PayloadField("favourite", "boolean", "Favourite", "marked as one", widget="choice"),
 )
+
+# Companions of a date: the same moment, where its time zone is known; the first moment after it,
+# where it is a period; whether it was guessed.
+INSTANT = {"taken": "taken_at"}
+PERIOD_END = {"taken": "taken_until"}
+GUESS = {"taken": "taken_guessed"}
+COMPANIONS = {"taken": ("taken_at", "taken_until", "taken_guessed")}
 
 _NOUNS = {
     "image_id": "a name",
     "sha256": "a content hash",
     "taken": "a date",
+    "taken_at": "a date with a time zone",
+    "taken_until": "a date without a time",
+    "taken_guessed": "a guessed date",
+    "favourite": "a mark as a favourite",
     "modified": "a date of its file",
     "exposure_s": "an exposure time",
     "aperture": "an aperture",
@@ -169,11 +191,12 @@ _NOUNS = {
 BUILTIN_NAMES = frozenset(field.name for field in BUILTIN_FIELDS)
 
 # Stored with them, but not searched. So is `own`: which captions, tags and other values the file
-# itself has.
+# itself has, and where they come from.
 UNSEARCHED_FIELDS: tuple[PayloadField, ...] = (
     _file_field("path", "keyword", "Path", "where the original lies", limits=_PATH),
     _file_field("etag", "keyword", "Version", "of an archive or a server"),
-    _file_field("sidecar", "keyword", "Sidecar", "version of the XMP file"),
+    _file_field("sidecar", "keyword", "Sidecar", "version of the files beside the picture"),
+    _file_field("metadata_version", "integer", "Reader", "version of what read its metadata"),
 )
 
 

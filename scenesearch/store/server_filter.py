@@ -8,7 +8,7 @@ from qdrant_client import models
 
 from scenesearch.pictures.records import MetadataType
 from scenesearch.store.base import CollectionSpec
-from scenesearch.store.conditions import NO_POINT, bounds_of, checked
+from scenesearch.store.conditions import NO_POINT, bounds_of, checked, excluded_by
 from scenesearch.store.filters import (
     AnyOf,
     Filter,
@@ -43,18 +43,25 @@ def as_filter(where: Filter, spec: CollectionSpec) -> models.Filter | None:
     must: list[models.Condition] = []
     must_not: list[models.Condition] = []
     for condition, negated in checked(where, spec):
-        (must_not if negated else must).append(_translated(condition))
+        (must_not if negated else must).append(_translated(condition, spec))
     return models.Filter(must=must, must_not=must_not) if must or must_not else None
 
 
-def _translated(condition: Plain | AnyOf) -> models.Condition:
+def _translated(condition: Plain | AnyOf, spec: CollectionSpec) -> models.Condition:
     match condition:
         case AnyOf(conditions=()) | OneOf(values=()):
             return models.HasIdCondition(has_id=[NO_POINT])
         case AnyOf(conditions=conditions):
-            return models.Filter(
-                min_should=models.MinShould(conditions=[*map(_translated, conditions)], min_count=1)
-            )
+            alternatives = [_translated(one, spec) for one in conditions]
+            return models.Filter(min_should=models.MinShould(conditions=alternatives, min_count=1))
+    passing = _alone(condition)
+    if (excluded := excluded_by(condition, spec)) is None:
+        return passing
+    return models.Filter(must=[passing], must_not=[_alone(excluded)])
+
+
+def _alone(condition: Plain) -> models.Condition:
+    """The condition itself, whatever other fields say."""
     key = key_path(condition.field)
     match condition:
         case OneOf(values=values) if values and isinstance(values[0], bool):

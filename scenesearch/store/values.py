@@ -130,17 +130,23 @@ def _is_place(value: Any) -> bool:
 
 
 def _is_own(value: Any) -> bool:
-    """Whether it records which values came from the file itself: fields, captions, tags."""
+    """Whether it records which values came from the file itself (fields, captions, tags, people),
+    and from where in it (sources)."""
+    if type(value) is not dict or "fields" not in value:
+        return False
+    lists = {name: texts for name, texts in value.items() if name != "sources"}
+    sources = value.get("sources", {})
     return (
-        type(value) is dict
-        and "fields" in value
-        and value.keys() <= {"fields", "captions", "tags"}
-        and all(
-            type(texts) is list
-            and len(texts) <= _MOST_VALUES
-            and all(type(text) is str and len(text) <= LONGEST_TEXT for text in texts)
-            for texts in value.values()
-        )
+        lists.keys() <= {"fields", "captions", "tags", "people"}
+        and all(type(texts) is list and _are_texts(texts) for texts in lists.values())
+        and type(sources) is dict
+        and _are_texts([*sources, *sources.values()])
+    )
+
+
+def _are_texts(texts: list[Any]) -> bool:
+    return len(texts) <= _MOST_VALUES and all(
+        type(text) is str and len(text) <= LONGEST_TEXT for text in texts
     )
 
 

@@ -709,6 +709,39 @@ def test_a_condition_the_field_cannot_answer_is_refused(
         kept.count(KEPT, where=(condition,))
 
 
+def test_a_period_lies_before_an_end_with_all_of_it_and_a_guess_is_no_date(
+    store: VectorStore, pets: str
+) -> None:
+    store.add_fields(
+        pets,
+        [
+            PayloadField("taken_until", "datetime", "Taken until"),
+            PayloadField("taken_guessed", "boolean", "Date guessed"),
+        ],
+    )
+    year = {"taken": "1978-01-01T00:00:00", "taken_until": "1979-01-01T00:00:00"}
+    guessed = {"taken": "1978-06-01T10:00:00", "taken_guessed": True}
+    exact = {"taken": "1978-06-01T10:00:00"}
+    for name, payload in (("year", year), ("guessed", guessed), ("exact", exact)):
+        store.upsert(pets, [Point(name, unit(60), payload)])
+
+    def found(*where: Condition) -> set[str]:
+        return {point.image_id for point in store.scroll(pets, where=where)}
+
+    def between(first: int, end: int) -> Range:
+        return Range("taken", at_least=datetime(first, 1, 1), below=datetime(end, 1, 1))
+
+    june = Range("taken", at_least=datetime(1978, 1, 1), below=datetime(1978, 7, 1))
+    assert found(between(1978, 1979)) == {"year", "guessed", "exact"}
+    assert found(june) == {"guessed", "exact"}
+    assert "year" in found(Not(june))
+    assert found(AnyOf((june, between(2021, 2022)))) == {"guessed", "exact", "trip/snow.jpg"}
+    assert found(Has("taken"), between(1978, 1979)) == {"year", "exact"}
+    assert "guessed" in found(Not(Has("taken")))
+    either = AnyOf((Has("taken"), Has("taken_guessed")))
+    assert found(either, between(1978, 1979)) == {"year", "guessed", "exact"}
+
+
 # Fields and facets
 
 

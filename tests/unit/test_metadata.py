@@ -10,9 +10,10 @@ import pytest
 from PIL import ExifTags, Image, PngImagePlugin
 from PIL.TiffImagePlugin import IFDRational
 
-from scenesearch.pictures.metadata import PictureMetadata, read_sidecar
+from scenesearch.pictures.metadata import read_sidecar
 from scenesearch.pictures.opening import decode_image
 from scenesearch.pictures.records import GeoPoint
+from scenesearch.pictures.statements import PictureMetadata
 
 Base = ExifTags.Base
 

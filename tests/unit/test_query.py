@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from scenesearch.pictures.records import GeoPoint
 from scenesearch.search.filtering import conditions_of
-from scenesearch.search.grammar import parse, parse_where
+from scenesearch.search.grammar import parse, parse_order, parse_where
 from scenesearch.search.request import FieldFilter, Like, Phrase, QueryError, Request, Text
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
 from scenesearch.store.filters import (
@@ -386,3 +386,36 @@ def test_any_where_is_filters_that_the_box_reads_too_or_is_refused_in_words(text
         return
     assert asked(" ".join(map(str, filters))).filters == filters
     conditions(filters)
+
+
+@pytest.mark.parametrize(
+    ("typed", "plain"),
+    [
+        ("dog \u2212 people", "dog - people"),
+        ("dog \u2212people on a beach", "dog -people on a beach"),
+        ("\u2212\u201cred car\u201d", '-"red car"'),
+        ("\u201ea man \u2212 smiling\u201c", '"a man - smiling"'),
+        ("\u201ea man - smiling\u201f", '"a man - smiling"'),
+        ("dog \u2212camera:\u201cNikon D90\u201d", 'dog -camera:"Nikon D90"'),
+        ("rating:\u22121", "rating:-1"),
+        ("\u201cdog on a beach\u201d^2 + snow", '"dog on a beach"^2 + snow'),
+        ("like:\u201cmy dog.jpg\u201d", 'like:"my dog.jpg"'),
+        ("a dog\u2019s ball", "a dog\u2019s ball"),
+        ("a man \u2013 smiling", "a man \u2013 smiling"),
+    ],
+)
+def test_curly_quotes_and_a_minus_sign_mean_what_their_ascii_forms_mean(
+    typed: str, plain: str
+) -> None:
+    asked, meant = (parse(text, FIELDS, today=TODAY) for text in (typed, plain))
+    assert (asked.parts, asked.filters) == (meant.parts, meant.filters)
+    assert asked.text == typed
+
+
+def test_between_straight_quotes_curly_ones_are_text() -> None:
+    (found,) = parse('tag="\u201cquoted\u201d"', FIELDS).filters
+    assert found.values == ("\u201cquoted\u201d",)
+    assert parse_where(["tag=\u201cred car\u201d \u2212width:640"], FIELDS) == parse_where(
+        ['tag="red car" -width:640'], FIELDS
+    )
+    assert parse_order("\u2212taken", FIELDS) == parse_order("-taken", FIELDS)

@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from scenesearch.errors import SceneSearchError
+from scenesearch.pictures.moments import shown_period
 from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.pictures.originals import Original
 from scenesearch.search import why as reasons
@@ -26,6 +27,9 @@ from ui.views.errors import error_message
 
 # Shown in another way, or useless to a visitor.
 _NOT_LISTED = {
+    "taken_at",
+    "taken_until",
+    "taken_guessed",
     "image_id",
     "sha256",
     "phash",
@@ -237,7 +241,20 @@ def _facts(
     for field in fields:
         value = payload.get(field.name)
         if field.name not in _NOT_LISTED and value not in (None, "", [], ["."]):
-            yield field.label, _format(field, value)
+            shown = _taken(payload) if field.name == "taken" else ""
+            yield field.label, shown or _format(field, value)
+
+
+def _taken(payload: Mapping[str, Any]) -> str:
+    """A date that is a period as it was written, and whether it was guessed; '' for others."""
+    try:
+        start = datetime.fromisoformat(str(payload["taken"]))
+        until = payload.get("taken_until")
+        end = datetime.fromisoformat(str(until)) if until else None
+        shown = f"{start:%Y-%m-%d %H:%M}" if end is None else shown_period(start, end)
+    except (TypeError, ValueError):
+        return ""
+    return f"{shown} (guessed from its name)" if payload.get("taken_guessed") else shown
 
 
 # As photographers write them.
