@@ -6,7 +6,7 @@ left of the way to it, is empty, a disk is more likely missing than every pictur
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,9 +32,11 @@ def find_gone(
     roots: Sequence[str],
     shard: Shard = WHOLE,
     *,
+    left_out: Callable[[str], bool] = lambda path: False,
     seen_to_go: bool = False,
 ) -> Gone:
-    """What below the roots (beginnings of `payload["path"]`) is not there any more.
+    """What below the roots (beginnings of `payload["path"]`) is not there any more, or is left out
+    by now.
 
     With `seen_to_go`, folders left empty are no reason for doubt.
     """
@@ -47,7 +49,12 @@ def find_gone(
         path = str(point.payload.get("path", ""))
         if not path.startswith(tuple(roots)) or not shard.holds(point.image_id):
             continue
-        if not inside.allows(path) or not is_gone(path):
+        if not inside.allows(path):
+            continue
+        if left_out(path):
+            gone.append(point)
+            continue
+        if not is_gone(path):
             continue
         left = None if seen_to_go else nearest_folder(path)
         if left is not None and empty_ones(left):
@@ -62,15 +69,15 @@ def find_gone(
     return Gone(tuple(gone), tuple(kept))
 
 
-def forget_gone(rejects: Rejects, roots: Sequence[str]) -> None:
-    """Take rejects out whose files below the roots are not there any more."""
+def forget_gone(rejects: Rejects, roots: Sequence[str], left_out: Callable[[str], bool]) -> None:
+    """Take rejects out whose files below the roots are not there any more, or are left out."""
     rejects.forget(
         [
             reject.path
             for reject in rejects.all()
             if reject.image_id is not None
             and reject.path.startswith(tuple(roots))
-            and is_gone(reject.path)
+            and (left_out(reject.path) or is_gone(reject.path))
         ]
     )
 

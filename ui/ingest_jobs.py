@@ -9,6 +9,7 @@ from ingest.first_run import FirstRun, nothing_usable
 from ingest.pipeline import IngestOptions, ingest
 from ingest.report import IngestReport
 from ingest.sources.base import Source, SourceError
+from ingest.sources.excludes import Excludes
 from ingest.sources.find import find_sources, rejected_source
 from ingest.sources.roots import Roots
 from scenesearch.encoder.onnx import usable_cores
@@ -27,12 +28,20 @@ SAMPLE_SIZE = 300
 MAX_REASONS = 5
 
 
-def start_ingest(folders: Sequence[Path], *, manifest: Path | None = None, title: str) -> Job:
-    """Add the folders' pictures; a manifest describes the pictures of a single folder, and those
-    that it lists are added first."""
+def start_ingest(
+    folders: Sequence[Path],
+    *,
+    manifest: Path | None = None,
+    exclude: Sequence[str] = (),
+    title: str,
+) -> Job:
+    """Add the folders' pictures, without what the patterns leave out; a manifest describes the
+    pictures of a single folder, and those that it lists are added first. Raises SourceError for a
+    pattern that cannot be read."""
+    excludes = Excludes(tuple(exclude))
 
     def sources(roots: Roots) -> list[list[Source]]:
-        plain = [find_sources(folders, roots=roots)]
+        plain = [find_sources(folders, roots=roots, excludes=excludes)]
         if manifest is None:
             return plain
         return [find_sources(folders, roots=roots, manifest=manifest), *plain]

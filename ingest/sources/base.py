@@ -25,7 +25,8 @@ class Source:
 
     `fields` are the custom metadata columns; `problems` what could not be used before any
     picture was opened; `root` how the paths of its pictures begin, also of those that are gone,
-    `listing` the file that names them, where there is one.
+    `listing` the file that names them, where there is one. `leaves_out` says of a path below the
+    root whether it is left out (`ingest.sources.excludes`).
     """
 
     records: Callable[[], Iterator[ImageRecord]]
@@ -34,3 +35,4 @@ class Source:
     problems: tuple[Problem, ...] = ()
     root: str = ""
     listing: str = ""
+    leaves_out: Callable[[str], bool] = lambda path: False

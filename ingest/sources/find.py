@@ -12,6 +12,7 @@ from typing import IO
 
 from ingest.sources.archives import archive_source, files_source, refuse_compressed
 from ingest.sources.base import Problem, Source, SourceError
+from ingest.sources.excludes import Excludes, FolderExcludes
 from ingest.sources.path_list import path_list_source
 from ingest.sources.remote import remote_source
 from ingest.sources.roots import Roots
@@ -25,6 +26,11 @@ from scenesearch.pictures.records import ImageRecord
 # In the place of a path: the paths come on standard input, one a line.
 LISTED = "-"
 
+_NOTHING_TO_EXCLUDE = (
+    "--exclude is for folders, archives and addresses: pictures that a path, a list or a table "
+    "names are wanted"
+)
+
 
 def find_sources(
     paths: Sequence[Path | str],
@@ -33,14 +39,19 @@ def find_sources(
     manifest: Path | None = None,
     listed: IO[bytes] | None = None,
     separator: bytes = b"\n",
+    excludes: Excludes | None = None,
 ) -> list[Source]:
     """One source for each path or address; a path inside another given one is left to that one.
 
     With `manifest`, the single path is the folder its pictures lie in. `listed` is what the path
-    '-' reads its paths from. Raises SourceError for a path that does not exist or holds no
-    pictures.
+    '-' reads its paths from. `excludes` are for folders, archives and addresses: what a table, a
+    list or a path names is wanted. Raises SourceError for a path that does not exist or holds no
+    pictures, and for patterns that no path is looked through with.
     """
+    excludes = excludes or Excludes()
     if manifest is not None:
+        if excludes.patterns:
+            raise SourceError(_NOTHING_TO_EXCLUDE)
         if len(paths) > 1:
             raise SourceError("--manifest goes with one folder of pictures, several were given")
         return [_manifest_source(manifest, Path(paths[0]) if paths else manifest.parent, roots)]
@@ -49,14 +60,16 @@ def find_sources(
     for path in local:
         if not path.exists():
             raise SourceError(f"{path} does not exist")
+    if excludes.patterns and not any(map(_is_looked_through, paths)):
+        raise SourceError(_NOTHING_TO_EXCLUDE)
     resolved = [path.resolve() for path in local]
     outer = [
         path
         for position, path in enumerate(resolved)
         if path not in resolved[:position] and not any(other in path.parents for other in resolved)
     ]
-    sources = [_source(path, roots) for path in outer]
-    sources += [remote_source(url, roots) for url in dict.fromkeys(urls)]
+    sources = [_source(path, roots, excludes) for path in outer]
+    sources += [remote_source(url, roots, excludes) for url in dict.fromkeys(urls)]
     if LISTED in paths:
         if listed is None:
             raise SourceError("there is no list to read paths from")
@@ -78,19 +91,34 @@ def rejected_source(rejects: Sequence[Reject]) -> Source:
     return Source(records, count=sum(reject.image_id is not None for reject in rejects))
 
 
-def _source(path: Path, roots: Roots) -> Source:
+def _is_looked_through(path: Path | str) -> bool:
+    return is_url(str(path)) or is_archive(str(path)) or Path(path).is_dir()
+
+
+def _source(path: Path, roots: Roots, excludes: Excludes) -> Source:
     if not is_unicode(path):
         raise SourceError(f"{shown(path)}: the name is not valid Unicode; rename it")
     if path.is_dir():
         if is_task_folder(path):
             return _table_source(read_task_folder(path), path, roots)
-        return files_source(lambda found: map(LocalFile, walk(path, found)), roots, folder=path)
+        inside = excludes.below(path)
+        outer = roots.holding(path)
+        if outer is not None and FolderExcludes(outer).leaves_out_at(str(path / "x")):
+            roots.add(path, apart=True)
+        return files_source(
+            lambda found: map(LocalFile, walk(path, found, inside)),
+            roots,
+            leaves_out=inside.leaves_out_at,
+            folder=path,
+        )
     if path.suffix.lower() in MANIFEST_SUFFIXES:
         return _manifest_source(path, path.parent, roots)
     refuse_compressed(str(path))
     roots.add(path.parent)
     if is_archive(path.name):
-        return replace(archive_source([LocalFile(path)], roots), root=f"{path}!")
+        inside = excludes.below(str(path.parent))
+        source = archive_source([LocalFile(path)], roots, inside.leaves_out_at)
+        return replace(source, root=f"{path}!")
     record = roots.record(LocalFile(path))
     return Source(lambda: iter([record]), count=1)
 

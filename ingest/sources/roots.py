@@ -41,11 +41,15 @@ class Roots:
         """The folders and addresses themselves."""
         return tuple(self._roots)
 
-    def add(self, folder: Path | str) -> None:
-        """Make sure that pictures under this folder have image ids; remembers a new root."""
+    def add(self, folder: Path | str, *, apart: bool = False) -> None:
+        """Make sure that pictures under this folder have image ids; remembers a new root.
+
+        `apart` remembers a folder inside a root too, with the ids that it has there: it was given
+        although the root leaves it out.
+        """
         root = str(folder).rstrip("/") if _is_address(folder) else str(Path(folder).resolve())
         known = self._root_of(root)
-        if known is not None and not self._roots[known].restored:
+        if known is not None and not self._roots[known].restored and not (apart and root != known):
             return
         if known is not None:  # the same ids, and from now on opened
             inside = self.image_id(root)
@@ -70,6 +74,11 @@ class Roots:
         """Whether pictures at this path have image ids already, by what was ingested here."""
         root = self._root_of(str(path))
         return root is not None and not self._roots[root].restored
+
+    def holding(self, path: Path) -> Path | None:
+        """The innermost folder of the library that holds the path."""
+        root = self._root_of(str(path))
+        return None if root is None else Path(root)
 
     def image_id(self, path: Path | str) -> str:
         """The picture's name in the library; `path` is absolute and lies under an added folder."""

@@ -19,6 +19,15 @@ from scenesearch.commands.ingesting import (
 from scenesearch.commands.watch import run_watch
 
 
+def _show_excludes(wanted: bool) -> None:
+    if wanted:
+        from ingest.sources.excludes import DEFAULTS
+
+        for what, patterns in DEFAULTS.items():
+            typer.echo("\n".join([f"# {what}", *patterns]))
+        raise typer.Exit
+
+
 def ingest(
     context: typer.Context,
     paths: Annotated[
@@ -72,6 +81,24 @@ def ingest(
         bool,
         typer.Option("--watch", help="Then keep watching PATH and bring in changes, until Ctrl-C."),
     ] = False,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="PATTERN",
+            help="Leave out what matches, written as in a .gitignore file and relative to PATH; "
+            "may be repeated. Patterns in a file .scenesearchignore count for its folder.",
+        ),
+    ] = None,
+    show_excludes: Annotated[
+        bool,
+        typer.Option(
+            "--show-excludes",
+            is_eager=True,
+            callback=_show_excludes,
+            help="Print what is left out by default, as patterns, and exit.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add pictures and their metadata to a library. Run it again to continue or to refresh.
@@ -81,6 +108,7 @@ def ingest(
     """
     from ingest.first_run import FirstRun, nothing_usable
     from ingest.shards import WHOLE, held_shard
+    from ingest.sources.excludes import Excludes
     from ingest.sources.find import find_sources
     from ingest.sources.roots import Roots
     from scenesearch.home.restore import is_unfinished, take_back_unfinished
@@ -95,6 +123,7 @@ def ingest(
         fail("--watch goes with folders alone, not with --manifest or --dry-run")
     if watch and engine != "local":
         fail("--watch goes with the local engine: starting Ray takes longer than a burst")
+    excludes = Excludes(tuple(exclude or ()))
     files = installation.files(name)
     folder = FirstRun(files.folder)
     share = held_shard(shard, files.folder / "shards") if shard else nullcontext(WHOLE)
@@ -120,6 +149,7 @@ def ingest(
             manifest=manifest,
             listed=sys.stdin.buffer,
             separator=b"\0" if null else b"\n",
+            excludes=excludes,
         )
         if prune and not all(source.root for source in sources):
             fail("--prune needs folders, archives or manifests: single files say nothing of others")
@@ -127,7 +157,9 @@ def ingest(
         loaded = installation.library_encoder(store, name, encoder, verify=True, for_ingest=True)
         timed = meter.timed(loaded) if engine == "local" else loaded
         if watch:
-            report = run_watch(paths or [], roots, name, timed, store, installation, options, meter)
+            report = run_watch(
+                paths or [], roots, name, timed, store, installation, options, meter, excludes
+            )
         else:
             report = run_ingest(
                 sources, name, timed, store, installation, options=options, meter=meter

@@ -1,0 +1,235 @@
+"""Folders as people have them: what is left out, copies, libraries that move, disks that are away.
+
+Each table has the input on the left and what is right on the right.
+"""
+
+import tarfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ingest.sources.base import SourceError
+from ingest.sources.excludes import FILE_NAME, Excludes
+from ingest.sources.find import find_sources
+from ingest.sources.roots import Roots
+from scenesearch.store.edge import EdgeStore
+from tests.integration.test_ingest_moves import World
+
+# --- what is left out ------------------------------------------------------------------------
+
+# What network storage, systems, programs and cameras keep: a picture in it is not the user's.
+NOT_THE_USERS = [
+    "#snapshot/GMT-2024.01.01/a.jpg",
+    "#recycle/a.jpg",
+    "@Recycle/a.jpg",
+    "@Recently-Snapshot/2024/a.jpg",
+    "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg",
+    "trip/@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg",
+    "~snapshot/hourly.0/a.jpg",
+    "RECYCLER/S-1-5-21/Dc1.jpg",
+    "$RECYCLE.BIN/S-1-5-21/$R1.jpg",
+    "System Volume Information/a.jpg",
+    ".Trashes/501/a.jpg",
+    ".Trash-1000/files/a.jpg",
+    ".Spotlight-V100/a.jpg",
+    ".AppleDouble/a.jpg",
+    ".@__thumb/s100a.jpg",
+    ".thumbnails/large/a.jpg",
+    ".picasaoriginals/a.jpg",
+    "._a.jpg",
+    "__MACOSX/trip/a.jpg",
+    "Photos Library.photoslibrary/resources/derivatives/A/a.jpeg",
+    "Photos Library.photoslibrary/resources/renders/A/a.jpeg",
+    "Photos Library.photoslibrary/scopes/cloudsharing/a.jpg",
+    "Photos Library.photoslibrary/Thumbnails/a.jpg",
+    "iPhoto Library/Thumbnails/2009/a.jpg",
+    "iPhoto Library.photolibrary/Previews/2009/a.jpg",
+    "Aperture.aplibrary/Thumbnails/a.jpg",
+    "cat/Lightroom Catalog Previews.lrdata/0/a.jpg",
+    "cat/Smart Previews.lrdata/a.jpg",
+    "session/CaptureOne/Cache/Thumbnails/a.jpg",
+    "home/mipmaps-0a1b.d/3/7.jpg",
+    "immich/thumbs/7c9e6679-7425-40de-944b-e07fc1f90ae7/1f/a3/1fa3-preview.jpeg",
+    "photoprism/storage/cache/thumbnails/1/2/3/a_720x720_fit.jpg",
+    "cloud/appdata_oc12/preview/1/2/7/256-256.jpg",
+    "cloud/anna/files_trashbin/files/a.jpg",
+    "card/PRIVATE/M4ROOT/THMBNL/C0001T01.JPG",
+    "card/AVCHDTN/a.jpg",
+    "card/DCIM/GX010001.THM",
+]
+
+# What looks like it and is the user's own.
+THE_USERS = [
+    "a.jpg",
+    "snapshot/a.jpg",
+    "recycle/a.jpg",
+    "thumbs/a.jpg",
+    "previews/a.jpg",
+    "@home/a.jpg",
+    "Photos Library.photoslibrary/originals/A/a.jpeg",
+    "Photos Library.photoslibrary/Masters/2016/a.jpg",
+    "iPhoto Library/Originals/2009/a.jpg",
+    "iPhoto Library.photolibrary/Masters/2009/a.jpg",
+    "cloud/anna/files/a.jpg",
+    "card/DCIM/100MSDCF/DSC1.JPG",
+]
+
+
+def put(folder: Path, *names: str) -> Path:
+    """Pictures of these names in the folder, each with a content of its own."""
+    for number, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (number % 256, number // 256, 90)).save(path, "JPEG")
+    return folder
+
+
+def found(folder: Path, *patterns: str) -> list[str]:
+    """What a folder gives, relative to it; members of archives as `a.tar!b.jpg`."""
+    sources = find_sources([folder], roots=Roots(), excludes=Excludes(patterns))
+    records = (str(record.original) for source in sources for record in source.records())
+    return sorted(path.removeprefix(f"{folder}/") for path in records)
+
+
+@pytest.mark.parametrize("name", NOT_THE_USERS)
+def test_what_storage_and_programs_keep_is_left_out(tmp_path: Path, name: str) -> None:
+    put(tmp_path, "own.jpg", name)
+    assert found(tmp_path) == ["own.jpg"]
+
+
+def test_folders_that_only_look_like_it_are_the_users(tmp_path: Path) -> None:
+    assert found(put(tmp_path, *THE_USERS)) == sorted(THE_USERS)
+
+
+def test_a_photos_library_that_is_given_itself_gives_its_originals(tmp_path: Path) -> None:
+    library = tmp_path / "Photos Library.photoslibrary"
+    put(library, "originals/A/a.jpeg", "resources/derivatives/A/a.jpeg")
+    assert found(library) == ["originals/A/a.jpeg"]
+
+
+def test_a_folder_that_is_given_itself_is_wanted_whatever_its_name(tmp_path: Path) -> None:
+    assert found(put(tmp_path / "#recycle", "a.jpg")) == ["a.jpg"]
+
+
+FILES = ["a.jpg", "a.png", "b/a.jpg", "b/c/a.jpg", "b/c/a.png", "c/a.jpg", ".d/a.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("patterns", "left"),
+    [
+        ([], ["a.jpg", "a.png", "b/a.jpg", "b/c/a.jpg", "b/c/a.png", "c/a.jpg"]),
+        (["*.png"], ["a.jpg", "b/a.jpg", "b/c/a.jpg", "c/a.jpg"]),
+        (["c/"], ["a.jpg", "a.png", "b/a.jpg"]),
+        (["/c/"], ["a.jpg", "a.png", "b/a.jpg", "b/c/a.jpg", "b/c/a.png"]),
+        (["b/*"], ["a.jpg", "a.png", "c/a.jpg"]),
+        (["b/**"], ["a.jpg", "a.png", "c/a.jpg"]),
+        (["*/"], ["a.jpg", "a.png"]),
+        (["b/**/*.png"], ["a.jpg", "a.png", "b/a.jpg", "b/c/a.jpg", "c/a.jpg"]),
+        (["*", "!b/", "!a.jpg"], ["a.jpg", "b/a.jpg"]),
+        (["*.jpg", "!/a.jpg"], ["a.jpg", "a.png", "b/c/a.png"]),
+        (["!.d/", "b/", "c/"], [".d/a.jpg", "a.jpg", "a.png"]),
+        (["?.[jp]*"], None),
+    ],
+)
+def test_patterns_mean_what_they_mean_to_git(
+    tmp_path: Path, patterns: list[str], left: list[str] | None
+) -> None:
+    put(tmp_path, *FILES)
+    if left is None:
+        with pytest.raises(SourceError, match="holds no pictures"):
+            found(tmp_path, *patterns)
+    else:
+        assert found(tmp_path, *patterns) == left
+
+
+def test_files_of_patterns_count_for_their_folder_and_the_inner_one_wins(tmp_path: Path) -> None:
+    put(tmp_path, *FILES)
+    (tmp_path / FILE_NAME).write_text("# no drafts\n*.png\nc/\n")
+    (tmp_path / "b" / FILE_NAME).write_text("/a.jpg\n!c/\n!*.png\n")
+    assert found(tmp_path) == ["a.jpg", "b/c/a.jpg", "b/c/a.png"]
+    assert found(tmp_path, "b/c/", "!*.png") == ["a.jpg", "a.png"]
+
+
+def test_names_and_patterns_of_other_unicode_forms_find_each_other(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg", "cafe\u0301/a.jpg")
+    assert found(tmp_path, "caf\u00e9/") == ["a.jpg"]
+
+
+def test_an_archive_counts_as_a_folder_of_its_members(tmp_path: Path) -> None:
+    put(tmp_path / "in", "a.jpg", "@eaDir/b.jpg", "raw/c.jpg", ".d/e.jpg")
+    (tmp_path / "out").mkdir()
+    with tarfile.open(tmp_path / "out" / "x.tar", "w") as archive:
+        archive.add(tmp_path / "in", arcname="in")
+    assert found(tmp_path / "out") == ["x.tar!in/a.jpg", "x.tar!in/raw/c.jpg"]
+    assert found(tmp_path / "out", "raw/") == ["x.tar!in/a.jpg"]
+    assert found(tmp_path / "out", "/x.tar/in/a.jpg") == ["x.tar!in/raw/c.jpg"]
+    source = find_sources([tmp_path / "out" / "x.tar"], roots=Roots(), excludes=Excludes(("raw/",)))
+    assert [str(r.original).rpartition("!")[2] for r in source[0].records()] == ["in/a.jpg"]
+
+
+def test_a_rendered_picture_that_is_left_out_does_not_hide_its_raw_file(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg", "a.nef", "b.png")
+    assert found(tmp_path) == ["a.jpg", "b.png"]
+    assert found(tmp_path, "*.jpg") == ["a.nef", "b.png"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("[z-a].jpg", "this is no pattern of a .gitignore file"),
+        ("!", "this is no pattern of a .gitignore file"),
+        ("*a*a*a*a", "a pattern with more than 3 wildcards * is not used"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named(tmp_path: Path, line: str, reason: str) -> None:
+    put(tmp_path, "a.jpg", "a.png")
+    (tmp_path / FILE_NAME).write_text(f"*.png\n{line}\n")
+    (source,) = find_sources([tmp_path], roots=Roots())
+    assert [record.image_id for record in source.records()] == ["a.jpg"]
+    (problem,) = source.problems
+    assert (problem.where, problem.reason) == (f"{tmp_path / FILE_NAME}:2", reason)
+
+
+@pytest.mark.parametrize("pattern", ["!", "", "# a remark", "[z-a]"])
+def test_a_pattern_of_the_command_that_cannot_be_read_ends_it(pattern: str) -> None:
+    with pytest.raises(SourceError, match="is no pattern"):
+        Excludes((pattern,))
+
+
+def test_patterns_for_pictures_that_are_named_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, "a.jpg")
+    with pytest.raises(SourceError, match="--exclude is for folders"):
+        find_sources([tmp_path / "a.jpg"], roots=Roots(), excludes=Excludes(("*.png",)))
+
+
+@pytest.fixture
+def world(tmp_path: Path, store: EdgeStore) -> World:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    return World(photos, store, tmp_path / "own")
+
+
+def names(world: World) -> list[str]:
+    return sorted(point.image_id for point in world.store.scroll("photos", payload=()))
+
+
+def test_pictures_that_a_new_pattern_leaves_out_go_with_prune_alone(world: World) -> None:
+    put(world.photos, "a.jpg", "b/c.jpg")
+    world.run()
+    (world.photos / FILE_NAME).write_text("b/\n")
+    world.run()
+    assert names(world) == ["a.jpg", "b/c.jpg"]
+    assert world.run(prune=True, dry_run=True).removals == ["b/c.jpg"]
+    assert names(world) == ["a.jpg", "b/c.jpg"]
+    assert world.run(prune=True).removals == ["b/c.jpg"]
+    assert names(world) == ["a.jpg"]
+    assert (world.photos / "b/c.jpg").exists()
+
+
+def test_prune_keeps_a_folder_that_was_given_itself(world: World) -> None:
+    put(world.photos, "a.jpg", "#recycle/b.jpg")
+    world.run()
+    world.run(world.photos / "#recycle")
+    assert world.run(prune=True).removals == []
+    assert names(world) == ["#recycle/b.jpg", "a.jpg"]
