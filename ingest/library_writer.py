@@ -91,11 +91,11 @@ class LibraryWriter:
                 payload=("sha256",),
                 with_vectors=True,
             )
-            found |= {
-                str(twin.payload.get("sha256", "")): twin.vector
-                for twin in twins
-                if twin.vector is not None
-            }
+            for twin in twins:
+                if twin.vector is not None:
+                    found[str(twin.payload.get("sha256", ""))] = twin.vector
+                if len(found) == len(wanted):
+                    break  # there may be thousands of copies
         self._recent |= found
         for oldest in list(islice(self._recent, max(0, len(self._recent) - _REMEMBERED))):
             del self._recent[oldest]

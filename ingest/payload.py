@@ -6,7 +6,6 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
 
-from scenesearch.pictures.duplicates import perceptual_hash
 from scenesearch.pictures.opening import OpenedImage
 from scenesearch.pictures.originals import Original, OriginalState
 from scenesearch.pictures.records import GeoPoint, ImageRecord, Value
@@ -46,7 +45,10 @@ def described_payload(record: ImageRecord) -> dict[str, Any]:
 
 
 def picture_payload(
-    image_id: str, opened: OpenedImage, described: Mapping[str, Any] = MappingProxyType({})
+    image_id: str,
+    opened: OpenedImage,
+    phash: str | None,
+    described: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The picture's own metadata joined with what manifests say of it, `described`.
 
@@ -70,7 +72,6 @@ def picture_payload(
         "own": own,
         **said,
     }
-    phash = perceptual_hash(opened.image)
     if phash is not None:
         payload["phash"] = phash
     return redescribed(payload, described)

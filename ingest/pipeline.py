@@ -23,7 +23,7 @@ from ingest.journal import Journal, Step, journal_file
 from ingest.library_writer import LibraryWriter
 from ingest.local_engine import LocalEngine
 from ingest.moves import Moves, OldPlaces, forget_moved
-from ingest.picture_reader import PictureReader
+from ingest.picture_reader import PictureReader, SeenContents
 from ingest.prune import find_gone, forget_gone, place_of
 from ingest.ray_engine import RayEngine
 from ingest.report import IngestReport
@@ -176,6 +176,7 @@ def _bring_in(
         thumbnails_dir=thumbnails_dir,
         max_megapixels=options.max_megapixels,
         retry_rejects=options.retry_rejects,
+        seen=SeenContents() if options.engine == "local" else None,
     )
     records = (
         record

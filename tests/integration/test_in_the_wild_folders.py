@@ -3,8 +3,11 @@
 Each table has the input on the left and what is right on the right.
 """
 
+import os
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -13,6 +16,7 @@ from ingest.sources.base import SourceError
 from ingest.sources.excludes import FILE_NAME, Excludes
 from ingest.sources.find import find_sources
 from ingest.sources.roots import Roots
+from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
 from tests.integration.test_ingest_moves import World
 
@@ -233,3 +237,70 @@ def test_prune_keeps_a_folder_that_was_given_itself(world: World) -> None:
     world.run(world.photos / "#recycle")
     assert world.run(prune=True).removals == []
     assert names(world) == ["#recycle/b.jpg", "a.jpg"]
+
+
+# --- many copies -----------------------------------------------------------------------------
+
+
+def link(photos: Path, first: int, end: int) -> None:
+    """Hard links to one picture, numbered."""
+    original = photos / "0.jpg"
+    if not original.exists():
+        Image.new("RGB", (16, 16), (220, 30, 30)).save(original)
+    for number in range(max(first, 1), end):
+        os.link(original, photos / f"{number}.jpg")
+
+
+@pytest.fixture
+def points_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every point that a look through a collection gives, for the number of them."""
+    read: list[str] = []
+    scroll = EdgeStore.scroll
+
+    def counted(store: EdgeStore, *args: Any, **options: Any) -> Iterator[Point]:
+        for point in scroll(store, *args, **options):
+            read.append(point.image_id)
+            yield point
+
+    monkeypatch.setattr(EdgeStore, "scroll", counted)
+    return read
+
+
+def test_copies_are_decoded_once_and_work_grows_with_their_number(
+    world: World, points_read: list[str]
+) -> None:
+    link(world.photos, 0, 600)
+    opened = []
+    preprocess = world.encoder.preprocess
+    world.encoder.preprocess = lambda image: opened.append(1) or preprocess(image)  # type: ignore
+    report = world.run()
+    assert (report.written, report.encoded, report.reused) == (600, 1, 599)
+    assert len(opened) <= 2  # workers that began before the first was done
+
+    link(world.photos, 600, 1200)
+    points_read.clear()
+    report = world.run()
+    assert (report.written, report.skipped, report.encoded) == (600, 600, 0)
+    assert len(points_read) <= 2 * 1200
+
+    for number in range(1, 1200):
+        (world.photos / f"{number}.jpg").unlink()
+    points_read.clear()
+    assert world.run(prune=True).removed == 1199
+    assert len(points_read) <= 4 * 1200
+    assert names(world) == ["0.jpg"]
+
+
+def test_a_copy_has_its_own_names_and_descriptions(world: World) -> None:
+    link(world.photos, 0, 3)
+    rdf = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+    (world.photos / "1.jpg.xmp").write_text(
+        f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><r:RDF xmlns:r="{rdf}">'
+        '<r:Description xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="4"/>'
+        "</r:RDF></x:xmpmeta>"
+    )
+    world.run()
+    points = {point.image_id: point.payload for point in world.store.scroll("photos")}
+    assert [points[f"{n}.jpg"].get("rating") for n in range(3)] == [None, 4, None]
+    assert len({point["phash"] for point in points.values() if "phash" in point}) <= 1
+    assert all(point["path"].endswith(name) for name, point in points.items())
