@@ -7,6 +7,7 @@ from pathlib import Path
 from ingest.build import BuildOptions, BuildReport, build
 from ingest.first_run import FirstRun, nothing_usable
 from ingest.pipeline import IngestOptions, ingest
+from ingest.relocate import find_relocated, relocation_offer
 from ingest.report import IngestReport
 from ingest.sources.base import Source, SourceError
 from ingest.sources.excludes import Excludes
@@ -19,7 +20,7 @@ from scenesearch.home.settings import Settings
 from scenesearch.runtime.files import make_private, private_folder
 from scenesearch.sample.library import write_library
 from ui.jobs import Job
-from ui.resources import installation, job_store, library_files, start_job
+from ui.resources import installation, job_store, leased_store, library_files, start_job
 from ui.settings import page_settings
 
 SAMPLE_SIZE = 300
@@ -41,12 +42,23 @@ def start_ingest(
     excludes = Excludes(tuple(exclude))
 
     def sources(roots: Roots) -> list[list[Source]]:
+        _refuse_moved(folders)
         plain = [find_sources(folders, roots=roots, excludes=excludes)]
         if manifest is None:
             return plain
         return [find_sources(folders, roots=roots, manifest=manifest), *plain]
 
     return start_job(title, lambda job: _ingest(job, sources))
+
+
+def _refuse_moved(folders: Sequence[Path]) -> None:
+    """Raise SourceError where the pictures are those of a folder that is not there."""
+    library, files = page_settings().library, library_files()
+    found = find_relocated(
+        folders, library=library, library_dir=files.folder, open_store=leased_store
+    )
+    for old, new in found:
+        raise SourceError(relocation_offer(old, new, library))
 
 
 def start_retry(rejected: Sequence[Reject]) -> Job:

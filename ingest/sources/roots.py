@@ -5,10 +5,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ingest.sources.base import SourceError
-from scenesearch.home.roots import Root, RootsError, read_roots, roots_json
+from scenesearch.home.roots import Root, RootsError, innermost, read_roots, write_roots
 from scenesearch.pictures.originals import LocalFile, RemoteFile, is_url
 from scenesearch.pictures.records import ImageRecord
-from scenesearch.runtime.files import atomic_writer, private_folder
 
 
 class Roots:
@@ -57,9 +56,7 @@ class Roots:
         else:
             self._roots[root] = Root(self._new_prefix(root))
         if self._file is not None:
-            private_folder(self._file.parent)
-            with atomic_writer(self._file, private=True) as file:
-                file.write(roots_json(self._roots))
+            write_roots(self._file, self._roots)
 
     def _new_prefix(self, root: str) -> str:
         name = root.rpartition("/")[2] if _is_address(root) else Path(root).name
@@ -99,20 +96,7 @@ class Roots:
 
     def _root_of(self, path: str) -> str | None:
         """The innermost known root that holds the path."""
-        if path in self._roots:
-            return path
-        if is_url(path):
-            while "://" in (path := path.rpartition("/")[0]):
-                if path in self._roots:
-                    return path
-            return None
-        # By strings, not by `Path.parents`: this is asked of every picture of every re-scan.
-        parent = os.path.dirname(path)  # noqa: PTH120
-        while parent != path:
-            if parent in self._roots:
-                return parent
-            path, parent = parent, os.path.dirname(parent)  # noqa: PTH120
-        return None
+        return innermost(self._roots, path)
 
 
 def _is_address(path: Path | str) -> bool:

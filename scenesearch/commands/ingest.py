@@ -3,7 +3,7 @@
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -18,6 +18,9 @@ from scenesearch.commands.ingesting import (
 )
 from scenesearch.commands.watch import run_watch
 
+if TYPE_CHECKING:
+    from scenesearch.home.installation import Installation
+
 
 def _show_excludes(wanted: bool) -> None:
     if wanted:
@@ -26,6 +29,23 @@ def _show_excludes(wanted: bool) -> None:
         for what, patterns in DEFAULTS.items():
             typer.echo("\n".join([f"# {what}", *patterns]))
         raise typer.Exit
+
+
+def _offer_relocation(paths: "list[str]", library: str, installation: "Installation") -> None:
+    """End the command where the pictures are those of a folder that is not there: with it they
+    would be in the library twice."""
+    from ingest.relocate import find_relocated, relocation_offer
+    from scenesearch.pictures.originals import is_url
+
+    folders = [Path(path) for path in paths if not is_url(path)]
+    found = find_relocated(
+        folders,
+        library=library,
+        library_dir=installation.files(library).folder,
+        open_store=installation.store,
+    )
+    for old, new in found:
+        fail(f"{relocation_offer(old, new, library)}; --as-copy has them twice")
 
 
 def ingest(
@@ -99,6 +119,14 @@ def ingest(
             help="Print what is left out by default, as patterns, and exit.",
         ),
     ] = False,
+    as_copy: Annotated[
+        bool,
+        typer.Option(
+            "--as-copy",
+            help="Add PATH although it holds the pictures of a folder that is away, which then are "
+            "in the library twice.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add pictures and their metadata to a library. Run it again to continue or to refresh.
@@ -139,6 +167,8 @@ def ingest(
     if is_unfinished(files.folder):
         with installation.store(patient=True) as store:
             take_back_unfinished(store, name, files.folder)
+    if not as_copy:
+        _offer_relocation(paths or [], name, installation)
     roots = Roots(files.sources)
     meter = context.with_resource(metering(installation.settings))
     sources = []

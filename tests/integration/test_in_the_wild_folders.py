@@ -4,21 +4,28 @@ Each table has the input on the left and what is right on the right.
 """
 
 import os
+import shlex
 import tarfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from ingest.relocate import RelocateError, RelocateReport, relocate
 from ingest.sources.base import SourceError
 from ingest.sources.excludes import FILE_NAME, Excludes
 from ingest.sources.find import find_sources
 from ingest.sources.roots import Roots
+from scenesearch.home.rejects import Rejects
+from scenesearch.home.roots import read_roots
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
+from tests.cli import run_here
 from tests.integration.test_ingest_moves import World
+from tests.tiny_encoder import write_tiny_encoder
 
 # --- what is left out ------------------------------------------------------------------------
 
@@ -304,3 +311,153 @@ def test_a_copy_has_its_own_names_and_descriptions(world: World) -> None:
     assert [points[f"{n}.jpg"].get("rating") for n in range(3)] == [None, 4, None]
     assert len({point["phash"] for point in points.values() if "phash" in point}) <= 1
     assert all(point["path"].endswith(name) for name, point in points.items())
+
+
+# --- a library that moves ----------------------------------------------------------------------
+
+
+def repoint(world: World, old: Path, new: Path, **options: Any) -> RelocateReport:
+    with closing(Rejects(world.own / "rejects.sqlite")) as rejects:
+        return relocate(
+            "photos",
+            str(old),
+            str(new),
+            store=world.store,
+            library_dir=world.own,
+            rejects=rejects,
+            **options,
+        )
+
+
+def paths(world: World) -> dict[str, str]:
+    points = world.store.scroll("photos", payload=("path",))
+    return {point.image_id: str(point.payload["path"]) for point in points}
+
+
+@pytest.fixture
+def moved(world: World) -> tuple[Path, Path]:
+    """A library with descriptions, marks and a reject whose folder has moved: old and new place."""
+    put(world.photos, "a.jpg", "b/c.jpg")
+    (world.photos / "broken.jpg").write_bytes(b"no picture")
+    world.describe(a="sea")
+    world.run()
+    world.mark(a="a boat")
+    new = world.photos.with_name("new")
+    world.photos.rename(new)
+    return world.photos, new
+
+
+def test_a_library_is_re_pointed_without_encoding(world: World, moved: tuple[Path, Path]) -> None:
+    old, new = moved
+    encoded = world.encoder.encoded
+    assert repoint(world, old, new, dry_run=True).pictures == 2
+    assert paths(world) == {"a.jpg": f"{old}/a.jpg", "b/c.jpg": f"{old}/b/c.jpg"}
+
+    report = repoint(world, old, new)
+    assert (report.compared, report.same, report.pictures, report.joined) == (2, 2, 2, 0)
+    assert paths(world) == {"a.jpg": f"{new}/a.jpg", "b/c.jpg": f"{new}/b/c.jpg"}
+    assert world.tags() == {"a.jpg": ["sea"]}
+    assert world.marks() == {"a.jpg": "a boat"}
+    again = world.run(new, prune=True)
+    assert (again.skipped, again.written, again.removed, again.rejected) == (2, 0, 0, 1)
+    assert again.rejects[0].tries == 1  # its row has moved, and it was not opened again
+    assert world.encoder.encoded == encoded
+    with pytest.raises(RelocateError, match="re-pointed already"):
+        repoint(world, old, new)
+
+
+def test_a_library_that_has_both_folders_gets_one_entry_a_picture(
+    world: World, moved: tuple[Path, Path]
+) -> None:
+    old, new = moved
+    put(new, "d/new.jpg")
+    world.run(new)
+    assert len(names(world)) == 5
+    report = repoint(world, old, new)
+    assert (report.pictures, report.joined) == (2, 2)
+    assert paths(world) == {
+        "new/a.jpg": f"{new}/a.jpg",
+        "new/b/c.jpg": f"{new}/b/c.jpg",
+        "new/d/new.jpg": f"{new}/d/new.jpg",
+    }
+    assert world.tags() == {"new/a.jpg": ["sea"]}
+    assert world.marks() == {"new/a.jpg": "a boat"}
+    assert world.run(new).skipped == 3
+
+
+def test_a_folder_with_other_pictures_is_refused(world: World, moved: tuple[Path, Path]) -> None:
+    old, _ = moved
+    other = put(old.with_name("other"), "x.jpg", "y.jpg", "a.jpg")
+    before = paths(world)
+    with pytest.raises(RelocateError, match="does not hold the library's pictures: of 2"):
+        repoint(world, old, other)
+    assert paths(world) == before
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ("nowhere", "new", "was not filled from"),
+        ("photos/b", "new", "which stays where it is"),
+        ("photos", "missing", "is no folder"),
+        ("photos", "photos/b", "is no folder"),
+        ("photos", ".", "one inside the other"),
+        ("s3://bucket/a", "new", "only folders"),
+    ],
+)
+def test_what_cannot_be_re_pointed_is_said(
+    world: World, moved: tuple[Path, Path], old: str, new: str, sentence: str
+) -> None:
+    top = moved[0].parent
+    with pytest.raises(RelocateError, match=sentence):
+        relocate(
+            "photos",
+            old if "://" in old else str(top / old),
+            str(top / new),
+            store=world.store,
+            library_dir=world.own,
+        )
+
+
+def test_a_stopped_command_is_finished_by_the_same(
+    world: World, moved: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = moved
+
+    def killed(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EdgeStore, "flush", killed)
+        with pytest.raises(KeyboardInterrupt):
+            repoint(world, old, new)
+    repoint(world, old, new)
+    assert paths(world) == {"a.jpg": f"{new}/a.jpg", "b/c.jpg": f"{new}/b/c.jpg"}
+    assert list(read_roots(world.own / "sources.json")) == [str(new)]
+
+
+def test_an_ingest_of_the_new_place_offers_it(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "SCENESEARCH_DATA_DIR": str(tmp_path / "data"),
+        "SCENESEARCH_ENCODER": str(write_tiny_encoder(tmp_path / "tiny")),
+    }
+
+    def ran(*words: object) -> tuple[int, str, str]:
+        found = run_here(*words, environment=environment)
+        return found.returncode, found.stdout.strip(), found.stderr.strip()
+
+    old, new = put(tmp_path / "old", "a.jpg", "b.jpg"), tmp_path / "new place"
+    assert ran("ingest", old, "-l", "m")[0] == 0
+    old.rename(new)
+    status, _, err = ran("ingest", new, "-l", "m")
+    command = f"scenesearch library relocate {old} '{new}' m"
+    assert status == 2
+    assert f"holds the pictures of {old}, which is not there: `{command}`" in err
+    status, out, _ = ran(*shlex.split(command)[1:])
+    assert (status, out.splitlines()[-1]) == (0, "m: 2 re-pointed")
+    assert "2 skipped" in ran("ingest", new, "-l", "m")[1]
+    # An empty mount point stands for a disk that is away, too.
+    new.rename(old)
+    new.mkdir()
+    assert f"relocate '{new}' {old} m`" in ran("ingest", old, "-l", "m")[2]
+    assert "2 written" in ran("ingest", old, "-l", "m", "--as-copy")[1]
