@@ -47,7 +47,8 @@ class IngestOptions:
     pictures are made safe against power loss. With `retry_rejects`, files that were rejected for
     good are opened again though they have not changed. Only the pictures of `shard` are looked
     at. With `prune`, points whose pictures below the sources' roots are gone are removed;
-    `dry_run` only finds them, and brings nothing in."""
+    `confirm_absent` is asked about folders that are gone or empty, with the number of their
+    pictures. `dry_run` only finds them, and brings nothing in."""
 
     workers: int = 2
     batch_size: int | None = None
@@ -58,6 +59,7 @@ class IngestOptions:
     engine: Literal["local", "ray"] = "local"
     prune: bool = False
     dry_run: bool = False
+    confirm_absent: Callable[[Path, int], bool] = lambda folder, count: False
 
 
 def ingest(
@@ -89,7 +91,14 @@ def ingest(
     left_out = partial(_is_left_out, sources, known)
     if options.dry_run:
         report = IngestReport(library, store.resolve(library), dry_run=True)
-        gone = find_gone(store, report.collection, roots, options.shard, left_out=left_out)
+        gone = find_gone(
+            store,
+            report.collection,
+            roots,
+            options.shard,
+            left_out=left_out,
+            confirm=options.confirm_absent,
+        )
         report.count_removed(gone.points)
         report.kept = list(gone.kept)
         return report
@@ -141,7 +150,14 @@ def ingest(
                 report.interrupted = True  # the next run goes on with it
         if report.collection and not report.interrupted:
             if options.prune:
-                gone = find_gone(store, report.collection, roots, options.shard, left_out=left_out)
+                gone = find_gone(
+                    store,
+                    report.collection,
+                    roots,
+                    options.shard,
+                    left_out=left_out,
+                    confirm=options.confirm_absent,
+                )
                 moves.remove(gone.points)
                 if rejects is not None:
                     forget_gone(rejects, roots, left_out)

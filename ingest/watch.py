@@ -211,7 +211,13 @@ class _Updater:
                 roots += [f"{path}!" for path in gone if is_archive(path.name)]
                 shard = watched.options.shard
                 if roots:
-                    points += find_gone(store, library, roots, shard, seen_to_go=True).points
+                    gone_there = find_gone(
+                        store, library, roots, shard, confirm=watched.options.confirm_absent
+                    )
+                    points += gone_there.points
+                    for sentence in gone_there.kept:
+                        watched.say(sentence)
+                    report.kept += gone_there.kept
                 points = [point for point in points if shard.holds(point.image_id)]
                 Moves(store, library, journal, watched.library_dir, watched.rejects).remove(points)
                 delete_unused_thumbnails(store, library, journal, watched.thumbnails_dir)

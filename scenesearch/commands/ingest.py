@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from scenesearch.commands.common import EncoderOption, LibraryOption, open_installation
-from scenesearch.commands.console import NOTHING, JsonOption, fail
+from scenesearch.commands.console import NOTHING, JsonOption, fail, printable
 from scenesearch.commands.ingesting import (
     end_run,
     ingest_options,
@@ -19,6 +19,8 @@ from scenesearch.commands.ingesting import (
 from scenesearch.commands.watch import run_watch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from scenesearch.home.installation import Installation
 
 
@@ -29,6 +31,22 @@ def _show_excludes(wanted: bool) -> None:
         for what, patterns in DEFAULTS.items():
             typer.echo("\n".join([f"# {what}", *patterns]))
         raise typer.Exit
+
+
+def _absence_check(*, remove_absent: bool, asks: bool) -> "Callable[[Path, int], bool]":
+    """Whether the pictures of a folder that is gone or empty are deleted: by the option, or by
+    whoever sits at the terminal."""
+
+    def confirm(folder: Path, count: int) -> bool:
+        if remove_absent or not asks or not sys.stdin.isatty():
+            return remove_absent
+        state = "is empty" if folder.is_dir() else "is not there"
+        return typer.confirm(
+            f"{printable(str(folder))} {state}. Remove its {count} pictures from the library?",
+            err=True,
+        )
+
+    return confirm
 
 
 def _offer_relocation(paths: "list[str]", library: str, installation: "Installation") -> None:
@@ -97,6 +115,14 @@ def ingest(
         bool,
         typer.Option("--dry-run", help="With --prune: only list what would be removed."),
     ] = False,
+    remove_absent: Annotated[
+        bool,
+        typer.Option(
+            "--remove-absent",
+            help="With --prune or --watch: also remove the pictures of folders that are gone or "
+            "empty, as those of a disk that is away are.",
+        ),
+    ] = False,
     watch: Annotated[
         bool,
         typer.Option("--watch", help="Then keep watching PATH and bring in changes, until Ctrl-C."),
@@ -147,6 +173,8 @@ def ingest(
         fail("nothing to ingest: give a folder, a picture or a manifest")
     if dry_run and not prune:
         fail("--dry-run goes with --prune: it lists what would be removed")
+    if remove_absent and not (prune or watch):
+        fail("--remove-absent goes with --prune or --watch")
     if watch and (manifest is not None or dry_run):
         fail("--watch goes with folders alone, not with --manifest or --dry-run")
     if watch and engine != "local":
@@ -163,6 +191,7 @@ def ingest(
         shard=context.with_resource(share),  # held until the command ends
         prune=prune,
         dry_run=dry_run,
+        confirm_absent=_absence_check(remove_absent=remove_absent, asks=not (watch or dry_run)),
     )
     if is_unfinished(files.folder):
         with installation.store(patient=True) as store:

@@ -461,3 +461,46 @@ def test_an_ingest_of_the_new_place_offers_it(tmp_path: Path) -> None:
     new.mkdir()
     assert f"relocate '{new}' {old} m`" in ran("ingest", old, "-l", "m")[2]
     assert "2 written" in ran("ingest", old, "-l", "m", "--as-copy")[1]
+
+
+# --- a disk that is away -----------------------------------------------------------------------
+
+
+def eject_to(folder: Path, elsewhere: Path) -> None:
+    folder.rename(elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("left", "removed"),
+    [
+        (None, []),  # udisks removes the mount point
+        ([], []),  # it stays, empty
+        ([".DS_Store"], []),  # and a system has written to it
+        (["d.jpg"], ["B/a.jpg", "B/b.jpg"]),  # the folder is there: these files were deleted
+        (["about.txt"], ["B/a.jpg", "B/b.jpg"]),
+    ],
+)
+def test_prune_takes_no_whole_folder_for_deleted(
+    world: World, tmp_path: Path, left: list[str] | None, removed: list[str]
+) -> None:
+    put(world.photos, "A/a.jpg", "B/a.jpg", "B/b.jpg")
+    world.run()
+    eject_to(world.photos / "B", tmp_path / "away")
+    for name in left or ():
+        put(world.photos / "B", name)
+    if left is not None:
+        (world.photos / "B").mkdir(exist_ok=True)
+    report = world.run(prune=True)
+    assert report.removals == removed
+    state = "is not there" if left is None else "is empty"
+    sentence = f"{world.photos / 'B'} {state}: its 2 pictures stay in the library"
+    assert [line.partition(";")[0] for line in report.kept] == ([] if removed else [sentence])
+    asked = []
+
+    def confirm(folder: Path, count: int) -> bool:
+        asked.append((folder, count))
+        return True
+
+    report = world.run(prune=True, confirm_absent=confirm)
+    assert asked == ([] if removed else [(world.photos / "B", 2)])
+    assert report.removals == ([] if removed else ["B/a.jpg", "B/b.jpg"])
