@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ingest.shards import WHOLE, Shard
 from scenesearch.home.allowed_originals import AllowedOriginals
+from scenesearch.home.presence import holds_something
 from scenesearch.home.rejects import Rejects
 from scenesearch.pictures.originals import LocalFile, OriginalError, TarMember, original_of
 from scenesearch.store.base import Point, VectorStore
@@ -144,8 +145,4 @@ def is_empty(folder: Path) -> bool:
 
     Systems leave such files in the folder that a disk was mounted on.
     """
-    try:
-        with os.scandir(folder) as entries:
-            return all(entry.name.startswith(".") for entry in entries)
-    except OSError:
-        return True  # nothing is known of it
+    return not holds_something(str(folder))

@@ -20,6 +20,7 @@ from ingest.journal import Journal, Rename, Step, journal_file
 from ingest.moves import Moves, OldPlaces
 from ingest.payload import folders_of
 from scenesearch.errors import SceneSearchError
+from scenesearch.home.presence import holds_something
 from scenesearch.home.rejects import Rejects
 from scenesearch.home.roots import SOURCES, Root, innermost, read_roots, write_roots
 from scenesearch.pictures.originals import OriginalError, is_url, original_of
@@ -190,7 +191,7 @@ def find_relocated(
     """Folders of the library that are not there, each with the one of these, new to the library,
     in which their pictures are found. The store is opened only where there may be one."""
     roots = read_roots(library_dir / SOURCES)
-    absent = [root for root in roots if not is_url(root) and not _holds_anything(Path(root))]
+    absent = [root for root in roots if not is_url(root) and not holds_something(root)]
     given = [path.resolve() for path in folders if path.is_dir()]
     new = [path for path in given if innermost(roots, str(path)) is None]
     if not absent or not new:
@@ -312,11 +313,3 @@ def _at(payload: Mapping[str, Any], path: str, image_id: str, earlier: str) -> d
     if image_id != earlier:
         moved["folder"] = folders_of(image_id)
     return moved
-
-
-def _holds_anything(folder: Path) -> bool:
-    try:
-        with os.scandir(folder) as entries:
-            return next(entries, None) is not None
-    except OSError:
-        return False

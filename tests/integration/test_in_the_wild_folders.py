@@ -5,7 +5,9 @@ Each table has the input on the left and what is right on the right.
 
 import os
 import shlex
+import shutil
 import tarfile
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,8 +21,10 @@ from ingest.sources.base import SourceError
 from ingest.sources.excludes import FILE_NAME, Excludes
 from ingest.sources.find import find_sources
 from ingest.sources.roots import Roots
+from scenesearch.home.presence import _looks, presence
 from scenesearch.home.rejects import Rejects
 from scenesearch.home.roots import read_roots
+from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import Point
 from scenesearch.store.edge import EdgeStore
 from tests.cli import run_here
@@ -504,3 +508,68 @@ def test_prune_takes_no_whole_folder_for_deleted(
     report = world.run(prune=True, confirm_absent=confirm)
     assert asked == ([] if removed else [(world.photos / "B", 2)])
     assert report.removals == ([] if removed else ["B/a.jpg", "B/b.jpg"])
+
+
+@pytest.mark.parametrize(
+    ("away", "offline"),
+    [
+        ([], []),
+        (["photos"], ["a.jpg", "sub/b.jpg"]),
+        (["disk"], ["disk/c.jpg"]),
+        (["photos", "disk"], ["a.jpg", "disk/c.jpg", "sub/b.jpg"]),
+    ],
+)
+@pytest.mark.parametrize("left", ["nothing", "an empty folder", "a hidden file"])
+def test_pictures_of_a_disk_that_is_away_are_offline_and_come_back(
+    world: World, tmp_path: Path, away: list[str], offline: list[str], left: str
+) -> None:
+    disk = put(tmp_path / "disk", "c.jpg")
+    world.run(put(world.photos, "a.jpg", "sub/b.jpg"))
+    world.run(disk)
+    for name in away:
+        eject_to(tmp_path / name, tmp_path / f"away-{name}")
+        if left != "nothing":
+            (tmp_path / name).mkdir()
+        if left == "a hidden file":
+            (tmp_path / name / ".DS_Store").touch()
+
+    def answer(text: str) -> dict[str, bool]:
+        _looks.clear()
+        sources = world.own / "sources.json"
+        searcher = Searcher(
+            world.encoder, world.store, "photos", presence=lambda library: presence(sources)
+        )
+        hits = searcher.search(text, k=10, min_relevance=0, collapse=False).hits
+        return {hit.image_id: hit.offline for hit in sorted(hits, key=lambda hit: hit.image_id)}
+
+    everything = ["a.jpg", "disk/c.jpg", "sub/b.jpg"]
+    assert answer("blue") == {name: name in offline for name in everything}
+    assert list(answer("blue is:offline")) == offline
+    assert list(answer("is:offline")) == offline
+    assert list(answer("-is:offline")) == [name for name in everything if name not in offline]
+    for name in away:
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
+        eject_to(tmp_path / f"away-{name}", tmp_path / name)
+    assert answer("is:offline") == {}
+    assert world.run(prune=True).removals == []
+
+
+def test_a_network_disk_that_hangs_is_waited_for_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.run(put(world.photos, "a.jpg"))
+    looks, answers = [], threading.Event()
+
+    def hang(folder: str) -> bool:
+        looks.append(folder)
+        answers.wait(30)
+        return True
+
+    _looks.clear()
+    monkeypatch.setattr("scenesearch.home.presence.holds_something", hang)
+    monkeypatch.setattr("scenesearch.home.presence._FRESH_S", 0.0)
+    for _ in range(3):
+        assert presence(world.own / "sources.json").away == (str(world.photos),)
+    assert looks == [str(world.photos)]
+    answers.set()
+    _looks.clear()
