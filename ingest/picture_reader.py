@@ -35,11 +35,13 @@ _NO_PIXELS = Image.new("RGB", (1, 1))
 
 @dataclass(frozen=True)
 class Candidate:
-    """A picture with what the library knows of it: its point's payload, its last reject."""
+    """A picture with what the library knows of it: its point's payload, its last reject; `number`
+    is its place in the run."""
 
     record: ImageRecord
     known: Mapping[str, Any] | None = None
     earlier: Reject | None = None
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -140,11 +142,13 @@ class SeenContents:
     def __init__(self) -> None:
         self._of: dict[str, _Seen] = {}
 
-    def get(self, sha256: str) -> "_Seen | None":
-        return self._of.get(sha256)
+    def get(self, sha256: str, number: int) -> "_Seen | None":
+        """For the picture of this number: what an earlier one has given, which is encoded first."""
+        found = self._of.get(sha256)
+        return found if found is not None and found.number < number else None
 
-    def add(self, opened: OpenedImage, phash: str | None) -> None:
-        self._of[opened.sha256] = _Seen(replace(opened, image=_NO_PIXELS), phash)
+    def add(self, opened: OpenedImage, phash: str | None, number: int) -> None:
+        self._of[opened.sha256] = _Seen(replace(opened, image=_NO_PIXELS), phash, number)
         for oldest in list(self._of)[:-_MOST_SEEN]:
             self._of.pop(oldest, None)
 
@@ -153,6 +157,7 @@ class SeenContents:
 class _Seen:
     opened: OpenedImage
     phash: str | None
+    number: int
 
 
 @dataclass(frozen=True)
@@ -225,12 +230,12 @@ class PictureReader:
 
     def _opened(self, changed: Changed, encoded: str) -> DecodedPicture:
         record, known = changed.candidate.record, changed.candidate.known
-        retries = 0
+        number, retries = changed.candidate.number, 0
         seen: _Seen | None = None
 
         def find(sha256: str) -> OpenedImage | None:
             nonlocal seen
-            seen = None if self.seen is None else self.seen.get(sha256)
+            seen = None if self.seen is None else self.seen.get(sha256, number)
             return None if seen is None else seen.opened
 
         def count(error: Exception, pause_s: float) -> None:
@@ -261,9 +266,7 @@ class PictureReader:
         has_vector = opened.sha256 in (held, encoded) or seen is not None
         pixels = None if has_vector else self.encoder.preprocess(opened.image)
         phash = perceptual_hash(opened.image) if seen is None else seen.phash
-        if self.seen is not None and seen is None:
-            self.seen.add(content, phash)
-        return DecodedPicture(
+        decoded = DecodedPicture(
             record.image_id,
             picture_payload(record.image_id, opened, phash, description) | changed.from_file,
             pixels,
@@ -272,6 +275,9 @@ class PictureReader:
             held,
             changed.described,
         )
+        if self.seen is not None and seen is None:
+            self.seen.add(content, phash, number)  # at the end: from here on nothing fails
+        return decoded
 
 
 def _pause_s(error: Exception) -> float | None:

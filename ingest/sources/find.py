@@ -40,13 +40,15 @@ def find_sources(
     listed: IO[bytes] | None = None,
     separator: bytes = b"\n",
     excludes: Excludes | None = None,
+    gone: bool = False,
 ) -> list[Source]:
     """One source for each path or address; a path inside another given one is left to that one.
 
     With `manifest`, the single path is the folder its pictures lie in. `listed` is what the path
     '-' reads its paths from. `excludes` are for folders, archives and addresses: what a table, a
-    list or a path names is wanted. Raises SourceError for a path that does not exist or holds no
-    pictures, and for patterns that no path is looked through with.
+    list or a path names is wanted. With `gone`, folders of the library that are not there any more
+    or hold no pictures are sources without pictures. Raises SourceError for a path that does not
+    exist or holds no pictures, and for patterns that no path is looked through with.
     """
     excludes = excludes or Excludes()
     if manifest is not None:
@@ -57,10 +59,12 @@ def find_sources(
         return [_manifest_source(manifest, Path(paths[0]) if paths else manifest.parent, roots)]
     urls = [path for path in paths if isinstance(path, str) and is_url(path)]
     local = [Path(path) for path in paths if path not in urls and path != LISTED]
+    emptied = [path for path in local if gone and _is_emptied(path, roots)]
+    local = [path for path in local if path not in emptied]
     for path in local:
         if not path.exists():
             raise SourceError(f"{path} does not exist")
-    if excludes.patterns and not any(map(_is_looked_through, paths)):
+    if excludes.patterns and not emptied and not any(map(_is_looked_through, paths)):
         raise SourceError(_NOTHING_TO_EXCLUDE)
     resolved = [path.resolve() for path in local]
     outer = [
@@ -69,6 +73,10 @@ def find_sources(
         if path not in resolved[:position] and not any(other in path.parents for other in resolved)
     ]
     sources = [_source(path, roots, excludes) for path in outer]
+    sources += [
+        Source(lambda: iter(()), 0, root=f"{os.path.abspath(path)}{os.sep}")  # noqa: PTH100
+        for path in emptied
+    ]
     sources += [remote_source(url, roots, excludes) for url in dict.fromkeys(urls)]
     if LISTED in paths:
         if listed is None:
@@ -89,6 +97,11 @@ def rejected_source(rejects: Sequence[Reject]) -> Source:
                 yield ImageRecord(reject.image_id, original, tuple(captions), tuple(tags), columns)
 
     return Source(records, count=sum(reject.image_id is not None for reject in rejects))
+
+
+def _is_emptied(path: Path, roots: Roots) -> bool:
+    known = os.path.abspath(path) in roots.known  # noqa: PTH100
+    return known and not (path.is_dir() and any(walk(path)))
 
 
 def _is_looked_through(path: Path | str) -> bool:

@@ -209,6 +209,7 @@ def ingest(
             listed=sys.stdin.buffer,
             separator=b"\0" if null else b"\n",
             excludes=excludes,
+            gone=prune and remove_absent,
         )
         if prune and not all(source.root for source in sources):
             fail("--prune needs folders, archives or manifests: single files say nothing of others")

@@ -3,11 +3,13 @@
 Each table has the input on the left and what is right on the right.
 """
 
+import json
 import os
 import shlex
 import shutil
 import tarfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -30,6 +32,14 @@ from scenesearch.store.edge import EdgeStore
 from tests.cli import run_here
 from tests.integration.test_ingest_moves import World
 from tests.tiny_encoder import write_tiny_encoder
+
+
+@pytest.fixture(autouse=True)
+def looked_at_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer of a moment ago about a folder: tests move them quickly."""
+    _looks.clear()
+    monkeypatch.setattr("scenesearch.home.presence._FRESH_S", 0.0)
+
 
 # --- what is left out ------------------------------------------------------------------------
 
@@ -534,7 +544,6 @@ def test_pictures_of_a_disk_that_is_away_are_offline_and_come_back(
             (tmp_path / name / ".DS_Store").touch()
 
     def answer(text: str) -> dict[str, bool]:
-        _looks.clear()
         sources = world.own / "sources.json"
         searcher = Searcher(
             world.encoder, world.store, "photos", presence=lambda library: presence(sources)
@@ -565,11 +574,105 @@ def test_a_network_disk_that_hangs_is_waited_for_once(
         answers.wait(30)
         return True
 
-    _looks.clear()
     monkeypatch.setattr("scenesearch.home.presence.holds_something", hang)
-    monkeypatch.setattr("scenesearch.home.presence._FRESH_S", 0.0)
     for _ in range(3):
         assert presence(world.own / "sources.json").away == (str(world.photos),)
     assert looks == [str(world.photos)]
     answers.set()
     _looks.clear()
+
+
+# --- the doctor's advice is followed -------------------------------------------------------------
+
+
+class Installed:
+    """A library `m` in an installation of its own, and its command line."""
+
+    def __init__(self, top: Path) -> None:
+        self.environment = os.environ | {
+            "SCENESEARCH_DATA_DIR": str(top / "data"),
+            "SCENESEARCH_ENCODER": str(write_tiny_encoder(top / "tiny")),
+        }
+
+    def __call__(self, *words: object) -> str:
+        ran = run_here(*words, environment=self.environment)
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout.strip()
+
+    def advice(self, check: str) -> list[str]:
+        """The commands that the doctor names for a finding."""
+        ran = run_here("library", "doctor", "m", "--json", environment=self.environment)
+        findings = json.loads(ran.stdout)["findings"]
+        (mend,) = [one["mend"] for one in findings if one["check"] == check]
+        return [f"scenesearch {part}" for part in mend.split("scenesearch ")[1:]]
+
+    def findings(self) -> list[str]:
+        ran = run_here("library", "doctor", "m", "--json", environment=self.environment)
+        return [one["check"] for one in json.loads(ran.stdout)["findings"]]
+
+
+def words_of(advice: str, until: str) -> list[str]:
+    return shlex.split(advice.partition(until)[0])[1:]
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Installed:
+    return Installed(tmp_path)
+
+
+@pytest.mark.parametrize("left", ["nothing", "an empty folder"])
+def test_advice_for_a_folder_that_is_away(installed: Installed, tmp_path: Path, left: str) -> None:
+    old, new = put(tmp_path / "my old", "a.jpg", "b.jpg"), tmp_path / "new"
+    installed("ingest", old, "-l", "m")
+    old.rename(new)
+    if left != "nothing":
+        old.mkdir()
+    relocation, removal = installed.advice("folders")
+    installed(*words_of(relocation.replace(" NEW ", f" {new} "), " where"))
+    assert installed.findings() == []
+    # The other half of the advice, for a folder that is deleted.
+    shutil.rmtree(new)
+    if left != "nothing":
+        new.mkdir()
+    relocation, removal = installed.advice("folders")
+    assert "2 removed" in installed(*shlex.split(removal)[1:])
+    assert run_here("library", "doctor", "m", environment=installed.environment).returncode == 0
+
+
+def test_advice_for_pictures_that_are_missing_changed_or_new(
+    installed: Installed, tmp_path: Path
+) -> None:
+    photos = put(tmp_path / "photos", "a.jpg", "b.jpg", "sub/c.jpg", "sub/d.jpg")
+    away = put(tmp_path / "disk", "e.jpg")
+    installed("ingest", photos, away, "-l", "m")
+    away.rename(tmp_path / "ejected")
+    (photos / "a.jpg").unlink()
+    shutil.rmtree(photos / "sub")
+    Image.new("RGB", (20, 20), "red").save(photos / "b.jpg")
+    (changed,) = installed.advice("changed")
+    assert "1 written" in installed(*shlex.split(changed)[1:])
+    (missing,) = installed.advice("missing")
+    command = words_of(missing, " removes")
+    assert "1 removed" in installed(*command)
+    (missing,) = installed.advice("missing")
+    assert "2 removed" in installed(*words_of(missing, " removes"), "--remove-absent")
+    put(photos, "f.jpg")
+    assert "missing" not in installed.findings()
+    (tmp_path / "ejected").rename(away)
+    (new,) = installed.advice("folders")
+    assert "1 written" in installed(*words_of(new, ", or"))
+    assert installed.findings() == []
+
+
+def test_copies_that_are_opened_out_of_order_are_encoded(world: World) -> None:
+    link(world.photos, 0, 64)
+    preprocess, first = world.encoder.preprocess, threading.Event()
+
+    def late(image: Image.Image) -> Any:
+        if not first.is_set():  # whoever comes first is overtaken
+            first.set()
+            time.sleep(0.05)
+        return preprocess(image)
+
+    world.encoder.preprocess = late  # type: ignore[method-assign]
+    assert world.run(workers=4, batch_size=1).written == 64
