@@ -78,10 +78,10 @@ def relocate(
     contents, and where the library was not filled from the old one. Raises StoreError as the store
     does.
     """
-    roots = read_roots(library_dir / SOURCES)
-    folders = _folders(library, roots, old, new)
     live = store.resolve(library)
     with store.working_on(live):
+        roots = read_roots(library_dir / SOURCES)
+        folders = _folders(library, roots, old, new)
         report = RelocateReport(library, folders, dry_run=dry_run)
         _compare(report, store, live)
         if dry_run:
