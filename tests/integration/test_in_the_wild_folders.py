@@ -3,6 +3,7 @@
 Each table has the input on the left and what is right on the right.
 """
 
+import io
 import json
 import os
 import shlex
@@ -20,7 +21,7 @@ from PIL import Image
 
 from ingest.relocate import RelocateError, RelocateReport, relocate
 from ingest.sources.base import SourceError
-from ingest.sources.excludes import FILE_NAME, Excludes
+from ingest.sources.excludes import DEFAULTS, FILE_NAME, Excludes
 from ingest.sources.find import find_sources
 from ingest.sources.roots import Roots
 from scenesearch.home.presence import _looks, presence
@@ -580,6 +581,58 @@ def test_a_network_disk_that_hangs_is_waited_for_once(
     assert looks == [str(world.photos)]
     answers.set()
     _looks.clear()
+
+
+@pytest.mark.parametrize(
+    ("options", "answer", "removed"),
+    [
+        ([], None, 0),  # no terminal: nobody confirms
+        (["--remove-absent"], None, 2),
+        ([], "n\n", 0),
+        ([], "y\n", 2),
+    ],
+)
+def test_absence_is_confirmed_by_an_option_or_at_the_terminal(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    answer: str | None,
+    removed: int,
+) -> None:
+    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("SCENESEARCH_ENCODER", str(write_tiny_encoder(tmp_path / "tiny")))
+    photos = put(tmp_path / "photos", "a.jpg", "disk/b.jpg", "disk/c.jpg")
+    run_here("ingest", photos, "-l", "m", environment=os.environ)
+    shutil.rmtree(photos / "disk")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO((answer or "").encode())))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: answer is not None)
+    ran = run_here("ingest", photos, "-l", "m", "--prune", *options, environment=os.environ)
+    assert ran.returncode == 0, ran.stderr
+    assert f"{removed} removed" in ran.stdout
+    assert ("Remove its 2 pictures from the library? [y/N]" in ran.stderr) == bool(answer)
+
+
+def test_the_command_leaves_out_and_says_what_it_leaves_out(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "SCENESEARCH_DATA_DIR": str(tmp_path / "data"),
+        "SCENESEARCH_ENCODER": str(write_tiny_encoder(tmp_path / "tiny")),
+    }
+    photos = put(tmp_path / "photos", "a.jpg", "b.png", "@eaDir/c.jpg")
+    more = ["--exclude", "*.png", "--exclude", "!@eaDir/"]
+    ran = run_here("ingest", photos, *more, environment=environment)
+    assert "2 seen, 2 written" in ran.stdout
+    shown = run_here("ingest", "--show-excludes", environment=environment)
+    lines = shown.stdout.splitlines()
+    assert [line for group in DEFAULTS.values() for line in group] == [
+        line for line in lines if not line.startswith("# ")
+    ]
+    # What is printed is a file of patterns that leaves out the same.
+    (tmp_path / "copy" / FILE_NAME).parent.mkdir()
+    (tmp_path / "copy" / FILE_NAME).write_text(shown.stdout)
+    put(tmp_path / "copy", *NOT_THE_USERS, *THE_USERS)
+    (source,) = find_sources([tmp_path / "copy"], roots=Roots())
+    assert source.problems == ()
+    assert source.count == len(THE_USERS)
 
 
 # --- the doctor's advice is followed -------------------------------------------------------------

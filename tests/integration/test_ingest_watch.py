@@ -189,6 +189,19 @@ def test_a_folder_that_goes_as_a_whole_may_be_a_disk_and_keeps_its_pictures(
     assert len(watcher.ids()) == 6
 
 
+def test_a_file_of_patterns_counts_from_the_moment_it_is_written(
+    watcher: Watcher, photos: Path
+) -> None:
+    (photos / ".scenesearchignore").write_text("trip/\n")
+    watcher.until(lambda: watcher.ids() == ["blue.jpg", "green.jpg", "red.jpg"])
+    (photos / "@eaDir").mkdir()
+    shutil.copy(photos / "red.jpg", photos / "@eaDir" / "thumb.jpg")
+    shutil.copy(photos / "red.jpg", photos / "trip" / "new.jpg")
+    shutil.copy(photos / "red.jpg", photos / "last.jpg")
+    watcher.until(lambda: "last.jpg" in watcher.ids())
+    assert watcher.ids() == ["blue.jpg", "green.jpg", "last.jpg", "red.jpg"]
+
+
 def test_an_archive_that_goes_takes_its_pictures_along(watcher: Watcher, photos: Path) -> None:
     with tarfile.open(photos / "shard.tar", "w") as archive:
         Image.new("RGB", (30, 20), COLOURS["yellow"]).save(photos.parent / "y.jpg")
