@@ -11,7 +11,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Sequence
 
-from scenesearch.search.presence import Presence, PresenceOf
+from scenesearch.search.presence import Presence, PresenceOf, all_here
 from scenesearch.search.quoting import as_value, plain_text, segments
 from scenesearch.search.request import FieldFilter
 from scenesearch.store.base import VectorStore
@@ -49,7 +49,7 @@ def conditions_in(
     store: VectorStore,
     library: str,
     filters: Sequence[FieldFilter],
-    presence_of: PresenceOf,
+    presence_of: PresenceOf = all_here,
 ) -> tuple[Filter, tuple[str, ...]]:
     """The conditions of the filters in a library, and notices: how they were understood, and which
     of them no picture passes."""
