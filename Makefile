@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-slow lint attack bench bench-large bench-load test-server sbom lock chromium clean
+.PHONY: help setup demo ui test test-slow test-open-clip lint attack bench bench-large bench-load test-server sbom lock chromium clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -43,6 +43,18 @@ test: $(VENV)/.dev  ## fast tests
 
 test-slow: $(VENV)/.dev chromium  ## the rest: slow tests and a real browser
 	$(BIN)/pytest -m "slow or browser" --durations 20
+
+# torchvision, which open_clip needs, fits no torch of the other environment.
+OPEN_CLIP := .venv-open-clip
+$(OPEN_CLIP)/.tests: pyproject.toml constraints-open-clip.txt
+	@echo "Installing scenesearch with open_clip and CUDA's torch into $(OPEN_CLIP) (5.5 GB, some minutes) ..."
+	test -x $(OPEN_CLIP)/bin/python || $(PYTHON) -m venv $(OPEN_CLIP)
+	$(OPEN_CLIP)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
+	  -c constraints-open-clip.txt -e '.[open-clip]' pytest pytest-timeout
+	@touch $@
+
+test-open-clip: $(OPEN_CLIP)/.tests  ## open_clip's models against the library, in an environment of their own
+	OMP_NUM_THREADS=1 $(OPEN_CLIP)/bin/python -m pytest tests/open_clip --durations 10
 
 attack: $(VENV)/.dev  ## forged files, kills, small disks and crowds, with their figures
 	CROWD_SECONDS=60 $(BIN)/pytest -s -m slow tests/attack
@@ -85,4 +97,4 @@ chromium:
 	  || echo "no Chromium: browser tests will be skipped"
 
 clean:  ## remove the virtual environment and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info
+	rm -rf $(VENV) $(OPEN_CLIP) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache build *.egg-info

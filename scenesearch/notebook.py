@@ -129,7 +129,8 @@ class Library:
         `text` is in the grammar of docs/search.md; it is never a path or an address. To search with
         a picture, give `image` (a path, bytes or a Pillow image) or `like` (an image id). `where`
         takes filters like `--where`, `sort` the name of a field ('-taken': newest first). Hits
-        below `min_relevance` (0-1, by default the setting) are left out; 0 leaves out none.
+        below `min_relevance` (0-1) are left out; 0 leaves out none. By default the setting says, or
+        else the library: at most one in ten things that it does not show is found.
         Near-duplicates are collapsed. `hybrid` ranks by captions, tags, titles and file names too,
         by default where pictures have captions. `right` and `wrong` are image ids of hits that are,
         or are not, what is wanted. Raises QueryError for a request that makes no sense.
@@ -142,7 +143,8 @@ class Library:
             k=k,
             offset=offset,
             after=after,
-            min_relevance=min_relevance,
+            min_relevance=min_relevance or 0.0,
+            default_cut=min_relevance is None,
             collapse=collapse,
             diversity=diversity,
             hybrid=hybrid,

@@ -14,6 +14,7 @@ A request is found something when its most relevant picture reaches the threshol
 import argparse
 import csv
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,9 +54,18 @@ def suite(kind: str, written: str = "first") -> list[str]:
 
 
 def best_relevances(searcher: Searcher, texts: Iterable[str]) -> NDArray[np.float64]:
-    """The highest relevance for each text, which is the first hit's."""
-    found = (searcher.search(text, k=1, min_relevance=0.0).hits for text in texts)
-    return np.array([hits[0].relevance or 0.0 if hits else 0.0 for hits in found])
+    """The highest relevance for each text, which is the first hit's, on the scale of sentences:
+    that of a single word is stretched, and the cut with it."""
+    return np.array([_best(searcher, text) for text in texts])
+
+
+def _best(searcher: Searcher, text: str) -> float:
+    hits = searcher.search(text, k=1, min_relevance=0.0).hits
+    if not hits or not hits[0].relevance:
+        return 0.0
+    calibration = searcher.calibration.of(text)
+    log_odds = math.log(hits[0].relevance / (1 - hits[0].relevance))
+    return 1 / (1 + math.exp(-(log_odds - calibration.stretched(0)) / calibration.gain))
 
 
 def curves(shared: Path, folder: Path) -> dict[str, NDArray[np.float64]]:

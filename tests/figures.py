@@ -33,7 +33,7 @@ from scenesearch.evaluation.calibration import (
 from scenesearch.pictures.duplicates import distance, perceptual_hash
 from scenesearch.pictures.opening import open_image
 from scenesearch.search.request import Phrase, Request, Text
-from scenesearch.search.searcher import SHOWS_FROM, Searcher
+from scenesearch.search.searcher import Searcher, shows_from
 from scenesearch.store.ask import RESCORED, Ask, Examples, Hybrid
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
@@ -241,11 +241,13 @@ def subtraction(judged: Judged) -> Iterator[str]:
     unwanted = [
         shows(hit.image_id, b)
         for b in sorted({b for _, b in pairs})
-        for hit in judged.searcher.search(b, k=1000, min_relevance=SHOWS_FROM).hits
+        for hit in judged.searcher.search(
+            b, k=1000, min_relevance=shows_from(judged.searcher.calibration.of(b))
+        ).hits
     ]
     yield (
-        f"{np.mean(unwanted):.0%} of {len(unwanted)} pictures of {SHOWS_FROM:.0%} relevance or "
-        "more to a subtracted word show it"
+        f"{np.mean(unwanted):.0%} of {len(unwanted)} pictures that are left out "
+        "for a subtracted word show it"
     )
 
 

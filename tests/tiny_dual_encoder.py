@@ -14,7 +14,8 @@ from transformers import (
 
 from scenesearch.encoder.base import ImageInput, TextInput
 from training.model import Classifier, DualEncoder, TowerShape, mobilenet_layers
-from training.towers import Towers, bundled_kind
+from training.towers import bundled_kind
+from training.two_towers import Towers
 
 SHAPE = TowerShape(dimension=16, hidden=24, dropout=0.1, pool_groups=4, trunk_layers=12)
 

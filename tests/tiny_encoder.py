@@ -70,6 +70,8 @@ def declare(folder: Path, *, parts: Sequence[str] = PARTS, **changes: Any) -> No
         "image": {"size": [4, 4], "resize": "squash", "mean": [0, 0, 0], "std": [1, 1, 1]},
         "text": {"context_length": 4},
         "files": files,
+        # As for a model whose matching pairs have cosines above .2.
+        "calibration": {"method": "logistic", "intercept": -6.0, "cosine": 30.0},
     }
     (folder / "encoder.json").write_text(json.dumps(manifest | changes))
 

@@ -48,6 +48,7 @@ class TinyTowers(nn.Module):
     )
     text_input = TextInput(context_length=16)
     classifier = None
+    logit_bias = None
     parent = {"name": "tiny"}  # noqa: RUF012
 
     def __init__(self, seed: int = 0) -> None:

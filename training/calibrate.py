@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +48,20 @@ from scenesearch.evaluation.calibration import (
     reliability_bins,
 )
 from scenesearch.pictures.opening import ImageError, open_image
+from scenesearch.search.background import (
+    background_to_json,
+    encode_background,
+    read_descriptions,
+)
 from scenesearch.search.relevance import (
     METHOD,
     Calibration,
     TrainingTexts,
     described_by,
+    read_calibration,
     training_texts_to_json,
 )
-from scenesearch.search.vocabulary import Vocabulary, counted
+from scenesearch.search.vocabulary import Vocabulary, counted, words_in
 from training.export import write_manifest
 from training.recipe import TrainingError
 
@@ -67,6 +74,21 @@ OTHERS_PER_CAPTION = 50
 # This many centres represent the captions that the encoder has learned from: 300 do as well as
 # 1,000 or 3,000 (docs/evaluation.md).
 KNOWN_TEXTS = 300
+
+# One-word requests are the words that two captions of a picture have, if so many pictures have it.
+# If fewer such words are found, there is nothing to fit.
+_PICTURES_PER_WORD, _FEWEST_WORDS = 10, 20
+
+# Words that nobody asks for alone.
+_NOT_ASKED = frozenset(
+    word
+    for words in (
+        "a an the and or of in on at to from with by for into onto out up down off over under near",
+        "next around behind front through as is are it its his her their him them he she they who",
+        "which that this there while some another other one two three four very being has have be",
+    )
+    for word in words.split()
+)
 
 Log = Callable[[str], None]
 
@@ -100,6 +122,7 @@ class Pairs:
     query_ids: tuple[str, ...]
     texts: np.ndarray  # (queries, dim)
     descriptions: tuple[str, ...]  # the texts themselves
+    captions: tuple[tuple[str, ...], ...] = ()  # of each picture, where they are known
 
 
 def calibrate_encoder(
@@ -120,6 +143,8 @@ def calibrate_encoder(
     `known` are captions of other pictures that the encoder was trained on. With some hundreds of
     them, relevance also counts how far a query is from all of them. `hubness` is how much pictures
     lose that are near to any text (`relevance.TrainingTexts`); choose it on yet other pictures.
+    Where the pictures' captions are known, what a single word means is fitted on them. A background
+    (`scenesearch.search.background`) is added, by which a library finds its default cut.
     `rarity` is how much a query loses for words that are in few of these captions or in none
     (`vocabulary.Vocabulary`); it is 0 for encoders that have also learned words from elsewhere.
     Writes `calibration` of encoder.json and `reliability.png`. Raises TrainingError, leaving the
@@ -130,7 +155,12 @@ def calibrate_encoder(
     texts = known_texts(_encode_texts(encoder, sorted(set(known))))
     vocabulary = Vocabulary(counted(known), rarity) if rarity else None
     fitted = fit_votes(votes, pairs, texts, hubness, vocabulary)
-    calibration = fitted | {"fitted_on": fitted_on}
+    calibration = fitted | {
+        **_one_word(fitted, pairs, encoder),
+        "background": background_to_json(encode_background(encoder, read_descriptions())),
+        "fitted_on": fitted_on,
+        "date": datetime.now(UTC).date().isoformat(),
+    }
     manifest = json.loads((folder / "encoder.json").read_text(encoding="utf-8"))
     manifest["calibration"] = calibration
     _plot(calibration["reliability"], folder / "reliability.png")
@@ -233,6 +263,40 @@ def fit(
             vocabulary = replace(vocabulary, typical=float(typical))
             familiar = replace(familiar, vocabulary=vocabulary)
     return Calibration(intercept, float(slopes[0]), float(slopes[1]), mean_picture, familiar)
+
+
+def _one_word(fitted: Mapping[str, Any], pairs: Pairs, encoder: OnnxEncoder) -> dict[str, Any]:
+    """What log odds mean for a request of one word, `one_word` of encoder.json; empty if there are
+    too few captions, or if the odds do not rise with those of sentences.
+
+    A picture shows the word if two of its captions have it, and does not if none has.
+    """
+    mentions: dict[str, np.ndarray] = {}
+    for picture, captions in enumerate(pairs.captions):
+        for caption in captions:
+            for word in set(words_in(caption)) - _NOT_ASKED:
+                mentions.setdefault(word, np.zeros(len(pairs.captions), int))[picture] += 1
+    words = [word for word, of in mentions.items() if (of >= 2).sum() >= _PICTURES_PER_WORD]
+    if len(words) < _FEWEST_WORDS:
+        return {}
+    calibration = read_calibration(fitted, encoder.info.dimension)
+    log_odds, shows = [], []
+    for word, query in zip(words, _encode_texts(encoder, words), strict=True):
+        intercept, slope = calibration.of(word).line(query)
+        said = mentions[word] != 1
+        log_odds.append((intercept + slope * (pairs.images @ query))[said])
+        shows.append(mentions[word][said] >= 2)
+    yes = np.concatenate(shows).astype(float)
+    slopes, shift = _regress(np.concatenate(log_odds)[:, None], yes, 1 - yes)
+    if slopes[0] <= 0:
+        return {}
+    return {
+        "one_word": {
+            "shift": round(shift, 4),
+            "gain": round(float(slopes[0]), 4),
+            "words": len(words),
+        }
+    }
 
 
 def _regress(features: np.ndarray, yes: np.ndarray, no: np.ndarray) -> tuple[np.ndarray, float]:
@@ -398,12 +462,16 @@ def _judgments(
     image_ids = tuple(sorted({row[0] for row in rows}))
     query_ids = tuple(sorted({row[1] for row in rows}))
     descriptions = tuple(texts[query_id] for query_id in query_ids)
+    captions_of: dict[str, list[str]] = {}
+    for query_id, text in texts.items():
+        captions_of.setdefault(image_of(query_id), []).append(text)
     pairs = Pairs(
         image_ids,
         _encode_files(encoder, [files[image_id] for image_id in image_ids]),
         query_ids,
         _encode_texts(encoder, descriptions),
         descriptions,
+        tuple(tuple(captions_of.get(image_id, ())) for image_id in image_ids),
     )
     picture_of = {image_id: number for number, image_id in enumerate(image_ids)}
     query_of = {query_id: number for number, query_id in enumerate(query_ids)}
@@ -454,6 +522,7 @@ def _captions(
         tuple(f"{image_ids[owner]}#{n}" for n, (owner, _) in enumerate(owned)),
         _encode_texts(encoder, descriptions),
         descriptions,
+        tuple(record.captions for record in described),
     )
     log(f"{data} has no judgments to calibrate on: calibrated on its captions, which is a guess")
     votes = caption_votes(np.array([owner for owner, _ in owned]), len(described))

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scenesearch.search.contrast import METHOD as CONTRAST
+
 METRICS = {"recall@1": "Recall@1", "recall@5": "Recall@5", "recall@10": "Recall@10", "mrr": "MRR"}
 
 
@@ -143,8 +145,13 @@ def _unmeasured(encoder: Mapping[str, Any]) -> str:
 def _relevance(calibration: Mapping[str, Any]) -> str:
     if not calibration:
         return (
-            "## Relevance\n\nNot calibrated: the relevance that a search shows is no probability "
-            "until `scenesearch models calibrate THIS_FOLDER --data FOLDER` has seen judgments."
+            "## Relevance\n\nNot calibrated: a search measures relevance against few descriptions, "
+            "until `scenesearch models calibrate THIS_FOLDER` measures it once."
+        )
+    if calibration.get("method") == CONTRAST:
+        return (
+            f"## Relevance\n\nMeasured against {calibration['fitted_on']}: no probability until "
+            "`scenesearch models calibrate THIS_FOLDER --data FOLDER` has seen judgments."
         )
     figures = {"auroc": "AUROC", "auroc_crowd": "of the crowd's", "ece": "ECE", "brier": "Brier"}
     found = ", ".join(

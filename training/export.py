@@ -21,12 +21,15 @@ import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 from torch import nn
 
+from scenesearch.encoder.base import ImageInput, Scale
 from scenesearch.encoder.folder import PARTS
 from scenesearch.encoder.onnx import OnnxEncoder
+from scenesearch.encoder.preprocessing import to_pixels
 from training.gate import ExportError, Validation, check_recall
-from training.towers import Towers
+from training.two_towers import Towers
 
 PARITY = 0.9999  # cosine to torch that a float32 graph has to keep
 
@@ -53,7 +56,7 @@ def export_towers(
     if precision not in ("fp32", "fp16", "int8"):
         raise ExportError(f"precision {precision!r} is none of fp32, fp16, int8")
     towers = towers.eval()
-    image = export_image_tower(towers.image_tower, towers.image_input.size)
+    image = export_image_tower(towers.image_tower, towers.image_input.shape)
     text = export_text_tower(towers.text_tower, towers.text_input.context_length)
     for side, figure in _parity(towers, image, text).items():
         if not figure >= PARITY:
@@ -114,6 +117,7 @@ def _write_folder(
         "files": {part: signature(folder / part) for part in PARTS},
         "precision": precision,
         "log_logit_scale": round(towers.log_logit_scale.item(), 6),
+        "scale": _scale(towers).to_json(),
         **facts,
     }
     write_manifest(folder, manifest)
@@ -126,8 +130,7 @@ def _parity(towers: Towers, image: onnx.ModelProto, text: onnx.ModelProto) -> di
     Texts of unequal length stand in one batch, because padding is where graphs go wrong.
     """
     random = torch.Generator().manual_seed(0)
-    height, width = towers.image_input.size
-    pixels = torch.randn(3, 3, height, width, generator=random)
+    pixels = torch.from_numpy(_noise_of_three_shapes(towers.image_input))
     vocabulary = towers.tokenizer.get_vocab_size()
     length = min(towers.text_input.context_length, 12)
     texts = torch.randint(0, vocabulary, (3, length), generator=random)
@@ -152,6 +155,20 @@ def _parity(towers: Towers, image: onnx.ModelProto, text: onnx.ModelProto) -> di
     return figures
 
 
+def _scale(towers: Towers) -> Scale:
+    scale = round(towers.log_logit_scale.exp().item(), 6)
+    return Scale(logit_scale=scale, logit_bias=towers.logit_bias)
+
+
+def _noise_of_three_shapes(declared: ImageInput) -> np.ndarray:
+    """Three preprocessed pictures of noise: square, high and wide."""
+    random = np.random.default_rng(0)
+    height, width = declared.size
+    shapes = ((height, width), (2 * height, width), (height, 3 * width))
+    noise = [random.integers(0, 256, (*shape, 3), np.uint8) for shape in shapes]
+    return np.stack([to_pixels(Image.fromarray(picture), declared) for picture in noise])
+
+
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     partial = folder / "encoder.json.partial"
     partial.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -163,9 +180,10 @@ def signature(path: Path) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
 
 
-def export_image_tower(tower: nn.Module, image_size: tuple[int, int]) -> onnx.ModelProto:
+def export_image_tower(tower: nn.Module, shape: tuple[int, ...]) -> onnx.ModelProto:
+    """`shape` is that of one preprocessed picture."""
     batch = torch.export.Dim("batch", min=1, max=4096)
-    pixel_values = torch.zeros(2, 3, *image_size)
+    pixel_values = torch.zeros(2, *shape)
     return _export(tower, (pixel_values,), ["pixel_values"], "image_embeddings", ({0: batch},))
 
 
@@ -187,8 +205,9 @@ def _export(
     output_name: str,
     dynamic_shapes: Any,
 ) -> onnx.ModelProto:
-    # It warns of torchvision, which no tower here has anything of.
-    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
+    # They warn of torchvision, which no tower here has anything of, and of constants not folded.
+    for name in ("torch.onnx._internal.exporter._registration", "onnxscript.optimizer"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(

@@ -19,13 +19,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from scenesearch.encoder.preprocessing import clean_text
 from training import lora
 from training.batches import class_prompts, drop_words, mirror_words, pad, tokenize
 from training.corpus import Corpus, Example
 from training.model import ImageTower, TextTower
 from training.parallel import spread
 from training.recipe import Recipe, TrainingError
-from training.towers import Towers
+from training.two_towers import Towers
 from training.views import View, load_views, random_view
 
 Log = Callable[[str], None]
@@ -124,7 +125,7 @@ def make_learner(towers: Towers, recipe: Recipe, devices: list[torch.device], lo
     if not rates:
         raise TrainingError("every learning rate of what the recipe trains is 0")
     weights = named_weights(towers)
-    pixels = torch.zeros(1, 3, *towers.image_input.size, device=device)
+    pixels = torch.zeros(1, *towers.image_input.shape, device=device)
     tokens = torch.ones(1, 4, dtype=torch.int64, device=device)
     heads = {id(p) for p in towers.parts()["heads"]}
     sides = []
@@ -327,11 +328,12 @@ def _tokens(
     learner: Learner, texts: Sequence[str], dropout: float, rng: np.random.Generator | None
 ) -> tuple[Tensor, Tensor]:
     towers = learner.towers
-    prefixed = [towers.text_input.prefix + text for text in texts]
-    rows = tokenize(towers.tokenizer, prefixed, towers.text_input.context_length)
+    declared = towers.text_input
+    prefixed = [declared.prefix + clean_text(text, declared) for text in texts]
+    rows = tokenize(towers.tokenizer, prefixed, declared.context_length)
     if dropout and rng is not None:
         rows = [drop_words(row, dropout, rng) for row in rows]
-    ids, mask = pad(rows, towers.text_input.pad_token_id)
+    ids, mask = pad(rows, declared.pad_token_id)
     return torch.from_numpy(ids).to(learner.device), torch.from_numpy(mask).to(learner.device)
 
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from scenesearch.encoder.base import TextInput
 from scenesearch.encoder.model_folder import ModelError, read_json
 
 _MODULES = "sentence_transformers.base.modules"
@@ -46,6 +47,7 @@ class Plan:
     transformer: Path
     dense: tuple[Path, ...]
     max_tokens: int | None
+    lowercase: bool
 
     def dense_layers(self) -> nn.Sequential:
         return nn.Sequential(*(_read_dense(folder) for folder in self.dense))
@@ -83,16 +85,58 @@ def read_plan(folder: Path) -> Plan:
         elif kind != "Normalize":
             raise ModelError(f"text base {folder} has a {kind} layer, which is not supported")
     declared = transformer / "sentence_bert_config.json"
-    longest = read_json(declared).get("max_seq_length") if declared.is_file() else None
-    return Plan(transformer, tuple(dense), longest)
+    settings = read_json(declared) if declared.is_file() else {}
+    return Plan(
+        transformer,
+        tuple(dense),
+        settings.get("max_seq_length"),
+        bool(settings.get("do_lower_case", False)),
+    )
+
+
+def with_prompts(text_input: TextInput, folder: Path) -> TextInput:
+    """The same with the prompts of a folder: one before a request, one before a description."""
+    path = folder / "config_sentence_transformers.json"
+    if not path.is_file():
+        return text_input
+    declared = read_json(path)
+    prompts = declared.get("prompts") or {}
+    if not isinstance(prompts, dict) or not all(isinstance(p, str) for p in prompts.values()):
+        raise ModelError(f"{path}: prompts has to name texts")
+    other: str = prompts.get(declared.get("default_prompt_name"), "")
+
+    def prompt(*names: str) -> str:
+        return next((prompts[name] for name in names if name in prompts), other)
+
+    prefixes = {
+        "prefix": prompt("query"),
+        "document_prefix": prompt("document", "passage", "corpus"),
+    }
+    if any(prefixes.values()) and _leaves_prompts_out(folder):
+        raise ModelError(f"{folder} leaves its prompts out of the mean, which is not supported")
+    return text_input.model_copy(update=prefixes)
+
+
+def _leaves_prompts_out(folder: Path) -> bool:
+    return any(
+        not read_json(path / "config.json").get("include_prompt", True)
+        for kind, path in _modules(folder)
+        if kind == "Pooling"
+    )
 
 
 def _modules(folder: Path) -> list[tuple[str, Path]]:
     try:
         listed = json.loads((folder / "modules.json").read_text(encoding="utf-8"))
-        return [(row["type"].rpartition(".")[2], folder / row["path"]) for row in listed]
-    except (ValueError, KeyError, TypeError) as error:
+        rows = [(row["type"].rpartition(".")[2], str(row["path"])) for row in listed]
+        if not rows:
+            raise ValueError("it names no module")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"{folder / 'modules.json'} is malformed: {error}") from None
+    for _, path in rows:
+        if path.startswith("/") or ".." in path.split("/"):
+            raise ModelError(f"{folder / 'modules.json'} names {path!r}, outside of the folder")
+    return [(kind, folder / path) for kind, path in rows]
 
 
 def _read_dense(folder: Path) -> nn.Module:

@@ -18,7 +18,7 @@ from training.export import (
     store_in_half,
     store_in_int8,
 )
-from training.towers import Towers
+from training.two_towers import Towers
 
 
 def eager(towers: Towers, name: str, threads: int) -> Candidate:
@@ -46,7 +46,7 @@ def precisions(towers: Towers, name: str, threads: int, folder: Path) -> list[Ca
     pixels, feeds = _pixels(towers), {n: _tokens(towers, n) for n in BATCHES}
     found = []
     for precision in ("fp32", "fp16", "int8"):
-        image = export_image_tower(towers.image_tower, towers.image_input.size)
+        image = export_image_tower(towers.image_tower, towers.image_input.shape)
         text = export_text_tower(towers.text_tower, towers.text_input.context_length)
         sizes = 0
         opened = {}

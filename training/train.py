@@ -34,9 +34,11 @@ import torch
 from torch import Tensor
 
 from scenesearch.datasets.task import MARKED
+from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.errors import SceneSearchError
 from scenesearch.evaluation.bootstrap import bootstrap_ci95
 from scenesearch.evaluation.metrics import QueryMetrics, score_queries
+from scenesearch.search.contrast import measure_calibration, write_calibration
 from training import checkpoint, lora, tiny_clip
 from training.calibrate import calibrate_encoder, has_judgments
 from training.card import write_card
@@ -59,7 +61,8 @@ from training.loop import OnStep, Schedule, best_file, swapped, train_stage, wis
 from training.measure import calibrate_and_score
 from training.parallel import pick_devices
 from training.recipe import FROM_BASES, Recipe, TrainingError, differences, load_recipe
-from training.towers import Towers, check_bases, load_towers, towers_from_bases
+from training.towers import check_bases, load_towers, towers_from_bases
+from training.two_towers import Towers
 
 Log = Callable[[str], None]
 MADE_BY = ("scenesearch", "torch", "transformers", "tokenizers", "numpy", "onnx", "onnxruntime")
@@ -468,9 +471,9 @@ def calibrate(
                 log(f"not calibrated on {source}{' (held back)' if held_back else ''}: {error}")
             else:
                 return
-    log(
-        "the encoder has no calibration: its relevance is a guess; see scenesearch models calibrate"
-    )
+    measured = measure_calibration(OnnxEncoder(encoder))
+    write_calibration(encoder, measured)
+    log(f"no judgments to calibrate on: relevance measured against {measured['fitted_on']}")
 
 
 def versions() -> dict[str, str]:

@@ -14,7 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from scenesearch.encoder.base import ImageInput
-from scenesearch.encoder.preprocessing import RESAMPLING, resize_whole
+from scenesearch.encoder.preprocessing import (
+    RESAMPLING,
+    as_input,
+    resize_whole,
+    size_in_patches,
+)
 from scenesearch.pictures.opening import ImageError, open_image
 from training.recipe import TrainingError
 
@@ -44,7 +49,7 @@ def load_views(
     image_input: ImageInput,
     pool: Executor,
 ) -> np.ndarray:
-    """float32 (n, 3, height, width); a view of None is the whole picture."""
+    """float32, the input of the image tower; a view of None is the whole picture."""
     rows = pool.map(lambda path, view: load_view(path, view, image_input), paths, views)
     return np.stack(list(rows))
 
@@ -61,7 +66,9 @@ def load_view(path: Path, view: View | None, image_input: ImageInput) -> np.ndar
     else:
         left, top, right, bottom = view.box
         box = (left * image.width, top * image.height, right * image.width, bottom * image.height)
-        if image_input.resize != "squash":
+        if image_input.resize == "patches":
+            height, width = size_in_patches(box[3] - box[1], box[2] - box[0], image_input)
+        elif image_input.resize != "squash":
             box = _box_of_shape(box, width / height)
         resized = image.resize((width, height), RESAMPLING[image_input.interpolation], box)
     pixels = np.asarray(resized, np.float32) / np.float32(255)
@@ -70,8 +77,7 @@ def load_view(path: Path, view: View | None, image_input: ImageInput) -> np.ndar
         if view.mirrored:
             pixels = pixels[:, ::-1]
     mean, std = (np.array(m, np.float32) for m in (image_input.mean, image_input.std))
-    pixels = (pixels - mean) / std
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return np.ascontiguousarray(as_input((pixels - mean) / std, image_input))
 
 
 def _box_of_shape(

@@ -115,7 +115,8 @@ def search(
         typer.Option(
             min=0,
             max=1,
-            help="Leave out less relevant pictures; default: SCENESEARCH_MIN_RELEVANCE.",
+            help="Leave out less relevant pictures. Default: SCENESEARCH_MIN_RELEVANCE, or else "
+            "where at most one in ten things that the library does not show is found.",
         ),
     ] = None,
     show_all: Annotated[

@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from scenesearch.errors import SceneSearchError
 
 # squash: to the size, whatever the shape. shortest_edge_crop: the shorter side fitted, the middle
-# cut out. longest: the longer side fitted, the rest filled.
-Resize = Literal["squash", "shortest_edge_crop", "longest"]
+# cut out. longest: the longer side fitted, the rest filled. patches: to whole patches, at most
+# `max_patches`, with the shape kept.
+Resize = Literal["squash", "shortest_edge_crop", "longest", "patches"]
 Interpolation = Literal["bilinear", "bicubic", "lanczos"]
 # float32_nchw: scaled by mean and std, (n, 3, height, width). uint8_nhwc: as they are, (n, height,
 # width, 3), for graphs that scale them.
@@ -52,7 +53,7 @@ class Declared(BaseModel):
 class ImageInput(Declared):
     """How an upright RGB picture becomes the input of the image tower."""
 
-    size: tuple[_Side, _Side]  # (height, width)
+    size: tuple[_Side, _Side]  # (height, width); patches: of a square picture
     resize: Resize
     interpolation: Interpolation = "bicubic"
     mean: tuple[_Mean, _Mean, _Mean]
@@ -64,20 +65,38 @@ class ImageInput(Declared):
     # Pillow, or to the nearest even offset, as torchvision does.
     crop_offset: Literal["floor", "nearest"] = "floor"
     fill: tuple[_Level, _Level, _Level] = (0, 0, 0)  # longest: the colour around the picture
+    patch_size: Annotated[int, Field(ge=1, le=128)] | None = None  # patches: the side of one
+    max_patches: Annotated[int, Field(ge=1, le=4096)] | None = None
     pixels: Pixels = "float32_nchw"
     input: _Name = "pixel_values"
     output: _Name = "image_embeddings"
     graph: _File | None = None  # None: image.onnx, or image.xml and image.bin
     external: _Files = ()  # files of weights beside the graph
 
+    @model_validator(mode="after")
+    def _patches_are_whole(self) -> Self:
+        declared = (self.patch_size is not None, self.max_patches is not None)
+        if declared != (self.resize == "patches",) * 2:
+            raise ValueError("patch_size and max_patches go with resize 'patches'")
+        if self.resize == "patches" and self.pixels != "float32_nchw":
+            raise ValueError("patches are scaled pixels")
+        return self
+
     @property
     def longest_side(self) -> int:
-        """The longest side of a picture, in pixels, on its way to the input."""
+        """The longest side of a square picture, in pixels, on its way to the input."""
         return max(*self.size, self.edge or 1)
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """The shape of one preprocessed picture."""
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one preprocessed picture.
+
+        As patches it has a row for each patch, its pixels row by row with the channels last, before
+        them one row that begins with the number of rows and columns of patches, and rows of zeros
+        at the end.
+        """
+        if self.patch_size is not None and self.max_patches is not None:
+            return (1 + self.max_patches, self.patch_size**2 * 3)
         return (*self.size, 3) if self.pixels == "uint8_nhwc" else (3, *self.size)
 
 

@@ -3,8 +3,9 @@
 open_graph(folder / "image.onnx", threads=4).run("image_embeddings", {"pixel_values": pixels})
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -28,13 +29,21 @@ _TYPES = {
 _PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
+@dataclass(frozen=True)
+class Input:
+    """What an input takes; a side of any length is None."""
+
+    shape: tuple[int | None, ...]
+    type: np.dtype[Any] | None  # None: none that we know
+
+
 class Graph(Protocol):
-    """A graph with the names of its inputs and outputs; `run` is thread-safe.
+    """A graph with its inputs and the names of its outputs; `run` is thread-safe.
 
     `batch` is the number of rows that it takes, None if it takes any.
     """
 
-    inputs: frozenset[str]
+    inputs: Mapping[str, Input]
     outputs: frozenset[str]
     batch: int | None
 
@@ -74,7 +83,7 @@ class _OnnxRuntime:
             onnxruntime.preload_dlls()  # CUDA's libraries are in packages of their own
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # its errors are raised, not printed
         # Threads that spin between batches would starve the ones that decode pictures.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
@@ -87,11 +96,16 @@ class _OnnxRuntime:
             reason = str(error).splitlines()[0]
             raise EncoderError(f"{path} is not a usable ONNX graph: {reason}") from None
         self._path = path
-        self._types = {value.name: value.type for value in self._session.get_inputs()}
-        self.inputs = frozenset(self._types)
+        self.inputs: Mapping[str, Input] = {
+            value.name: Input(
+                tuple(side if isinstance(side, int) else None for side in value.shape),
+                np.dtype(_TYPES[value.type]) if value.type in _TYPES else None,
+            )
+            for value in self._session.get_inputs()
+        }
         self.outputs = frozenset(value.name for value in self._session.get_outputs())
-        rows = [value.shape[0] for value in self._session.get_inputs() if value.shape]
-        self.batch = next((number for number in rows if isinstance(number, int)), None)
+        rows = [taken.shape[0] for taken in self.inputs.values() if taken.shape]
+        self.batch = next((number for number in rows if number is not None), None)
         self._shrinking = onnxruntime.RunOptions()
         self._shrinking.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         self._rows = 0
@@ -99,7 +113,7 @@ class _OnnxRuntime:
     def run(self, output: str, feed: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
         # Graphs made elsewhere may take token ids in 32 bits, or pixels in half precision.
         feed = {
-            name: values.astype(_TYPES.get(self._types[name], values.dtype), copy=False)
+            name: values.astype(self.inputs[name].type or values.dtype, copy=False)
             for name, values in feed.items()
         }
         # A smaller batch frees the memory of the larger one before it, which would never be freed.
@@ -130,7 +144,15 @@ class _OpenVino:
             reason = str(error).strip().splitlines()[-1]
             raise EncoderError(f"{path} is not a usable OpenVINO graph: {reason}") from None
         self._path = path
-        self.inputs = frozenset(value.any_name for value in self._model.inputs)
+        self.inputs: Mapping[str, Input] = {
+            value.any_name: Input(
+                tuple(
+                    side.get_length() if side.is_static else None for side in value.partial_shape
+                ),
+                np.dtype(value.element_type.to_dtype()),
+            )
+            for value in self._model.inputs
+        }
         self.outputs = frozenset(value.any_name for value in self._model.outputs)
         self.batch: int | None = None
 

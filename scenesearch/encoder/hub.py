@@ -1,46 +1,29 @@
-"""Encoders from the Hugging Face hub, pinned to a commit.
+"""Fetches encoders from the Hugging Face hub, into a given folder or the hub's own cache.
 
     repo = look_up("Xenova/clip-vit-base-patch32")
-    download(repo, READY, folder)
-    write_ready_encoder(folder, encoder_folder, "clip", repo)
+    download(repo, ["config.json", "onnx/vision_model.onnx"], folder)
 
-Repositories that carry both towers as ONNX graphs (the transformers.js conversions of CLIP and
-SigLIP) are taken as they are, without torch. Repositories are strangers: nothing of one is run,
-names are checked, and sizes and hashes have to be those that the hub declares.
+Repositories are strangers: nothing of one is run, names are checked, and sizes and hashes have to
+be those that the hub declares.
 """
 
 import fnmatch
 import hashlib
-import json
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import numpy as np
-
-from scenesearch.encoder.base import EncoderError, TextInput
-from scenesearch.encoder.folder import PARTS
-from scenesearch.encoder.graphs import open_graph
-from scenesearch.encoder.model_folder import ModelError, read_image_input, read_json
-from scenesearch.encoder.onnx import OnnxEncoder
-from scenesearch.encoder.preprocessing import noise_pixels
-
-IMAGE_GRAPH, TEXT_GRAPH = "onnx/vision_model.onnx", "onnx/text_model.onnx"
-READY = (IMAGE_GRAPH, TEXT_GRAPH, "tokenizer.json", "preprocessor_config.json", "config.json")
-PARITY = 0.9999  # cosine of an embedding computed alone and in a batch
+from scenesearch.encoder.base import EncoderError
+from scenesearch.encoder.layouts import KNOWN
 
 # Of a repository that has to be converted: everything that transformers may read beside weights,
 # and the card for its licence.
 SIDE_FILES = ("*.json", "*.txt", "*.model", "README.md")
 PICKLED = "pytorch_model*.bin"  # weights in one file, or the parts of a large model
-_OTHER_FRAMEWORKS = ("onnx/*", "openvino/*", "open_clip_*", "*.h5", "*.msgpack", "*_ov/*")
-# What a conversion calls its embeddings, best first; a CLIP's pooler_output is not projected yet.
-_OUTPUTS = {"image": ("image_embeds", "pooler_output"), "text": ("text_embeds", "pooler_output")}
-_FAMILIES = {"clip": 77, "siglip": 64}  # and the tokens of a text, where nothing says it
-_PROBES = ("a dog", "two children playing on a beach at sunset with a red kite", "boats")
+_OTHER_FRAMEWORKS = ("onnx/*", "openvino/*", "*.h5", "*.msgpack", "*_ov/*")
+_OPEN_CLIP_WEIGHTS = "open_clip_*.safetensors"
 
 
 class HubError(EncoderError):
@@ -92,17 +75,6 @@ def look_up(repo_id: str, revision: str | None = None) -> Repository:
     return Repository(repo_id, str(info.sha), files, stated if isinstance(stated, str) else None)
 
 
-def has_ready_towers(repo: Repository) -> bool:
-    """Whether it carries both towers as graphs, each whole in its file."""
-    split = (f"{IMAGE_GRAPH}_data", f"{TEXT_GRAPH}_data")
-    return set(READY) <= repo.files.keys() and not any(n.startswith(split) for n in repo.files)
-
-
-def names_to_take(repo: Repository) -> tuple[str, ...]:
-    """The files of ready towers, and what else says something of them."""
-    return (*READY, *(name for name in ("tokenizer_config.json",) if name in repo.files))
-
-
 def names_to_convert(repo: Repository, *, pickled: bool = False) -> tuple[str, ...]:
     """The files that a conversion through torch needs: weights and all beside them.
 
@@ -110,12 +82,23 @@ def names_to_convert(repo: Repository, *, pickled: bool = False) -> tuple[str, .
     """
     weights = ("*.safetensors", PICKLED) if pickled else ("*.safetensors",)
     names = [name for name in repo.files if not _matches(name, _OTHER_FRAMEWORKS, whole=True)]
+    of_transformers = [name for name in names if not _matches(name, (_OPEN_CLIP_WEIGHTS,))]
+    if "config.json" in names and any(_matches(name, weights) for name in of_transformers):
+        names = of_transformers  # the same model twice
     if not any(_matches(name, weights) for name in names):
+        pickles = any(_matches(name, (PICKLED,)) for name in names)
         raise HubError(
-            f"{repo.repo_id} has neither ONNX towers ({IMAGE_GRAPH}, {TEXT_GRAPH}) nor "
-            f"safetensors weights{'' if pickled else how_to_convert(repo.repo_id)}"
+            f"{repo.repo_id} has neither safetensors weights nor ready ONNX graphs"
+            + (how_to_convert(repo.repo_id) if pickles else f"; {_what_it_has(repo)}")
         )
     return tuple(name for name in names if _matches(name, (*SIDE_FILES, *weights)))
+
+
+def _what_it_has(repo: Repository) -> str:
+    """Its largest files, and what would be taken, as the end of a sentence."""
+    large = sorted(repo.files, key=lambda name: repo.files[name].size, reverse=True)[:3]
+    found = f"its largest files are {', '.join(large)}" if large else "it has no files"
+    return f"{found}; graphs are taken as {KNOWN}"
 
 
 def _matches(name: str, patterns: Sequence[str], *, whole: bool = False) -> bool:
@@ -194,7 +177,8 @@ def _cached(repo_id: str, revision: str | None, error: HubError) -> Path:
 def _has_hash(path: Path, declared: str) -> bool:
     """Whether the file has this SHA-256, or this hash of git's; True for what is no hash."""
     if re.fullmatch(r"[0-9a-f]{64}", declared):
-        return _sha256(path) == declared
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == declared
     if re.fullmatch(r"[0-9a-f]{40}", declared):
         content = path.read_bytes()
         git = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False)
@@ -220,123 +204,3 @@ def _explain(error: Exception, repo_id: str, revision: str | None) -> NoReturn:
     else:
         message = f"{repo_id} cannot be had from the hub: {reason}"
     raise HubError(message) from error
-
-
-# --- towers that are ready -------------------------------------------------------------------
-
-
-def write_ready_encoder(source: Path, folder: Path, name: str, repo: Repository) -> None:
-    """An encoder folder from the downloaded files of a repository with ready towers.
-
-    The graphs are verified, see `verify`; raises EncoderError when they cannot be served.
-    """
-    config = read_json(source / "config.json")
-    family = str(config.get("model_type"))
-    if family not in _FAMILIES:
-        raise HubError(
-            f"{repo.repo_id} is a {family} model: CLIP and SigLIP towers can be taken as they are"
-        )
-    image_input = read_image_input(source)
-    text_config = config.get("text_config")
-    text_config = text_config if isinstance(text_config, dict) else {}
-    context_length = text_config.get("max_position_embeddings", _FAMILIES[family])
-    if not isinstance(context_length, int) or not 2 <= context_length <= 8192:
-        raise HubError(f"{repo.repo_id}: {context_length!r} tokens are no length of a text")
-    folder.mkdir(parents=True)
-    for file, part in zip(READY, PARTS, strict=False):
-        shutil.copyfile(source / file, folder / part)
-    outputs = {side: _output(folder / f"{side}.onnx", side, family) for side in ("image", "text")}
-    image_input = image_input.model_copy(update={"output": outputs["image"]})
-    text_input = TextInput(
-        context_length=context_length,
-        pad_token_id=_pad_token_id(source, text_config),
-        # SigLIP was trained on texts padded to its full length, without a mask.
-        padding="context_length" if family == "siglip" else "longest",
-        output=outputs["text"],
-    )
-    graph = open_graph(folder / "image.onnx", threads=1)
-    one = graph.run(outputs["image"], {"pixel_values": noise_pixels(image_input, 1)})
-    manifest: dict[str, Any] = {
-        "format": 1,
-        "name": name,
-        "dimension": one.shape[-1],
-        "image": image_input.to_json(),
-        "text": text_input.to_json(),
-        "files": {part: _signature(folder / part) for part in PARTS},
-        "precision": "fp32",
-        "parent": repo.parent(),
-    }
-    _write(folder, manifest)
-    manifest["verified"] = verify(folder)
-    _write(folder, manifest)
-
-
-def verify(folder: Path) -> dict[str, float]:
-    """The least cosine of embeddings computed alone and in a batch; raises EncoderError.
-
-    Texts of unequal length stand in one batch, because padding is where graphs go wrong.
-    """
-    encoder = OnnxEncoder(folder)
-    pixels = noise_pixels(encoder.info.image, 3)
-    found = {
-        "image": (encoder.encode_pixels(pixels), [encoder.encode_pixels(p[None]) for p in pixels]),
-        "text": (encoder.encode_texts(_PROBES), [encoder.encode_texts([t]) for t in _PROBES]),
-    }
-    figures = {}
-    for side, (together, alone) in found.items():
-        apart = np.square(together - np.concatenate(alone)).sum(axis=1)
-        figure = float(1 - apart.max() / 2)  # the cosine, of unit vectors
-        if not np.isfinite(together).all() or not figure >= PARITY:
-            raise HubError(
-                f"{encoder.info.name} is not taken: its {side} embeddings change with their "
-                f"neighbours in a batch (cosine {figure:.4f}, {PARITY} is needed)"
-            )
-        figures[side] = round(figure, 6)
-    return figures
-
-
-def _output(path: Path, side: str, family: str) -> str:
-    graph = open_graph(path, threads=1)
-    needed = {"pixel_values"} if side == "image" else {"input_ids"}
-    unknown = graph.inputs - needed - ({"attention_mask"} if side == "text" else set())
-    if unknown or not needed <= graph.inputs:
-        raise HubError(f"the {side} graph takes {', '.join(sorted(graph.inputs))}: it is not known")
-    usable = _OUTPUTS[side][: 1 if family == "clip" else None]
-    for output in usable:
-        if output in graph.outputs:
-            return output
-    raise HubError(f"the {side} graph gives {', '.join(sorted(graph.outputs))}, not {usable[0]}")
-
-
-def _pad_token_id(source: Path, text_config: dict[str, Any]) -> int:
-    from tokenizers import Tokenizer
-
-    try:
-        tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
-    except Exception as error:  # tokenizers raises bare Exception
-        raise HubError(f"its tokenizer.json is not usable: {error}") from None
-    declared = {}
-    if (source / "tokenizer_config.json").is_file():
-        declared = read_json(source / "tokenizer_config.json")
-    token = declared.get("pad_token")
-    token = token.get("content") if isinstance(token, dict) else token
-    found = tokenizer.token_to_id(token) if isinstance(token, str) else None
-    if found is None:
-        found = text_config.get("pad_token_id", 0)
-    if not isinstance(found, int) or not 0 <= found < tokenizer.get_vocab_size():
-        raise ModelError(f"its tokenizer has no token {found!r} to pad with")
-    return found
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _signature(path: Path) -> dict[str, Any]:
-    return {"sha256": _sha256(path), "bytes": path.stat().st_size}
-
-
-def _write(folder: Path, manifest: dict[str, Any]) -> None:
-    text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-    (folder / "encoder.json").write_text(text, encoding="utf-8")

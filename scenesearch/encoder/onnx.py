@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -20,6 +21,8 @@ from scenesearch.encoder.preprocessing import clean_text, to_pixels
 from scenesearch.errors import first_line, obstacle
 
 _SENTENCE_END = re.compile(r"(?<=[.!?;])\s+|(?<=[。！？；])|\n+")
+# The workers of an ingest ask for the graph at the same time, and share one.
+_LOADING = threading.RLock()
 _MOST_TOKENS_A_CHARACTER = 4  # byte-level vocabularies; UTF-8 has at most four bytes
 
 
@@ -45,10 +48,11 @@ class OnnxEncoder:
         self._folder = folder
         self._text_threads = threads or usable_cores()
         self._image_threads = image_threads or self._text_threads
+        self._pictures_beside_texts = 0
 
     def __getstate__(self) -> dict[str, Any]:
         """For another process: without the loaded parts, which are loaded again there."""
-        loaded = {"_image_graph", "_text_graph", "_tokenizer"}
+        loaded = {"_loaded_image_graph", "_loaded_text_graph", "_tokenizer"}
         return {name: value for name, value in self.__dict__.items() if name not in loaded}
 
     @property
@@ -151,16 +155,33 @@ class OnnxEncoder:
             feed["attention_mask"] = np.array([e.attention_mask for e in encodings], np.int64)
         if "token_type_ids" in graph.inputs:  # BERT's: a single text is of one type
             feed["token_type_ids"] = np.zeros_like(ids)
-        if self._info.image.input in graph.inputs:  # one graph for both towers: no picture
-            feed[self._info.image.input] = np.zeros((0, *self._info.image.shape), np.float32)
+        if self._info.image.input in graph.inputs:
+            return self._normalised(self._run_without_pictures(graph, feed))
         return self._normalised(_run(graph, declared.output, feed))
+
+    def _run_without_pictures(
+        self, graph: Graph, feed: dict[str, NDArray[Any]]
+    ) -> NDArray[np.float32]:
+        """Texts through one graph of both towers: with no picture if it can do without, else with
+        an empty one."""
+        declared = self._info.image
+        while True:
+            pictures = np.zeros((self._pictures_beside_texts, *declared.shape), np.float32)
+            try:
+                return _run(graph, self._info.text.output, feed | {declared.input: pictures})
+            except EncoderError:
+                if self._pictures_beside_texts:
+                    raise
+                self._pictures_beside_texts = graph.batch or 1
 
     def _with_text_input(self, graph: Graph, pixels: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """The pixels as input; with a dummy text where one graph holds both towers."""
         feed = {self._info.image.input: pixels}
         # The graphs take no empty text; a token for each picture costs little beside the picture.
-        for name in {self._info.text.input, "attention_mask"} & graph.inputs:
+        for name in {self._info.text.input, "attention_mask"} & graph.inputs.keys():
             feed[name] = np.ones((len(pixels), 1), np.int64)
+        if "token_type_ids" in graph.inputs:
+            feed["token_type_ids"] = np.zeros((len(pixels), 1), np.int64)
         return feed
 
     def _normalised(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -178,12 +199,22 @@ class OnnxEncoder:
         unit: NDArray[np.float32] = (embeddings / np.maximum(norms, 1e-12)).astype(np.float32)
         return unit
 
-    @cached_property
+    @property
     def _image_graph(self) -> Graph:
+        with _LOADING:
+            return self._loaded_image_graph
+
+    @property
+    def _text_graph(self) -> Graph:
+        with _LOADING:
+            return self._loaded_text_graph
+
+    @cached_property
+    def _loaded_image_graph(self) -> Graph:
         return self._graph("image", self._image_threads, self._device)
 
     @cached_property
-    def _text_graph(self) -> Graph:
+    def _loaded_text_graph(self) -> Graph:
         if self._is_joint and self._image_threads == self._text_threads and self._device == "cpu":
             return self._image_graph
         return self._graph("text", self._text_threads)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from scenesearch.encoder.base import ImageInput, TextInput
 
+_SCALE_STEP = 1e-5
 _LONG = 16  # pictures up to this many times as long as the crop are resized whole
 
 RESAMPLING = {
@@ -33,12 +34,41 @@ def to_pixels(image: Image.Image, declared: ImageInput) -> NDArray[Any]:
     std = np.asarray(declared.std, np.float32)
     scale = (1 / (255 * std)).astype(np.float32)
     shift = (-np.asarray(declared.mean, np.float32) / std).astype(np.float32)
+    if declared.resize == "patches":
+        return as_input(np.asarray(resized) * scale + shift, declared)
     pixels = np.empty(declared.shape, np.float32)
     for channel in range(3):
         pixels[channel] = np.asarray(resized.getchannel(channel))
         pixels[channel] *= scale[channel]
         pixels[channel] += shift[channel]
     return pixels
+
+
+def as_input(picture: NDArray[Any], declared: ImageInput) -> NDArray[Any]:
+    """A resized and scaled picture, (height, width, 3), in the layout of the input."""
+    if declared.resize == "patches":
+        return _packed(picture, declared)
+    return picture if declared.pixels == "uint8_nhwc" else np.moveaxis(picture, 2, 0)
+
+
+def as_picture(pixels: NDArray[Any], declared: ImageInput) -> NDArray[Any]:
+    """The picture in an input, (height, width, 3): what `as_input` was given."""
+    if declared.patch_size is not None:
+        side = declared.patch_size
+        rows, columns = (int(count) for count in pixels[0, :2])
+        patches = pixels[1 : 1 + rows * columns].reshape(rows, columns, side, side, 3)
+        return patches.swapaxes(1, 2).reshape(rows * side, columns * side, 3)
+    return pixels if declared.pixels == "uint8_nhwc" else np.moveaxis(pixels, 0, 2)
+
+
+def _packed(picture: NDArray[Any], declared: ImageInput) -> NDArray[np.float32]:
+    side = declared.patch_size or 1
+    rows, columns = picture.shape[0] // side, picture.shape[1] // side
+    patches = picture.reshape(rows, side, columns, side, 3).swapaxes(1, 2)
+    packed = np.zeros(declared.shape, np.float32)
+    packed[0, :2] = rows, columns
+    packed[1 : 1 + rows * columns] = patches.reshape(rows * columns, -1)
+    return packed
 
 
 def noise_pixels(declared: ImageInput, count: int) -> NDArray[Any]:
@@ -57,6 +87,31 @@ def resize_whole(image: Image.Image, declared: ImageInput) -> Image.Image:
             return _fit_inside(image, declared)
         case "shortest_edge_crop":
             return _fit_and_crop(image, declared)
+        case "patches":
+            height, width = size_in_patches(image.height, image.width, declared)
+            return image.resize((width, height), RESAMPLING[declared.interpolation])
+
+
+def size_in_patches(height: float, width: float, declared: ImageInput) -> tuple[int, int]:
+    """(height, width) in whole patches: the largest of this shape with at most `max_patches`.
+
+    Source: L. Beyer et al. (2023), FlexiViT, and M. Dehghani et al. (2023), Patch n' Pack, as
+    SigLIP 2 NaFlex uses them. The scale is found by halving an interval to the width that
+    transformers stops at, because where it stops decides the number of patches.
+    """
+    side, most = declared.patch_size or 1, declared.max_patches or 1
+
+    def fitted(scale: float, length: float) -> int:
+        return max(side, math.ceil(length * scale / side) * side)
+
+    least, greatest = _SCALE_STEP / 10, 100.0
+    while greatest - least >= _SCALE_STEP:
+        scale = (least + greatest) / 2
+        if fitted(scale, height) // side * (fitted(scale, width) // side) <= most:
+            least = scale
+        else:
+            greatest = scale
+    return fitted(least, height), fitted(least, width)
 
 
 def _fit_inside(image: Image.Image, declared: ImageInput) -> Image.Image:

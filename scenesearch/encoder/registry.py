@@ -175,7 +175,7 @@ class EncoderEntry:
             for name, found in (self.info.scores if self.info else {}).items()
             if isinstance(found, dict)
             and all(
-                isinstance(found.get(key), int | float)
+                isinstance(value := found.get(key), int | float) and abs(value) < 1e9
                 for key in ("recall@1", "recall@5", "recall@10", "gallery")
             )
         }

@@ -1,14 +1,18 @@
 """Measures the speed of encoders, taking turns so that drift of the machine affects all equally.
 
 measure_speeds([candidate("lite", OnnxEncoder(folder))])
+memory_mb(folder)
 """
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import median
 
-from scenesearch.encoder.base import Encoder
+from scenesearch.encoder.base import Encoder, EncoderError
 from scenesearch.encoder.preprocessing import noise_pixels
 
 BATCHES = (1, 8, 32)
@@ -50,6 +54,39 @@ def candidate(name: str, encoder: Encoder) -> Candidate:
         lambda n: encoder.encode_pixels(pixels[:n]),
         lambda n: encoder.encode_texts(sample_queries(n)),
     )
+
+
+# A process of its own: what one frees, another cannot be told to have taken.
+_ENCODES_ONE = """
+import sys
+from pathlib import Path
+from scenesearch.encoder.onnx import OnnxEncoder
+from scenesearch.encoder.speed import candidate, peak_memory_mb
+before = peak_memory_mb()
+one = candidate("", OnnxEncoder(Path(sys.argv[1]), threads=int(sys.argv[2])))
+one.encode_images(1)
+one.encode_texts(1)
+print(peak_memory_mb() - before)
+"""
+
+
+def memory_mb(folder: Path, threads: int) -> float:
+    """What an encoder takes of memory to encode a picture and a text; raises EncoderError."""
+    done = subprocess.run(  # noqa: S603 - this program, no shell
+        [sys.executable, "-c", _ENCODES_ONE, folder, str(threads)], capture_output=True, text=True
+    )
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["it was stopped"])[-1]
+        raise EncoderError(f"the memory of {folder} cannot be measured: {reason}")
+    return float(done.stdout)
+
+
+def peak_memory_mb() -> float:
+    """The most that this process has had in memory."""
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # bytes there, KB elsewhere
 
 
 def sample_queries(count: int) -> list[str]:

@@ -130,9 +130,18 @@ def measure_agreement(
 
     judged = _judged(pairs, texts, query)
     calibration = {query_id: searcher.calibration.of(texts[query_id]) for query_id in query_ids}
+    of_pictures = {row.image: vector for row, vector in pairs}
+    surplus = dict(
+        zip(
+            of_pictures,
+            searcher.calibration.surplus(np.stack(list(of_pictures.values()))).tolist(),
+            strict=True,
+        )
+    )
+    counted = judged.scores - np.array([surplus[name] for name in judged.pictures], np.float32)
     relevance = np.array(
         [
-            float(calibration[query_id].relevance(judged.scores[n : n + 1], query[query_id])[0])
+            float(calibration[query_id].relevance(counted[n : n + 1], query[query_id])[0])
             for n, query_id in enumerate(judged.query_ids)
         ]
     )

@@ -70,8 +70,12 @@ class Settings(BaseSettings):
         default="lite",
         description="Encoder of new libraries: a bundled or shelved name, or an encoder folder.",
     )
-    min_relevance: float = Field(
-        default=0.05, ge=0, le=1, description="Hits below this relevance (0-1) are not shown."
+    min_relevance: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Hits below this relevance (0-1) are not shown; empty: where at most one in "
+        "ten things that a library does not show is found.",
     )
     qdrant_url: str | None = Field(
         default=None,

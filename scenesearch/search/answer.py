@@ -70,7 +70,8 @@ class SearchResult:
     Where nothing in the library matches, there are no hits, and `partial` holds the best pictures
     below the relevance asked for. `next` is the cursor of the page after this one, None on the
     last. `notices` say how the request was understood, where that may surprise. `excluded` counts
-    the pictures that were left out because they show what was subtracted.
+    the pictures that were left out because they show what was subtracted. `min_relevance` is what
+    the best picture had to reach.
     """
 
     query: str
@@ -82,6 +83,7 @@ class SearchResult:
     notices: tuple[str, ...] = ()
     facets: Mapping[str, tuple[tuple[str | int | bool, int], ...]] = field(default_factory=dict)
     excluded: int = 0
+    min_relevance: float = 0.0
     encode_ms: float = 0.0
     search_ms: float = 0.0
     total_ms: float = 0.0
@@ -122,6 +124,7 @@ class SearchResult:
                 for name, counts in self.facets.items()
             },
             "excluded": self.excluded,
+            "min_relevance": self.min_relevance,
             "timing_ms": {
                 "encode": self.encode_ms,
                 "search": self.search_ms,

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from scenesearch.search.live_collection import LiveCollection
 from scenesearch.search.request import Request
-from scenesearch.search.retrieval import MAX_RELEVANT, Nearest
+from scenesearch.search.retrieval import MAX_RELEVANT, Nearest, enough
 from scenesearch.store.filters import Filter
 
 # How many values of a field are counted: the most frequent ones.
@@ -26,6 +26,8 @@ def count_values(
     # Counted here: the store takes seconds to count within ten thousand ids, and a tenth of that
     # to hand over their values.
     found, complete = nearest.relevant(request.min_relevance, names)
+    if not enough(found, request):
+        found, complete = [], True
     counts: dict[str, Counter[str | int | bool]] = {name: Counter() for name in names}
     for candidate in found:
         for name in names:

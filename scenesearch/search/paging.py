@@ -9,7 +9,7 @@ from typing import Any
 
 from scenesearch.search.collapse import Group, collapse
 from scenesearch.search.request import MAX_HITS, QueryError, Request, Upload
-from scenesearch.search.retrieval import Candidate, Ranking
+from scenesearch.search.retrieval import Candidate, Nearest, Ranking, enough
 from scenesearch.store.ask import RESCORED
 from scenesearch.store.base import ScoredPoint
 
@@ -43,6 +43,9 @@ def take_page(ranking: Ranking, request: Request, wrong: Sequence[ScoredPoint]) 
     while True:
         found = ranking.first(n)
         relevant = [one for one in found if one.relevance >= request.min_relevance]
+        nothing = isinstance(ranking, Nearest) and not enough(found, request)
+        if nothing:
+            relevant = []
         groups: list[Group] = [(one, ()) for one in relevant]
         if request.collapse:
             groups = collapse(relevant, wrong)
@@ -51,7 +54,7 @@ def take_page(ranking: Ranking, request: Request, wrong: Sequence[ScoredPoint]) 
         more = len(groups) > first + request.k
         falling = bool(found) and len(found) >= ranking.reordered
         below = falling and found[-1].relevance < request.min_relevance
-        if more or below or len(found) < n:
+        if nothing or more or below or len(found) < n:
             partial = [] if groups or start else found[:_PARTIAL_SHOWN]
             cursor_after = _cursor_after(request, start + len(page), page[-1][0]) if more else None
             return Page(page, start, partial, cursor_after)
@@ -110,7 +113,9 @@ def _fingerprint(request: Request) -> str:
         request.right,
         request.wrong,
     )
-    digest = hashlib.sha256(f"{request}\n{ranked_by}\n{request.min_relevance}".encode())
+    # The default cut moves as the library grows, and the next page is still one of the same answer.
+    cut = None if request.default_cut else request.min_relevance
+    digest = hashlib.sha256(f"{request}\n{ranked_by}\n{cut}".encode())
     for part in request.parts:
         if isinstance(part, Upload):
             digest.update(part.data)

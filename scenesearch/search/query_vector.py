@@ -38,11 +38,16 @@ class PartVector:
 
 @dataclass(frozen=True)
 class QueryVector:
-    """What pictures are compared with, of unit length, and the line from cosine to log odds."""
+    """What pictures are compared with, of unit length, and the line from cosine to log odds.
+
+    Log odds fall by `surplus_slope` for each unit of a picture's surplus (`Calibration.surplus`),
+    where that is known.
+    """
 
     vector: NDArray[np.float32]
     intercept: float
     slope: float
+    surplus_slope: float = 0.0
 
     def relevance(self, cosines: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities of being relevant, of any shape."""
@@ -58,13 +63,15 @@ def combine(parts: Sequence[PartVector]) -> QueryVector:
     Raises QueryError when the parts cancel each other out.
     """
     if len(parts) == 1 and not parts[0].excluded:  # the embedding itself, to its last bit
-        return QueryVector(parts[0].vector, *parts[0].calibration.line(parts[0].vector))
+        (part,) = parts
+        return QueryVector(part.vector, *part.calibration.line(part.vector), _surplus_slope(part))
     wanted = [part for part in parts if not part.excluded]
     unwanted = [part for part in parts if part.excluded]
     direction = np.zeros_like(parts[0].vector, dtype=np.float64)
-    intercept = 0.0
+    intercept = surplus_slope = 0.0
     for part in wanted:
         share = part.weight / sum(part.weight for part in wanted)
+        surplus_slope += share * _surplus_slope(part)
         offset, slope = part.calibration.line(part.vector)
         direction += share * slope * part.vector
         intercept += share * offset
@@ -76,7 +83,12 @@ def combine(parts: Sequence[PartVector]) -> QueryVector:
     slope = float(np.linalg.norm(direction))
     if slope < 1e-6:
         raise QueryError("the request takes away all that it asks for")
-    return QueryVector((direction / slope).astype(np.float32), intercept, slope)
+    return QueryVector((direction / slope).astype(np.float32), intercept, slope, surplus_slope)
+
+
+def _surplus_slope(part: PartVector) -> float:
+    calibration = part.calibration
+    return 0.0 if calibration.contrast is None else calibration.gain * calibration.cosine
 
 
 def weighted_sum(

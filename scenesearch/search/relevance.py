@@ -13,6 +13,9 @@ them may be just the description that fits.
 
 The same holds for a word that few training captions had, or none (`scenesearch.search.vocabulary`):
 what is found shows the rest of the description, and the picture says nothing about that word.
+
+All this is fitted on human judgments. An encoder without them has a relevance by contrast
+(`scenesearch.search.contrast`).
 """
 
 import base64
@@ -25,8 +28,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from scenesearch.encoder.base import EncoderError
-from scenesearch.search.vocabulary import COMMON, Vocabulary
+from scenesearch.encoder.base import EncoderError, Scale
+from scenesearch.search import contrast
+from scenesearch.search.background import Background, read_background
+from scenesearch.search.contrast import Contrast, read_contrast
+from scenesearch.search.vocabulary import COMMON, Vocabulary, is_one_word
 
 METHOD = "logistic"
 
@@ -113,6 +119,13 @@ class Calibration:
     the query's context beside the score. Without `mean_picture` and `training_texts` it is Platt's
     own. A description has a calibration of its own, see `of`.
     `training.calibrate` fits it on human judgments.
+
+    One word says more than its cosine: log odds L of a request that `is_word` become shift + gain *
+    L, by the pair `one_word`. Where users have marked hits, all do by the pair `refined`
+    (`scenesearch.search.refine`).
+
+    With a `contrast`, the line is that of the library's usual picture, and others lose what they
+    have by chance above it. `background` stands for what a library does not show.
     """
 
     intercept: float
@@ -121,10 +134,19 @@ class Calibration:
     mean_picture: NDArray[np.float64] | None = None  # (dimension,), not of unit length
     training_texts: TrainingTexts | None = None
     familiarity: float = 1.0
+    refined: tuple[float, float] = (0.0, 1.0)
+    is_word: bool = False
+    one_word: tuple[float, float] | None = None
+    contrast: Contrast | None = None
+    background: Background | None = None
 
     def among(self, pictures: NDArray[np.float32]) -> "Calibration":
         """The calibration for a library of which these are some pictures, `(n, dimension)`."""
-        if self.training_texts is None or len(pictures) == 0:
+        if len(pictures) == 0:
+            return self
+        if self.contrast is not None:
+            return replace(by_contrast(self.contrast.among(pictures)), refined=self.refined)
+        if self.training_texts is None:
             return self
         return replace(self, familiarity=float(self.training_texts.familiarity(pictures).mean()))
 
@@ -133,21 +155,57 @@ class Calibration:
         return self.training_texts.vocabulary if self.training_texts else None
 
     def of(self, text: str) -> "Calibration":
-        """The calibration for a description: its rare words make it say less."""
-        if self.vocabulary is None:
-            return self
-        loss = self.vocabulary.weight * (self.vocabulary.rarity(text) - self.vocabulary.typical)
-        return replace(self, intercept=self.intercept - self.familiarity * loss)
+        """The calibration for a description: its rare words make it say less, and a single word
+        means more."""
+        own = self
+        if self.vocabulary is not None:
+            loss = self.vocabulary.weight * (self.vocabulary.rarity(text) - self.vocabulary.typical)
+            own = replace(own, intercept=own.intercept - self.familiarity * loss)
+        if self.one_word is not None and is_one_word(text):
+            own = replace(own, is_word=True)
+        return own
 
     def line(self, query: NDArray[np.float32]) -> tuple[float, float]:
         """The intercept and slope of log odds against the cosine, for the query."""
-        mean = 0.0 if self.mean_picture is None else float(self.mean_picture @ query)
-        intercept = self.intercept + self.query_mean * mean
+        intercept = float(self._intercepts(query[None])[0])
+        return self.stretched(intercept), self.gain * self.cosine
+
+    @property
+    def gain(self) -> float:
+        """How much this description's log odds are stretched."""
+        word = self.one_word[1] if self.one_word is not None and self.is_word else 1.0
+        return word * self.refined[1]
+
+    def stretched(self, log_odds: float) -> float:
+        """What these log odds, as they are for a sentence and before any refining, are here."""
+        if self.one_word is not None and self.is_word:
+            log_odds = self.one_word[0] + self.one_word[1] * log_odds
+        return self.refined[0] + self.refined[1] * log_odds
+
+    def _intercepts(self, queries: NDArray[np.float32]) -> NDArray[np.float64]:
+        intercepts = np.full(len(queries), self.intercept)
+        if self.mean_picture is not None:
+            intercepts += self.query_mean * (queries @ self.mean_picture)
         if self.training_texts is not None:
-            (nearness,) = self.training_texts.nearness(query[None])
-            surplus = float(nearness) - self.training_texts.typical
-            intercept += self.familiarity * self.training_texts.weight * surplus
-        return intercept, self.cosine
+            surplus = self.training_texts.nearness(queries) - self.training_texts.typical
+            intercepts += self.familiarity * self.training_texts.weight * surplus
+        return intercepts
+
+    def surplus(self, pictures: NDArray[np.float32]) -> NDArray[np.float64]:
+        """What the pictures' cosines count too much, `(n, dimension)` -> `(n,)`."""
+        return np.zeros(len(pictures)) if self.contrast is None else self.contrast.surplus(pictures)
+
+    def of_background(self, pictures: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The pictures' log odds for the background before they are stretched, `(n, dimension)` ->
+        `(n, descriptions)`."""
+        if self.background is None:
+            return np.empty((len(pictures), 0))
+        intercepts = self._intercepts(self.background.vectors)
+        if self.vocabulary is not None:
+            intercepts += [self.of(text).intercept for text in self.background.texts]
+            intercepts -= self.intercept
+        cosines = self.background.cosines(pictures) - self.surplus(pictures)[:, None]
+        return intercepts + self.cosine * cosines
 
     def average(self, query: NDArray[np.float32]) -> float:
         """The cosine of an average picture with the query; without one declared, that of a
@@ -182,31 +240,38 @@ def band(relevance: float) -> Band:
     return "strong" if shown >= STRONG else "partial" if shown >= PARTIAL else "weak"
 
 
-# For encoder folders without a calibration: CLIP-like cosines of matching pairs lie around
-# 0.25-0.35 and of others below 0.2, so 0.2 becomes an even chance. A guess that
-# training.calibrate replaces.
-UNCALIBRATED = Calibration(intercept=-6.0, cosine=30.0)
-
-# The same for pictures as queries: cosines of CLIP-like encoders between photographs of different
-# things lie around 0.5, between those of one thing above 0.8.
+# For pictures as queries, where nobody judged: a guess. Cosines of CLIP-like encoders between
+# photographs of different things lie around 0.5, between those of one thing above 0.8.
 UNCALIBRATED_PICTURES = Calibration(intercept=-12.0, cosine=15.0)
 
 
-def read_calibration(declared: Mapping[str, Any], dimension: int) -> Calibration:
-    """The calibration of an encoder.json; the documented guess when it declares none.
+def by_contrast(contrast: Contrast) -> Calibration:
+    return Calibration(*contrast.line(), contrast=contrast, background=contrast.background)
 
-    Raises CalibrationError for a method or numbers this version cannot use.
+
+def read_calibration(
+    declared: Mapping[str, Any], dimension: int, scale: Scale | None = None
+) -> Calibration:
+    """The calibration of an encoder.json, and the scale of its scores.
+
+    Raises EncoderError for a method or numbers this version cannot use.
     """
-    if not declared:
-        return UNCALIBRATED
-    if declared.get("method") != METHOD:
+    method = declared.get("method")
+    if method == contrast.METHOD:
+        found = by_contrast(read_contrast(declared, dimension, scale))
+        return replace(found, refined=_read_pair(declared, "refined") or (0.0, 1.0))
+    if method != METHOD:
         raise CalibrationError(
-            f"calibration method {declared.get('method')!r} is unknown, expected {METHOD!r}: "
-            "calibrate the encoder again"
+            f"calibration method {method!r} is unknown, expected {METHOD!r} or "
+            f"{contrast.METHOD!r}: calibrate the encoder again"
         )
     line = _line(declared, "calibration")
+    background = (
+        read_background(declared["background"], dimension) if "background" in declared else None
+    )
+    refined = _read_pair(declared, "refined") or (0.0, 1.0)
     if "mean_picture" not in declared:
-        return Calibration(*line)
+        return Calibration(*line, refined=refined, background=background)
     (query_mean,) = _numbers(declared, "calibration", "query_mean")
     mean_picture = declared["mean_picture"]
     if (
@@ -216,7 +281,25 @@ def read_calibration(declared: Mapping[str, Any], dimension: int) -> Calibration
     ):
         raise CalibrationError(f"calibration needs {dimension} finite numbers 'mean_picture'")
     texts = _read_training_texts(declared["known"], dimension) if "known" in declared else None
-    return Calibration(*line, query_mean, np.array(mean_picture, np.float64), texts)
+    return Calibration(
+        *line,
+        query_mean,
+        np.array(mean_picture, np.float64),
+        texts,
+        refined=refined,
+        one_word=_read_pair(declared, "one_word"),
+        background=background,
+    )
+
+
+def _read_pair(declared: Mapping[str, Any], key: str) -> tuple[float, float] | None:
+    """The shift and gain of log odds under a key, None if there is none."""
+    if declared.get(key) is None:
+        return None
+    shift, gain = _numbers(declared[key], f"calibration of {key!r}", "shift", "gain")
+    if gain <= 0:
+        raise CalibrationError(f"calibration of {key!r} needs 'gain' above 0")
+    return shift, gain
 
 
 def read_picture_calibration(declared: Mapping[str, Any]) -> Calibration:

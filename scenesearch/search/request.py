@@ -138,8 +138,10 @@ class Request:
     """Everything that can be asked of a library.
 
     `parts` say what to look for. If none is wanted, every picture that passes the filters and
-    shows nothing excluded is a hit. `where` holds conditions that are not from the text, but for
-    example from the widgets of a page.
+    shows nothing excluded is a hit. Less relevant pictures than `min_relevance` are none; with
+    `default_cut` the library says how relevant they must be (`Searcher.default_cut`), and there are
+    hits only if the best picture reaches `best_at_least`, which it fills in. `where` holds
+    conditions that are not from the text, but for example from the widgets of a page.
 
     `k` hits are given, after the first `offset`, or after the page that ended with the cursor
     `after`, which is stable while pictures are being added. `diversity` (0-1) trades likeness to
@@ -158,6 +160,8 @@ class Request:
     offset: int = 0
     after: str | None = None
     min_relevance: float = 0.0
+    default_cut: bool = False
+    best_at_least: float = 0.0
     sort: Order | None = None
     collapse: bool = False
     diversity: float | None = None

@@ -62,18 +62,26 @@ class Nearest:
         Where hubness has changed the order of cosines, the highest relevance goes to the first
         place, and so on. So relevance falls from hit to hit and is no less true: on the judged
         pairs AUROC, Brier score and, for the first ten hits, the calibration error are better
-        (docs/evaluation.md).
+        (docs/evaluation.md). Where pictures have a surplus, the relevance of those ranked again is
+        that of their worth, and no lower than that of the next by cosine.
         """
         if payload is None and n > _FEW:
             payload = ("sha256", "phash")
-        ask = replace(self.ask, limit=n, payload=payload)
+        by_worth = isinstance(self.ask.rank_by, Rescored) and self.query.surplus_slope > 0
+        limit = max(n, RESCORED + 1) if by_worth else n
+        ask = replace(self.ask, limit=limit, payload=payload)
         points = self.live.store.search(self.live.name, ask)
-        relevance = self.query.relevance(np.array([point.score for point in points], np.float32))
-        if isinstance(self.ask.rank_by, Rescored):
+        scores = [
+            point.worth if by_worth and point.worth is not None else point.score for point in points
+        ]
+        relevance = self.query.relevance(np.array(scores, np.float32))
+        if by_worth:
+            relevance = np.maximum.accumulate(relevance[::-1])[::-1]
+        elif isinstance(self.ask.rank_by, Rescored):
             relevance = np.sort(relevance)[::-1]
         return [
             Candidate(point, float(probability), (-point.score, point.image_id))
-            for point, probability in zip(points, relevance, strict=True)
+            for point, probability in zip(points[:n], relevance[:n], strict=True)
         ]
 
     def relevant(
@@ -114,6 +122,11 @@ class Listed:
 Ranking = Nearest | Listed
 
 
+def enough(found: Sequence[Candidate], request: Request) -> bool:
+    """Whether the best of these nearest pictures is no chance find."""
+    return max((one.relevance for one in found), default=0.0) >= request.best_at_least
+
+
 def rank(
     live: LiveCollection, request: Request, nearest: Nearest | None, where: Filter
 ) -> tuple[Ranking, list[str]]:
@@ -130,6 +143,8 @@ def rank(
     if order is None:
         return nearest, []
     found, complete = nearest.relevant(request.min_relevance, payload)
+    if not enough(found, request):
+        return nearest, []  # which says what is nearest
     keyed = [one._replace(key=_sort_key(one.point, order, live.fields)) for one in found]
     notices = [] if complete else [f"sorted are the {MAX_RELEVANT} most relevant pictures"]
     return Listed(live, sorted(keyed, key=lambda candidate: candidate.key)), notices

@@ -5,6 +5,7 @@ what shows an excluded part is filtered out; the store ranks; a page is taken of
 values are counted.
 """
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +20,9 @@ from scenesearch.encoder.text_cache import TextEmbeddingCache
 from scenesearch.pictures.opening import ImageError, decode_image, out_of_memory
 from scenesearch.runtime.events import log_query, log_search
 from scenesearch.search.answer import Hit, SearchResult
+from scenesearch.search.chance import Chance, measure_chance
 from scenesearch.search.collapse import Group
+from scenesearch.search.contrast import measure_few
 from scenesearch.search.facets import count_values
 from scenesearch.search.grammar import parse
 from scenesearch.search.live_collection import LiveCollection
@@ -27,7 +30,14 @@ from scenesearch.search.names import Example
 from scenesearch.search.paging import take_page
 from scenesearch.search.presence import PresenceOf, all_here
 from scenesearch.search.query_vector import PartVector, QueryVector, combine, weighted_sum
-from scenesearch.search.relevance import Calibration, read_calibration, read_picture_calibration
+from scenesearch.search.relevance import (
+    PARTIAL,
+    Calibration,
+    by_contrast,
+    probability,
+    read_calibration,
+    read_picture_calibration,
+)
 from scenesearch.search.request import Like, Order, Part, QueryError, Request, Text, Upload
 from scenesearch.search.retrieval import MAX_RELEVANT, Nearest, rank
 from scenesearch.store.ask import Ask, Cosine, Diverse, Examples, Hybrid, Penalty, RankBy, Rescored
@@ -39,8 +49,12 @@ MAX_UPLOAD_BYTES = 20 * 1024 * 1024
 
 # A picture of at least this relevance to a subtracted part shows it. A single word describes a
 # picture poorly and is rarely judged to fit, but of 375 pictures at least so relevant to one of 14
-# words, 81 of 100 show it, by their captions (`python -m tests.figures subtraction`).
-SHOWS_FROM = 0.1
+# words, 81 of 100 show it, by their captions (`python -m tests.figures subtraction`). That is
+# before single words are stretched (`Calibration.stretched`).
+_SHOWS_FROM = math.log(0.1 / 0.9)
+
+# The same by contrast: where 'partial' begins.
+_SHOWS_FROM_BY_CONTRAST = math.log(PARTIAL / (1 - PARTIAL))
 
 # The alias is not resolved for this long after its collection was opened.
 _ALIAS_FRESH_S = 2.0
@@ -56,6 +70,14 @@ _QUERY_WEIGHT = 5
 # How many pictures the familiarity of a library to its encoder is measured on.
 _FAMILIARITY_SAMPLE = 256
 
+# How many pictures the default cut is measured on, the first time it is needed.
+_CHANCE_SAMPLE = 1024
+
+# The default cut where chance is not measured: for pictures as queries, and for encoders whose
+# calibration has no background. Where something is found, its hits go down to here too; by
+# contrast, to where 'partial' begins.
+UNMEASURED_CUT = 0.05
+
 # From this familiarity on, a notice names words that the encoder has not learned, up to five.
 _FAMILIAR = 0.5
 _NEW_WORDS_NAMED = 5
@@ -69,6 +91,7 @@ class Options(TypedDict, total=False):
     offset: int
     after: str | None
     min_relevance: float
+    default_cut: bool
     sort: Order | None
     collapse: bool
     diversity: float | None
@@ -109,19 +132,26 @@ class Searcher:
         declared = encoder.info.calibration
         self._picture_calibration = read_picture_calibration(declared)
         # What turns a cosine into the relevance of a hit, for pictures like this library's.
-        self.calibration = self._among_own(read_calibration(declared, encoder.info.dimension))
+        self.calibration = self._among_own(
+            read_calibration(declared, encoder.info.dimension, encoder.info.scale)
+            if declared
+            else by_contrast(measure_few(encoder))
+        )
+        self._cuts: dict[tuple[str, int], float] = {}
+        self._chances: dict[str, Chance] = {}
 
     def _among_own(self, calibration: Calibration) -> Calibration:
-        """The calibration for pictures like this library's. Points come in the order of their ids,
-        which are hashes: the first ones are a random sample."""
-        if calibration.training_texts is None:
+        """The calibration for pictures like this library's."""
+        if calibration.training_texts is None and calibration.contrast is None:
             return calibration
-        points = self._store.scroll(
-            self.library, payload=(), with_vectors=True, batch_size=_FAMILIARITY_SAMPLE
-        )
-        sample = islice(points, _FAMILIARITY_SAMPLE)
-        vectors = [point.vector for point in sample if point.vector is not None]
-        return calibration.among(np.stack(vectors)) if vectors else calibration
+        return calibration.among(self._sample(self.library, _FAMILIARITY_SAMPLE))
+
+    def _sample(self, collection: str, size: int) -> NDArray[np.float32]:
+        """Vectors of so many pictures, `(n, dimension)`. Points come in the order of their ids,
+        which are hashes: the first ones are a random sample."""
+        points = self._store.scroll(collection, payload=(), with_vectors=True, batch_size=size)
+        vectors = [point.vector for point in islice(points, size) if point.vector is not None]
+        return np.stack(vectors) if vectors else np.empty((0, self._encoder.info.dimension), "f4")
 
     @property
     def fields(self) -> tuple[PayloadField, ...]:
@@ -132,6 +162,8 @@ class Searcher:
     def hub_penalty(self) -> Penalty | None:
         """What a ranking by a description takes off the cosines of pictures that are near to every
         text; None where it takes nothing."""
+        if self.calibration.contrast is not None:
+            return self.calibration.surplus
         texts = self.calibration.training_texts
         return texts.hub_penalty if texts is not None and texts.hubness != 0 else None
 
@@ -159,6 +191,10 @@ class Searcher:
             examples = live.names.find(request.named_pictures)
             parts = [self._vector_of(part, examples) for part in request.parts]
             encoded = time.perf_counter()
+            if request.default_cut:
+                cut = self._cut(parts, request, live)
+                floor = UNMEASURED_CUT if self.calibration.contrast is None else PARTIAL
+                request = replace(request, best_at_least=cut, min_relevance=min(cut, floor))
 
             where, excluded, exclusion_notices = _exclude(
                 live, request, parts, examples, conditions
@@ -195,6 +231,7 @@ class Searcher:
                 ),
                 facets=facets,
                 excluded=excluded,
+                min_relevance=request.best_at_least or request.min_relevance,
                 encode_ms=event.encode_ms,
                 search_ms=event.search_ms,
                 total_ms=(finished - started) * 1000,
@@ -259,6 +296,45 @@ class Searcher:
         Raises QueryError when no id or several do.
         """
         return self._live.names.find([name])[name].image_id
+
+    # The default cut
+
+    def default_cut(self) -> float:
+        """What the best picture for a description must reach, where a request leaves it open, or
+        nothing is found: at most one in ten things that the library does not show reach it."""
+        reached = self._by_chance(self._follow_alias())
+        if reached is None:
+            return UNMEASURED_CUT
+        return _probability(self.calibration.stretched(reached))
+
+    def _cut(self, parts: Sequence[PartVector], request: Request, live: LiveCollection) -> float:
+        wanted = [part for part in parts if not part.excluded]
+        of_words = bool(wanted) and len(request.descriptions) == len(wanted)
+        if not of_words or request.hybrid:  # pictures, or words of captions, are compared too
+            return UNMEASURED_CUT
+        reached = self._by_chance(live)
+        if reached is None:
+            return UNMEASURED_CUT
+        weights = [part.weight for part in wanted]
+        stretched = [part.calibration.stretched(reached) for part in wanted]
+        return _probability(float(np.average(stretched, weights=weights)))
+
+    def _by_chance(self, live: LiveCollection) -> float | None:
+        """The log odds that chance reaches in one of ten requests, None where that is not measured.
+        Measured once for each collection and number of pictures."""
+        pictures = 0 if self.calibration.background is None else self._store.count(live.name)
+        if pictures == 0:
+            return None
+        cut = self._cuts.get((live.name, pictures))
+        if cut is None:
+            chance = self._chances.get(live.name)
+            if chance is None or pictures <= _CHANCE_SAMPLE:
+                sample = self._sample(live.name, _CHANCE_SAMPLE)
+                chance = measure_chance(self.calibration.of_background(sample))
+                self._chances = {live.name: chance}
+            cut = chance.cut(pictures)
+            self._cuts = {(live.name, pictures): cut}
+        return cut
 
     # The parts of a request
 
@@ -334,11 +410,11 @@ class Searcher:
         if all(part.excluded for part in parts):
             return None
         query = combine(parts)
-        rank_by = self._rank_by(live, request)
+        rank_by = self._rank_by(live, request, query)
         ask = Ask(query.vector, 0, where, exact=request.exact, rank_by=rank_by)
         return Nearest(live, query, ask)
 
-    def _rank_by(self, live: LiveCollection, request: Request) -> RankBy:
+    def _rank_by(self, live: LiveCollection, request: Request, query: QueryVector) -> RankBy:
         if request.right:
             found = self._store.retrieve(live.name, request.right, with_vectors=True)
             vectors = [point.vector for point in found.values() if point.vector is not None]
@@ -347,10 +423,23 @@ class Searcher:
             return Diverse(request.diversity)
         if request.hybrid and request.descriptions:
             return Hybrid(" ".join(part.text for part in request.descriptions))
-        # Hubness is corrected for requests that are descriptions alone.
+        # Corrected for requests that are descriptions alone.
         if self.hub_penalty is not None and len(request.descriptions) == len(request.parts):
-            return Rescored(self.hub_penalty)
+            penalty, share = self.hub_penalty, query.surplus_slope / query.slope
+            if share == 0:
+                return Rescored(penalty)
+            return Rescored(lambda pictures: share * penalty(pictures))
         return Cosine()
+
+
+def shows_from(calibration: Calibration) -> float:
+    """The relevance from which a picture confidently shows a subtracted part."""
+    from_ = _SHOWS_FROM if calibration.contrast is None else _SHOWS_FROM_BY_CONTRAST
+    return _probability(calibration.stretched(from_))
+
+
+def _probability(log_odds: float) -> float:
+    return float(probability(np.array(log_odds)))
 
 
 def _exclude(
@@ -372,7 +461,7 @@ def _exclude(
         if part.excluded:
             query = combine([replace(part, excluded=False)])
             nearest = Nearest(live, query, Ask(query.vector, 0, where))
-            found, complete = nearest.relevant(SHOWS_FROM)
+            found, complete = nearest.relevant(shows_from(part.calibration))
             showing.update(candidate.point.image_id for candidate in found)
             if not complete:
                 notices.append(

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 # Letters of any script. In scripts without blanks a whole clause is one word, and unknown.
 _WORD = re.compile(r"[^\W\d_]+")
 
+_ARTICLES = {"a", "an", "the"}
+
 # A word that this many captions had is as well known as any.
 COMMON = 20
 
@@ -41,6 +43,11 @@ class Vocabulary:
 def words_in(text: str) -> list[str]:
     """The text's words in lower case, each once, in the order of the text."""
     return list(dict.fromkeys(_WORD.findall(text.casefold())))
+
+
+def is_one_word(text: str) -> bool:
+    """Whether it names a thing by one word: 'dog', 'a dog'."""
+    return len([word for word in words_in(text) if word not in _ARTICLES]) == 1
 
 
 def counted(captions: Iterable[str]) -> dict[str, int]:

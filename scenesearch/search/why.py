@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scenesearch.encoder.base import Encoder
+from scenesearch.encoder.preprocessing import as_input, as_picture
 from scenesearch.search.query_vector import QueryVector
 from scenesearch.search.request import Phrase, Request, Text
 from scenesearch.search.searcher import Searcher
@@ -135,21 +136,23 @@ def _phrases(phrases: Sequence[Phrase], words: Sequence[tuple[int, str]]) -> tup
 
 def heat_map(encoder: Encoder, query: QueryVector, picture: Image.Image) -> HeatMap:
     """Where the picture shows what the query looks for; takes as long as encoding 50 pictures."""
-    pixels = encoder.preprocess(picture)
-    covered = np.repeat(pixels[None, :], GRID * GRID + 1, axis=0)
-    # With the channels last, whatever the encoder takes: a view of the same pixels.
-    last = covered if encoder.info.image.pixels == "uint8_nhwc" else np.moveaxis(covered, 1, 3)
+    declared = encoder.info.image
+    seen = as_picture(encoder.preprocess(picture), declared)
     # The picture's mean colour, which shows nothing.
-    grey = last[-1].mean(axis=(0, 1)).astype(pixels.dtype)
-    height, width = last.shape[1:3]
+    grey = seen.mean(axis=(0, 1)).astype(seen.dtype)
+    height, width = seen.shape[:2]
+    covered = []
     for cell in range(GRID * GRID):
         row, column = divmod(cell, GRID)
         top, bottom = _span(row, height)
         left, right = _span(column, width)
-        last[cell, top:bottom, left:right] = grey
+        hidden = seen.copy()
+        hidden[top:bottom, left:right] = grey
+        covered.append(as_input(hidden, declared))
+    covered.append(as_input(seen, declared))
     cosines = np.concatenate(
         [
-            encoder.encode_pixels(covered[start : start + _BATCH]) @ query.vector
+            encoder.encode_pixels(np.stack(covered[start : start + _BATCH])) @ query.vector
             for start in range(0, len(covered), _BATCH)
         ]
     )
@@ -172,7 +175,7 @@ def _seen(encoder: Encoder, picture: Image.Image) -> tuple[float, float, float, 
     height, width = declared.size
     ratios = (width / picture.width, height / picture.height)
     match declared.resize:
-        case "squash":
+        case "squash" | "patches":
             return 0.0, 0.0, 1.0, 1.0
         case "longest":
             scale = min(ratios)

@@ -171,7 +171,7 @@ def _rescored(
         np.stack([hit.vector for hit in ranked])
     )
     order = sorted(range(len(hits)), key=lambda n: (-worth[n], hits[n].image_id))
-    return [hits[n] for n in order]
+    return [hits[n]._replace(worth=float(worth[n])) for n in order]
 
 
 def by_count(

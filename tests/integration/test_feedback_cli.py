@@ -73,3 +73,28 @@ def test_only_pictures_of_the_library_can_be_marked(run: CommandLine, tmp_path: 
     ran = run("feedback", "export", tmp_path / "judged")
     assert ran.status == 2
     assert "has no marks yet" in ran.sentence
+
+
+def test_marks_refine_the_relevance_of_an_encoder(run: CommandLine, tmp_path: Path) -> None:
+    tiny = tmp_path / "tiny"
+    assert "refining needs 10" in run("models", "calibrate", tiny, "--library", "photos").sentence
+    for text in ("red", "a red thing", "red red", "the red", "red things"):
+        assert run("feedback", "right", text, "red.png").status == 0
+        assert run("feedback", "wrong", text, "orange.png").status == 0
+
+    def relevance() -> dict[str, float]:
+        found = run("search", "red", "--all", "--json", "--copies").document
+        return {hit["image_id"]: hit["relevance"] for hit in found["hits"]}
+
+    before = relevance()
+    assert (
+        "10 marks of library photos" in run("models", "calibrate", tiny, "--library", "photos").out
+    )
+    after = relevance()
+    assert after["orange.png"] < before["orange.png"]
+    assert after["red.png"] > after["orange.png"]
+    shown = run("models", "show", tiny, "--json").document["calibration"]
+    assert shown["refined"]["marks"] == 10
+    assert shown["refined"]["library"] == "photos"
+    both = run("models", "calibrate", tiny, "--library", "photos", "--data", tmp_path)
+    assert "give one of them" in both.sentence

@@ -15,15 +15,17 @@ import onnx
 import pytest
 from PIL import Image
 
+from tests import ready_layouts
 from tests.cli import run_here
 from tests.fake_hub import SHA, FakeHub, serving
-from tests.tiny_encoder import write_tiny_encoder
+from tests.tiny_encoder import declare, write_tiny_encoder
 
 READY = "someone/tiny-clip"
 CONFIG = {"model_type": "clip", "text_config": {"max_position_embeddings": 8}}
 PREPROCESSOR = {
     "image_processor_type": "CLIPImageProcessor",
     "size": {"height": 4, "width": 4},
+    "do_center_crop": False,
     "image_mean": [0.5] * 3,
     "image_std": [0.5] * 3,
     "resample": 3,
@@ -71,7 +73,7 @@ def environment(data_dir: Path, url: str) -> dict[str, str]:
 
 
 def scenesearch(
-    *arguments: str | Path, data_dir: Path, url: str = "http://127.0.0.1:9"
+    *arguments: str | Path, data_dir: Path, url: str = "http://127.0.0.1:9", **settings: str
 ) -> subprocess.CompletedProcess[str]:
     from huggingface_hub import constants, file_download
 
@@ -89,7 +91,7 @@ def scenesearch(
         patch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 2)
         # It tries five times, a second apart.
         patch.setattr(file_download, "time", SimpleNamespace(sleep=lambda _: None))
-        return run_here(*arguments, environment=environment(data_dir, url))
+        return run_here(*arguments, environment=environment(data_dir, url) | settings)
 
 
 def shelf(data_dir: Path) -> list[str]:
@@ -168,7 +170,12 @@ def test_a_file_without_its_declared_hash_is_refused(hub: FakeHub, data_dir: Pat
         (["someone/nothing"], "the hub has no model someone/nothing"),
         ([READY, "--revision", "v9"], f"{READY} has no revision v9"),
         (["someone/secret"], "someone/secret is gated"),
-        (["no-owner"], "is no hub id: expected OWNER/NAME"),
+        (["no-owner"], "is no hub id: expected OWNER/NAME, or a name of `models list --known`"),
+        (["siglip-b61"], "did you mean siglip-b16?"),
+        ([READY, "--precision", "fp64"], "--precision fp64: expected fp32, fp16, int8, q4"),
+        ([READY, "--precision", "int8"], "in int8: --precision fp32 would be taken"),
+        ([READY, "--language", "de"], "takes texts without a language"),
+        ([READY, "--text-from", "someone/nothing"], "the hub has no model someone/nothing"),
         ([READY, "--name", "../up"], "letters, digits"),
         ([READY, "--name", "lite"], "lite is the name of a bundled encoder"),
     ],
@@ -259,6 +266,133 @@ def test_calibrating_a_bundled_encoder_is_refused(data_dir: Path, tmp_path: Path
     assert_refused(done, "lite is bundled", data_dir)
 
 
+def repository(tmp_path: Path, files: dict[str, object]) -> dict[str, bytes]:
+    return ready_layouts.files_in(ready_layouts.write_files(tmp_path / "written", files))
+
+
+def test_a_pull_says_the_layout_and_what_to_do_next(data_dir: Path, tmp_path: Path) -> None:
+    files = repository(tmp_path, ready_layouts.clip_js())
+    with serving(FakeHub({"Xenova/clip-vit-base-patch32": files})) as hub:
+        done = scenesearch("models", "pull", "clip-b32", data_dir=data_dir, url=hub.url)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "Xenova/clip-vit-base-patch32: the layout of transformers.js, a graph for each tower, fp32"
+        in done.stderr
+    )
+    assert done.stdout.splitlines()[-3:] == [
+        "  scenesearch library build photos --encoder clip-b32",
+        "  scenesearch library promote photos",
+        '  scenesearch search "a dog in the snow" --library photos',
+    ]
+    assert shelf(data_dir) == ["clip-b32"]
+
+
+def test_a_known_pair_is_pulled_from_both_repositories(data_dir: Path, tmp_path: Path) -> None:
+    vision, text = ready_layouts.fastembed_pair()
+    repositories = {
+        "Qdrant/clip-ViT-B-32-vision": repository(tmp_path / "vision", vision),
+        "Qdrant/clip-ViT-B-32-text": repository(tmp_path / "text", text),
+    }
+    with serving(FakeHub(repositories)) as hub:
+        done = scenesearch("models", "pull", "clip-b32-fastembed", data_dir=data_dir, url=hub.url)
+        wrong = ("Qdrant/clip-ViT-B-32-text", "--text-from", "Qdrant/clip-ViT-B-32-vision")
+        refused = scenesearch("models", "pull", *wrong, data_dir=data_dir, url=hub.url)
+    assert done.returncode == 0, done.stderr
+    assert "Qdrant/clip-ViT-B-32-text and --text-from are no pair" in refused.stderr
+    declared = json.loads((data_dir / "models/clip-b32-fastembed/encoder.json").read_text())
+    assert declared["parent"]["text_base"] == "Qdrant/clip-ViT-B-32-text"
+
+
+def test_weights_beside_a_graph_are_pulled(data_dir: Path, tmp_path: Path) -> None:
+    files = repository(tmp_path, ready_layouts.jina_v2_js(tmp_path / "graph"))
+    with serving(FakeHub({"jinaai/jina-clip-v2": dict(files)})) as hub:
+        pull = ("models", "pull", "jina-clip-v2", "--dimensions", "4")
+        done = scenesearch(*pull, data_dir=data_dir, url=hub.url)
+        assert done.returncode == 0, done.stderr
+        del hub.repositories["jinaai/jina-clip-v2"]["onnx/model.onnx_data"]
+        done = scenesearch(*pull, "--name", "other", data_dir=data_dir, url=hub.url)
+    assert done.returncode == 2
+    assert "lacks onnx/model.onnx_data, in which its graph keeps weights" in done.stderr
+    assert shelf(data_dir) == ["jina-clip-v2"]
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        ({"a.gguf": b"12", "b.bin": b"1"}, "its largest files are a.gguf, b.bin; graphs are taken"),
+        ({"pytorch_model.bin": b"1"}, "a pickle (pytorch_model.bin) is not read"),
+        ({}, "it has no files"),
+    ],
+)
+def test_a_repository_without_anything_known_is_said(
+    data_dir: Path, files: dict[str, bytes], sentence: str
+) -> None:
+    with serving(FakeHub({"someone/else": files})) as hub:
+        done = scenesearch("models", "pull", "someone/else", data_dir=data_dir, url=hub.url)
+    assert_refused(done, sentence, data_dir)
+    assert ("pickle" in done.stderr) == ("pytorch_model.bin" in files)
+
+
+def test_a_folder_of_ready_graphs_is_exported_without_torch(data_dir: Path, tmp_path: Path) -> None:
+    folder = ready_layouts.write_files(tmp_path / "immich", ready_layouts.immich("nllb"))
+    program = (
+        "import sys; sys.modules['torch'] = sys.modules['transformers'] = None; "
+        f"sys.argv = ['scenesearch', 'models', 'export', {str(folder)!r}, '--name', 'nllb', "
+        "'--language', 'de']; from scenesearch.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env=environment(data_dir, "http://127.0.0.1:9"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the layout of Immich's model shelf, fp32" in done.stderr
+    declared = json.loads((data_dir / "models/nllb/encoder.json").read_text())
+    assert declared["language"] == "de"
+    assert (folder / "visual" / "model.onnx").is_file()
+
+
+def test_graphs_of_one_row_are_ingested_on_every_core(data_dir: Path, tmp_path: Path) -> None:
+    folder = ready_layouts.write_files(tmp_path / "immich", ready_layouts.immich("clip"))
+    export = ("models", "export", folder, "--name", "shelf")
+    assert scenesearch(*export, data_dir=data_dir).returncode == 0
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for number in range(21):
+        Image.new("RGB", (40, 30), (number * 10, 0, 99)).save(pictures / f"{number:02}.png")
+    done = scenesearch(
+        *("ingest", pictures, "--library", "one", "--encoder", "shelf", "--json"),
+        *("--workers", "4", "--batch-size", "8"),
+        data_dir=data_dir,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["written"] == 21
+
+
+def test_known_encoders_are_listed_without_the_hub(data_dir: Path) -> None:
+    listed = scenesearch("models", "list", "--known", data_dir=data_dir)
+    assert "siglip2-b16" in listed.stdout
+    rows = json.loads(scenesearch("models", "list", "--known", "--json", data_dir=data_dir).stdout)
+    assert len({row["name"] for row in rows}) == len(rows) >= 12
+    assert all(row["repository"].count("/") == 1 and row["mb"] > 0 for row in rows)
+
+
+def test_bench_times_what_is_on_the_shelf(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scenesearch.encoder.speed.LEAST_S", 0.001)
+    monkeypatch.setattr("scenesearch.encoder.onnx.usable_cores", lambda: 2)
+    write_tiny_encoder(data_dir / "models" / "tiny")
+    with_tiny = {"SCENESEARCH_ENCODER": "tiny"}
+    done = scenesearch("models", "bench", "--json", data_dir=data_dir, **with_tiny)
+    assert done.returncode == 0, done.stderr
+    rows = [row for row in json.loads(done.stdout) if row["name"] == "tiny"]
+    assert {row["threads"] for row in rows} == {1, 2}
+    assert all({"memory_mb", "mb", "precision"} <= row.keys() for row in rows)
+    assert sum(row["fastest_for_queries"] and row["batch"] == 1 for row in rows) == 1
+    shown = scenesearch("models", "bench", data_dir=data_dir, **with_tiny)
+    assert "SCENESEARCH_THREADS=" in shown.stdout.splitlines()[-1]
+
+
 @pytest.mark.slow
 def test_a_repository_with_weights_alone_is_converted_and_others_exported(
     data_dir: Path, tmp_path: Path
@@ -291,3 +425,20 @@ def test_a_repository_with_weights_alone_is_converted_and_others_exported(
     assert "50 are needed, 0 are given" in refused.stderr
     measured = scenesearch("models", "bench", "small", "weights", "--json", data_dir=data_dir)
     assert {row["name"] for row in json.loads(measured.stdout)} == {"small", "weights"}
+
+
+def test_an_encoder_without_judgments_is_calibrated_by_contrast(
+    data_dir: Path, tmp_path: Path
+) -> None:
+    folder = write_tiny_encoder(tmp_path / "tiny")
+    declare(folder, calibration={})
+    before = scenesearch("models", "show", folder, "--json", data_dir=data_dir)
+    assert "measured against few descriptions" in json.loads(before.stdout)["calibration"]
+    done = scenesearch("models", "calibrate", folder, data_dir=data_dir)
+    assert "background descriptions, no judgments" in done.stdout
+    after = scenesearch("models", "show", folder, "--json", data_dir=data_dir)
+    shown = json.loads(after.stdout)
+    assert shown["calibration"]["method"] == "contrast"
+    assert "no judgments" in shown["calibration"]["fitted_on"]
+    assert shown["calibration"]["date"]
+    assert shown["fingerprint"] == json.loads(before.stdout)["fingerprint"]

@@ -12,7 +12,6 @@ from scenesearch.encoder.base import EncoderError
 from scenesearch.encoder.folder import read_encoder_info
 from scenesearch.encoder.registry import find_encoder
 from scenesearch.search.relevance import (
-    UNCALIBRATED,
     UNCALIBRATED_PICTURES,
     Calibration,
     CalibrationError,
@@ -71,15 +70,15 @@ def test_no_hits_have_no_relevance():
     assert read_calibration(DECLARED, 2).relevance(empty, np.array([1.0, 0.0])).shape == (0,)
 
 
-def test_an_encoder_without_calibration_gets_the_documented_guess():
-    assert read_calibration({}, 3) is UNCALIBRATED
-    assert of(UNCALIBRATED, 0.2) == pytest.approx(0.5, abs=1e-6)
+def test_an_empty_calibration_is_refused():
+    with pytest.raises(CalibrationError, match="calibrate the encoder again"):
+        read_calibration({}, 3)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"method": "platt"}, "'platt' is unknown, expected 'logistic'"),
+        ({"method": "platt"}, "'platt' is unknown, expected 'logistic' or 'contrast'"),
         ({"method": None}, "None is unknown"),
         ({"intercept": None}, "a finite number 'intercept'"),
         ({"cosine": math.nan}, "a finite number 'cosine'"),
@@ -114,7 +113,34 @@ def test_a_calibration_of_picture_queries_that_cannot_be_is_refused(numbers: obj
 def test_the_bundled_encoder_is_calibrated_for_words_and_pictures() -> None:
     declared = read_encoder_info(find_encoder("lite")).calibration
     assert read_picture_calibration(declared) is not UNCALIBRATED_PICTURES
-    assert read_calibration(declared, 384) is not UNCALIBRATED
+    calibration = read_calibration(declared, 384)
+    assert calibration.training_texts is not None
+    assert calibration.background is not None
+
+
+def test_a_single_word_means_more_than_its_cosine() -> None:
+    declared = {**DECLARED, "one_word": {"shift": 1.0, "gain": 0.5}}
+    calibration = read_calibration(declared, 2)
+    query = np.array([0.0, 1.0], np.float32)
+    assert calibration.of("a dog runs").line(query) == pytest.approx((-1.0, 4.0))
+    assert calibration.of("a Dog").line(query) == pytest.approx((1 - 0.5, 2.0))
+    assert calibration.of("dog").stretched(-2.0) == pytest.approx(0.0)
+    assert calibration.of("two dogs").stretched(-2.0) == -2.0
+
+
+def test_marks_refine_sentences_and_words() -> None:
+    pairs = {"one_word": {"shift": 1.0, "gain": 0.5}, "refined": {"shift": -0.5, "gain": 2.0}}
+    calibration = read_calibration({**DECLARED, **pairs}, 2)
+    assert calibration.of("a dog runs").stretched(1.0) == pytest.approx(1.5)
+    assert calibration.of("dog").stretched(1.0) == pytest.approx(-0.5 + 2 * 1.5)
+    assert calibration.of("dog").gain == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("key", ["one_word", "refined"])
+@pytest.mark.parametrize("pair", [3, {"shift": 1.0}, {"shift": 0.0, "gain": 0.0}])
+def test_a_pair_that_cannot_be_is_refused(key: str, pair: object) -> None:
+    with pytest.raises(CalibrationError, match=key):
+        read_calibration({**DECLARED, key: pair}, 2)
 
 
 @pytest.mark.parametrize(

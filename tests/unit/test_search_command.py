@@ -73,7 +73,7 @@ def test_the_document_has_everything_that_is_documented() -> None:
     found = document("dog on a beach", "--facet", "tags", "--why", 1, "-k", 1)
     assert set(found) == {
         *("query", "encoder", "library", "hits", "partial", "next", "notices", "facets"),
-        *("excluded", "timing_ms", "why"),
+        *("excluded", "min_relevance", "timing_ms", "why"),
     }
     assert (found["query"], found["encoder"]) == ("dog on a beach", "caption")
     assert set(found["hits"][0]) == {

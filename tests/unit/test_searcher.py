@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from scenesearch.encoder.text_cache import TextEmbeddingCache
+from scenesearch.search.background import Background, background_to_json
 from scenesearch.search.filtering import conditions_in
 from scenesearch.search.grammar import parse_where
 from scenesearch.search.relevance import TrainingTexts, training_texts_to_json
 from scenesearch.search.request import Like, Order, Phrase, QueryError, Request, Text, Upload
-from scenesearch.search.searcher import MAX_UPLOAD_BYTES, Searcher
+from scenesearch.search.searcher import MAX_UPLOAD_BYTES, UNMEASURED_CUT, Searcher
 from scenesearch.search.vocabulary import COMMON, Vocabulary
 from scenesearch.store.base import CollectionSpec, Point, StoreError
 from scenesearch.store.edge import EdgeStore
@@ -774,3 +775,91 @@ def test_words_that_the_encoder_knows_nothing_of_match_nothing(photos: Photos) -
     answer = Searcher(Blank(), photos.store, "photos").search("zeppelin", min_relevance=0.05)
     assert answer.hits == ()
     assert answer.nearest is not None
+
+
+# The default cut
+
+
+def with_background(encoder: ColourEncoder, **calibration: Any) -> ColourEncoder:
+    """The background is yellow and blue things: no library of reds shows any."""
+    vectors = encoder.encode_texts(["yellow"] * 10 + ["blue"] * 10)
+    background = Background(tuple(f"thing {n}" for n in range(20)), vectors)
+    declared = calibration | {"background": background_to_json(background)}
+    encoder.info = replace(encoder.info, calibration=declared)
+    return encoder
+
+
+def test_at_the_default_cut_what_is_there_is_found_as_a_whole_and_nothing_else(
+    store: EdgeStore, colour_encoder: ColourEncoder
+) -> None:
+    encoder = with_background(colour_encoder, **colour_encoder.info.calibration)
+    photos = Photos(store, encoder)
+    names = reds(photos, 5, camera="Leica")
+    photos.add("grey.jpg", (110, 100, 100))
+    searcher = Searcher(encoder, store, "photos")
+    cut = searcher.default_cut()
+    assert 0 < cut < 0.9
+
+    red = searcher.search("red", default_cut=True, facets=("camera",))
+    assert [hit.image_id for hit in red.hits][:5] == names
+    assert red.min_relevance == pytest.approx(cut)
+    assert red.facets["camera"] == (("Leica", 5),)
+    for options in ({}, {"sort": Order("camera")}):
+        blue = searcher.search("blue", default_cut=True, facets=("camera",), **options)
+        assert blue.hits == ()
+        assert blue.partial != ()
+        assert blue.facets["camera"] == ()
+    assert searcher.search("blue", min_relevance=0).hits != ()
+
+
+def test_pages_at_the_default_cut_follow_each_other_while_the_library_grows(
+    store: EdgeStore, colour_encoder: ColourEncoder
+) -> None:
+    encoder = with_background(colour_encoder, **colour_encoder.info.calibration)
+    photos = Photos(store, encoder)
+    reds(photos, 6)
+    searcher = Searcher(encoder, store, "photos")
+    first = searcher.search("red", k=3, default_cut=True)
+    reds(photos, 3, first=6)
+    second = searcher.search("red", k=3, default_cut=True, after=first.next)
+    seen = [hit.image_id for hit in (*first.hits, *second.hits)]
+    assert len(set(seen)) == 6
+
+
+def test_without_a_background_and_for_pictures_the_cut_is_five_per_cent(
+    store: EdgeStore, colour_encoder: ColourEncoder
+) -> None:
+    photos = Photos(store, colour_encoder)
+    reds(photos, 3)
+    plain = Searcher(colour_encoder, store, "photos")
+    assert plain.default_cut() == UNMEASURED_CUT
+    measured = Searcher(
+        with_background(colour_encoder, **colour_encoder.info.calibration), store, "photos"
+    )
+    alike = Request(parts=(Upload(png(COLOURS["red"])),))
+    assert measured.search(alike, default_cut=True).min_relevance == UNMEASURED_CUT
+
+
+def test_by_contrast_hits_rank_by_what_they_have_above_chance(
+    store: EdgeStore, colour_encoder: ColourEncoder
+) -> None:
+    encoder = with_background(colour_encoder, method="contrast")
+    photos = Photos(store, encoder)
+    reds(photos, 5)
+    photos.add("orange.jpg", (235, 130, 40))  # near to yellow, so near by chance
+    searcher = Searcher(encoder, store, "photos")
+    hits = searcher.search("red").hits
+    assert hits[-1].image_id == "orange.jpg"
+    relevances = [hit.relevance for hit in hits]
+    assert relevances == sorted(relevances, reverse=True)
+
+
+def test_an_encoder_without_a_calibration_is_measured_when_a_library_is_opened(
+    store: EdgeStore, colour_encoder: ColourEncoder
+) -> None:
+    colour_encoder.info = replace(colour_encoder.info, calibration={})
+    photos = Photos(store, colour_encoder)
+    reds(photos, 3)
+    searcher = Searcher(colour_encoder, store, "photos")
+    assert searcher.calibration.contrast is not None
+    assert len(searcher.search("red").hits) == 3

@@ -35,7 +35,7 @@ def test_the_environment_counts_before_dotenv_before_the_file_before_the_default
         "encoder": ("dotenv", ".env"),
         "threads": (3, "file"),
     }
-    assert shown["min_relevance"] == {"value": 0.05, "from": "default"}
+    assert shown["min_relevance"] == {"value": None, "from": "default"}
 
 
 @pytest.mark.parametrize("form", [(), ("--json",)])

@@ -20,7 +20,7 @@ from scenesearch.evaluation.calibration import (
 )
 from scenesearch.search.relevance import read_calibration
 from scenesearch.search.vocabulary import COMMON, Vocabulary
-from tests.tiny_encoder import write_tiny_encoder
+from tests.tiny_encoder import declare, write_tiny_encoder
 from training import calibrate, train
 from training.calibrate import (
     Pairs,
@@ -370,6 +370,7 @@ def test_no_judgment_of_a_held_back_picture_is_refused(tmp_path):
 
 def test_the_card_is_brought_up_to_date(tmp_path):
     folder = write_tiny_encoder(tmp_path / "tiny")
+    declare(folder, calibration={})
     write_card(folder)
     card = (folder / "README.md").read_text()
     assert "Not calibrated" in card

@@ -12,10 +12,9 @@ transformers = pytest.importorskip("transformers")
 from PIL import Image  # noqa: E402
 
 from scenesearch.encoder.hub import HubError  # noqa: E402
-from scenesearch.encoder.model_folder import ModelError, read_image_input  # noqa: E402
+from scenesearch.encoder.model_folder import ModelError  # noqa: E402
 from scenesearch.encoder.onnx import OnnxEncoder  # noqa: E402
 from scenesearch.encoder.registry import find_encoder  # noqa: E402
-from tests.tiny_bases import write_siglip  # noqa: E402
 from training import export, gate  # noqa: E402
 from training.export import ExportError, export_towers, save_weights  # noqa: E402
 from training.gate import Validation  # noqa: E402
@@ -86,6 +85,13 @@ def test_saved_weights_are_a_base_again_with_what_training_changed(clip, tmp_pat
     assert torch.equal(again.text_tower.projection.weight, towers.text_tower.projection.weight)
 
 
+def test_the_exported_encoder_declares_the_scale_of_its_model(clip, exported):
+    declared = OnnxEncoder(exported, threads=1).info.scale
+    model = transformers.CLIPModel.from_pretrained(clip)
+    assert declared.logit_scale == pytest.approx(model.logit_scale.exp().item(), rel=1e-5)
+    assert declared.logit_bias is None
+
+
 def test_every_weight_is_in_one_part_once(clip):
     towers = load_towers(clip)
     parts = [id(p) for part in towers.parts().values() for p in part]
@@ -96,52 +102,6 @@ def test_every_weight_is_in_one_part_once(clip):
         id(towers.text_tower.projection.weight),
         id(towers.log_logit_scale),
     }
-
-
-@pytest.mark.slow
-def test_siglip_reads_a_text_as_if_padded_to_its_full_length(clip, tmp_path):
-    folder = write_siglip(tmp_path / "siglip", clip)
-    towers = load_towers(folder)
-    export_towers(towers, tmp_path / "out", name="siglip", facts={})
-    model = transformers.SiglipModel.from_pretrained(folder).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    padded = tokenizer(TEXTS, padding="max_length", max_length=16, truncation=True)
-    with torch.no_grad():
-        wanted = model.get_text_features(input_ids=torch.tensor(padded["input_ids"]))
-    encoder = OnnxEncoder(tmp_path / "out", threads=1)
-    assert encoder.info.image.resize == "squash"
-    assert np.allclose(encoder.encode_texts(TEXTS), unit(wanted.pooler_output), atol=1e-4)
-    alone = np.concatenate([encoder.encode_texts([text]) for text in TEXTS])
-    assert np.allclose(alone, encoder.encode_texts(TEXTS), atol=1e-5)
-
-
-@pytest.mark.slow
-def test_siglip_2_on_its_square_grid_says_what_transformers_says(clip, tmp_path):
-    folder = write_siglip(tmp_path / "siglip", clip)
-    shape = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2}
-    text = json.loads((folder / "config.json").read_text())["text_config"]
-    vision = {**shape, "num_attention_heads": 4, "num_patches": 4, "patch_size": 16}
-    config = transformers.Siglip2Config(
-        text_config={**text, "model_type": "siglip2_text_model"}, vision_config=vision
-    )
-    torch.manual_seed(0)
-    model = transformers.Siglip2Model(config).eval()
-    model.save_pretrained(folder)
-    declared = {"max_num_patches": 4, "patch_size": 16, "image_processor_type": "Siglip2"}
-    (folder / "preprocessor_config.json").write_text(json.dumps(declared))
-    towers = load_towers(folder)
-    assert towers.image_input.size == (32, 32)
-    pixels = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    patches = pixels[0].unfold(1, 16, 16).unfold(2, 16, 16)  # (3, rows, columns, 16, 16)
-    patches = patches.permute(1, 2, 3, 4, 0).reshape(1, 4, -1)
-    with torch.no_grad():
-        wanted = model.get_image_features(
-            pixel_values=patches,
-            pixel_attention_mask=torch.ones(1, 4, dtype=torch.int64),
-            spatial_shapes=torch.tensor([[2, 2]]),
-        ).pooler_output
-        assert torch.allclose(towers.image_tower(pixels), wanted, atol=1e-5)
-    export_towers(towers, tmp_path / "out", name="siglip2", facts={})
 
 
 @pytest.mark.slow
@@ -249,7 +209,7 @@ def test_a_folder_of_another_model_is_refused(clip, tmp_path):
     folder = shutil.copytree(clip, tmp_path / "other")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
-    with pytest.raises(ModelError, match="is a gpt2 model"):
+    with pytest.raises(ModelError, match="is a gpt2 model: take a folder of CLIP, MetaCLIP 2"):
         load_towers(folder)
     with pytest.raises(ModelError, match=r"has no config\.json"):
         load_towers(tmp_path)
@@ -266,10 +226,3 @@ def test_a_name_that_is_nothing_is_refused():
         load_towers("nothing")
     with pytest.raises(ModelError, match=r"no base 'litee'.*; did you mean lite\?$"):
         load_towers("litee")
-
-
-def test_a_resize_that_encoder_json_cannot_say_is_refused(tmp_path):
-    declared = {"size": {"shortest_edge": 256}, "crop_size": 224, "do_center_crop": True}
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(declared))
-    with pytest.raises(ModelError, match="neither a squash"):
-        read_image_input(tmp_path)

@@ -7,7 +7,7 @@ import streamlit as st
 from scenesearch.pictures.formats import SUFFIXES
 from scenesearch.pictures.opening import ImageError, decode_image
 from scenesearch.search.request import Upload
-from scenesearch.search.searcher import MAX_UPLOAD_BYTES
+from scenesearch.search.searcher import MAX_UPLOAD_BYTES, UNMEASURED_CUT
 from ui.components import small
 from ui.resources import open_library
 from ui.settings import page_settings
@@ -46,7 +46,7 @@ def show() -> None:
         if not _preview(data, name, settings.max_megapixels):
             return
         words, weight = _words_and_weight()
-        where, min_relevance, order = show_sidebar(opened)
+        where, min_relevance, order = show_sidebar(opened, UNMEASURED_CUT, "")
         request = opened.parse(words, where=where)
         picture = Upload(data, name, weight=weight if request.parts else 1.0)
         request = replace(request, parts=(picture, *request.parts))

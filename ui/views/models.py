@@ -55,7 +55,7 @@ def _row(one: EncoderEntry, live: str, default: str) -> dict[str, Any]:
         "dimensions": one.info.dimension,
         "MB": one.megabytes,
         "Recall@1 / 5 / 10": one.recalls,
-        "relevance": "calibrated" if one.info.calibration else "a guess",
+        "relevance": str(one.info.calibration.get("fitted_on", "measured when opened")),
     }
 
 

@@ -32,10 +32,11 @@ _MAX_FACET_VALUES = 6
 
 @dataclass(frozen=True)
 class Question:
-    """A request to a library, perhaps with a picture, the least relevance, and an order."""
+    """A request to a library, perhaps with a picture, the least relevance (None: the library's
+    default), and an order."""
 
     request: Request
-    min_relevance: float
+    min_relevance: float | None
     order: str = ""
 
 
@@ -51,7 +52,7 @@ def show_answer(opened: OpenLibrary, question: Question) -> None:
     starts[page + 1] = result.next
     _show_notices(result.notices)
     if not result.hits and page == 0:
-        _show_nothing_found(opened, question, result.partial, searched=searched)
+        _show_nothing_found(opened, question, result, searched=searched)
         return
     excluded = f" · {result.excluded:,} left out" if result.excluded else ""
     small(
@@ -98,7 +99,8 @@ def _search(
         question.request,
         k=size,
         after=after,
-        min_relevance=question.min_relevance,
+        min_relevance=question.min_relevance or 0.0,
+        default_cut=question.min_relevance is None,
         collapse=True,
         facets=facets,
         sort=None if order in (*_RANKED, "varied") else parse_order(order, opened.fields),
@@ -196,19 +198,19 @@ def _show_facets(opened: OpenLibrary, result: SearchResult) -> None:
 
 
 def _show_nothing_found(
-    opened: OpenLibrary, question: Question, nearest: Sequence[Hit], *, searched: int
+    opened: OpenLibrary, question: Question, result: SearchResult, *, searched: int
 ) -> None:
     if searched == 0:
         _show_no_fit(in_sidebar=bool(question.request.where))
         return
     st.subheader(":material/search_off: Nothing in this library matches", anchor=False)
     st.text(
-        f"None of {searched:,} pictures is at least {question.min_relevance:.0%} relevant. "
+        f"None of {searched:,} pictures is at least {result.min_relevance:.0%} relevant. "
         "Use other words, remove a filter or ask for less relevance."
     )
-    if nearest:
+    if result.partial:
         with st.expander("Show the nearest pictures anyway"):
-            show_grid(opened, [_picture(hit) for hit in nearest], request=question.request)
+            show_grid(opened, [_picture(hit) for hit in result.partial], request=question.request)
 
 
 def _show_no_fit(*, in_sidebar: bool) -> None:

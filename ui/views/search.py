@@ -37,7 +37,11 @@ def show() -> None:
         if opened.store.count(library) == 0:
             show_empty_library(library)
             return
-        where, min_relevance, order = show_sidebar(opened)
+        where, min_relevance, order = show_sidebar(
+            opened,
+            opened.searcher.default_cut(),
+            "at most one in ten things that the library does not show is found",
+        )
         if text:
             recent = [other for other in st.session_state.get("recent", []) if other != text]
             st.session_state["recent"] = [text, *recent][:_RECENT]

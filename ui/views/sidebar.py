@@ -29,8 +29,13 @@ _TOP = "."  # the library's own folder
 _FIRST_DAY, _LAST_DAY = date(1826, 1, 1), date(2100, 12, 31)  # since the first photograph
 
 
-def show_sidebar(opened: OpenLibrary) -> tuple[Filter, float, str]:
-    """Draw the sidebar; returns the filters, the least relevance and the order."""
+def show_sidebar(
+    opened: OpenLibrary, default_cut: float, why: str
+) -> tuple[Filter, float | None, str]:
+    """Draw the sidebar; returns the filters, the least relevance and the order. The relevance is
+    None where it is left at the `default_cut`; `why` says what is special about that."""
+    set_cut = opened.settings.min_relevance
+    usual = round(100 * (default_cut if set_cut is None else set_cut))
     with st.sidebar:
         st.subheader("Narrow it down", anchor=False)
         order = st.selectbox("Order", list(ORDERS), key="order", bind="query-params")
@@ -38,10 +43,11 @@ def show_sidebar(opened: OpenLibrary) -> tuple[Filter, float, str]:
             "Relevance at least",
             min_value=0,
             max_value=100,
-            value=round(opened.settings.min_relevance * 100),
+            value=usual,
             format="%d %%",
             key="relevance",
-            help="A lower value finds more pictures, and more wrong ones.",
+            help="A lower value finds more pictures, and more wrong ones."
+            + (f" At {usual} % {why}." if set_cut is None and why else ""),
             bind="query-params",
         )
         st.toggle(
@@ -53,7 +59,8 @@ def show_sidebar(opened: OpenLibrary) -> tuple[Filter, float, str]:
         where = _show_filters(opened)
         name = opened.encoder.info.name
         small(f"Library {opened.library} · encoder {name}", key="about")
-    return where, percent / 100, ORDERS[order]
+    untouched = set_cut is None and percent == usual
+    return where, None if untouched else percent / 100, ORDERS[order]
 
 
 def _show_filters(opened: OpenLibrary) -> Filter:
