@@ -24,11 +24,13 @@ from ingest.prune import is_gone
 from ingest.sources.walk import is_archive, walk
 from scenesearch.encoder.base import EncoderError
 from scenesearch.home.allowed_originals import AllowedOriginals
+from scenesearch.home.presence import presence
 from scenesearch.home.rejects import FILE_NAME, Reject, Rejects
 from scenesearch.home.roots import SOURCES, RootsError, read_roots
 from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.pictures.originals import OriginalError, is_url
 from scenesearch.pictures.thumbnails import THUMBNAIL_SIDE, thumbnail_path, write_thumbnail
+from scenesearch.search.presence import Presence
 from scenesearch.store.base import CollectionSpec, IndexBusy, Point, VectorStore
 from scenesearch.store.catalog import CatalogEntry, collections_of
 from scenesearch.store.fields import BUILTIN_FIELDS, by_name
@@ -38,12 +40,16 @@ Level = Literal["wrong", "advice", "mended"]
 
 _EXAMPLES = 5
 
+# A command names so many folders of a library.
+_NAMED_ROOTS = 10
+
 # A thumbnail is written in less.
 _BEGUN_S = 3600.0
 
 
 # The states of a picture that are findings: check, level and text, in the order of the report.
 _STATES: dict[str, tuple[str, Level, str]] = {
+    "offline": ("offline", "advice", "originals whose folder is away"),
     "missing": ("missing", "wrong", "originals that are not where they were"),
     "changed": ("changed", "wrong", "originals that have changed since they were ingested"),
     "elsewhere": (
@@ -164,7 +170,10 @@ def examine(
     live = next((one.name for one in collections if one.role == "live"), None)
     if live is None:
         return findings
-    look = _Examination(library, store, live, library_dir, originals, mend, remote, max_megapixels)
+    away = presence(library_dir / SOURCES)
+    look = _Examination(
+        library, store, live, library_dir, originals, mend, remote, max_megapixels, away
+    )
     others = [one.name for one in collections if one.name != live]
 
     def compare() -> list[Finding]:
@@ -257,6 +266,8 @@ class _Examination:
     mend: bool
     remote: bool
     max_megapixels: float
+    presence: Presence
+    offline: int = 0
     paths: _Keys = field(default_factory=_Keys)
     contents: _Keys = field(default_factory=_Keys)
 
@@ -280,12 +291,13 @@ class _Examination:
             seen += len(page)
             if on_progress is not None:
                 on_progress(seen, max(total, seen))
+        self.offline = tallies["offline"].count
         ingest = f"scenesearch ingest {self._filled_from()} --library {self.library}"
         doctor = f"scenesearch library doctor {self.library}"
         elsewhere = f"scenesearch ingest FOLDER --library {self.library}"
         mend = {
-            "missing": f"{ingest}, or where they are now; "
-            "with --prune those that are gone are removed",
+            "missing": f"{ingest} --prune removes them, with --remove-absent also those of folders "
+            "that are gone as a whole; where they have moved to, ingest that folder first",
             "changed": ingest,
             "elsewhere": f"{elsewhere}, or SCENESEARCH_ORIGINALS",
             "no thumbnail": f"{doctor} --mend",
@@ -366,9 +378,8 @@ class _Examination:
             if is_url(root):
                 continue
             folder = Path(root)
-            if not folder.exists():
-                yield Finding("folders", f"{root}, which the library was filled from, is not there")
-            if not folder.is_dir():
+            if root in self.presence.away:
+                yield self._away(root)
                 continue
             new = _Tally()
             for path in walk(folder):
@@ -382,8 +393,25 @@ class _Examination:
                 "advice",
             )
 
+    def _away(self, root: str) -> Finding:
+        """A folder that is not there, or holds nothing."""
+        state = "is empty" if Path(root).is_dir() else "is not there"
+        text = f"{root}, which the library was filled from, {state}"
+        if not self.offline:
+            return Finding("folders", text, level="advice")
+        place, library = shlex.quote(root), self.library
+        return Finding(
+            "folders",
+            text,
+            f"connect its disk, or scenesearch library relocate {place} NEW {library} where its "
+            f"pictures have moved to NEW; if they are deleted, scenesearch ingest {place} "
+            f"--library {library} --prune --remove-absent",
+        )
+
     def _original(self, point: Point, path: str) -> tuple[str, str]:
         """What is the matter with the original, ('', '') when it is as it was; and the reason."""
+        if self.presence.offline(path):
+            return "offline", ""
         if not self.originals.allows(path):
             return "elsewhere", ""
         if is_url(path) and not self.remote:
@@ -424,12 +452,13 @@ class _Examination:
             return list(table.all())
 
     def _filled_from(self) -> str:
-        """The folders of the library, where they can be named in a command."""
+        """The folders of the library that are there, where they can be named in a command."""
         try:
             roots = self._roots()
         except RootsError:
             return "FOLDER"
-        return " ".join(map(shlex.quote, roots)) if 0 < len(roots) <= 3 else "FOLDER"
+        here = [root for root in roots if root not in self.presence.away]
+        return " ".join(map(shlex.quote, here)) if 0 < len(here) <= _NAMED_ROOTS else "FOLDER"
 
     def _roots(self) -> list[str]:
         """Those that were ingested here: a backup may name any folder of this machine."""

@@ -85,7 +85,7 @@ def explain(
         away = str(error)
     payload = held
     if payload is None and opened is not None:
-        payload = picture_payload(image_id, opened)
+        payload = picture_payload(image_id, opened, perceptual_hash(opened.image))
     payload = payload or {}
     facts = [
         Fact(name, value, ", ".join(_sources_of(name, value, payload)))

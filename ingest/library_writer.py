@@ -1,8 +1,8 @@
 """What the library knows of pictures, and what a run writes to it."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,7 @@ class LibraryWriter:
     # Of contents in many copies one look-up brings them all: the last ones are remembered.
     _recent: dict[str, Vector] = field(default_factory=dict)
     _unflushed: int = 0
+    _numbers: Iterator[int] = field(default_factory=count)
 
     def __post_init__(self) -> None:
         # Nothing is known of pictures that an empty collection cannot hold.
@@ -67,6 +68,7 @@ class LibraryWriter:
                 record,
                 known[record.image_id].payload if record.image_id in known else None,
                 earlier.get(path),
+                next(self._numbers),
             )
             for record, path in zip(records, paths, strict=True)
         ]
@@ -91,11 +93,11 @@ class LibraryWriter:
                 payload=("sha256",),
                 with_vectors=True,
             )
-            found |= {
-                str(twin.payload.get("sha256", "")): twin.vector
-                for twin in twins
-                if twin.vector is not None
-            }
+            for twin in twins:
+                if twin.vector is not None:
+                    found[str(twin.payload.get("sha256", ""))] = twin.vector
+                if len(found) == len(wanted):
+                    break  # there may be thousands of copies
         self._recent |= found
         for oldest in list(islice(self._recent, max(0, len(self._recent) - _REMEMBERED))):
             del self._recent[oldest]

@@ -176,10 +176,12 @@ class Moves:
     def _pass_on(self, gone: Sequence[Point]) -> None:
         leaving = {point.image_id for point in gone}
         remaining = iter(gone)
+        copies: dict[str, str] = {}
+        asked: set[str] = set()  # once for each content: it may have thousands of copies
         while part := list(islice(remaining, PART)):
-            copies: dict[str, str] = {}
-            hashes = {str(point.payload.get("sha256", "")) for point in part}
-            for copy in self._of_contents(hashes, payload=("sha256",)):
+            hashes = {str(point.payload.get("sha256", "")) for point in part} - asked
+            asked |= hashes
+            for copy in self._of_contents(hashes, payload=("sha256",)) if hashes else ():
                 if copy.image_id not in leaving:
                     copies.setdefault(str(copy.payload.get("sha256", "")), copy.image_id)
             whole = self.store.retrieve(

@@ -7,7 +7,6 @@ from types import MappingProxyType
 from typing import Any
 
 from scenesearch.datasets.columns import KEPT_AS
-from scenesearch.pictures.duplicates import perceptual_hash
 from scenesearch.pictures.opening import OpenedImage
 from scenesearch.pictures.originals import Original, OriginalState
 from scenesearch.pictures.records import GeoPoint, ImageRecord, Value
@@ -57,7 +56,10 @@ def described_payload(record: ImageRecord) -> dict[str, Any]:
 
 
 def picture_payload(
-    image_id: str, opened: OpenedImage, described: Mapping[str, Any] = MappingProxyType({})
+    image_id: str,
+    opened: OpenedImage,
+    phash: str | None,
+    described: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """The picture's own metadata joined with what manifests say of it, `described`.
 
@@ -84,7 +86,6 @@ def picture_payload(
         "own": own,
         **said,
     }
-    phash = perceptual_hash(opened.image)
     if phash is not None:
         payload["phash"] = phash
     return redescribed(payload, described)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from ingest.payload import (
     METADATA_VERSION,
@@ -24,6 +25,7 @@ from ingest.payload import (
 from ingest.sidecar import described_by, sidecars_of, version_of
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Reject
+from scenesearch.pictures.duplicates import perceptual_hash
 from scenesearch.pictures.opening import ImageError, OpenedImage, open_image, out_of_memory
 from scenesearch.pictures.originals import OriginalError
 from scenesearch.pictures.records import ImageRecord
@@ -33,14 +35,20 @@ from scenesearch.runtime.retry import RetryPolicy, retry
 # For a lost connection or a file still being written; short, because a worker waits meanwhile.
 _READS = RetryPolicy(deadline_s=30, tries=4, first_pause_s=0.5)
 
+# A megabyte or two, if each has long captions.
+_MOST_SEEN = 256
+_NO_PIXELS = Image.new("RGB", (1, 1))
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """A picture with what the library knows of it: its point's payload, its last reject."""
+    """A picture with what the library knows of it: its point's payload, its last reject; `number`
+    is its place in the run."""
 
     record: ImageRecord
     known: Mapping[str, Any] | None = None
     earlier: Reject | None = None
+    number: int = 0
 
 
 @dataclass(frozen=True)
@@ -134,14 +142,44 @@ def longest_side_needed(encoder: Encoder) -> int:
     return 2 * max(encoder.info.image.longest_side, 160)
 
 
+class SeenContents:
+    """The contents that this run opened last, without their pixels: further copies of them are not
+    decoded again. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, _Seen] = {}
+
+    def get(self, sha256: str, number: int) -> "_Seen | None":
+        """For the picture of this number: what an earlier one has given, which is encoded first."""
+        found = self._of.get(sha256)
+        return found if found is not None and found.number < number else None
+
+    def add(self, opened: OpenedImage, phash: str | None, number: int) -> None:
+        self._of[opened.sha256] = _Seen(replace(opened, image=_NO_PIXELS), phash, number)
+        for oldest in list(self._of)[:-_MOST_SEEN]:
+            self._of.pop(oldest, None)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    opened: OpenedImage
+    phash: str | None
+    number: int
+
+
 @dataclass(frozen=True)
 class PictureReader:
-    """Checks, opens and preprocesses pictures for one encoder; thread-safe, and can be pickled."""
+    """Checks, opens and preprocesses pictures for one encoder; thread-safe, and can be pickled.
+
+    With `seen`, a further copy of a content comes without pixels: a reader in the same process has
+    given them, and whoever encodes them keeps the vector.
+    """
 
     encoder: Encoder
     thumbnails_dir: Path | None = None
     max_megapixels: float = 200
     retry_rejects: bool = False
+    seen: SeenContents | None = None
 
     def check(self, candidate: Candidate) -> Unchanged | Reject | Changed:
         """Whether the picture must be opened; only its size and age are read."""
@@ -199,39 +237,54 @@ class PictureReader:
 
     def _opened(self, changed: Changed, encoded: str) -> DecodedPicture:
         record, known = changed.candidate.record, changed.candidate.known
-        retries = 0
+        number, retries = changed.candidate.number, 0
+        seen: _Seen | None = None
+
+        def find(sha256: str) -> OpenedImage | None:
+            nonlocal seen
+            seen = None if self.seen is None else self.seen.get(sha256, number)
+            return None if seen is None else seen.opened
 
         def count(error: Exception, pause_s: float) -> None:
             nonlocal retries
             retries += 1
 
+        content: OpenedImage
+
         def read() -> OpenedImage:
-            opened = open_image(
+            nonlocal content
+            content = opened = open_image(
                 record.original,
                 reduce_to=longest_side_needed(self.encoder),
                 max_megapixels=self.max_megapixels,
+                seen=find,
             )
             beside = sidecars_of(record.original)
             return described_by(opened, record.original.name, beside, record.takeout)
 
         opened = retry(read, _READS, delay_of=_pause_s, on_retry=count)
-        if self.thumbnails_dir is not None:
+        if self.thumbnails_dir is not None and seen is None:
             thumbnail = thumbnail_path(self.thumbnails_dir, opened.sha256)
             if not thumbnail.exists():
                 write_thumbnail(opened.image, thumbnail)
         # What a manifest said earlier outlives a run without that manifest.
         description = ({} if known is None else descriptions_of(known)) | changed.described
         held = "" if known is None else str(known.get("sha256", ""))
-        has_vector = opened.sha256 in (held, encoded)
-        return DecodedPicture(
+        has_vector = opened.sha256 in (held, encoded) or seen is not None
+        pixels = None if has_vector else self.encoder.preprocess(opened.image)
+        phash = perceptual_hash(opened.image) if seen is None else seen.phash
+        decoded = DecodedPicture(
             record.image_id,
-            picture_payload(record.image_id, opened, description) | changed.from_file,
-            None if has_vector else self.encoder.preprocess(opened.image),
+            picture_payload(record.image_id, opened, phash, description) | changed.from_file,
+            pixels,
             retries,
             opened.metadata.notes,
             held,
             changed.described,
         )
+        if self.seen is not None and seen is None:
+            self.seen.add(content, phash, number)  # at the end: from here on nothing fails
+        return decoded
 
 
 def _pause_s(error: Exception) -> float | None:

@@ -8,10 +8,12 @@ any moment and started again: what the collection holds is not encoded again, an
 that was renamed or copied takes the vector of its twin.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -21,7 +23,7 @@ from ingest.journal import Journal, Step, journal_file
 from ingest.library_writer import LibraryWriter
 from ingest.local_engine import LocalEngine
 from ingest.moves import Moves, OldPlaces, forget_moved
-from ingest.picture_reader import PictureReader
+from ingest.picture_reader import PictureReader, SeenContents
 from ingest.prune import find_gone, forget_gone, place_of
 from ingest.ray_engine import RayEngine
 from ingest.report import IngestReport
@@ -45,7 +47,8 @@ class IngestOptions:
     pictures are made safe against power loss. With `retry_rejects`, files that were rejected for
     good are opened again though they have not changed. Only the pictures of `shard` are looked
     at. With `prune`, points whose pictures below the sources' roots are gone are removed;
-    `dry_run` only finds them, and brings nothing in."""
+    `confirm_absent` is asked about folders that are gone or empty, with the number of their
+    pictures. `dry_run` only finds them, and brings nothing in."""
 
     workers: int = 2
     batch_size: int | None = None
@@ -56,6 +59,7 @@ class IngestOptions:
     engine: Literal["local", "ray"] = "local"
     prune: bool = False
     dry_run: bool = False
+    confirm_absent: Callable[[Path, int], bool] = lambda folder, count: False
 
 
 def ingest(
@@ -83,9 +87,18 @@ def ingest(
     """
     options = options or IngestOptions()
     roots = [source.root for source in sources if source.root]
+    known = _known_roots(library_dir, sources)
+    left_out = partial(_is_left_out, sources, known)
     if options.dry_run:
         report = IngestReport(library, store.resolve(library), dry_run=True)
-        gone = find_gone(store, report.collection, roots, options.shard)
+        gone = find_gone(
+            store,
+            report.collection,
+            roots,
+            options.shard,
+            left_out=left_out,
+            confirm=options.confirm_absent,
+        )
         report.count_removed(gone.points)
         report.kept = list(gone.kept)
         return report
@@ -97,7 +110,7 @@ def ingest(
             declare_fields(store, collection, sources)
             return collection
 
-        places = OldPlaces(_known_roots(library_dir, sources), asked=roots)
+        places = OldPlaces(known, asked=roots)
         collection = existing_collection(store, library, encoder)
         report = IngestReport(library, collection)
         if collection:
@@ -137,10 +150,17 @@ def ingest(
                 report.interrupted = True  # the next run goes on with it
         if report.collection and not report.interrupted:
             if options.prune:
-                gone = find_gone(store, report.collection, roots, options.shard)
+                gone = find_gone(
+                    store,
+                    report.collection,
+                    roots,
+                    options.shard,
+                    left_out=left_out,
+                    confirm=options.confirm_absent,
+                )
                 moves.remove(gone.points)
                 if rejects is not None:
-                    forget_gone(rejects, roots)
+                    forget_gone(rejects, roots, left_out)
                 report.count_removed(gone.points)
                 report.kept = list(gone.kept)
             if rejects is not None:
@@ -172,6 +192,7 @@ def _bring_in(
         thumbnails_dir=thumbnails_dir,
         max_megapixels=options.max_megapixels,
         retry_rejects=options.retry_rejects,
+        seen=SeenContents() if options.engine == "local" else None,
     )
     records = (
         record
@@ -193,6 +214,21 @@ def _bring_in(
     except KeyboardInterrupt:
         report.interrupted = True
     report.batch_size = batch_size.current
+
+
+def _is_left_out(sources: Sequence[Source], known: Sequence[str], path: str) -> bool:
+    """Whether the pattern of a source leaves out the path, which may be in the library from before.
+
+    A folder that was given as a path of its own is wanted.
+    """
+    for source in sources:
+        if source.root and path.startswith(source.root) and source.leaves_out(path):
+            return not any(
+                path.startswith(f"{root}{os.sep}") and source.leaves_out(f"{root}{os.sep}x")
+                for root in known
+                if root.startswith(source.root)
+            )
+    return False
 
 
 def _known_roots(library_dir: Path | None, sources: Sequence[Source]) -> list[str]:

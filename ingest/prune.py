@@ -1,20 +1,22 @@
 """Points whose pictures are gone, found below the roots that were given and nowhere else.
 
-A picture is gone when its folder can be read and does not hold it. Where that folder, or what is
-left of the way to it, is empty, a disk is more likely missing than every picture: those stay.
+A picture is gone when its folder can be read and does not hold it. Where the folder itself is not
+there or holds nothing, a disk is more likely away than every picture deleted: those stay, unless
+somebody confirms it.
 """
 
 import os
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from ingest.shards import WHOLE, Shard
 from scenesearch.home.allowed_originals import AllowedOriginals
+from scenesearch.home.presence import holds_something
 from scenesearch.home.rejects import Rejects
-from scenesearch.pictures.originals import LocalFile, OriginalError, original_of
+from scenesearch.pictures.originals import LocalFile, OriginalError, TarMember, original_of
 from scenesearch.store.base import Point, VectorStore
 
 
@@ -32,45 +34,73 @@ def find_gone(
     roots: Sequence[str],
     shard: Shard = WHOLE,
     *,
-    seen_to_go: bool = False,
+    left_out: Callable[[str], bool] = lambda path: False,
+    confirm: Callable[[Path, int], bool] = lambda folder, count: False,
 ) -> Gone:
-    """What below the roots (beginnings of `payload["path"]`) is not there any more.
+    """What below the roots (beginnings of `payload["path"]`) is not there any more, or is left out
+    by now.
 
-    With `seen_to_go`, folders left empty are no reason for doubt.
+    `confirm` is asked about each folder that is not there or holds nothing, with the number of its
+    pictures.
     """
     gone: list[Point] = []
-    empty: Counter[Path] = Counter()
-    empty_ones = lru_cache(maxsize=4096)(is_empty)
+    doubtful: dict[Path, list[Point]] = defaultdict(list)
+    holds_nothing = lru_cache(maxsize=4096)(is_empty)
     # A path that begins as a root may lead out of it all the same.
     inside = AllowedOriginals(map(place_of, roots))
     for point in store.scroll(collection, payload=("path", "sha256")):
         path = str(point.payload.get("path", ""))
         if not path.startswith(tuple(roots)) or not shard.holds(point.image_id):
             continue
-        if not inside.allows(path) or not is_gone(path):
+        if not inside.allows(path):
             continue
-        left = None if seen_to_go else nearest_folder(path)
-        if left is not None and empty_ones(left):
-            empty[left] += 1
-        else:
+        if left_out(path):
             gone.append(point)
-    kept = (
-        f"{folder} is empty: its {count} pictures stay in the library; "
-        "is a disk not mounted? Remove the folder if they are meant to go"
-        for folder, count in empty.items()
-    )
+            continue
+        if not is_gone(path):
+            continue
+        absent = _absent_folder(path, holds_nothing)
+        if absent is None:
+            gone.append(point)
+        else:
+            doubtful[absent].append(point)
+    kept: list[str] = []
+    for folder, points in doubtful.items():
+        if confirm(folder, len(points)):
+            gone += points
+        else:
+            state = "is empty" if folder.is_dir() else "is not there"
+            kept.append(
+                f"{folder} {state}: its {len(points)} pictures stay in the library; is a disk "
+                "away? If they are deleted, --prune --remove-absent removes them"
+            )
     return Gone(tuple(gone), tuple(kept))
 
 
-def forget_gone(rejects: Rejects, roots: Sequence[str]) -> None:
-    """Take rejects out whose files below the roots are not there any more."""
+def _absent_folder(path: str, holds_nothing: Callable[[Path], bool]) -> Path | None:
+    """The outermost folder on the way to the path that is not there, or else the innermost if it
+    holds nothing; None where the folder is there with something in it."""
+    original = original_of(path)
+    outer = original.archive if isinstance(original, TarMember) else original
+    if not isinstance(outer, LocalFile):
+        return None
+    missing = None
+    for folder in outer.path.parents:
+        if folder.is_dir():
+            return folder if holds_nothing(folder) else missing
+        missing = folder
+    return missing
+
+
+def forget_gone(rejects: Rejects, roots: Sequence[str], left_out: Callable[[str], bool]) -> None:
+    """Take rejects out whose files below the roots are not there any more, or are left out."""
     rejects.forget(
         [
             reject.path
             for reject in rejects.all()
             if reject.image_id is not None
             and reject.path.startswith(tuple(roots))
-            and is_gone(reject.path)
+            and (left_out(reject.path) or is_gone(reject.path))
         ]
     )
 
@@ -111,9 +141,8 @@ def nearest_folder(path: str) -> Path | None:
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether the folder holds nothing, is not there, or does not say."""
-    try:
-        with os.scandir(folder) as entries:
-            return next(iter(entries), None) is None
-    except OSError:
-        return True  # nothing is known of it
+    """Whether the folder holds nothing but hidden files, is not there, or does not say.
+
+    Systems leave such files in the folder that a disk was mounted on.
+    """
+    return not holds_something(str(folder))

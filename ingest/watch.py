@@ -23,9 +23,10 @@ from ingest.report import IngestReport
 from ingest.sidecar import pictures_of
 from ingest.sources.archives import files_source
 from ingest.sources.base import Source
+from ingest.sources.excludes import FILE_NAME, Excludes, FolderExcludes
 from ingest.sources.find import find_sources
 from ingest.sources.roots import Roots
-from ingest.sources.walk import is_archive, is_hidden, is_unicode, is_wanted, walk
+from ingest.sources.walk import is_archive, is_unicode, is_wanted, walk
 from ingest.thumbnails import delete_unused_thumbnails
 from scenesearch.encoder.base import Encoder
 from scenesearch.home.rejects import Rejects
@@ -56,6 +57,7 @@ class Watched:
     library_dir: Path | None = None
     thumbnails_dir: Path | None = None
     rejects: Rejects | None = None
+    excludes: Excludes = field(default_factory=Excludes)
     options: IngestOptions = field(default_factory=IngestOptions)
     quiet_s: float = 1.0
     full_scan_s: float = 3600.0
@@ -91,6 +93,9 @@ def watch(
             changes = watcher.take_changes()
             if not changes:
                 continue
+            if any(path.name == FILE_NAME for path in (*changes.files, *changes.gone)):
+                yield updater.ingest_all(replace(watched.options, prune=True))
+                continue
             try:
                 report = updater.ingest_changes(changes)
             except (IndexBusy, StoreUnavailable) as error:
@@ -110,19 +115,34 @@ class _Updater:
         self._on_progress = on_progress
         own, shard = watched.library_dir, watched.options.shard
         self._journal = journal_file(own, shard) if own is not None else None
+        self._read_excludes()
         for folder in watched.folders:
             watched.roots.add(folder)
 
     def ingest_all(self, options: IngestOptions) -> IngestReport:
         """All folders, as a plain ingest reads them; an empty one may be filled later."""
-        filled = [folder for folder in self._watched.folders if any(walk(folder))]
-        sources = find_sources(filled, roots=self._watched.roots)
+        self._read_excludes()
+        filled = [
+            folder
+            for folder in self._watched.folders
+            if any(walk(folder, excludes=self._excludes[folder]))
+        ]
+        watched = self._watched
+        excludes = watched.excludes if filled else None
+        sources = find_sources(filled, roots=watched.roots, excludes=excludes)
         return self._ingest(sources, options)
 
     def ingest_changes(self, changes: Changes) -> IngestReport | None:
         """Bring in and remove what has changed; None when none of it concerns the library."""
         # There was no event about what came into a new folder before it was watched.
-        below = [p for folder in changes.folders for p in walk(folder)]
+        self._read_excludes()
+        below = [
+            path
+            for folder in changes.folders
+            if (excludes := self._excludes_of(folder))
+            and not excludes.leaves_out_below(f"{excludes.relative(str(folder))}/")
+            for path in walk(folder, excludes=excludes)
+        ]
         described = pictures_of([*changes.files, *changes.gone])
         source = self._source(sorted({*changes.files, *below, *described}))
         gone = [path for path in changes.gone if self._concerns(path)]
@@ -191,7 +211,13 @@ class _Updater:
                 roots += [f"{path}!" for path in gone if is_archive(path.name)]
                 shard = watched.options.shard
                 if roots:
-                    points += find_gone(store, library, roots, shard, seen_to_go=True).points
+                    gone_there = find_gone(
+                        store, library, roots, shard, confirm=watched.options.confirm_absent
+                    )
+                    points += gone_there.points
+                    for sentence in gone_there.kept:
+                        watched.say(sentence)
+                    report.kept += gone_there.kept
                 points = [point for point in points if shard.holds(point.image_id)]
                 Moves(store, library, journal, watched.library_dir, watched.rejects).remove(points)
                 delete_unused_thumbnails(store, library, journal, watched.thumbnails_dir)
@@ -203,16 +229,41 @@ class _Updater:
     def _source(self, files: Sequence[Path]) -> Source | None:
         """The pictures and archives among these files."""
         wanted = [path for path in files if self._concerns(path) and is_wanted(path)]
-        usable = [LocalFile(p) for p in wanted if is_archive(p.name) or not _is_rendered_raw(p)]
-        return files_source(lambda problems: iter(usable), self._watched.roots) if usable else None
+        usable = [LocalFile(p) for p in wanted if is_archive(p.name) or not self._has_rendered(p)]
+        if not usable:
+            return None
+        return files_source(
+            lambda problems: iter(usable), self._watched.roots, leaves_out=self._leaves_out
+        )
 
     def _concerns(self, path: Path) -> bool:
-        """Whether the path is in a watched folder, with nothing hidden on the way."""
-        roots = (folder for folder in self._watched.folders if path.is_relative_to(folder))
-        root = next(roots, None)
-        if root is None or not is_unicode(path):
+        """Whether the path is in a watched folder and not left out."""
+        inside = self._excludes_of(path) is not None
+        return inside and is_unicode(path) and not self._leaves_out(str(path))
+
+    def _read_excludes(self) -> None:
+        """What is left out of each folder, as the files of patterns say now."""
+        watched = self._watched
+        self._excludes = {folder: watched.excludes.below(folder) for folder in watched.folders}
+
+    def _excludes_of(self, path: Path) -> FolderExcludes | None:
+        inside = (folder for folder in self._watched.folders if path.is_relative_to(folder))
+        return next((self._excludes[folder] for folder in inside), None)
+
+    def _leaves_out(self, path: str) -> bool:
+        excludes = self._excludes_of(Path(path))
+        return excludes is not None and excludes.leaves_out_at(path)
+
+    def _has_rendered(self, path: Path) -> bool:
+        """Whether it is a RAW file and a rendered picture of the same name is in its folder."""
+        if suffix_of(path.name) not in RAW_SUFFIXES:
             return False
-        return not any(is_hidden(part) for part in path.relative_to(root).parts)
+        try:
+            names = sorted(file.name for file in path.parent.iterdir())
+        except OSError:
+            return False
+        wanted = [name for name in names if not self._leaves_out(str(path.parent / name))]
+        return path.name not in set(without_rendered(wanted))
 
     def _in_turn(self, do: Callable[[], _T]) -> _T:
         """The result of `do`, called when nobody else has the library, which is then released."""
@@ -220,14 +271,3 @@ class _Updater:
         done = retry_while_busy(do, on_wait=watched.say)
         watched.store.release(watched.library)
         return done
-
-
-def _is_rendered_raw(path: Path) -> bool:
-    """Whether it is a RAW file and a rendered picture of the same name is in its folder."""
-    if suffix_of(path.name) not in RAW_SUFFIXES:
-        return False
-    try:
-        names = sorted(file.name for file in path.parent.iterdir())
-    except OSError:
-        return False
-    return path.name not in set(without_rendered(names))

@@ -8,8 +8,10 @@ from ingest.build import BuildOptions, BuildReport, build
 from ingest.collection import declared_types
 from ingest.first_run import FirstRun, nothing_usable
 from ingest.pipeline import IngestOptions, ingest
+from ingest.relocate import find_relocated, relocation_offer
 from ingest.report import IngestReport
 from ingest.sources.base import Source, SourceError
+from ingest.sources.excludes import Excludes
 from ingest.sources.find import find_sources, rejected_source
 from ingest.sources.roots import Roots
 from scenesearch.encoder.onnx import usable_cores
@@ -20,7 +22,7 @@ from scenesearch.pictures.records import MetadataType
 from scenesearch.runtime.files import make_private, private_folder
 from scenesearch.sample.library import write_library
 from ui.jobs import Job
-from ui.resources import installation, job_store, library_files, start_job
+from ui.resources import installation, job_store, leased_store, library_files, start_job
 from ui.settings import page_settings
 
 SAMPLE_SIZE = 300
@@ -32,17 +34,36 @@ Types = Mapping[str, MetadataType]
 MAX_REASONS = 5
 
 
-def start_ingest(folders: Sequence[Path], *, manifest: Path | None = None, title: str) -> Job:
-    """Add the folders' pictures; a manifest describes the pictures of a single folder, and those
-    that it lists are added first."""
+def start_ingest(
+    folders: Sequence[Path],
+    *,
+    manifest: Path | None = None,
+    exclude: Sequence[str] = (),
+    title: str,
+) -> Job:
+    """Add the folders' pictures, without what the patterns leave out; a manifest describes the
+    pictures of a single folder, and those that it lists are added first. Raises SourceError for a
+    pattern that cannot be read."""
+    excludes = Excludes(tuple(exclude))
 
     def sources(roots: Roots, declared: Types) -> list[list[Source]]:
-        plain = [find_sources(folders, roots=roots, declared=declared)]
+        _refuse_moved(folders)
+        plain = [find_sources(folders, roots=roots, excludes=excludes, declared=declared)]
         if manifest is None:
             return plain
         return [find_sources(folders, roots=roots, manifest=manifest, declared=declared), *plain]
 
     return start_job(title, lambda job: _ingest(job, sources))
+
+
+def _refuse_moved(folders: Sequence[Path]) -> None:
+    """Raise SourceError where the pictures are those of a folder that is not there."""
+    library, files = page_settings().library, library_files()
+    found = find_relocated(
+        folders, library=library, library_dir=files.folder, open_store=leased_store
+    )
+    for old, new in found:
+        raise SourceError(relocation_offer(old, new, library))
 
 
 def start_retry(rejected: Sequence[Reject]) -> Job:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -62,18 +62,38 @@ class _Index:
     sidecars: Mapping[str, str]
     problems: Sequence[Problem]
 
+    def without(self, archive: Archive, leaves_out: Callable[[str], bool]) -> "_Index":
+        """The contents without members that are left out, and without RAW files that have a
+        rendered picture beside them."""
+        pictures = {name: at for name, at in self.pictures if not leaves_out(f"{archive}!{name}")}
+        sidecars = {
+            name: text
+            for name, text in self.sidecars.items()
+            if not leaves_out(f"{archive}!{name}")
+        }
+        problems = [
+            # A name that leads out of the archive does not begin with a hidden folder.
+            one
+            for one in self.problems
+            if "../" in one.where or not leaves_out(one.where)
+        ]
+        kept = [(name, pictures[name]) for name in without_rendered(pictures)]
+        return _Index(self.state, kept, sidecars, problems)
+
 
 def files_source(
     find: Callable[[list[Problem]], Iterator[Archive]],
     roots: Roots,
     *,
+    leaves_out: Callable[[str], bool],
     folder: Path | str | None = None,
     declared: Mapping[str, MetadataType] = MappingProxyType({}),
 ) -> Source:
     """The pictures that `find` gives, and those in the archives that it gives.
 
     It is called once now, to count, and again for the records; what it cannot use it adds to the
-    list. With a `folder`, that is where it looks, and SourceError is raised when nothing is there.
+    list. `leaves_out` says which members of archives to pass over, by their whole path. With a
+    `folder`, that is where it looks, and SourceError is raised when nothing is there.
     """
     problems: list[Problem] = []
     count, archives = 0, []
@@ -89,7 +109,7 @@ def files_source(
             raise SourceError(f"{folder} holds no pictures{why}")
         roots.add(folder)
         root = f"{folder}{os.sep if isinstance(folder, Path) else '/'}"
-    packed = archive_source(archives, roots, declared)
+    packed = archive_source(archives, roots, leaves_out, declared)
 
     def records() -> Iterator[ImageRecord]:
         for found in find([]):
@@ -99,13 +119,20 @@ def files_source(
 
     problems += packed.problems
     return Source(
-        records, count + packed.count, packed.fields, tuple(problems), root, notes=packed.notes
+        records,
+        count + packed.count,
+        packed.fields,
+        tuple(problems),
+        root,
+        notes=packed.notes,
+        leaves_out=leaves_out,
     )
 
 
 def archive_source(
     archives: Iterable[Archive],
     roots: Roots,
+    leaves_out: Callable[[str], bool],
     declared: Mapping[str, MetadataType] = MappingProxyType({}),
 ) -> Source:
     """The pictures of these archives, described by the texts next to them.
@@ -130,7 +157,7 @@ def archive_source(
     count = 0
     for archive in archives:
         try:
-            index = _read(archive, roots.folder)
+            index = _read(archive, roots.folder).without(archive, leaves_out)
         except OriginalError as error:
             problems.append(Problem(str(archive), str(error)))
             continue
@@ -154,10 +181,17 @@ def archive_source(
     def records() -> Iterator[ImageRecord]:
         for archive in usable:
             with suppress(OriginalError):  # reported above; later changes are for the next run
-                index = _read(archive, roots.folder)
+                index = _read(archive, roots.folder).without(archive, leaves_out)
                 yield from _records(archive, index, described, roots)
 
-    return Source(records, count, fields=fields, problems=tuple(problems), notes=tuple(notes))
+    return Source(
+        records,
+        count,
+        fields=fields,
+        problems=tuple(problems),
+        notes=tuple(notes),
+        leaves_out=leaves_out,
+    )
 
 
 def _records(
@@ -240,8 +274,6 @@ def _scan(archive: Archive, state: OriginalState) -> _Index:
         try:
             for name, place in tar_members(file):
                 suffix = suffix_of(name)
-                if PurePosixPath(name).name.startswith("."):
-                    continue
                 wanted = is_picture_name(name)
                 if isinstance(place, str):
                     if wanted:
@@ -269,9 +301,7 @@ def _scan(archive: Archive, state: OriginalState) -> _Index:
             problems.append(Problem(str(archive), str(error)))
         except OSError as error:
             raise OriginalError(f"cannot be read: {error}", transient=True) from None
-    kept = set(without_rendered(pictures))
-    found = [(name, at) for name, at in pictures.items() if name in kept]
-    return _Index(state, found, sidecars, problems[:_MAX_PROBLEMS])
+    return _Index(state, list(pictures.items()), sidecars, problems[:_MAX_PROBLEMS])
 
 
 def _head(file: Any, place: MemberLocation) -> bytes:

@@ -26,6 +26,7 @@ class Source:
     `fields` are the custom metadata columns; `problems` what could not be used before any
     picture was opened, `notes` what else is to be known; `root` how the paths of its pictures
     begin, also of those that are gone, `listing` the file that names them, where there is one.
+    `leaves_out` says of a path below the root whether it is left out (`ingest.sources.excludes`).
     """
 
     records: Callable[[], Iterator[ImageRecord]]
@@ -35,3 +36,4 @@ class Source:
     root: str = ""
     listing: str = ""
     notes: tuple[Problem, ...] = ()
+    leaves_out: Callable[[str], bool] = lambda path: False

@@ -13,6 +13,7 @@ from typing import IO
 
 from ingest.sources.archives import archive_source, files_source, refuse_compressed
 from ingest.sources.base import Problem, Source, SourceError
+from ingest.sources.excludes import Excludes, FolderExcludes
 from ingest.sources.path_list import path_list_source
 from ingest.sources.remote import remote_source
 from ingest.sources.roots import Roots
@@ -26,6 +27,11 @@ from scenesearch.pictures.records import ImageRecord, MetadataType
 # In the place of a path: the paths come on standard input, one a line.
 LISTED = "-"
 
+_NOTHING_TO_EXCLUDE = (
+    "--exclude is for folders, archives and addresses: pictures that a path, a list or a table "
+    "names are wanted"
+)
+
 
 def find_sources(
     paths: Sequence[Path | str],
@@ -35,24 +41,35 @@ def find_sources(
     listed: IO[bytes] | None = None,
     separator: bytes = b"\n",
     declared: Mapping[str, MetadataType] = MappingProxyType({}),
+    excludes: Excludes | None = None,
+    gone: bool = False,
 ) -> list[Source]:
     """One source for each path or address; a path inside another given one is left to that one.
 
     With `manifest`, the single path is the folder its pictures lie in. `listed` is what the path
     '-' reads its paths from. Columns named like a field that is `declared` get its type; so do
-    those of the sources that follow. Raises SourceError for a path that does not exist or holds no
-    pictures.
+    those of the sources that follow. `excludes` are for folders, archives and addresses: what a
+    table, a list or a path names is wanted. With `gone`, folders of the library that are not there
+    any more or hold no pictures are sources without pictures. Raises SourceError for a path that
+    does not exist or holds no pictures, and for patterns that no path is looked through with.
     """
+    excludes = excludes or Excludes()
     if manifest is not None:
+        if excludes.patterns:
+            raise SourceError(_NOTHING_TO_EXCLUDE)
         if len(paths) > 1:
             raise SourceError("--manifest goes with one folder of pictures, several were given")
         folder = Path(paths[0]) if paths else manifest.parent
         return [_manifest_source(manifest, folder, roots, declared)]
     urls = [path for path in paths if isinstance(path, str) and is_url(path)]
     local = [Path(path) for path in paths if path not in urls and path != LISTED]
+    emptied = [path for path in local if gone and _is_emptied(path, roots)]
+    local = [path for path in local if path not in emptied]
     for path in local:
         if not path.exists():
             raise SourceError(f"{path} does not exist")
+    if excludes.patterns and not emptied and not any(map(_is_looked_through, paths)):
+        raise SourceError(_NOTHING_TO_EXCLUDE)
     resolved = [path.resolve() for path in local]
     outer = [
         path
@@ -63,10 +80,14 @@ def find_sources(
     types = dict(declared)
     # Tables come last: they may describe pictures of the folders, which must be known.
     for path in sorted(outer, key=lambda path: path.suffix.lower() in MANIFEST_SUFFIXES):
-        sources.append(_source(path, roots, types))
+        sources.append(_source(path, roots, excludes, types))
         types = {**sources[-1].fields, **types}
+    sources += [
+        Source(lambda: iter(()), 0, root=f"{os.path.abspath(path)}{os.sep}")  # noqa: PTH100
+        for path in emptied
+    ]
     for url in dict.fromkeys(urls):
-        sources.append(remote_source(url, roots, types))
+        sources.append(remote_source(url, roots, excludes, types))
         types = {**sources[-1].fields, **types}
     if LISTED in paths:
         if listed is None:
@@ -89,21 +110,42 @@ def rejected_source(rejects: Sequence[Reject]) -> Source:
     return Source(records, count=sum(reject.image_id is not None for reject in rejects))
 
 
-def _source(path: Path, roots: Roots, declared: Mapping[str, MetadataType]) -> Source:
+def _is_emptied(path: Path, roots: Roots) -> bool:
+    known = os.path.abspath(path) in roots.known  # noqa: PTH100
+    return known and not (path.is_dir() and any(walk(path)))
+
+
+def _is_looked_through(path: Path | str) -> bool:
+    return is_url(str(path)) or is_archive(str(path)) or Path(path).is_dir()
+
+
+def _source(
+    path: Path, roots: Roots, excludes: Excludes, declared: Mapping[str, MetadataType]
+) -> Source:
     if not is_unicode(path):
         raise SourceError(f"{shown(path)}: the name is not valid Unicode; rename it")
     if path.is_dir():
         if is_task_folder(path):
             return _table_source(read_task_folder(path, declared), path, roots)
+        inside = excludes.below(path)
+        outer = roots.holding(path)
+        if outer is not None and FolderExcludes(outer).leaves_out_at(str(path / "x")):
+            roots.add(path, apart=True)
         return files_source(
-            lambda found: map(LocalFile, walk(path, found)), roots, folder=path, declared=declared
+            lambda found: map(LocalFile, walk(path, found, inside)),
+            roots,
+            leaves_out=inside.leaves_out_at,
+            folder=path,
+            declared=declared,
         )
     if path.suffix.lower() in MANIFEST_SUFFIXES:
         return _manifest_source(path, path.parent, roots, declared)
     refuse_compressed(str(path))
     roots.add(path.parent)
     if is_archive(path.name):
-        return replace(archive_source([LocalFile(path)], roots, declared), root=f"{path}!")
+        inside = excludes.below(str(path.parent))
+        source = archive_source([LocalFile(path)], roots, inside.leaves_out_at, declared)
+        return replace(source, root=f"{path}!")
     record = roots.record(LocalFile(path))
     return Source(lambda: iter([record]), count=1)
 

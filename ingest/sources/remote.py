@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote, urldefrag, urlsplit
 
 from ingest.sources.archives import archive_source, files_source, refuse_compressed
 from ingest.sources.base import Problem, Source, SourceError
+from ingest.sources.excludes import Excludes, FolderExcludes
 from ingest.sources.roots import Roots
 from ingest.sources.walk import is_archive, is_picture_name
 from scenesearch.pictures.formats import HEAD_BYTES, is_picture, suffix_of, without_rendered
@@ -29,7 +29,10 @@ _MAX_DEPTH = 32
 
 
 def remote_source(
-    url: str, roots: Roots, declared: Mapping[str, MetadataType] = MappingProxyType({})
+    url: str,
+    roots: Roots,
+    excludes: Excludes,
+    declared: Mapping[str, MetadataType] = MappingProxyType({}),
 ) -> Source:
     """The picture, the archive or the folder of pictures at the address.
 
@@ -39,19 +42,26 @@ def remote_source(
     try:
         if is_archive(url):
             roots.add(_parent(url))
-            return replace(archive_source([RemoteFile(url)], roots, declared), root=f"{url}!")
+            inside = excludes.below(_parent(url))
+            source = archive_source([RemoteFile(url)], roots, inside.leaves_out_at, declared)
+            return replace(source, root=f"{url}!")
         if not _is_folder(url):
             roots.add(_parent(url))
             record = roots.record(RemoteFile(url))
             return Source(lambda: iter([record]), count=1)
         folder = url.rstrip("/")
-        return files_source(partial(_walk, folder), roots, folder=folder, declared=declared)
+        inside = excludes.below(folder)
+        find = partial(_walk, folder, inside)
+        return files_source(
+            find, roots, leaves_out=inside.leaves_out_at, folder=folder, declared=declared
+        )
     except OriginalError as error:
         raise SourceError(f"{url}: {error}") from None
 
 
-def _walk(url: str, problems: list[Problem]) -> Iterator[RemoteFile]:
-    """Pictures and archives below the address, sorted within each folder.
+def _walk(url: str, excludes: FolderExcludes, problems: list[Problem]) -> Iterator[RemoteFile]:
+    """Pictures and archives below the address, sorted within each folder, without what is left
+    out.
 
     By their suffix; one without any is asked for its first bytes.
     """
@@ -67,9 +77,8 @@ def _walk(url: str, problems: list[Problem]) -> Iterator[RemoteFile]:
                 raise
             problems.append(Problem(folder, str(error)))
             continue
-        for name in cancellable(without_rendered(sorted(files))):
-            if _is_hidden(name):
-                continue
+        wanted = sorted(name for name in files if not excludes.leaves_out(excludes.relative(name)))
+        for name in cancellable(without_rendered(wanted)):
             found = RemoteFile(name, files[name])
             if (
                 is_picture_name(name)
@@ -81,7 +90,8 @@ def _walk(url: str, problems: list[Problem]) -> Iterator[RemoteFile]:
             problems.append(Problem(folder, f"folders more than {_MAX_DEPTH} deep are left out"))
             continue
         for name in sorted(below, reverse=True):
-            if name not in seen and not _is_hidden(name):
+            inside = excludes.relative(name)
+            if name not in seen and not excludes.leaves_out(inside, is_folder=True):
                 seen.add(name)
                 folders.append((name, depth + 1))
 
@@ -136,10 +146,6 @@ def _begins_as_picture(found: RemoteFile) -> bool:
         return is_picture(found.read(0, min(HEAD_BYTES, size))) if size else False
     except OriginalError:
         return True  # its own turn will tell what is wrong with it
-
-
-def _is_hidden(url: str) -> bool:
-    return PurePosixPath(url).name.startswith(".")
 
 
 def _is_web(url: str) -> bool:

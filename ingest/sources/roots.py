@@ -5,10 +5,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ingest.sources.base import SourceError
-from scenesearch.home.roots import Root, RootsError, read_roots, roots_json
+from scenesearch.home.roots import Root, RootsError, innermost, read_roots, write_roots
 from scenesearch.pictures.originals import LocalFile, RemoteFile, is_url
 from scenesearch.pictures.records import ImageRecord
-from scenesearch.runtime.files import atomic_writer, private_folder
 
 
 class Roots:
@@ -41,11 +40,15 @@ class Roots:
         """The folders and addresses themselves."""
         return tuple(self._roots)
 
-    def add(self, folder: Path | str) -> None:
-        """Make sure that pictures under this folder have image ids; remembers a new root."""
+    def add(self, folder: Path | str, *, apart: bool = False) -> None:
+        """Make sure that pictures under this folder have image ids; remembers a new root.
+
+        `apart` remembers a folder inside a root too, with the ids that it has there: it was given
+        although the root leaves it out.
+        """
         root = str(folder).rstrip("/") if _is_address(folder) else str(Path(folder).resolve())
         known = self._root_of(root)
-        if known is not None and not self._roots[known].restored:
+        if known is not None and not self._roots[known].restored and not (apart and root != known):
             return
         if known is not None:  # the same ids, and from now on opened
             inside = self.image_id(root)
@@ -53,9 +56,7 @@ class Roots:
         else:
             self._roots[root] = Root(self._new_prefix(root))
         if self._file is not None:
-            private_folder(self._file.parent)
-            with atomic_writer(self._file, private=True) as file:
-                file.write(roots_json(self._roots))
+            write_roots(self._file, self._roots)
 
     def _new_prefix(self, root: str) -> str:
         name = root.rpartition("/")[2] if _is_address(root) else Path(root).name
@@ -70,6 +71,11 @@ class Roots:
         """Whether pictures at this path have image ids already, by what was ingested here."""
         root = self._root_of(str(path))
         return root is not None and not self._roots[root].restored
+
+    def holding(self, path: Path) -> Path | None:
+        """The innermost folder of the library that holds the path."""
+        root = self._root_of(str(path))
+        return None if root is None else Path(root)
 
     def image_id(self, path: Path | str) -> str:
         """The picture's name in the library; `path` is absolute and lies under an added folder."""
@@ -90,20 +96,7 @@ class Roots:
 
     def _root_of(self, path: str) -> str | None:
         """The innermost known root that holds the path."""
-        if path in self._roots:
-            return path
-        if is_url(path):
-            while "://" in (path := path.rpartition("/")[0]):
-                if path in self._roots:
-                    return path
-            return None
-        # By strings, not by `Path.parents`: this is asked of every picture of every re-scan.
-        parent = os.path.dirname(path)  # noqa: PTH120
-        while parent != path:
-            if parent in self._roots:
-                return parent
-            path, parent = parent, os.path.dirname(parent)  # noqa: PTH120
-        return None
+        return innermost(self._roots, path)
 
 
 def _is_address(path: Path | str) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ingest.sources.base import Problem
+from ingest.sources.excludes import FolderExcludes
 from scenesearch.pictures.formats import (
     HEAD_BYTES,
     RAW_SUFFIXES,
@@ -18,19 +19,20 @@ from scenesearch.runtime.cancel import cancellable
 
 _ARCHIVE_SUFFIX = ".tar"
 
-# Folders of network storage and operating systems: their own thumbnails, waste bins.
-_NOT_WALKED = {"@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 
+def walk(
+    folder: Path, problems: list[Problem] | None = None, excludes: FolderExcludes | None = None
+) -> Iterator[Path]:
+    """Pictures and tar archives below the folder, sorted, without what the excludes leave out.
 
-def walk(folder: Path, problems: list[Problem] | None = None) -> Iterator[Path]:
-    """Pictures and tar archives below the folder, sorted; hidden files and folders passed over.
-
+    They are those of the folder itself or, where it lies in a folder that was given, of that one.
     A file of unknown suffix, or without, is a picture when its first bytes say so. Links to
     folders are not followed: one in a folder from a stranger may lead to the whole disk, or in
     a circle. One that leads out of the folder is added to the problems, because its pictures are
     missed; so is what cannot be read or named.
     """
     problems = [] if problems is None else problems
+    excludes = FolderExcludes(folder) if excludes is None else excludes
     root = folder.resolve()
 
     def unreadable(error: OSError) -> None:
@@ -38,15 +40,20 @@ def walk(folder: Path, problems: list[Problem] | None = None) -> Iterator[Path]:
         problems.append(Problem(where, f"folder cannot be read: {error.strerror}"))
 
     for parent, folders, names in _folders(str(folder), unreadable):
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
+        inside = excludes.relative(parent)
+        inside += "/" * bool(inside)
+        folders[:] = sorted(
+            name for name in folders if not excludes.leaves_out(inside + name, is_folder=True)
+        )
         for name in folders:
             path = Path(parent, name)
             if path.is_symlink() and not _leads_into(path, root):
                 reason = "a link to a folder is not followed; name its target beside this folder"
                 problems.append(Problem(shown(path), reason))
-        for name in cancellable(without_rendered(sorted(names))):
+        wanted = sorted(name for name in names if not excludes.leaves_out(inside + name))
+        for name in cancellable(without_rendered(wanted)):
             path = Path(parent, name)
-            if is_hidden(name) or not is_wanted(path):
+            if not is_wanted(path):
                 continue
             if not is_unicode(path):
                 problems.append(
@@ -54,6 +61,7 @@ def walk(folder: Path, problems: list[Problem] | None = None) -> Iterator[Path]:
                 )
                 continue
             yield path
+    problems += (problem for problem in excludes.problems if problem not in problems)
 
 
 def _folders(
@@ -111,11 +119,6 @@ def is_unicode(path: Path) -> bool:
 def shown(path: Path) -> str:
     """The path for a message, with bytes that are no Unicode written as `\\xff`."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder of this name is passed over with all below it."""
-    return name.startswith(".") or name in _NOT_WALKED
 
 
 def _leads_into(link: Path, root: Path) -> bool:

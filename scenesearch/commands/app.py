@@ -23,6 +23,7 @@ from scenesearch.commands.plan import plan
 from scenesearch.commands.promote import promote, rollback
 from scenesearch.commands.prune import prune
 from scenesearch.commands.rejects import library_rejects
+from scenesearch.commands.relocate import relocate
 from scenesearch.commands.search import SearchCommand, search
 from scenesearch.commands.show import library_show
 from scenesearch.commands.status import status
@@ -67,7 +68,7 @@ library_app.command("rejects")(library_rejects)
 library_app.command("duplicates")(library_duplicates)
 library_app.command("show")(library_show)
 library_app.command("list")(list_libraries)
-for command in (build, promote, rollback, prune, backup, restore, plan, doctor):
+for command in (build, promote, rollback, prune, relocate, backup, restore, plan, doctor):
     library_app.command()(command)
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(feedback_app, name="feedback")

@@ -131,7 +131,7 @@ def evaluate(
     with opened as (store, name, loaded, originals):
         if queries is not None:
             filters = parse_where(where or [], store.describe(name).fields)
-            conditions, notices = conditions_in(store, name, filters)
+            conditions, notices = conditions_in(store, name, filters, installation.presence)
             for notice in notices:
                 say(notice)
             evaluation = run_evaluation(

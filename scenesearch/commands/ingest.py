@@ -3,12 +3,12 @@
 import sys
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from scenesearch.commands.common import EncoderOption, LibraryOption, open_installation
-from scenesearch.commands.console import NOTHING, JsonOption, fail
+from scenesearch.commands.console import NOTHING, JsonOption, fail, printable
 from scenesearch.commands.ingesting import (
     end_run,
     ingest_options,
@@ -17,6 +17,53 @@ from scenesearch.commands.ingesting import (
     run_ingest,
 )
 from scenesearch.commands.watch import run_watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from scenesearch.home.installation import Installation
+
+
+def _show_excludes(wanted: bool) -> None:
+    if wanted:
+        from ingest.sources.excludes import DEFAULTS
+
+        for what, patterns in DEFAULTS.items():
+            typer.echo("\n".join([f"# {what}", *patterns]))
+        raise typer.Exit
+
+
+def _absence_check(*, remove_absent: bool, asks: bool) -> "Callable[[Path, int], bool]":
+    """Whether the pictures of a folder that is gone or empty are deleted: by the option, or by
+    whoever sits at the terminal."""
+
+    def confirm(folder: Path, count: int) -> bool:
+        if remove_absent or not asks or not sys.stdin.isatty():
+            return remove_absent
+        state = "is empty" if folder.is_dir() else "is not there"
+        return typer.confirm(
+            f"{printable(str(folder))} {state}. Remove its {count} pictures from the library?",
+            err=True,
+        )
+
+    return confirm
+
+
+def _offer_relocation(paths: "list[str]", library: str, installation: "Installation") -> None:
+    """End the command where the pictures are those of a folder that is not there: with it they
+    would be in the library twice."""
+    from ingest.relocate import find_relocated, relocation_offer
+    from scenesearch.pictures.originals import is_url
+
+    folders = [Path(path) for path in paths if not is_url(path)]
+    found = find_relocated(
+        folders,
+        library=library,
+        library_dir=installation.files(library).folder,
+        open_store=installation.store,
+    )
+    for old, new in found:
+        fail(f"{relocation_offer(old, new, library)}; --as-copy has them twice")
 
 
 def ingest(
@@ -68,9 +115,43 @@ def ingest(
         bool,
         typer.Option("--dry-run", help="With --prune: only list what would be removed."),
     ] = False,
+    remove_absent: Annotated[
+        bool,
+        typer.Option(
+            "--remove-absent",
+            help="With --prune or --watch: also remove the pictures of folders that are gone or "
+            "empty, as those of a disk that is away are.",
+        ),
+    ] = False,
     watch: Annotated[
         bool,
         typer.Option("--watch", help="Then keep watching PATH and bring in changes, until Ctrl-C."),
+    ] = False,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude",
+            metavar="PATTERN",
+            help="Leave out what matches, written as in a .gitignore file and relative to PATH; "
+            "may be repeated. Patterns in a file .scenesearchignore count for its folder.",
+        ),
+    ] = None,
+    show_excludes: Annotated[
+        bool,
+        typer.Option(
+            "--show-excludes",
+            is_eager=True,
+            callback=_show_excludes,
+            help="Print what is left out by default, as patterns, and exit.",
+        ),
+    ] = False,
+    as_copy: Annotated[
+        bool,
+        typer.Option(
+            "--as-copy",
+            help="Add PATH although it holds the pictures of a folder that is away, which then are "
+            "in the library twice.",
+        ),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -82,6 +163,7 @@ def ingest(
     from ingest.collection import declared_types
     from ingest.first_run import FirstRun, nothing_usable
     from ingest.shards import WHOLE, held_shard
+    from ingest.sources.excludes import Excludes
     from ingest.sources.find import find_sources
     from ingest.sources.roots import Roots
     from scenesearch.home.restore import is_unfinished, take_back_unfinished
@@ -92,10 +174,13 @@ def ingest(
         fail("nothing to ingest: give a folder, a picture or a manifest")
     if dry_run and not prune:
         fail("--dry-run goes with --prune: it lists what would be removed")
+    if remove_absent and not (prune or watch):
+        fail("--remove-absent goes with --prune or --watch")
     if watch and (manifest is not None or dry_run):
         fail("--watch goes with folders alone, not with --manifest or --dry-run")
     if watch and engine != "local":
         fail("--watch goes with the local engine: starting Ray takes longer than a burst")
+    excludes = Excludes(tuple(exclude or ()))
     files = installation.files(name)
     folder = FirstRun(files.folder)
     share = held_shard(shard, files.folder / "shards") if shard else nullcontext(WHOLE)
@@ -107,10 +192,13 @@ def ingest(
         shard=context.with_resource(share),  # held until the command ends
         prune=prune,
         dry_run=dry_run,
+        confirm_absent=_absence_check(remove_absent=remove_absent, asks=not (watch or dry_run)),
     )
     if is_unfinished(files.folder):
         with installation.store(patient=True) as store:
             take_back_unfinished(store, name, files.folder)
+    if not as_copy:
+        _offer_relocation(paths or [], name, installation)
     roots = Roots(files.sources)
     meter = context.with_resource(metering(installation.settings))
     sources = []
@@ -124,6 +212,8 @@ def ingest(
             manifest=manifest,
             listed=sys.stdin.buffer,
             separator=b"\0" if null else b"\n",
+            excludes=excludes,
+            gone=prune and remove_absent,
         )
         if prune and not all(source.root for source in sources):
             fail("--prune needs folders, archives or manifests: single files say nothing of others")
@@ -131,7 +221,9 @@ def ingest(
         loaded = installation.library_encoder(store, name, encoder, verify=True, for_ingest=True)
         timed = meter.timed(loaded) if engine == "local" else loaded
         if watch:
-            report = run_watch(paths or [], roots, name, timed, store, installation, options, meter)
+            report = run_watch(
+                paths or [], roots, name, timed, store, installation, options, meter, excludes
+            )
         else:
             report = run_ingest(
                 sources, name, timed, store, installation, options=options, meter=meter

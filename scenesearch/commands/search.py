@@ -260,6 +260,7 @@ def print_answer(answer: "Answer") -> None:
     for hit in answer.hits:
         captions = hit.payload.get("captions") or [""]
         copies = f"  (and {len(hit.duplicates)} like it)" if hit.duplicates else ""
+        copies += "  (offline)" if hit.offline else ""
         found = ""
         if hit.relevance is not None and hit.score is not None:
             found = f"{hit.relevance:>4.0%} {hit.band:<7}  {hit.score:.3f}  "

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ingest.pipeline import IngestOptions
     from ingest.report import IngestReport
+    from ingest.sources.excludes import Excludes
     from ingest.sources.roots import Roots
     from scenesearch.encoder.base import Encoder
     from scenesearch.home.installation import Installation
@@ -29,6 +30,7 @@ def run_watch(
     installation: "Installation",
     options: "IngestOptions",
     meter: Meter,
+    excludes: "Excludes",
 ) -> "IngestReport":
     """Bring in what changes in the folders until Ctrl-C; returns the counts of all of it."""
     from ingest.watch import Watched, watch
@@ -53,6 +55,7 @@ def run_watch(
             library_dir=files.folder,
             thumbnails_dir=files.thumbnails,
             rejects=rejects,
+            excludes=excludes,
             options=options,
         )
         with progress_bar() as progress:

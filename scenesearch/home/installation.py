@@ -19,10 +19,12 @@ from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.registry import find_by_fingerprint, find_encoder, remember_encoder
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.library_files import LibraryFiles
+from scenesearch.home.presence import presence
 from scenesearch.home.roots import SOURCES, RootsError, read_roots
 from scenesearch.home.settings import Settings
 from scenesearch.pictures.originals import is_url
 from scenesearch.pictures.records import check_library_name
+from scenesearch.search.presence import Presence
 from scenesearch.store.base import CollectionMissing, CollectionSpec, VectorStore
 from scenesearch.store.open import open_store
 
@@ -164,8 +166,17 @@ class Installation:
         from scenesearch.search.searcher import Searcher
 
         return Searcher(
-            encoder, store, library, texts=texts, max_megapixels=self.settings.max_megapixels
+            encoder,
+            store,
+            library,
+            texts=texts,
+            max_megapixels=self.settings.max_megapixels,
+            presence=self.presence,
         )
+
+    def presence(self, library: str) -> Presence:
+        """Which folders of the library are away now."""
+        return presence(self.files(library).sources)
 
     def library_name(self, name: str | None = None) -> str:
         """The library of that name, by default the settings' own; raises for a bad name."""

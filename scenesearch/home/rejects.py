@@ -8,7 +8,7 @@ is written. Several processes may write at once.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,6 +126,13 @@ class Rejects(Table[Reject]):
         rows = [(path,) for path in paths]
         if rows:
             self.write("DELETE FROM rejects WHERE path = ?", rows)
+
+    def relocate(self, moved: Callable[[str], str | None]) -> None:
+        """Give paths their new place, where `moved` knows one; a row that is there is left."""
+        rows = [(new, reject.path) for reject in self.all() if (new := moved(reject.path))]
+        if rows:
+            self.write("UPDATE OR IGNORE rejects SET path = ? WHERE path = ?", rows)
+            self.forget(old for _, old in rows)
 
     def forget_sources(self, begins: Sequence[str], *, but: Iterable[str]) -> None:
         """Take out the rows and folders of sources whose path begins like this, except `but`:

@@ -9,13 +9,14 @@ too, but nothing below it is opened until it, or a folder in it, is ingested her
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from scenesearch.errors import SceneSearchError, first_line
 from scenesearch.pictures.originals import is_url
+from scenesearch.runtime.files import atomic_writer, private_folder
 
 SOURCES = "sources.json"
 
@@ -74,6 +75,31 @@ def roots_json(roots: Mapping[str, Root]) -> bytes:
     """The content of `sources.json`."""
     document = {place: root.to_json() for place, root in roots.items()}
     return json.dumps(document, indent=1).encode()
+
+
+def write_roots(file: Path, roots: Mapping[str, Root]) -> None:
+    """Write a library's `sources.json`, whole or not at all."""
+    private_folder(file.parent)
+    with atomic_writer(file, private=True) as out:
+        out.write(roots_json(roots))
+
+
+def innermost(roots: Collection[str], path: str) -> str | None:
+    """The innermost of the roots that holds the path, or is it."""
+    if path in roots:
+        return path
+    if is_url(path):
+        while "://" in (path := path.rpartition("/")[0]):
+            if path in roots:
+                return path
+        return None
+    # By strings, not by `Path.parents`: this is asked of every picture of every re-scan.
+    parent = os.path.dirname(path)  # noqa: PTH120
+    while parent != path:
+        if parent in roots:
+            return parent
+        path, parent = parent, os.path.dirname(parent)  # noqa: PTH120
+    return None
 
 
 def _is_prefix(text: str) -> bool:

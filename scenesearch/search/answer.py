@@ -16,7 +16,8 @@ class Hit:
 
     Where the nearest are ranked again for hubness, the highest relevance goes to the first hit, and
     so on: relevance falls from hit to hit, cosines need not. `duplicates` are the ids of
-    near-duplicates that this hit stands for. With filters alone, or when the request only says
+    near-duplicates that this hit stands for; `offline` says that its original is on a disk that is
+    away. With filters alone, or when the request only says
     what must not be seen, nothing is compared: score and relevance are None.
     """
 
@@ -27,6 +28,7 @@ class Hit:
     relevance: float | None
     payload: Mapping[str, Any]
     duplicates: tuple[str, ...] = ()
+    offline: bool = False
 
     @property
     def band(self) -> Band | None:
@@ -42,7 +44,8 @@ class Hit:
         return f"<Hit {self._line().lstrip()}>"
 
     def _line(self) -> str:
-        copies = f"  (and {len(self.duplicates)} like it)" if self.duplicates else ""
+        away = "  (offline)" if self.offline else ""
+        copies = f"{away}  (and {len(self.duplicates)} like it)" if self.duplicates else away
         likeness = "" if self.relevance is None else f"{self.relevance:>4.0%} {self.band:<7}  "
         return f"{self.rank:>3}  {likeness}{_printable(self.image_id)}{copies}"
 
@@ -55,6 +58,7 @@ class Hit:
             "relevance": self.relevance,
             "band": self.band,
             "copies": list(self.duplicates),
+            "offline": self.offline,
             "payload": dict(self.payload),
         }
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from scenesearch.datasets.names import folded
+from scenesearch.search.presence import Presence, PresenceOf, all_here
 from scenesearch.search.quoting import as_value, plain_text, segments
 from scenesearch.search.request import FieldFilter
 from scenesearch.store.base import VectorStore
@@ -45,12 +46,18 @@ class KeywordValues:
 
 
 def conditions_in(
-    store: VectorStore, library: str, filters: Sequence[FieldFilter]
+    store: VectorStore,
+    library: str,
+    filters: Sequence[FieldFilter],
+    presence_of: PresenceOf = all_here,
 ) -> tuple[Filter, tuple[str, ...]]:
     """The conditions of the filters in a library, and notices: how they were understood, and which
     of them no picture passes."""
-    fields = store.describe(library).fields
-    conditions, notices = conditions_of(filters, fields, KeywordValues(store, library).of)
+    spec = store.describe(library)
+    fields, values = spec.fields, KeywordValues(store, library)
+    conditions, notices = conditions_of(
+        filters, fields, values.of, lambda: presence_of(spec.library)
+    )
     named = list(zip(map(str, filters), conditions, strict=True))
     return conditions, (*notices, *passed_by_none(store, library, fields, named, notices))
 
@@ -59,8 +66,10 @@ def conditions_of(
     filters: Sequence[FieldFilter],
     fields: Sequence[PayloadField],
     values_of: Callable[[str], Sequence[str]],
+    presence: Callable[[], Presence] = Presence,
 ) -> tuple[Filter, tuple[str, ...]]:
-    """The condition of each filter, and notices; `values_of` gives a keyword field's values."""
+    """The condition of each filter, and notices; `values_of` gives a keyword field's values,
+    `presence` says which folders are away."""
     known = by_name(fields)
     conditions: list[Condition] = []
     notices: list[str] = []
@@ -68,11 +77,19 @@ def conditions_of(
         if one.condition is not None:
             conditions.append(one.condition)
             continue
+        if one.operator == "is":
+            offline = presence().condition
+            conditions.append(_negated(offline) if one.negated else offline)
+            continue
         values, said = _look_up(one, values_of(one.field), known[one.field])
         condition = OneOf(one.field, values)
         conditions.append(Not(condition) if one.negated else condition)
         notices += said
     return tuple(conditions), tuple(notices)
+
+
+def _negated(condition: Condition) -> Condition:
+    return condition.condition if isinstance(condition, Not) else Not(condition)
 
 
 def _look_up(
@@ -183,6 +200,8 @@ def _why_none(
     if isinstance(condition, Not):
         only_has = all(isinstance(one, Has) for one in _parts_of(condition))
         return f"every picture of this library {f'has {nouns}' if only_has else 'is left out'}"
+    if not names:
+        return "no folder of this library is away"
     if not any(count(Has(name)) for name in names):
         return f"no picture of this library has {nouns}"
     return "no picture of this library passes it"

@@ -30,6 +30,7 @@ from scenesearch.search.request import (
     MAX_PHRASES,
     MAX_VALUES,
     MAX_WEIGHT,
+    OFFLINE,
     FieldFilter,
     Like,
     Operator,
@@ -69,7 +70,7 @@ _OPERATORS: dict[str, Operator] = {
     **{prefix + operator: operator for operator in _COMPARISONS for prefix in ("", ":")},
 }
 # Names that are no field's, with an example of what follows them.
-_EXAMPLES = {"has": "caption", "like": "IMAGE", "near": "55.75,37.62,50km"}
+_EXAMPLES = {"has": "caption", "is": OFFLINE, "like": "IMAGE", "near": "55.75,37.62,50km"}
 
 
 def parse(text: str, fields: Sequence[PayloadField], *, today: date | None = None) -> Request:
@@ -316,6 +317,8 @@ def _filter_of(
         raise _NotAFilter(f"no value stands right after it, as in {special}:{_EXAMPLES[special]}")
     if special == "has" and op == ":":
         return _presence(raw, values, negated=sign == "-", fields=fields)
+    if special == "is" and op == ":" and plain_text(raw).lower() == OFFLINE:
+        return FieldFilter("is", "is", (OFFLINE,), sign == "-", None)
     field_name = _field_named(name, fields)
     if field_name is None and special == "near":
         field_name = next((f.name for f in fields.values() if f.type == "geo"), None)

@@ -12,6 +12,7 @@ from scenesearch.search.filtering import (
     passed_by_none,
 )
 from scenesearch.search.names import PictureNames
+from scenesearch.search.presence import Presence, PresenceOf, all_here
 from scenesearch.search.request import Request
 from scenesearch.store.base import VectorStore, check_encoder
 from scenesearch.store.fields import by_name
@@ -29,7 +30,13 @@ class LiveCollection:
     encoder's vectors. Raises CollectionMissing and EncoderMismatch when made.
     """
 
-    def __init__(self, store: VectorStore, library: str, encoder: EncoderInfo) -> None:
+    def __init__(
+        self,
+        store: VectorStore,
+        library: str,
+        encoder: EncoderInfo,
+        presence_of: PresenceOf = all_here,
+    ) -> None:
         self.store = store
         self.name = store.resolve(library)
         self.spec = store.describe(self.name)
@@ -41,8 +48,13 @@ class LiveCollection:
         )
         self.fields = by_name(self.spec.fields)
         self.values = KeywordValues(store, self.name)
+        self.presence_of = presence_of
         self.names = PictureNames(store, self.name, library)
         self.opened_at = time.monotonic()
+
+    def presence(self) -> Presence:
+        """Which folders of the library are away now."""
+        return self.presence_of(self.spec.library)
 
     @cached_property
     def is_captioned(self) -> bool:
@@ -54,7 +66,9 @@ class LiveCollection:
 
     def conditions(self, request: Request) -> tuple[Filter, tuple[str, ...]]:
         """All conditions that the request makes, and notices about those that are written."""
-        written, notices = conditions_of(request.filters, self.spec.fields, self.values.of)
+        written, notices = conditions_of(
+            request.filters, self.spec.fields, self.values.of, self.presence
+        )
         return (*written, *request.where), notices
 
     def passed_by_none(

@@ -92,7 +92,10 @@ class Upload:
 
 
 Part = Text | Like | Upload
-Operator = Literal[":", "=", ">", ">=", "<", "<=", "has"]
+# The value of the filter `is:`.
+OFFLINE = "offline"
+
+Operator = Literal[":", "=", ">", ">=", "<", "<=", "has", "is"]
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,8 @@ class FieldFilter:
     def __str__(self) -> str:
         minus = "-" if self.negated else ""
         values = ",".join(self.values)
-        if self.operator == "has":
-            return f"{minus}has:{values}"
+        if self.operator in ("has", "is"):
+            return f"{minus}{self.operator}:{values}"
         operator = self.operator if self.operator in ":=" else f":{self.operator}"
         return f"{minus}{self.field}{operator}{values}"
 

@@ -28,6 +28,7 @@ from scenesearch.search.grammar import parse
 from scenesearch.search.live_collection import LiveCollection
 from scenesearch.search.names import Example
 from scenesearch.search.paging import take_page
+from scenesearch.search.presence import PresenceOf, all_here
 from scenesearch.search.query_vector import PartVector, QueryVector, combine, weighted_sum
 from scenesearch.search.relevance import (
     PARTIAL,
@@ -105,8 +106,9 @@ class Searcher:
     """Searches one library; checks once that the encoder is the collection's own.
 
     `texts` keeps embeddings of texts beyond this searcher's life; uploads of more than
-    `max_megapixels` are refused. Safe for threads. Raises CollectionMissing or EncoderMismatch
-    when made, so that a page or a command fails before the first question.
+    `max_megapixels` are refused; `presence` says which folders of a library are away. Safe for
+    threads. Raises CollectionMissing or EncoderMismatch when made, so that a page or a command
+    fails before the first question.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Searcher:
         *,
         texts: TextEmbeddingCache | None = None,
         max_megapixels: float = 100,
+        presence: PresenceOf = all_here,
     ) -> None:
         if texts is not None and texts.fingerprint != encoder.info.fingerprint:
             raise ValueError("the text vectors are another encoder's")
@@ -125,7 +128,7 @@ class Searcher:
         self._encoder = encoder
         self._store = store
         self._max_megapixels = max_megapixels
-        self._live = LiveCollection(store, library, encoder.info)
+        self._live = LiveCollection(store, library, encoder.info, presence)
         declared = encoder.info.calibration
         self._picture_calibration = read_picture_calibration(declared)
         # What turns a cosine into the relevance of a hit, for pictures like this library's.
@@ -240,7 +243,9 @@ class Searcher:
         if time.monotonic() - live.opened_at > _ALIAS_FRESH_S and (
             self._store.resolve(self.library) != live.name
         ):
-            live = self._live = LiveCollection(self._store, self.library, self._encoder.info)
+            live = self._live = LiveCollection(
+                self._store, self.library, self._encoder.info, live.presence_of
+            )
         return live
 
     # What else can be asked
@@ -495,6 +500,7 @@ def _hits(
     if bare:
         whole = live.store.retrieve(live.name, bare)
         payloads |= {image_id: point.payload for image_id, point in whole.items()}
+    presence = live.presence()
     return tuple(
         Hit(
             rank=rank,
@@ -504,6 +510,7 @@ def _hits(
             relevance=found.relevance if compared else None,
             payload=payloads[found.point.image_id],
             duplicates=duplicates,
+            offline=presence.offline(str(payloads[found.point.image_id].get("path", ""))),
         )
         for rank, (found, duplicates) in enumerate(groups, start=start + 1)
     )

@@ -202,6 +202,6 @@ def test_a_thumbnail_or_a_hash_without_memory_is_a_reject(
     def none(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr("ingest.payload.perceptual_hash", none)
+    monkeypatch.setattr("ingest.picture_reader.perceptual_hash", none)
     report = run(photos, store, rejects)
     assert (report.written, report.rejected) == (0, report.total)

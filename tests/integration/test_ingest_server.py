@@ -23,6 +23,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from ingest.pipeline import IngestOptions, ingest
+from ingest.relocate import relocate
 from ingest.report import IngestReport
 from ingest.shards import Shard
 from ingest.sources.find import find_sources
@@ -174,6 +175,29 @@ def test_counts_payloads_and_vectors_are_those_of_the_embedded_store(
         for image_id, point in ours.items():
             assert dict(point.payload) == dict(theirs[image_id].payload)
             assert np.allclose(point.vector, theirs[image_id].vector, atol=1e-6)
+
+
+def test_a_library_on_a_server_is_re_pointed(server: Server, tmp_path: Path) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.mkdir()
+    for number in range(5):
+        Image.new("RGB", (9, 9), (number * 40, 80, 90)).save(old / f"{number}.png")
+    with closing(server.store()) as store:
+        ingest(
+            find_sources([old], roots=Roots(tmp_path / "own" / "sources.json")),
+            library=server.library,
+            encoder=ColourEncoder(),
+            store=store,
+        )
+        old.rename(new)
+        library_dir = tmp_path / "own"
+        relocate(server.library, str(old), str(new), store=store, library_dir=library_dir)
+        points = store.scroll(server.library, with_vectors=True)
+        found = {point.image_id: (point.payload["path"], point.vector) for point in points}
+    assert {name: path for name, (path, _) in found.items()} == {
+        f"{number}.png": str(new / f"{number}.png") for number in range(5)
+    }
+    assert all(vector is not None for _, vector in found.values())
 
 
 def test_second_run_skips_everything(server: Server, pictures: Path) -> None:

@@ -175,8 +175,31 @@ def test_folders_come_and_go_with_all_that_is_in_them(
     watcher.until(lambda: sum(name.startswith("deep/er/") for name in watcher.ids()) == 3)
     shutil.rmtree(photos / "deep")
     watcher.until(lambda: len(watcher.ids()) == 6)
+
+
+def test_a_folder_that_goes_as_a_whole_may_be_a_disk_and_keeps_its_pictures(
+    watcher: Watcher, photos: Path, tmp_path: Path
+) -> None:
     (photos / "trip").rename(tmp_path / "elsewhere")
+    watcher.until(lambda: bool(watcher.said))
+    assert watcher.said == [
+        f"{photos / 'trip'} is not there: its 3 pictures stay in the library; is a disk away? "
+        "If they are deleted, --prune --remove-absent removes them"
+    ]
+    assert len(watcher.ids()) == 6
+
+
+def test_a_file_of_patterns_counts_from_the_moment_it_is_written(
+    watcher: Watcher, photos: Path
+) -> None:
+    (photos / ".scenesearchignore").write_text("trip/\n")
     watcher.until(lambda: watcher.ids() == ["blue.jpg", "green.jpg", "red.jpg"])
+    (photos / "@eaDir").mkdir()
+    shutil.copy(photos / "red.jpg", photos / "@eaDir" / "thumb.jpg")
+    shutil.copy(photos / "red.jpg", photos / "trip" / "new.jpg")
+    shutil.copy(photos / "red.jpg", photos / "last.jpg")
+    watcher.until(lambda: "last.jpg" in watcher.ids())
+    assert watcher.ids() == ["blue.jpg", "green.jpg", "last.jpg", "red.jpg"]
 
 
 def test_an_archive_that_goes_takes_its_pictures_along(watcher: Watcher, photos: Path) -> None:

@@ -158,7 +158,7 @@ def test_pictures_that_nobody_has_ingested_are_advice(world: World) -> None:
 def test_a_folder_that_is_not_there_is_named(world: World, tmp_path: Path) -> None:
     world.photos.rename(tmp_path / "elsewhere")
     assert told(world.examine()) == [
-        ("wrong", "missing", "originals that are not where they were: 6"),
+        ("advice", "offline", "originals whose folder is away: 6"),
         ("wrong", "folders", f"{world.photos}, which the library was filled from, is not there"),
     ]
 

@@ -108,7 +108,7 @@ def _archive(folder: Path) -> None:
     with tarfile.open(folder / "a.tar", "w") as archive:
         for number in range(50):
             archive.addfile(tarfile.TarInfo(f"{number}.jpg"), io.BytesIO())
-    archive_source([LocalFile(folder / "a.tar")], Roots())
+    archive_source([LocalFile(folder / "a.tar")], Roots(), lambda path: False)
 
 
 def _list(folder: Path) -> None:

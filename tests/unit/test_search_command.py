@@ -77,7 +77,8 @@ def test_the_document_has_everything_that_is_documented() -> None:
     }
     assert (found["query"], found["encoder"]) == ("dog on a beach", "caption")
     assert set(found["hits"][0]) == {
-        *("rank", "image_id", "path", "score", "relevance", "band", "copies", "payload"),
+        *("rank", "image_id", "path", "score", "relevance", "band", "copies"),
+        *("offline", "payload"),
     }
     assert found["facets"]["tags"] == [
         {"value": "holiday", "count": 2},

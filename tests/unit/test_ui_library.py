@@ -9,6 +9,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from scenesearch.home.installation import Installation
+from scenesearch.home.presence import _looks
 from scenesearch.pictures.records import MetadataType
 from tests.conftest import ColourEncoder
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
@@ -54,6 +55,58 @@ def test_a_folder_is_added_by_its_path_and_its_pictures_are_found(
     assert resources.store().count(LIBRARY) == 6
     page = page.segmented_control(key="part").set_value("Contents").run()
     assert page.metric[0].value == "6"
+
+
+def test_a_folder_is_added_without_what_patterns_leave_out(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCENESEARCH_PAGE_FOLDERS", str(tmp_path))
+    page = part("Add pictures")
+    page.text_area(key="folder-exclude").input("trip/\n\nred.jpg")
+    page.text_input(key="folder-path").input(str(photos))
+    page = next(button for button in page.button if button.label == "Add").click().run()
+    assert not settled(page).exception
+    found = [point.image_id for point in resources.store().scroll(LIBRARY, payload=())]
+    assert sorted(found) == ["blue.jpg", "green.jpg"]
+
+
+def test_a_pattern_that_cannot_be_read_is_refused(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCENESEARCH_PAGE_FOLDERS", str(tmp_path))
+    page = part("Add pictures")
+    page.text_area(key="folder-exclude").input("[z-a]")
+    page.text_input(key="folder-path").input(str(photos))
+    page = next(button for button in page.button if button.label == "Add").click().run()
+    assert "'[z-a]' cannot be excluded" in said(page)
+
+
+def test_a_folder_that_has_moved_is_offered_to_be_re_pointed(
+    colour_encoder: ColourEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = build_library(tmp_path, colour_encoder, reds(3))
+    new = tmp_path / "moved"
+    old.rename(new)
+    monkeypatch.setenv("SCENESEARCH_PAGE_FOLDERS", str(tmp_path))
+    page = part("Add pictures")
+    page.text_input(key="folder-path").input(str(new))
+    page = next(button for button in page.button if button.label == "Add").click().run()
+    page = settled(page)
+    assert f"scenesearch library relocate {old} {new} {LIBRARY}" in said(page)
+    assert resources.store().count(LIBRARY) == 3
+
+
+def test_pictures_of_a_folder_that_is_away_have_a_badge_and_their_thumbnail(
+    colour_encoder: ColourEncoder, tmp_path: Path
+) -> None:
+    folder = build_library(tmp_path, colour_encoder, reds(2))
+    page = open_view("search")
+    assert "offline" not in said(page)
+    folder.rename(tmp_path / "away")
+    _looks.clear()
+    page = page.run()
+    assert not page.exception
+    assert said(page).count("\N{EJECT SYMBOL} offline") == 2
 
 
 def test_a_path_outside_the_allowed_folders_is_refused(

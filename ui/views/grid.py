@@ -6,9 +6,12 @@ import streamlit as st
 
 from scenesearch.search.request import Request
 from ui.pictures import Picture
-from ui.resources import OpenLibrary
+from ui.resources import OpenLibrary, installation
 from ui.selection import draw_checkbox
 from ui.views.picture_dialog import show_picture
+
+# The original's disk is away; the thumbnail is the library's own.
+_OFFLINE = "\N{EJECT SYMBOL} offline"
 
 
 def show_grid(
@@ -25,6 +28,7 @@ def show_grid(
     `request` is what the pictures were found by.
     """
     clicked = None
+    presence = installation().presence(opened.library)
     # Each element is a message of its own to the browser, and an answer waits for the last one:
     # style.py does what `st.grid`'s cells and a container for each part of a card would do.
     with st.container(key=key):
@@ -38,7 +42,8 @@ def show_grid(
                 if selectable:
                     draw_checkbox(number, picture)
                 st.text(picture.title)
-                if picture.detail:
-                    st.text(picture.detail)
+                badge = _OFFLINE if presence.offline(picture.path) else ""
+                if badge or picture.detail:
+                    st.text(" · ".join(part for part in (badge, picture.detail) if part))
     if clicked is not None:
         show_picture(opened, *clicked, request)

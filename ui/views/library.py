@@ -116,6 +116,14 @@ def _add() -> None:
         )
         return
     st.subheader("A folder on this computer", anchor=False)
+    st.text_area(
+        "Leave out (optional)",
+        key="folder-exclude",
+        height=68,
+        placeholder="drafts/\n*.png",
+        help="A pattern a line, as in a .gitignore file, relative to the folder. Patterns that "
+        "always hold can stand in a file .scenesearchignore in the folder.",
+    )
     _typed_folder(roots)
     _chosen_folder(roots)
 
@@ -176,7 +184,7 @@ def _typed_folder(roots: Sequence[Path]) -> None:
             except UploadError as error:
                 small(str(error), key="folder-refused")
             else:
-                _add_folder(folder, title=f"Adding {folder}")
+                _add_folder(folder, exclude=_patterns(), title=f"Adding {folder}")
 
 
 def _chosen_folder(roots: Sequence[Path]) -> None:
@@ -201,7 +209,8 @@ def _chosen_folder(roots: Sequence[Path]) -> None:
                 args=(here.parent,),
             )
             if st.button("Add this folder", type="primary", key="folder-add"):
-                _add_folder(allowed_folder(str(here), roots), title=f"Adding {here}")
+                folder = allowed_folder(str(here), roots)
+                _add_folder(folder, exclude=_patterns(), title=f"Adding {here}")
         if inside:
             chosen = st.selectbox(
                 "Folders in it",
@@ -223,13 +232,24 @@ def _go_to(folder: Path) -> None:
     st.session_state["folder-here"] = str(folder)
 
 
+def _patterns() -> list[str]:
+    """What the visitor wants to leave out of the folder."""
+    lines = str(st.session_state.get("folder-exclude", "")).splitlines()
+    return [line for line in lines if line.strip()]
+
+
 def _add_folder(
-    folder: Path, *, title: str, manifest: Path | None = None, stay: bool = False
+    folder: Path,
+    *,
+    title: str,
+    manifest: Path | None = None,
+    exclude: Sequence[str] = (),
+    stay: bool = False,
 ) -> None:
     """Start adding it. With `stay` the page is not drawn again yet, so that the visitor can read
     which files were refused."""
     try:
-        start_ingest([folder], manifest=manifest, title=title)
+        start_ingest([folder], manifest=manifest, exclude=exclude, title=title)
     except SceneSearchError as error:
         small(str(error), key="not-begun")
         return

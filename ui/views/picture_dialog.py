@@ -20,7 +20,7 @@ from scenesearch.store.fields import PayloadField
 from ui.access import shows_paths, shows_places
 from ui.components import small
 from ui.pictures import Picture, copy_without_metadata, view
-from ui.resources import OpenLibrary, library_files, open_library
+from ui.resources import OpenLibrary, installation, library_files, open_library
 from ui.settings import page_settings
 from ui.uploads import safe_name
 from ui.views.errors import error_message
@@ -59,12 +59,15 @@ def show_picture(
         except ImageError as error:
             readable = False
             st.image(thumbnail, width="stretch", alt=picture.title)
-            st.text(
-                f"The original cannot be shown: {error}. If it was moved, ingest its new folder; "
-                "if it is on another disk, connect that."
-                if shows_paths(settings)
-                else "The original cannot be shown now."
-            )
+            if installation().presence(settings.library).offline(picture.path):
+                st.text("Offline: the original's disk is away. The picture is back with it.")
+            elif shows_paths(settings):
+                st.text(
+                    f"The original cannot be shown: {error}. If it was moved, ingest its new "
+                    "folder."
+                )
+            else:
+                st.text("The original cannot be shown now.")
     with words:
         for caption in picture.payload.get("captions") or ():
             st.text(caption)
