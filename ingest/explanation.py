@@ -7,6 +7,7 @@ from typing import Any
 from ingest.payload import METADATA_VERSION, OF_THE_FILE, picture_payload
 from ingest.sidecar import described_by, sidecars_of
 from ingest.sources.archives import takeout_beside
+from scenesearch.pictures.duplicates import perceptual_hash
 from scenesearch.pictures.moments import Moment
 from scenesearch.pictures.opening import ImageError, OpenedImage, open_image
 from scenesearch.pictures.originals import Original
