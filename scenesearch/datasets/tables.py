@@ -226,6 +226,8 @@ def _encoding(path: Path, start: bytes) -> str:
     if b"\0" not in start:
         return "utf-8-sig"
     even, odd = start[::2], start[1::2]
+    if len(start) < 4:  # a single character shows no pattern
+        raise DatasetError(f"{path} is not a text file")
     for zeros, others, encoding in ((odd, even, "utf-16-le"), (even, odd, "utf-16-be")):
         if b"\0" not in others and zeros.count(0) > 0.7 * len(zeros):
             return encoding
