@@ -258,7 +258,8 @@ def _folders(library: str, roots: Mapping[str, Root], old: str, new: str) -> dic
 
 def _compare(report: RelocateReport, store: VectorStore, collection: str) -> None:
     """Compare contents; raises RelocateError unless nearly all are the same."""
-    sample = _sample(store, collection, list(report.folders))
+    # All are looked at: of a small folder in a large library a few would show nothing.
+    sample = _sample(store, collection, list(report.folders), look_at=None)
     report.compared = len(sample)
     for point in sample:
         if _is_same(point, report.folders):
@@ -276,16 +277,23 @@ def _compare(report: RelocateReport, store: VectorStore, collection: str) -> Non
         )
 
 
-def _sample(store: VectorStore, collection: str, roots: Sequence[str]) -> list[Point]:
-    """Some pictures below these folders, from all of them."""
+def _sample(
+    store: VectorStore, collection: str, roots: Sequence[str], *, look_at: int | None = _LOOKED_AT
+) -> list[Point]:
+    """Some pictures below these folders, from all of them, among the first `look_at` points."""
     begins = tuple(f"{root.rstrip(os.sep)}{os.sep}" for root in roots)
     points = store.scroll(collection, payload=("path", "sha256"))
-    inside = [
-        point
-        for point in islice(points, _LOOKED_AT)
-        if str(point.payload.get("path", "")).startswith(begins)
-    ]
-    return inside[:: max(1, len(inside) // _SAMPLE)][:_SAMPLE]
+    sample: list[Point] = []
+    inside, stride = 0, 1
+    for point in islice(points, look_at):
+        if not str(point.payload.get("path", "")).startswith(begins):
+            continue
+        if inside % stride == 0:
+            sample.append(point)
+        inside += 1
+        if len(sample) == 2 * _SAMPLE:  # every second one, and half as many from here on
+            sample, stride = sample[::2], 2 * stride
+    return sample[:_SAMPLE]
 
 
 def _is_same(point: Point, folders: Mapping[str, str]) -> bool:
