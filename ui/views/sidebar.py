@@ -50,6 +50,9 @@ def show_sidebar(
             + (f" At {usual} % {why}." if set_cut is None and why else ""),
             bind="query-params",
         )
+        untouched = set_cut is None and percent == usual
+        if untouched:
+            small("Automatic: decided anew for each request", key="automatic-cut")
         st.toggle(
             "Count the answer's contents",
             key="facets",
@@ -59,7 +62,6 @@ def show_sidebar(
         where = _show_filters(opened)
         name = opened.encoder.info.name
         small(f"Library {opened.library} · encoder {name}", key="about")
-    untouched = set_cut is None and percent == usual
     return where, None if untouched else percent / 100, ORDERS[order]
 
 
