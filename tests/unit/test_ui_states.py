@@ -311,7 +311,7 @@ def test_an_original_that_is_gone_is_explained(
 ) -> None:
     # Another one stays: without any, the whole folder is away (and its disk perhaps).
     folder = build_library(tmp_path, colour_encoder, reds(2))
-    (folder / "red-00.png").unlink()
+    (folder / "red-01.png").unlink()  # the first card
     page = open_page().button(key="open-1").click().run()
     assert not page.exception
     assert any("cannot be shown: no such file" in text for text in texts(page))
