@@ -24,7 +24,7 @@ from ingest.library_writer import LibraryWriter
 from ingest.local_engine import LocalEngine
 from ingest.moves import Moves, OldPlaces, forget_moved
 from ingest.picture_reader import PictureReader, SeenContents
-from ingest.prune import find_gone, forget_gone, place_of
+from ingest.prune import Gone, find_gone, forget_gone, place_of
 from ingest.ray_engine import RayEngine
 from ingest.report import IngestReport
 from ingest.shards import WHOLE, Shard
@@ -89,18 +89,17 @@ def ingest(
     roots = [source.root for source in sources if source.root]
     known = _known_roots(library_dir, sources)
     left_out = partial(_is_left_out, sources, known)
+
+    def find(collection: str) -> Gone:
+        confirm = options.confirm_absent
+        return find_gone(
+            store, collection, roots, options.shard, left_out=left_out, confirm=confirm
+        )
+
     if options.dry_run:
         report = IngestReport(library, store.resolve(library), dry_run=True)
-        gone = find_gone(
-            store,
-            report.collection,
-            roots,
-            options.shard,
-            left_out=left_out,
-            confirm=options.confirm_absent,
-        )
-        report.count_removed(gone.points)
-        report.kept = list(gone.kept)
+        gone = find(report.collection)
+        report.count_removed(gone.points, gone.kept)
         return report
     file = journal_file(library_dir, options.shard) if library_dir else None
     with closing(Journal(file)) as journal, ExitStack() as work:
@@ -150,19 +149,11 @@ def ingest(
                 report.interrupted = True  # the next run goes on with it
         if report.collection and not report.interrupted:
             if options.prune:
-                gone = find_gone(
-                    store,
-                    report.collection,
-                    roots,
-                    options.shard,
-                    left_out=left_out,
-                    confirm=options.confirm_absent,
-                )
+                gone = find(report.collection)
                 moves.remove(gone.points)
                 if rejects is not None:
                     forget_gone(rejects, roots, left_out)
-                report.count_removed(gone.points)
-                report.kept = list(gone.kept)
+                report.count_removed(gone.points, gone.kept)
             if rejects is not None:
                 forget_moved(rejects, places)
             delete_unused_thumbnails(store, library, journal, thumbnails_dir)

@@ -58,9 +58,11 @@ class IngestReport:
         if len(self.rejects) < _NAMED:
             self.rejects.append(reject)
 
-    def count_removed(self, points: Iterable[Point]) -> None:
+    def count_removed(self, points: Iterable[Point], kept: Iterable[str] = ()) -> None:
+        """The points removed, and sentences on those that stay."""
         self.removals = sorted(point.image_id for point in points)
         self.removed = len(self.removals)
+        self.kept += kept
 
     def add(self, later: "IngestReport") -> None:
         """Count a later run too; the rate is of both."""

@@ -182,3 +182,14 @@ def shared_data() -> Path:
     if not (shared / "data").is_dir():
         pytest.skip("needs the shared photographs (SCENESEARCH_SHARED)")
     return shared
+
+
+@pytest.fixture(scope="module")
+def one_torch_thread() -> Iterator[None]:
+    """Two threads on towers as small as those of the tests wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -26,7 +26,7 @@ from training import bundled, sentence
 from training.model import DualEncoder, TowerShape, load_bases
 from training.recipe import Recipe
 from training.tokenizer import read_tokenizer
-from training.transformers_towers import FAMILIES, positions, transformers_towers
+from training.transformers_towers import FAMILIES, load_model, positions, transformers_towers
 from training.two_towers import Towers
 
 TEXT_TOWER = "text_tower"  # where a base with a text tower of its own keeps it
@@ -124,16 +124,7 @@ def _with_text(towers: Towers, base: str, folder: Path, parent: dict[str, Any]) 
             raise ModelError(
                 f"text base {base} has no safetensors weights in {part.name}{how_to_convert(base)}"
             )
-    try:
-        body = AutoModel.from_pretrained(
-            plan.transformer,
-            attn_implementation="eager",
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-        )
-    except Exception as error:  # whatever transformers makes of a stranger's configuration
-        raise ModelError(f"text base {folder} cannot be loaded: {first_line(error)}") from error
+    body = load_model(AutoModel, plan.transformer, "text base")
     tokens = read_tokenizer(plan.transformer)
     text_tower = sentence.SentenceTower(body, plan.dense_layers())
     save_images = towers.save_to

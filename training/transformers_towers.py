@@ -208,19 +208,7 @@ def transformers_towers(base: str, folder: Path, parent: dict[str, Any]) -> Towe
         )
     if not any(folder.glob("*.safetensors")):
         raise ModelError(f"base {base} has no safetensors weights{how_to_convert(base)}")
-    # Its bars, one for every folder read or written, would run across our own.
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        # "eager" attention exports to the plain MatMul-Softmax-MatMul that ONNX Runtime fuses.
-        model: Any = family.model.from_pretrained(
-            folder,
-            attn_implementation="eager",
-            dtype=torch.float32,
-            local_files_only=True,
-            use_safetensors=True,
-        )
-    except Exception as error:  # whatever transformers makes of a stranger's configuration
-        raise ModelError(f"base {folder} cannot be loaded: {first_line(error)}") from error
+    model = load_model(family.model, folder, "base")
     tokens = read_tokenizer(folder, str(kind))
     text_input = TextInput(
         context_length=min(tokens.longest, positions(model.config.text_config)),
@@ -256,6 +244,23 @@ def transformers_towers(base: str, folder: Path, parent: dict[str, Any]) -> Towe
         },
         save_to=save_to,
     )
+
+
+def load_model(kind: Any, folder: Path, what: str) -> Any:
+    """The folder's model of this class of transformers, in float32; raises ModelError."""
+    # Its bars, one for every folder read or written, would run across our own.
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        # "eager" attention exports to the plain MatMul-Softmax-MatMul that ONNX Runtime fuses.
+        return kind.from_pretrained(
+            folder,
+            attn_implementation="eager",
+            dtype=torch.float32,
+            local_files_only=True,
+            use_safetensors=True,
+        )
+    except Exception as error:  # whatever transformers makes of a stranger's configuration
+        raise ModelError(f"{what} {folder} cannot be loaded: {first_line(error)}") from error
 
 
 def _label(family: Family, tokens: ModelTokenizer) -> str:

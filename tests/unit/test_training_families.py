@@ -34,7 +34,10 @@ from training.towers import load_towers  # noqa: E402
 from training.transformers_towers import _resizing_weights  # noqa: E402
 from training.views import View, load_view  # noqa: E402
 
-pytestmark = pytest.mark.filterwarnings("ignore:This sequence already has </s>")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This sequence already has </s>"),
+    pytest.mark.usefixtures("one_torch_thread"),
+]
 
 
 @dataclass(frozen=True)
@@ -125,14 +128,6 @@ def _clip(folder: Path) -> Path:
     if not tokenizer.is_dir():
         tokenizer = write_tiny_clip(folder / "tokenizer", TEXTS, seed=0)
     return tiny_bases.write_clip(folder / "clip", tokenizer)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # two threads on towers this small wait for each other
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

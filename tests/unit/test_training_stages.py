@@ -27,15 +27,9 @@ from training.model import AttentionPool, fold_batch_norm  # noqa: E402
 from training.recipe import Recipe, TrainingError, load_recipe  # noqa: E402
 from training.train import main  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 STAGES = ("heads", "tune", "whole")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # two threads on towers this small wait for each other
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

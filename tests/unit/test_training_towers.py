@@ -21,15 +21,9 @@ from training.gate import Validation  # noqa: E402
 from training.tiny_clip import write_tiny_clip  # noqa: E402
 from training.towers import load_towers  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 TEXTS = ["a red dog", "a blue circle on a green field and a red dog"]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)  # two threads on towers this small wait for each other
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
