@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-slow test-open-clip lint attack bench bench-large bench-load test-server sbom lock chromium clean
+.PHONY: help setup demo ui serve test test-slow test-open-clip lint attack bench bench-large bench-load bench-serve page-speed openapi test-server sbom lock chromium clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -18,13 +18,13 @@ $(BIN)/python:
 
 # Each stamp holds until the declared dependencies change, so that a repeated make is instant.
 $(VENV)/.serve: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "Installing scenesearch with its page (no torch) ..."
-	$(PIP) -e '.[ui]'
+	@echo "Installing scenesearch with its page and server (no torch) ..."
+	$(PIP) -e '.[ui,serve]'
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing scenesearch with training and test tools (torch: some minutes) ..."
-	$(PIP) -e '.[ui,train,openvino,dev]'
+	$(PIP) -e '.[ui,serve,train,openvino,ocr,dev]'
 	@touch $@ $(VENV)/.serve
 
 setup: $(VENV)/.serve  ## install search, ingest and the page into .venv
@@ -35,6 +35,9 @@ demo: $(VENV)/.serve  ## draw a sample library, index it, search it, measure it
 
 ui: $(VENV)/.serve  ## open the search page over the sample library (LIBRARY=photos for your own)
 	$(BIN)/scenesearch ui --library $(or $(LIBRARY),demo)
+
+serve: $(VENV)/.serve  ## answer other programs over HTTP (LIBRARY=photos for your own)
+	$(BIN)/scenesearch serve --library $(or $(LIBRARY),demo)
 
 # A worker more than there are cores: some tests wait for processes, locks and servers.
 test: $(VENV)/.dev  ## fast tests
@@ -50,7 +53,7 @@ $(OPEN_CLIP)/.tests: pyproject.toml constraints-open-clip.txt
 	@echo "Installing scenesearch with open_clip and CUDA's torch into $(OPEN_CLIP) (5.5 GB, some minutes) ..."
 	test -x $(OPEN_CLIP)/bin/python || $(PYTHON) -m venv $(OPEN_CLIP)
 	$(OPEN_CLIP)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
-	  -c constraints-open-clip.txt -e '.[open-clip]' pytest pytest-timeout
+	  -c constraints-open-clip.txt -e '.[open-clip]' hypothesis pytest pytest-timeout
 	@touch $@
 
 test-open-clip: $(OPEN_CLIP)/.tests  ## open_clip's models against the library, in an environment of their own
@@ -71,6 +74,11 @@ bench: $(VENV)/.dev  ## speeds as ratios within one run, with the machine named
 bench-large: $(VENV)/.dev  ## a million points: scan, graph, recall, memory (some 10 minutes, 6 GB)
 	$(BIN)/python -m tests.bench --only large
 
+page-speed: $(VENV)/.dev chromium  ## how quick the page is in Chromium: 1,000 pictures, 100,000, 20 visitors (some 25 minutes)
+	$(BIN)/python -m tests.page_speed --size 1000 --searches 500
+	$(BIN)/python -m tests.page_speed
+	$(BIN)/python -m tests.bench --only page
+
 sbom: $(VENV)/.dev  ## what is installed (CycloneDX) and under which licences, into out/
 	@mkdir -p out
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-format JSON \
@@ -84,6 +92,12 @@ test-server: $(VENV)/.dev  ## tests and a benchmark against a real server (QDRAN
 
 bench-load: $(VENV)/.dev  ## a minute of mixed load, embedded and over the loopback (MINUTES=30 for a soak)
 	$(BIN)/python -m tests.bench_load --minutes $(or $(MINUTES),1)
+
+bench-serve: $(VENV)/.dev  ## the server beside the library in one process (some 4 minutes, 2 GB)
+	$(BIN)/python -m tests.bench_serve
+
+openapi: $(VENV)/.dev  ## docs/openapi.json, after a change of the server's routes
+	$(BIN)/python -m tests.openapi
 
 lock: $(VENV)/.dev  ## the packages of the images with their hashes, from constraints.txt
 	UV=$(BIN)/uv deploy/lock.sh

@@ -12,7 +12,7 @@ lock() {  # name, extras, more options
     --no-annotate --custom-compile-command "make lock" -c constraints.txt "${extras[@]}" \
     "${@:3}" pyproject.toml -o "deploy/requirements/$1.txt"
 }
-lock ui "ui remote"
+lock ui "ui serve remote"
 lock ingest "remote"
 lock train "train"
 # onnxruntime-gpu has the same modules as onnxruntime and takes its place.

@@ -5,7 +5,8 @@
 #     deploy/smoke_test.sh --cluster
 #
 # Builds the images, draws a library, starts everything, searches, kills and restarts Qdrant in
-# the middle of an ingest, tries the keys, backs up, restores into an empty stack, and cleans up.
+# the middle of an ingest, tries the keys, asks the API through the TLS overlay, backs up, restores
+# into an empty stack, and cleans up.
 # With --cluster it starts three nodes instead and loses each in turn, the first too, while an
 # ingest and searches run, and counts the pictures on every node afterwards.
 # It uses a project name, ports and a folder of its own and touches no other stack. Takes some
@@ -36,6 +37,12 @@ PHOTOS=$work/photos
 EXCHANGE=$work/exchange
 INGEST_WORKERS=2
 PAGE_PORT=${PAGE_PORT:-18501}
+API_PORT=${API_PORT:-18600}
+HTTP_PORT=${HTTP_PORT:-18080}
+HTTPS_PORT=${HTTPS_PORT:-18443}
+SITE=smoke.internal
+PAGE_USER=smoke
+PAGE_PASSWORD_HASH='\$2a\$14\$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG'
 QDRANT_PORT=${QDRANT_PORT:-16333}
 QDRANT_GRPC_PORT=${QDRANT_GRPC_PORT:-16334}
 SCENESEARCH_LIBRARY=smoke
@@ -184,6 +191,39 @@ pass "the page answers"
 compose run --rm -T evaluate --library smoke --queries /photos/test_queries.csv --json >"$work/evaluated.json"
 grep -q '"recall@10"' "$work/evaluated.json" || fail "no evaluation"
 pass "an evaluation reads with the read-only key"
+
+step "the API through the proxy with TLS"
+# Method, path, key, body: the status, and the answer in the next lines. Caddy signs for this name.
+ask_site() {
+  docker run --rm --network host --entrypoint python scenesearch-ui -c "
+import http.client, socket, ssl
+context = ssl._create_unverified_context()
+asking = http.client.HTTPSConnection('$SITE', context=context)
+bare = socket.create_connection(('127.0.0.1', $HTTPS_PORT), 60)
+asking.sock = context.wrap_socket(bare, server_hostname='$SITE')
+told = {'Content-Type': 'application/json'} | ({'Authorization': 'Bearer ${3:-}'} if '${3:-}' else {})
+asking.request('$1', '$2', '${4:-}' or None, told)
+answer = asking.getresponse()
+print(answer.status)
+print(answer.read().decode())"
+}
+status_of() { ask_site "$@" | sed -n 1p; }
+compose run --rm --no-deps -T api serve --new-key smoke >"$work/key"
+key=$(sed -n 's/^key: //p' "$work/key")
+printf "SCENESEARCH_API_KEYS='[%s]'\n" "$(sed -n 's/^entry: //p' "$work/key")" >>"$work/env"
+files=(--file docker-compose.yml --file deploy/compose.tls.yml)
+compose --profile api up --detach --wait --wait-timeout 180 api proxy
+[ "$(status_of GET /healthz)" = 200 ] || fail "the API does not answer through the proxy"
+[ "$(status_of GET /readyz)" = 200 ] || fail "the API is not ready"
+ask_site POST /v1/search "$key" '{"text": "a red boat on the water"}' >"$work/asked.json"
+[ "$(sed -n 1p "$work/asked.json")" = 200 ] || fail "the key does not search: $(cat "$work/asked.json")"
+grep -q '"image_id"' "$work/asked.json" || fail "nothing found through the proxy"
+pass "it answers, and finds with the key"
+[ "$(status_of POST /v1/search "" '{"text": "a boat"}')" = 401 ] || fail "it searches without a key"
+[ "$(status_of POST /mcp "" '{}')" = 401 ] || fail "assistants are answered without a key"
+[ "$(status_of GET /metrics "$key")" = 404 ] || fail "the metrics are public"
+[ "$(status_of GET /)" = 401 ] || fail "the page asks for no password"
+pass "refused: a search without a key, the metrics, the page without the password"
 
 step "back up, and restore into an empty stack"
 compose run --rm -T backup >"$work/saved"

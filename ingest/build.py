@@ -28,7 +28,7 @@ from scenesearch.home.rejects import Reject
 from scenesearch.pictures.opening import ImageError, open_image, out_of_memory
 from scenesearch.store.base import CollectionSpec, Point, VectorStore
 from scenesearch.store.catalog import collections_of, next_name
-from scenesearch.store.fields import BUILTIN_FIELDS, BUILTIN_NAMES
+from scenesearch.store.fields import STANDARD_FIELDS, by_name
 from scenesearch.store.pages import PAGE, OnWait, pages, retry_while_busy
 
 _WRITE_BATCH = 64
@@ -143,7 +143,8 @@ def _target(store: VectorStore, live: str, spec: CollectionSpec, encoder: Encode
     """The collection to fill: one begun or made before, or a new one."""
     info = encoder.info
     # Ours as they are declared today, theirs as they were.
-    declared = (*BUILTIN_FIELDS, *(one for one in spec.fields if one.name not in BUILTIN_NAMES))
+    ours = by_name(STANDARD_FIELDS)
+    declared = (*STANDARD_FIELDS, *(one for one in spec.fields if one.name not in ours))
     for held in reversed(collections_of(store, spec.library)):
         if held.spec.fingerprint == info.fingerprint and held.role in ("ready", "building"):
             with store.working_on(held.name):

@@ -16,7 +16,7 @@ from scenesearch.store.base import (
     check_encoder,
 )
 from scenesearch.store.catalog import next_name
-from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField, by_name, custom_fields
+from scenesearch.store.fields import STANDARD_FIELDS, PayloadField, by_name, custom_fields
 
 
 def new_spec(
@@ -41,7 +41,7 @@ def declare_fields(store: VectorStore, collection: str, sources: Sequence[Source
     A column that the collection has keeps its type.
     """
     known = by_name(store.describe(collection).fields)
-    store.add_fields(collection, [field for field in BUILTIN_FIELDS if field.name not in known])
+    store.add_fields(collection, [field for field in STANDARD_FIELDS if field.name not in known])
     for source in sources:
         store.add_fields(collection, custom_fields(source.fields))
 
@@ -75,7 +75,7 @@ def ensure_collection(store: VectorStore, library: str, encoder: Encoder) -> str
     # it made.
     name = f"{library}-{info.name.lower()}-1"
     try:
-        store.create_collection(name, new_spec(library, info, BUILTIN_FIELDS))
+        store.create_collection(name, new_spec(library, info, STANDARD_FIELDS))
     except StoreUnavailable:
         raise
     except StoreError:
@@ -83,6 +83,6 @@ def ensure_collection(store: VectorStore, library: str, encoder: Encoder) -> str
         # One that is being restored is not ours to fill.
         if there.fingerprint != info.fingerprint or there.state != "ready":
             name = next_name(store, library, info.name)
-            store.create_collection(name, new_spec(library, info, BUILTIN_FIELDS))
+            store.create_collection(name, new_spec(library, info, STANDARD_FIELDS))
     store.set_alias(library, name)
     return existing_collection(store, library, encoder)

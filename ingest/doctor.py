@@ -22,7 +22,7 @@ from typing import Any, Literal
 from ingest.payload import file_payload
 from ingest.prune import is_gone
 from ingest.sources.walk import is_archive, walk
-from scenesearch.encoder.base import EncoderError
+from scenesearch.encoder.base import EncoderError, EncoderReplaced
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.presence import presence
 from scenesearch.home.rejects import FILE_NAME, Reject, Rejects
@@ -33,7 +33,7 @@ from scenesearch.pictures.thumbnails import THUMBNAIL_SIDE, thumbnail_path, writ
 from scenesearch.search.presence import Presence
 from scenesearch.store.base import CollectionSpec, IndexBusy, Point, VectorStore
 from scenesearch.store.catalog import CatalogEntry, collections_of
-from scenesearch.store.fields import BUILTIN_FIELDS, by_name
+from scenesearch.store.fields import BUILTIN_FIELDS, STANDARD_FIELDS, by_name
 from scenesearch.store.pages import OnWait, pages, retry_while_busy
 
 Level = Literal["wrong", "advice", "mended"]
@@ -219,15 +219,27 @@ def _collections(
             try:
                 find_encoder(one.spec)
             except EncoderError as error:
-                yield Finding("encoder", f"{one.name}: {error}", "")
+                yield _encoder_gone(library, one, error)
         if one.role == "live":
             yield from _fields(store, library, one, mend)
+
+
+def _encoder_gone(library: str, one: CatalogEntry, error: EncoderError) -> Finding:
+    if one.role == "previous" and isinstance(error, EncoderReplaced):
+        return Finding(
+            "encoder",
+            f"{one.name}, where a rollback leads, cannot be searched any more: its {error.name} is "
+            "not the one here",
+            f"scenesearch library prune {library} --previous",
+            "advice",
+        )
+    return Finding("encoder", f"{one.name}: {error}", "")
 
 
 def _fields(store: VectorStore, library: str, live: CatalogEntry, mend: bool) -> Iterator[Finding]:
     build = f"scenesearch library build {library}, then scenesearch library promote {library}"
     declared = by_name(live.spec.fields)
-    lacking = [one for one in BUILTIN_FIELDS if one.name not in declared]
+    lacking = [one for one in STANDARD_FIELDS if one.name not in declared]
     if lacking:
         if mend:
             store.add_fields(live.name, lacking)

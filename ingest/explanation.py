@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ingest.payload import METADATA_VERSION, OF_THE_FILE, picture_payload
+from ingest.payload import METADATA_VERSION, picture_payload
 from ingest.sidecar import described_by, sidecars_of
 from ingest.sources.archives import takeout_beside
 from scenesearch.pictures.duplicates import perceptual_hash
@@ -19,9 +19,13 @@ from scenesearch.pictures.statements import (
     Statement,
     sorted_by_order,
 )
+from scenesearch.store import hand_tags
+from scenesearch.store.description import OF_THE_FILE
 from scenesearch.store.fields import COMPANIONS
+from scenesearch.store.hand_tags import hand_tags_of, table_tags_of
 
 MANIFEST = "manifest"
+BY_HAND = "by hand"
 _THE_FILE = "the file"
 _LIBRARY = "the library"
 _BASE = {companion: name for name, further in COMPANIONS.items() for companion in further}
@@ -91,7 +95,7 @@ def explain(
     facts = [
         Fact(name, value, ", ".join(_sources_of(name, value, payload)))
         for name, value in payload.items()
-        if name not in ("own", "metadata_version", "image_id", "path")
+        if name not in ("own", hand_tags.KEY, "metadata_version", "image_id", "path")
     ]
     ignored: list[Ignored] = []
     notes: list[str] = []
@@ -110,6 +114,13 @@ def _sources_of(name: str, value: Any, payload: Mapping[str, Any]) -> Iterator[s
         yield _THE_FILE
     elif name in own["fields"]:
         yield sources.get(_BASE.get(name, name), _THE_FILE)
+    elif name == "tags" and (by_hand := hand_tags_of(payload)):
+        if table_tags_of(payload):
+            yield MANIFEST
+        if own.get(name):
+            yield sources.get(name, _THE_FILE)
+        if by_hand.added:
+            yield BY_HAND
     elif name in own:
         if any(text not in own[name] for text in value):
             yield MANIFEST
@@ -136,6 +147,8 @@ def _ignored(metadata: PictureMetadata, payload: Mapping[str, Any]) -> Iterator[
                     yield Ignored(
                         name, _shown(one.value), _source(one), f"{counts} counts before it"
                     )
+    for tag in hand_tags_of(payload).removed:
+        yield Ignored("tags", tag, BY_HAND, "it was removed by hand")
     if "modified" in payload:
         why = "copying changes the time of a file; it is kept as 'modified'"
         yield Ignored("taken", payload["modified"], "file time", why)

@@ -1,7 +1,7 @@
 """What the library knows of pictures, and what a run writes to it."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from typing import Any
 
@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingest.journal import Journal
+from ingest.payload import TEXT_VERSION
 from ingest.picture_reader import Candidate, DecodedPicture, Unchanged
 from ingest.report import IngestReport
 from ingest.sources.base import Source
+from scenesearch.home.picture_texts import PictureTexts
 from scenesearch.home.rejects import Reject, Rejects
 from scenesearch.pictures.records import ImageRecord
 from scenesearch.store.base import Point, StoreError, VectorStore
 from scenesearch.store.filters import OneOf
+from scenesearch.store.written import VERSION, with_text
 
 Vector = NDArray[np.float32]
 
@@ -33,7 +36,8 @@ class LibraryWriter:
     Where there is no `collection` yet, `make` gives one when the first picture is written. Points
     are gathered until `write_batch` pictures would be lost with the process; every `flush_every`
     written ones are made safe against power loss. The journal learns of contents that are replaced
-    or come under another name before they are written. The report is kept up to date.
+    or come under another name before they are written. The report is kept up to date. Pictures
+    whose content has been read before get its text from `texts`.
     """
 
     store: VectorStore
@@ -44,6 +48,7 @@ class LibraryWriter:
     make: Callable[[], str]
     flush_every: int
     write_batch: int
+    texts: PictureTexts | None = None
     _waiting: list[Point] = field(default_factory=list)
     _arrived: list[tuple[str, str, Mapping[str, Any]]] = field(default_factory=list)
     _replacing: dict[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -192,7 +197,7 @@ class LibraryWriter:
             self._arrived,
             ((point, self._replacing[image_id]) for image_id, point in replaced.items()),
         )
-        self.store.upsert(self.collection, self._waiting)
+        self.store.upsert(self.collection, self._with_texts())
         self._arrived, self._replacing = [], {}
         if self.rejects is not None:
             self.rejects.forget(str(point.payload["path"]) for point in self._waiting)
@@ -202,3 +207,16 @@ class LibraryWriter:
         if self._unflushed >= self.flush_every:
             self.store.flush(self.collection)
             self._unflushed = 0
+
+    def _with_texts(self) -> list[Point]:
+        """What has been gathered, with the texts that are known."""
+        if self.texts is None:
+            return self._waiting
+        without = [point for point in self._waiting if VERSION not in point.payload]
+        found = self.texts.of((point.payload["sha256"] for point in without), TEXT_VERSION)
+        return [
+            replace(point, payload=with_text(point.payload, found[point.payload["sha256"]]))
+            if VERSION not in point.payload and point.payload["sha256"] in found
+            else point
+            for point in self._waiting
+        ]

@@ -19,14 +19,16 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ingest.journal import PART, Displaced, Journal, Rename, Step
-from ingest.payload import descriptions_of, redescribed
 from ingest.prune import is_empty, is_gone, nearest_folder
 from scenesearch.datasets.names import folded
 from scenesearch.home.picture_renames import apply_renames
 from scenesearch.home.rejects import Rejects
 from scenesearch.pictures.originals import is_url
+from scenesearch.store import hand_tags
 from scenesearch.store.base import Point, VectorStore
+from scenesearch.store.description import descriptions_of, redescribed
 from scenesearch.store.filters import OneOf
+from scenesearch.store.hand_tags import hand_tags_of
 
 _Payload = Mapping[str, Any]
 
@@ -192,11 +194,12 @@ class Moves:
                 for old, point in whole.items()
             )
         self.journal.reached(Step.PAIRED)
-        replace(self, on_step=lambda: None)._carry_descriptions()
+        replace(self, on_step=lambda: None)._carry_descriptions(to_copies=True)
         self.journal.clear_moves()
 
-    def _carry_descriptions(self) -> int:
-        """Let descriptions, marks and saved requests follow the renames; how many there are."""
+    def _carry_descriptions(self, *, to_copies: bool = False) -> int:
+        """Let descriptions, marks and saved requests follow the renames, or pass to copies that
+        stay; how many there are."""
         if self.journal.step == Step.PAIRED:
             self._describe()
             self.journal.reached(Step.DESCRIBED)
@@ -204,7 +207,13 @@ class Moves:
         if self.journal.step == Step.DESCRIBED:
             if names and self.library_dir is not None:
                 fields = self.store.describe(self.collection).fields
-                apply_renames(self.library_dir, names, fields, once=self.journal.token)
+                apply_renames(
+                    self.library_dir,
+                    names,
+                    fields,
+                    once=self.journal.token,
+                    to_copies=to_copies,
+                )
             self.journal.reached(Step.FOLLOWED)
         return len(names)
 
@@ -334,7 +343,10 @@ def _joined(descriptions: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     joined: dict[str, Any] = {}
     for description in descriptions:
         for name, value in description.items():
-            if name in joined and isinstance(value, list) and isinstance(joined[name], list):
+            if name == hand_tags.KEY:
+                both = hand_tags_of(joined).joined(hand_tags_of(description))
+                joined[name] = both.to_json()
+            elif name in joined and isinstance(value, list) and isinstance(joined[name], list):
                 joined[name] = [*joined[name], *(one for one in value if one not in joined[name])]
             else:
                 joined.setdefault(name, value)

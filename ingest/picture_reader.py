@@ -17,8 +17,6 @@ from PIL import Image
 from ingest.payload import (
     METADATA_VERSION,
     described_payload,
-    descriptions_of,
-    differing,
     file_payload,
     picture_payload,
 )
@@ -31,6 +29,8 @@ from scenesearch.pictures.originals import OriginalError
 from scenesearch.pictures.records import ImageRecord
 from scenesearch.pictures.thumbnails import thumbnail_path, write_thumbnail
 from scenesearch.runtime.retry import RetryPolicy, retry
+from scenesearch.store.description import descriptions_of, differing
+from scenesearch.store.written import text_of
 
 # For a lost connection or a file still being written; short, because a worker waits meanwhile.
 _READS = RetryPolicy(deadline_s=30, tries=4, first_pause_s=0.5)
@@ -273,9 +273,12 @@ class PictureReader:
         has_vector = opened.sha256 in (held, encoded) or seen is not None
         pixels = None if has_vector else self.encoder.preprocess(opened.image)
         phash = perceptual_hash(opened.image) if seen is None else seen.phash
+        payload = picture_payload(record.image_id, opened, phash, description) | changed.from_file
+        if known is not None and held == opened.sha256:
+            payload |= text_of(known)
         decoded = DecodedPicture(
             record.image_id,
-            picture_payload(record.image_id, opened, phash, description) | changed.from_file,
+            payload,
             pixels,
             retries,
             opened.metadata.notes,

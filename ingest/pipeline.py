@@ -32,6 +32,7 @@ from ingest.sources.base import Source
 from ingest.sources.roots import Roots
 from ingest.thumbnails import delete_unused_thumbnails
 from scenesearch.encoder.base import Encoder
+from scenesearch.home.library_files import LibraryFiles
 from scenesearch.home.rejects import Rejects
 from scenesearch.home.roots import SOURCES
 from scenesearch.store.base import NoRoom, VectorStore
@@ -103,6 +104,9 @@ def ingest(
         return report
     file = journal_file(library_dir, options.shard) if library_dir else None
     with closing(Journal(file)) as journal, ExitStack() as work:
+        texts = None
+        if library_dir is not None:
+            texts = work.enter_context(LibraryFiles(library_dir).texts_if_any())
 
         def declare(collection: str) -> str:
             work.enter_context(store.working_on(collection))
@@ -134,6 +138,7 @@ def ingest(
             make=lambda: declare(ensure_collection(store, library, encoder)),
             flush_every=options.flush_every,
             write_batch=max(_WRITE, 2 * (options.workers + 1) * (options.batch_size or 8)),
+            texts=texts,
         )
         for source in sources:
             writer.source(source)
@@ -156,7 +161,7 @@ def ingest(
                 report.count_removed(gone.points, gone.kept)
             if rejects is not None:
                 forget_moved(rejects, places)
-            delete_unused_thumbnails(store, library, journal, thumbnails_dir)
+            delete_unused_thumbnails(store, library, journal, thumbnails_dir, texts)
             try:
                 store.optimize(report.collection)
             except NoRoom as error:  # all is written, and found by a slower search

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from ingest.text_report import TextReport
 from scenesearch.home.rejects import Reject
 from scenesearch.store.base import Point
 
@@ -22,7 +23,8 @@ class IngestReport:
     their metadata that cannot be.
 
     A first run that has written nothing makes no `collection`. With `dry_run`, `removed` are those
-    that would have been. `total` is what the sources count, `kept` sentences on pictures that look
+    that would have been. `text` counts the pictures whose text was read afterwards, where that was
+    asked for. `total` is what the sources count, `kept` sentences on pictures that look
     gone and were not removed.
     """
 
@@ -47,6 +49,7 @@ class IngestReport:
     kept: list[str] = field(default_factory=list)
     noted: int = 0
     notes: list[tuple[str, str]] = field(default_factory=list)
+    text: TextReport | None = None
 
     @property
     def images_per_s(self) -> float:
@@ -94,4 +97,5 @@ class IngestReport:
             "removals": self.removals,
             "kept": self.kept,
             "notes": [{"path": path, "note": note} for path, note in self.notes],
+            **({} if self.text is None else {"text": self.text.to_json()}),
         }

@@ -1,4 +1,4 @@
-"""Thumbnails that no picture needs any longer, once its content was replaced or removed.
+"""Thumbnails and texts that no picture needs any longer, once its content was replaced or removed.
 
 All collections of a library share them: one stays while any collection holds its content, also
 that to which a rollback leads.
@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ingest.journal import Journal
+from scenesearch.home.picture_texts import PictureTexts
 from scenesearch.pictures.thumbnails import thumbnail_path
 from scenesearch.store.base import IndexBusy, StoreError, VectorStore
 from scenesearch.store.catalog import read_catalog
@@ -19,9 +20,14 @@ _CONTENT = re.compile(r"[0-9a-f]{64}")
 
 
 def delete_unused_thumbnails(
-    store: VectorStore, library: str, journal: Journal, thumbnails_dir: Path | None
+    store: VectorStore,
+    library: str,
+    journal: Journal,
+    thumbnails_dir: Path | None,
+    texts: PictureTexts | None = None,
 ) -> None:
-    """Delete the thumbnails of the journal's loose contents that no collection holds.
+    """Delete the thumbnails of the journal's loose contents that no collection holds, and what was
+    read from these pictures.
 
     Contents that one still holds stay loose, as do all while another process has a collection.
     """
@@ -43,6 +49,8 @@ def delete_unused_thumbnails(
         for sha256 in unused:
             if thumbnails_dir is not None:
                 thumbnail_path(thumbnails_dir, sha256).unlink(missing_ok=True)
+        if texts is not None:
+            texts.forget(unused)
         journal.tied([*done, *unused])
     for name in others:
         store.release(name)

@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -29,6 +29,7 @@ from ingest.sources.roots import Roots
 from ingest.sources.walk import is_archive, is_unicode, is_wanted, walk
 from ingest.thumbnails import delete_unused_thumbnails
 from scenesearch.encoder.base import Encoder
+from scenesearch.home.library_files import LibraryFiles
 from scenesearch.home.rejects import Rejects
 from scenesearch.pictures.formats import RAW_SUFFIXES, suffix_of, without_rendered
 from scenesearch.pictures.originals import LocalFile
@@ -220,7 +221,9 @@ class _Updater:
                     report.kept += gone_there.kept
                 points = [point for point in points if shard.holds(point.image_id)]
                 Moves(store, library, journal, watched.library_dir, watched.rejects).remove(points)
-                delete_unused_thumbnails(store, library, journal, watched.thumbnails_dir)
+                own = watched.library_dir
+                with LibraryFiles(own).texts_if_any() if own else nullcontext() as texts:
+                    delete_unused_thumbnails(store, library, journal, watched.thumbnails_dir, texts)
                 report.count_removed(points)
 
         if watched.library in watched.store.aliases():  # else nothing could be used so far

@@ -14,7 +14,7 @@ are read as by the command line, whose `search` is this `Library.search`.
 import base64
 import html
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
@@ -25,15 +25,18 @@ from PIL import Image
 from scenesearch.encoder.base import Encoder
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.allowed_originals import AllowedOriginals
+from scenesearch.home.collection_members import Members
 from scenesearch.home.installation import Installation
 from scenesearch.home.library_files import LibraryFiles
+from scenesearch.home.saved_collections import find_collection
 from scenesearch.home.settings import Settings
 from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.pictures.originals import LocalFile, OriginalError
 from scenesearch.pictures.thumbnails import THUMBNAIL_SIDE, thumbnail_path
 from scenesearch.runtime import memory
 from scenesearch.search.answer import Hit, SearchResult
-from scenesearch.search.grammar import parse_facet, parse_order, parse_where
+from scenesearch.search.grammar import Where, parse_facet, parse_order, parse_where
+from scenesearch.search.matches import matches
 from scenesearch.search.request import Like, QueryError, Request, Upload
 from scenesearch.search.searcher import MAX_UPLOAD_BYTES
 from scenesearch.search.why import Why, why
@@ -111,7 +114,7 @@ class Library:
         *,
         image: QueryPicture | None = None,
         like: str | None = None,
-        where: str | Sequence[str] = (),
+        where: Where | Sequence[Where] = (),
         k: int = 10,
         min_relevance: float | None = None,
         sort: str | None = None,
@@ -128,23 +131,20 @@ class Library:
 
         `text` is in the grammar of docs/search.md; it is never a path or an address. To search with
         a picture, give `image` (a path, bytes or a Pillow image) or `like` (an image id). `where`
-        takes filters like `--where`, `sort` the name of a field ('-taken': newest first). Hits
-        below `min_relevance` (0-1) are left out; 0 leaves out none. By default the setting says, or
-        else the library: at most one in ten things that it does not show is found.
+        takes filters like `--where`, as text or as mappings, `sort` the name of a field ('-taken':
+        newest first). Hits below `min_relevance` (0-1) are left out; 0 leaves out none. By default
+        the setting says, or else the library: at most one in ten things that it does not show is
+        found.
         Near-duplicates are collapsed. `hybrid` ranks by captions, tags, titles and file names too,
         by default where pictures have captions. `right` and `wrong` are image ids of hits that are,
         or are not, what is wanted. Raises QueryError for a request that makes no sense.
         """
         request = self.request(text, image=image, like=like, where=where, sort=sort)
-        if min_relevance is None:
-            min_relevance = self._installation.settings.min_relevance
         result = self.searcher.search(
-            request,
+            self.cut(request, min_relevance),
             k=k,
             offset=offset,
             after=after,
-            min_relevance=min_relevance or 0.0,
-            default_cut=min_relevance is None,
             collapse=collapse,
             diversity=diversity,
             hybrid=hybrid,
@@ -160,18 +160,43 @@ class Library:
             originals=self._installation.originals,
         )
 
+    def matches(
+        self,
+        text: str = "",
+        *,
+        where: Where | Sequence[Where] = (),
+        min_relevance: float | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Hit]:
+        """Every picture that `search` finds, copies one by one, best first; at most `limit`."""
+        request = self.request(text, where=where)
+        return matches(self.searcher, self.cut(request, min_relevance), limit=limit)
+
+    def collection(self, name: str) -> Members:
+        """The pictures of a saved collection, as they are now; raises CollectionError."""
+        saved = find_collection(self.files.saved_requests, name)
+        return Members(self.searcher, saved, self._installation.settings.min_relevance)
+
+    def cut(self, request: Request, min_relevance: float | None = None) -> Request:
+        """The request with this least relevance, by default the setting's, else the library's."""
+        if min_relevance is None:
+            min_relevance = self._installation.settings.min_relevance
+        return replace(
+            request, min_relevance=min_relevance or 0.0, default_cut=min_relevance is None
+        )
+
     def request(
         self,
         text: str = "",
         *,
         image: QueryPicture | None = None,
         like: str | None = None,
-        where: str | Sequence[str] = (),
+        where: Where | Sequence[Where] = (),
         sort: str | None = None,
     ) -> Request:
         """The arguments as one request; raises QueryError."""
         request = self.searcher.parse(text)
-        filters = parse_where(_several(where), self.fields)
+        filters = parse_where(_expressions(where), self.fields)
         parts = list(request.parts)
         if like is not None:
             parts.append(Like(like))
@@ -190,14 +215,15 @@ class Library:
         if all(part.excluded for part in request.parts):
             raise QueryError("filters alone have no reasons: describe a scene in words")
         image_id = self.searcher.image_id(image_id)
-        vector = self.vector(image_id)
+        point = self._store.retrieve(self.name, [image_id]).get(image_id)
         return why(
             self.searcher,
             self._encoder,
             request,
             image_id,
-            vector,
+            self.vector(image_id),
             self.picture(image_id) if heat else None,
+            {} if point is None else point.payload,
         )
 
     def vector(self, image_id: str) -> NDArray[np.float32]:
@@ -229,6 +255,10 @@ class Library:
         """What can be filtered, sorted and counted by."""
         return self.searcher.fields
 
+    def release(self) -> None:
+        """Let other processes have the library until it is asked again."""
+        self._store.release(self.name)
+
     def close(self) -> None:
         """Close the library; other processes could use it in the meantime too."""
         self._store.close()
@@ -258,9 +288,7 @@ def open_library(
     store = installation.open_store(reading=True)
     try:
         spec = store.describe(name)
-        loaded = installation.load_encoder(
-            encoder or spec.encoder, fingerprint=None if encoder else spec.fingerprint
-        )
+        loaded = installation.load_encoder(encoder, of=None if encoder else spec)
         # It takes a third of a search. Do it now, while other processes can use the library.
         loaded.encode_texts(["warm-up"])
         return Library(installation, name, store, loaded)
@@ -271,6 +299,10 @@ def open_library(
 
 def _several(given: str | Sequence[str]) -> tuple[str, ...]:
     return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _expressions(where: Where | Sequence[Where]) -> tuple[Where, ...]:
+    return (where,) if isinstance(where, str | Mapping) else tuple(where)
 
 
 def _upload(image: QueryPicture) -> Upload:

@@ -46,12 +46,13 @@ from scenesearch.store import edge
 from scenesearch.store.ask import Ask
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
-from scenesearch.store.fields import BUILTIN_FIELDS
+from scenesearch.store.fields import STANDARD_FIELDS
 from scenesearch.store.filters import OneOf
 from tests.browser.conftest import find_chromium, launch_chromium, serving
 from tests.integration.test_ingest_resume import CHILD, draw
 from tests.load_page import visit_all
 from tests.page_speed import QUERIES, measure
+from tests.process_memory import status_mb
 
 BATCH = 8
 
@@ -284,7 +285,7 @@ def bench_large(
                     f"{way}{label}: recall@10 against exact search (target >= .98)",
                     _round(found / (10 * len(vectors))),
                 )
-            resident, own = (_status_mb(os.getpid(), key) for key in ("VmRSS", "RssAnon"))
+            resident, own = (status_mb(os.getpid(), key) for key in ("VmRSS", "RssAnon"))
             yield (
                 f"{way}: resident MB of this process, of it not mapped files",
                 f"{_round(resident):g} / {_round(own):g}",
@@ -475,9 +476,9 @@ def bench_page(pictures: Sequence[Path], folder: Path) -> dict[str, Any]:
     )
     with serving(folder, find_encoder("lite")) as served:
         asyncio.run(visit_all(served.address, sessions=20, seconds=20))
-        before = _status_mb(served.process_id, "VmRSS") or 0
+        before = status_mb(served.process_id, "VmRSS") or 0
         visits = asyncio.run(visit_all(served.address, sessions=20, seconds=120))
-        after = _status_mb(served.process_id, "VmRSS") or 0
+        after = status_mb(served.process_id, "VmRSS") or 0
     found = visits.figures()
     return {
         "20 sessions, 120 s: answers": found["requests"],
@@ -504,20 +505,10 @@ def _page_mb(data_dir: Path) -> float | None:
         for text in QUERIES:
             page.get_by_label("Describe a scene").fill(text)
             page.get_by_label("Describe a scene").press("Enter")
-            expect(page.get_by_text(" searched · ")).to_be_visible(timeout=60_000)
+            expect(page.locator(".st-key-small-summary")).to_be_visible(timeout=60_000)
             page.wait_for_timeout(1000)
         browser.close()
-        return _status_mb(served.process_id, "VmHWM")
-
-
-def _status_mb(process_id: int, key: str) -> float | None:
-    """A figure of /proc (Linux), None once the process is gone."""
-    try:
-        status = Path(f"/proc/{process_id}/status").read_text()
-    except OSError:
-        return None
-    found = [line for line in status.splitlines() if line.startswith(key)]
-    return int(found[0].split()[1]) / 1024 if found else None
+        return status_mb(served.process_id, "VmHWM")
 
 
 def _memory_of(command: list[str], environment: dict[str, str]) -> Iterator[float]:
@@ -526,7 +517,7 @@ def _memory_of(command: list[str], environment: dict[str, str]) -> Iterator[floa
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         while process.poll() is None:
-            resident = _status_mb(process.pid, "VmRSS")
+            resident = status_mb(process.pid, "VmRSS")
             if resident is not None:
                 yield resident
             time.sleep(0.1)
@@ -619,7 +610,7 @@ def evaluate_drawn(folder: str, gallery: int, count: int) -> None:
         info = encoder.info
         store.create_collection(
             "drawn",
-            CollectionSpec("drawn", info.name, info.fingerprint, info.dimension, BUILTIN_FIELDS),
+            CollectionSpec("drawn", info.name, info.fingerprint, info.dimension, STANDARD_FIELDS),
         )
         for start in range(0, gallery, 1000):
             ids = [f"{n:06}.jpg" for n in range(start, min(start + 1000, gallery))]

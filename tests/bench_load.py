@@ -36,9 +36,10 @@ from scenesearch.encoder.registry import find_encoder
 from scenesearch.search.searcher import Searcher
 from scenesearch.store.base import Point, VectorStore
 from scenesearch.store.edge import EdgeStore
-from scenesearch.store.fields import BUILTIN_FIELDS
+from scenesearch.store.fields import STANDARD_FIELDS
 from scenesearch.store.server import ServerStore
 from tests.bench import _cpu_model
+from tests.process_memory import status_mb
 
 READERS = 8
 PICTURES = 2_000
@@ -61,14 +62,6 @@ class Load:
     files: list[int] = field(default_factory=list)
 
 
-def memory_mb() -> float:
-    """Resident memory of this process."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
 def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
@@ -86,7 +79,7 @@ def run(store: VectorStore, encoder: OnnxEncoder, seconds: float, rest_s: float 
     rng, load = np.random.default_rng(0), Load()
     for number in (1, 2):
         store.create_collection(
-            f"load-lite-{number}", new_spec("load", encoder.info, BUILTIN_FIELDS)
+            f"load-lite-{number}", new_spec("load", encoder.info, STANDARD_FIELDS)
         )
         for start in range(0, PICTURES, 500):
             store.upsert(f"load-lite-{number}", points(encoder, rng, range(start, start + 500)))
@@ -129,7 +122,7 @@ def run(store: VectorStore, encoder: OnnxEncoder, seconds: float, rest_s: float 
         thread.start()
     time.sleep(min(5, seconds / 4))  # threads, connections and caches are there now
     while not load.files or time.monotonic() < stop:
-        load.memory_mb.append(memory_mb())
+        load.memory_mb.append(status_mb() or 0.0)
         load.files.append(open_files())
         time.sleep(max(0.5, seconds / 200))
     for thread in threads:

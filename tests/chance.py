@@ -18,7 +18,7 @@ Encoding the pictures takes some minutes; `--cache` keeps their vectors.
 import argparse
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.encoder.registry import find_encoder
 from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.search.background import Background, encode_background, read_descriptions
-from scenesearch.search.chance import measure_chance
+from scenesearch.search.chance import Cuts, measure_chances
 from scenesearch.search.contrast import Contrast
 from scenesearch.search.relevance import Calibration, band, by_contrast, read_calibration
 from scenesearch.search.vocabulary import words_in
@@ -177,10 +177,22 @@ def best(
     return np.array([(x - one.stretched(0)) / one.gain for x, one in zip(found, own, strict=True)])
 
 
-def default_cut(calibration: Calibration, pictures: Vectors) -> float:
-    """The cut of a library of these pictures, in log odds."""
-    chance = measure_chance(calibration.of_background(pictures[:SAMPLE]))
-    return chance.cut(len(pictures))
+def default_cuts(calibration: Calibration, pictures: Vectors, size: int | None = None) -> Cuts:
+    """The cuts of a library of these pictures, or of so many like them, in log odds."""
+    log_odds = calibration.of_background(pictures[:SAMPLE])
+    return measure_chances(log_odds, calibration.background_words).cuts(size or len(pictures))
+
+
+def above(
+    cuts: Cuts,
+    calibration: Calibration,
+    pictures: Vectors,
+    texts: Sequence[str],
+    queries: Vectors,
+) -> NDArray[np.float64]:
+    """How far above its cut the best picture of each text is."""
+    own = np.array([cuts.of(calibration.of(text).is_word) for text in texts])
+    return best(calibration, pictures, texts, queries) - own
 
 
 @dataclass(frozen=True)
@@ -259,7 +271,8 @@ class ClipVectors:
                 best(calibration, gallery.pictures, [self.names[n] for n in rows], self.texts[rows])
                 for rows in (asked, gallery.present)
             )
-            several.append(errors(default_cut(calibration, gallery.pictures), absent, present))
+            cut = default_cuts(calibration, gallery.pictures).other
+            several.append(errors(cut, absent, present))
         return mean_errors(several)
 
     def bands(self) -> tuple[float, float]:
@@ -346,7 +359,7 @@ class Lite:
         )
 
     def _encoded(self, name: str, folder: Path, cache: Path | None) -> tuple[list[str], Vectors]:
-        kept = None if cache is None else cache / f"{name}.npz"
+        kept = None if cache is None else cache / f"{name}-{self.encoder.info.fingerprint}.npz"
         if kept is not None and kept.is_file():
             stored = np.load(kept)
             return [str(one) for one in stored["ids"]], stored["vectors"]
@@ -374,11 +387,12 @@ class Lite:
         texts = [text for n in drawn for text in self.captions[self.ids[data][n]]]
         asked = [texts[n] for n in np.random.default_rng(1).permutation(len(texts))[:2000]]
         calibration = calibration.among(pictures[:FAMILIARITY_SAMPLE])
+        cuts = default_cuts(calibration, pictures)
         absent, present = (
-            best(calibration, pictures, these, self.texts(these))
+            above(cuts, calibration, pictures, these, self.texts(these))
             for these in (self.absent[data], asked)
         )
-        return errors(default_cut(calibration, pictures), absent, present)
+        return replace(errors(0.0, absent, present), cut=cuts.other)
 
     def million(self, calibration: Calibration, size: int = 1_000_000) -> tuple[float, float]:
         """The share of the absent that is found in a million mixtures of two pictures each, and
@@ -393,14 +407,14 @@ class Lite:
 
         sample = mixtures(SAMPLE)
         calibration = calibration.among(sample[:FAMILIARITY_SAMPLE])
-        cut = measure_chance(calibration.of_background(sample)).cut(size)
+        cuts = default_cuts(calibration, sample, size)
         texts = self.absent["flickr8k"]
         queries = self.texts(texts)
         highest = np.full(len(texts), -np.inf)
         for _ in range(size // 20_000):
-            found = best(calibration, mixtures(20_000), texts, queries)
+            found = above(cuts, calibration, mixtures(20_000), texts, queries)
             highest = np.maximum(highest, found)
-        return float((highest >= cut).mean()), float(1 / (1 + np.exp(-cut)))
+        return float((highest >= 0).mean()), float(1 / (1 + np.exp(-cuts.other)))
 
     def bands(
         self, calibration: Calibration, requests: Sequence[str]

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ from scenesearch.store.edge import EdgeStore
 from scenesearch.store.edge_lock import HolderLock
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# No test asserts on time: the machine may have other work.
+hypothesis.settings.register_profile("scenesearch", deadline=None)
+hypothesis.settings.load_profile("scenesearch")
 
 ROOT = Path(__file__).parent.parent
 

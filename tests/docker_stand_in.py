@@ -5,7 +5,8 @@
 Services are processes with the commands, environment and volumes that docker-compose.yml gives
 them, and the double of the server tests is in Qdrant's place, with its data on the disk. So the
 script and the compose file are followed to the end. Nodes of a cluster lie at 127.0.0.1, .2 and
-.3: cables to one double, which are cut when a node is killed.
+.3: cables to one double, which are cut when a node is killed. The proxy does what deploy/Caddyfile
+says, with TLS, as far as tests/caddyfile.py reads it.
 
 Images, networks, users and limits are not
 there; what the script asks of an image is answered without looking.
@@ -16,6 +17,7 @@ import os
 import re
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -45,7 +47,7 @@ class Missing(Exception):  # noqa: N818
 
 def read_env(file: Path) -> dict[str, str]:
     rows = (line.partition("=") for line in file.read_text().splitlines() if "=" in line)
-    return {name: value for name, _, value in rows if not name.startswith("#")}
+    return {name: value.strip("'") for name, _, value in rows if not name.startswith("#")}
 
 
 def interpolate(text: str, env: Mapping[str, str]) -> str:
@@ -86,7 +88,7 @@ class Project:
             for index in range(number):
                 if self._running(f"{name}-{index}") is None:
                     self._start(name, index)
-            if name in (*self.nodes, "ui"):
+            if name in (*self.nodes, "ui", "api", "proxy"):
                 self._until_it_answers(name, wait_s)
 
     def kill(self, name: str, how: signal.Signals) -> None:
@@ -128,6 +130,8 @@ class Project:
             if self._running(f"{_DATA}-0") is None:
                 self._start(_DATA, 0)
             command = [sys.executable, "-m", "tests.docker_stand_in", "node"]
+        elif name == "proxy":
+            command = [sys.executable, "-m", "tests.docker_stand_in", "proxy"]
         elif name in (*self.nodes, _DATA):
             command = [sys.executable, "-m", "tests.docker_stand_in", "qdrant"]
         else:
@@ -147,7 +151,11 @@ class Project:
         (self.folder / "run" / f"{name}-{index}.json").write_text(json.dumps(process.pid))
 
     def _command(self, name: str) -> list[str]:
-        words = {"0.0.0.0": "127.0.0.1", "8501": self.env["PAGE_PORT"]}  # noqa: S104
+        words = {
+            "0.0.0.0": "127.0.0.1",  # noqa: S104
+            "8501": self.env["PAGE_PORT"],
+            "8600": self.env.get("API_PORT", ""),
+        }
         return [words.get(word, word) for word in self.services[name]["command"]]
 
     def _environment(self, name: str, more: Mapping[str, str] = {}) -> dict[str, str]:
@@ -166,6 +174,9 @@ class Project:
             alone = name != _DATA
             found["QDRANT_PORT"] = self.env["QDRANT_PORT"] if alone else "0"
             found["QDRANT_GRPC_PORT"] = self.env["QDRANT_GRPC_PORT"] if alone else "0"
+        elif name == "proxy":
+            found |= {part: self.env[part] for part in ("PAGE_PORT", "API_PORT", "HTTPS_PORT")}
+            found["STAND_IN_PLACE"] = str(self._volume("caddy_data"))
         else:
             addresses = found["SCENESEARCH_QDRANT_URL"]
             found["SCENESEARCH_QDRANT_URL"] = re.sub(
@@ -204,8 +215,14 @@ class Project:
         return pid
 
     def _until_it_answers(self, name: str, wait_s: float) -> None:
-        page = f"http://127.0.0.1:{self.env['PAGE_PORT']}/_stcore/health"
-        url = f"http://{self._address(name)}/readyz" if name in self.nodes else page
+        if name in self.nodes:
+            url = f"http://{self._address(name)}/readyz"
+        else:
+            url = {
+                "ui": f"http://127.0.0.1:{self.env['PAGE_PORT']}/_stcore/health",
+                "api": f"http://127.0.0.1:{self.env.get('API_PORT')}/healthz",
+                "proxy": f"https://127.0.0.1:{self.env.get('HTTPS_PORT')}/metrics",
+            }[name]
         deadline = time.monotonic() + wait_s
         while not _answers(url):
             if self._running(f"{name}-0") is None or time.monotonic() > deadline:
@@ -216,7 +233,8 @@ class Project:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2):  # noqa: S310
+        context = ssl._create_unverified_context()  # noqa: S323
+        with urllib.request.urlopen(url, timeout=2, context=context):  # noqa: S310
             return True
     except urllib.error.HTTPError:
         return True  # it wants a key
@@ -338,6 +356,21 @@ def node() -> None:
     signal.pause()
 
 
+def proxy() -> None:
+    """Caddy's place, until it is ended."""
+    from tests import caddyfile
+
+    caddyfile.serve(
+        caddyfile.read((ROOT / "deploy" / "Caddyfile").read_text()),
+        int(os.environ["HTTPS_PORT"]),
+        {
+            "ui:8501": f"127.0.0.1:{os.environ['PAGE_PORT']}",
+            "api:8600": f"127.0.0.1:{os.environ['API_PORT']}",
+        },
+        Path(os.environ["STAND_IN_PLACE"]),
+    )
+
+
 def main() -> int:
     verb, *words = sys.argv[1:]
     if verb == "compose":
@@ -351,6 +384,8 @@ def main() -> int:
         qdrant()
     if verb == "node":
         node()
+    if verb == "proxy":
+        proxy()
     return 2
 
 

@@ -84,14 +84,18 @@ async def _visit(address: str, number: int, ends: float, visits: Visits) -> None
 async def _ask(socket: Any, text: str) -> str:
     """One run of the page with this request; the address of a picture that it shows."""
     message = BackMsg()
+    message.rerun_script.is_history_navigation = True  # the address counts, not the box
     message.rerun_script.query_string = urllib.parse.urlencode({"q": text})
     await socket.send(message.SerializeToString())
     media, failed = "", ""
     while True:
         answer = ForwardMsg.FromString(await socket.recv())
         element = answer.delta.new_element
-        if element.HasField("imgs") and element.imgs.imgs:
-            media = element.imgs.imgs[0].url
+        if element.HasField("bidi_component"):
+            told = json.loads(element.bidi_component.json)
+            (first, *_) = told["items"]
+            asked = urllib.parse.urlencode({"id": first["id"], "v": first["v"]})
+            media = f"{told['base']}gallery/thumb?{asked}"
         if element.HasField("exception"):
             failed = element.exception.message
         if answer.HasField("script_finished"):

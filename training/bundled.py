@@ -34,16 +34,17 @@ class Graph:
             self.graph = onnx.load(path).graph
         except DecodeError as error:
             raise NotThisKindError(f"{path} is no ONNX graph") from error
-        stored = {t.name: t for t in self.graph.initializer}
-        self.values: dict[str, np.ndarray] = {}
-        for name, tensor in stored.items():
+        stored: dict[str, np.ndarray] = {}
+        for tensor in self.graph.initializer:
             values = numpy_helper.to_array(tensor)
-            if name.endswith("_half"):
-                self.values[name.removesuffix("_half")] = values.astype(np.float32)
-            elif name.endswith("_int8"):
+            if tensor.name.endswith("_half"):
+                values = values.astype(np.float32)
+            stored[tensor.name.removesuffix("_half")] = values
+        self.values: dict[str, np.ndarray] = {}
+        for name, values in stored.items():
+            if name.endswith("_int8"):
                 wide = name.removesuffix("_int8")
-                scale = numpy_helper.to_array(stored[f"{wide}_scale"])
-                self.values[wide] = values.astype(np.float32) * scale
+                self.values[wide] = values.astype(np.float32) * stored[f"{wide}_scale"]
             elif not name.endswith("_scale"):
                 self.values[name] = values
         self.maker = {output: node for node in self.graph.node for output in node.output}

@@ -71,6 +71,9 @@ from training.recipe import TrainingError
 CAPTION_PRIOR = 0.01
 OTHERS_PER_CAPTION = 50
 
+# Captions nearer to each other than this may describe the same things.
+_MAY_FIT = 0.8
+
 # This many centres represent the captions that the encoder has learned from: 300 do as well as
 # 1,000 or 3,000 (docs/evaluation.md).
 KNOWN_TEXTS = 300
@@ -98,7 +101,7 @@ class Votes:
     """Judged pairs, one row each; `yes` and `no` count the people who said so.
 
     `pictures` and `queries` are rows of the embeddings the pairs are made of; `crowd` marks the
-    pairs whose votes are the crowd's.
+    pairs whose votes are the crowd's, `guessed` those whose votes were made of captions.
     """
 
     pictures: np.ndarray
@@ -106,10 +109,16 @@ class Votes:
     yes: np.ndarray
     no: np.ndarray
     crowd: np.ndarray
+    guessed: np.ndarray
 
     def only(self, rows: np.ndarray) -> Votes:
         return Votes(
-            self.pictures[rows], self.queries[rows], self.yes[rows], self.no[rows], self.crowd[rows]
+            self.pictures[rows],
+            self.queries[rows],
+            self.yes[rows],
+            self.no[rows],
+            self.crowd[rows],
+            self.guessed[rows],
         )
 
 
@@ -133,6 +142,7 @@ def calibrate_encoder(
     captions: Path | None = None,
     held_back: Collection[Path] | None = None,
     known: Sequence[str] = (),
+    described: Sequence[tuple[Path, Sequence[str]]] = (),
     hubness: float = 0.0,
     rarity: float = 0.0,
 ) -> dict[str, Any]:
@@ -140,6 +150,8 @@ def calibrate_encoder(
 
     `captions` is a further file of query texts: a judgment without its text cannot be used.
     `held_back` are the pictures to fit on, as resolved paths: those that training has not seen.
+    `described` are pictures with captions, which together count as much as the votes do: judged
+    pictures of one kind say little about others. The figures are of the votes alone.
     `known` are captions of other pictures that the encoder was trained on. With some hundreds of
     them, relevance also counts how far a query is from all of them. `hubness` is how much pictures
     lose that are near to any text (`relevance.TrainingTexts`); choose it on yet other pictures.
@@ -154,6 +166,9 @@ def calibrate_encoder(
     votes, fitted_on, pairs = _read(encoder, data, captions, held_back, log)
     texts = known_texts(_encode_texts(encoder, sorted(set(known))))
     vocabulary = Vocabulary(counted(known), rarity) if rarity else None
+    if described:
+        votes, pairs = with_captions(votes, pairs, encoder, described)
+        fitted_on += f" and captions of {len(described)} others"
     fitted = fit_votes(votes, pairs, texts, hubness, vocabulary)
     calibration = fitted | {
         **_one_word(fitted, pairs, encoder),
@@ -196,6 +211,7 @@ def fit_votes(
     """The calibration of all votes as encoder.json holds it, with its cross-fitted figures.
 
     `known` are unit vectors of texts, see `known_texts`; without them there is no vocabulary.
+    Figures are of people's votes, if there are any.
     """
     fitted = fit(votes, pairs, known, vocabulary)
     if fitted.cosine <= 0:
@@ -203,6 +219,9 @@ def fit_votes(
             "the votes do not rise with the cosine: this encoder knows nothing of these pictures"
         )
     relevance = cross_fitted(votes, pairs, known, vocabulary)
+    of_all = votes
+    if not votes.guessed.all():
+        relevance, votes = relevance[~votes.guessed], votes.only(~votes.guessed)
     total = votes.yes + votes.no
     share = votes.yes / total
     figures = {
@@ -216,7 +235,7 @@ def fit_votes(
         "intercept": round(fitted.intercept, 4),
         "cosine": round(fitted.cosine, 4),
         "query_mean": round(fitted.query_mean, 4),
-        "mean_picture": [round(value, 5) for value in _mean_picture(votes, pairs).tolist()],
+        "mean_picture": [round(value, 5) for value in _mean_picture(of_all, pairs).tolist()],
         **(
             {"known": training_texts_to_json(replace(fitted.training_texts, hubness=hubness))}
             if fitted.training_texts
@@ -240,8 +259,12 @@ def fit(
     vocabulary: Vocabulary | None = None,
 ) -> Calibration:
     """The regression on the cosine, the query's mean cosine and how near the query is to the known
-    texts, each vote counting once. The cost of rare words is not fitted, because judged queries are
-    about pictures that are there: it is only shifted so that its mean over the votes is zero."""
+    texts, each vote counting once. What their sum means is said by people's votes alone, if there
+    are any: votes made of captions do not show how often people say yes.
+
+    The cost of rare words is not fitted, because judged queries are about pictures that are there:
+    it is only shifted so that its mean over the votes is zero.
+    """
     if not votes.yes.any() or not votes.no.any():
         kind = "yes" if votes.yes.any() else "no"
         raise TrainingError(
@@ -254,12 +277,18 @@ def fit(
     columns = [_cosines(votes, pairs), texts @ mean_picture]
     if familiar is not None:
         columns.append(familiar.nearness(pairs.texts)[votes.queries] - familiar.typical)
-    slopes, intercept = _regress(np.stack(columns, axis=1), votes.yes, votes.no)
+    features = np.stack(columns, axis=1)
+    slopes, intercept = _regress(features, votes.yes, votes.no)
+    said = np.flatnonzero(~votes.guessed) if not votes.guessed.all() else np.arange(len(votes.yes))
+    if len(said) < len(votes.yes):
+        log_odds = features[said] @ slopes + intercept
+        gain, shift = _regress(log_odds[:, None], votes.yes[said], votes.no[said])
+        slopes, intercept = slopes * gain, shift + float(gain[0]) * intercept
     if familiar is not None:
         familiar = replace(familiar, weight=float(slopes[2]))
         if vocabulary is not None:
             rarity = np.array([vocabulary.rarity(text) for text in pairs.descriptions])
-            typical = np.average(rarity[votes.queries], weights=votes.yes + votes.no)
+            typical = np.average(rarity[votes.queries[said]], weights=(votes.yes + votes.no)[said])
             vocabulary = replace(vocabulary, typical=float(typical))
             familiar = replace(familiar, vocabulary=vocabulary)
     return Calibration(intercept, float(slopes[0]), float(slopes[1]), mean_picture, familiar)
@@ -269,9 +298,11 @@ def _one_word(fitted: Mapping[str, Any], pairs: Pairs, encoder: OnnxEncoder) -> 
     """What log odds mean for a request of one word, `one_word` of encoder.json; empty if there are
     too few captions, or if the odds do not rise with those of sentences.
 
-    A picture shows the word if two of its captions have it, and does not if none has.
+    A picture shows the word if two of its captions have it, and does not if none has. One caption
+    alone leaves out much of what its picture shows.
     """
     mentions: dict[str, np.ndarray] = {}
+    told = np.array([len(captions) > 1 for captions in pairs.captions])
     for picture, captions in enumerate(pairs.captions):
         for caption in captions:
             for word in set(words_in(caption)) - _NOT_ASKED:
@@ -283,7 +314,7 @@ def _one_word(fitted: Mapping[str, Any], pairs: Pairs, encoder: OnnxEncoder) -> 
     log_odds, shows = [], []
     for word, query in zip(words, _encode_texts(encoder, words), strict=True):
         intercept, slope = calibration.of(word).line(query)
-        said = mentions[word] != 1
+        said = told & (mentions[word] != 1)
         log_odds.append((intercept + slope * (pairs.images @ query))[said])
         shows.append(mentions[word][said] >= 2)
     yes = np.concatenate(shows).astype(float)
@@ -481,6 +512,7 @@ def _judgments(
         np.array([row[2] for row in rows], float),
         np.array([row[3] for row in rows], float),
         np.array([row[4] for row in rows]),
+        np.zeros(len(rows), bool),
     )
     return votes, f"votes on {len(image_ids)} pictures{_kept(held_back)}", pairs
 
@@ -536,16 +568,26 @@ def _captions(
     return votes, fitted_on, pairs
 
 
-def caption_votes(owners: np.ndarray, pictures: int, prior: float = CAPTION_PRIOR) -> Votes:
+def caption_votes(
+    owners: np.ndarray,
+    pictures: int,
+    prior: float = CAPTION_PRIOR,
+    texts: np.ndarray | None = None,
+) -> Votes:
     """Each caption says yes to its own picture and no to others drawn at random.
 
-    The yes have `prior` of the weight in all, however many others were drawn.
+    With the captions' unit vectors `texts`, half of the others are those of the captions most like
+    it that cannot be taken for it. The yes have `prior` of the weight in all, however many others
+    were drawn.
     """
     rng = np.random.default_rng(0)
     others = min(OTHERS_PER_CAPTION, pictures - 1)
     # A step of 1 to n - 1 around the circle of pictures never ends on the own one.
     steps = np.stack([1 + rng.permutation(pictures - 1)[:others] for _ in owners])
     wrong = (owners[:, None] + steps) % pictures  # (captions, others)
+    if texts is not None:
+        near = _most_like(texts, owners, others // 2)
+        wrong[:, : near.shape[1]] = near
     queries = np.arange(len(owners))
     said_yes = np.repeat([True, False], [len(owners), wrong.size])
     weight = len(said_yes)
@@ -555,6 +597,56 @@ def caption_votes(owners: np.ndarray, pictures: int, prior: float = CAPTION_PRIO
         np.where(said_yes, prior * weight / len(owners), 0.0),
         np.where(said_yes, 0.0, (1 - prior) * weight / wrong.size),
         np.zeros(weight, bool),
+        np.ones(weight, bool),
+    )
+
+
+def _most_like(texts: np.ndarray, owners: np.ndarray, count: int) -> np.ndarray:
+    """The pictures of the captions most like each caption, `(captions, count)`."""
+    cosines = texts @ texts.T
+    cosines[(owners[:, None] == owners) | (cosines > _MAY_FIT)] = -1.0
+    nearest = np.argpartition(-cosines, count, axis=1)[:, :count]
+    pictures: np.ndarray = owners[nearest]
+    return pictures
+
+
+def with_captions(
+    votes: Votes,
+    pairs: Pairs,
+    encoder: OnnxEncoder,
+    described: Sequence[tuple[Path, Sequence[str]]],
+) -> tuple[Votes, Pairs]:
+    """With votes made of captions behind those there are, of the same weight in all.
+
+    Half of the pictures that a caption says no to are those of the captions most like it, as far as
+    they are not so like that they may fit (`_MAY_FIT`).
+    """
+    owned = [(n, text) for n, (_, texts) in enumerate(described) for text in texts]
+    owners = np.array([owner for owner, _ in owned])
+    descriptions = tuple(text for _, text in owned)
+    image_ids = tuple(path.name for path, _ in described)
+    images = _encode_files(encoder, [path for path, _ in described])
+    texts = _encode_texts(encoder, descriptions)
+    made = caption_votes(owners, len(described), texts=texts)
+    scale = (votes.yes + votes.no).sum() / (made.yes + made.no).sum()
+    joined = Pairs(
+        pairs.image_ids + image_ids,
+        np.concatenate([pairs.images, images]),
+        pairs.query_ids + tuple(f"{image_ids[owner]}#{n}" for n, owner in enumerate(owners)),
+        np.concatenate([pairs.texts, texts]),
+        pairs.descriptions + descriptions,
+        pairs.captions + tuple(tuple(texts) for _, texts in described),
+    )
+    return (
+        Votes(
+            np.concatenate([votes.pictures, made.pictures + len(pairs.image_ids)]),
+            np.concatenate([votes.queries, made.queries + len(pairs.query_ids)]),
+            np.concatenate([votes.yes, made.yes * scale]),
+            np.concatenate([votes.no, made.no * scale]),
+            np.concatenate([votes.crowd, made.crowd]),
+            np.concatenate([votes.guessed, made.guessed]),
+        ),
+        joined,
     )
 
 

@@ -1,10 +1,11 @@
 """What a run trains on: captioned pictures from several sources, judgments, and what is held back.
 
 A source is a folder in the task's format, a manifest with captions (or a folder with one named
-`metadata.csv`), a folder like Flickr8k's (`images/`, `captions.tsv` and lists of its training and
-validation pictures), or `drawn:COUNT`, scenes that the program draws. `SOURCE=WEIGHT` shows its
-pictures that many times an epoch. Splits are by picture. Nothing in an evaluation set is trained
-on: pictures are compared by file name and by content, captions by their words.
+`metadata.csv`), a folder like Flickr8k's (`images/`, `captions.tsv`, a list of its training and at
+least one of its validation pictures), or `drawn:COUNT`, scenes that the program draws.
+`SOURCE=WEIGHT` shows its pictures that many times an epoch. Splits are by picture. Nothing in an
+evaluation set is trained on: pictures are compared by file name and by content, captions by their
+words.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ from training.recipe import Recipe, TrainingError
 Log = Callable[[str], None]
 DRAWN = re.compile(r"drawn:(\d+)")
 DRAWN_SEED = 101  # of pictures to train on; evaluations use another
-IMAGES, TRAIN_LIST, VALIDATION_LIST = "images", "train_images.txt", "dev_images.txt"  # Flickr8k's
+IMAGES = "images"
+TRAIN_LISTS = ("train_images.txt", "train.txt")
+VALIDATION_LISTS = ("*dev_images.txt", "*dev.txt")  # each is a gallery of its own
 MOST_NAMED = 3  # problems or leaks listed one by one
 
 
@@ -52,7 +55,7 @@ class Example:
     """A picture, the captions written for it, and people's judgments of other texts for it.
 
     `judged` maps a text to its judgment. `source` is an index into the run's sources. `validates`
-    is None where the source has no split of its own.
+    is None where the source has no split of its own; `gallery` names the list of those that do.
     """
 
     image_id: str
@@ -62,6 +65,7 @@ class Example:
     source: int
     judged: Mapping[str, Judgment] = field(default_factory=dict)
     validates: bool | None = None
+    gallery: str = ""
 
 
 @dataclass(frozen=True)
@@ -114,8 +118,8 @@ def load_corpus(recipe: Recipe, drawings: Path, log: Log) -> Corpus:
             found = _task_examples(folder, number, extra, log)
             if (folder / TEST_QUERIES).is_file() and not source.drawn:
                 evaluation.append(evaluation_set(folder))
-        elif (folder / TRAIN_LIST).is_file():
-            found = _listed_examples(folder, number, log)
+        elif listed := train_list(folder):
+            found = listed_examples(folder, listed, number, log)
         else:
             found = _manifest_examples(folder, number, extra, log)
         log(f"{given}: {len(found)} captioned pictures")
@@ -226,19 +230,38 @@ def _task_examples(folder: Path, source: int, extra: dict[str, str], log: Log) -
     ]
 
 
-def _listed_examples(folder: Path, source: int, log: Log) -> list[Example]:
-    """The training and validation pictures of a folder like Flickr8k's, as its lists name them."""
+def train_list(folder: Path) -> Path | None:
+    """The list of training pictures in a folder like Flickr8k's; None in any other."""
+    return next((folder / name for name in TRAIN_LISTS if (folder / name).is_file()), None)
+
+
+def listed_examples(folder: Path, listed: Path, source: int, log: Log) -> list[Example]:
+    """The pictures in the training list of a folder like Flickr8k's and in its validation lists."""
     own = _by_image(texts_of(folder / CAPTIONS))
+    lists = sorted(path for pattern in VALIDATION_LISTS for path in folder.glob(pattern))
+    if not lists:
+        raise TrainingError(
+            f"{folder} has {listed.name} but no list of pictures to select by, "
+            f"{listed.name.replace('train', 'dev')}"
+        )
     examples = []
-    for file, validates in ((TRAIN_LIST, False), (VALIDATION_LIST, True)):
-        for name in read_list(folder / file):
+    for file in (listed, *lists):
+        for name in read_list(file):
             path = folder / IMAGES / name
             if name not in own or not path.is_file():
                 log(f"left out: {path} {'is not there' if name in own else 'has no caption'}")
                 continue
-            captions = tuple(dict.fromkeys(own[name]))
-            found = Example(name, path, _sha256(path), captions, source, validates=validates)
-            examples.append(found)
+            examples.append(
+                Example(
+                    name,
+                    path,
+                    _sha256(path),
+                    tuple(dict.fromkeys(own[name])),
+                    source,
+                    validates=file in lists,
+                    gallery=f"{folder.name}/{file.stem}",
+                )
+            )
     return examples
 
 

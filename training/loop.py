@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -218,7 +219,8 @@ def batch_loss(
     batch = [corpus.train[row] for row in rows]
     with learner.computing():
         images, mirrored = image_embeddings(learner, corpus, rows, rng, pool)
-        chosen = choose_texts(batch, mirrored, recipe, rng)
+    chosen = choose_texts(batch, mirrored, recipe, rng)
+    with learner.computing(texts=True):
         texts = text_embeddings(learner, chosen.texts, recipe.word_dropout, rng)
     images, texts = normalize(images.float(), dim=1), normalize(texts.float(), dim=1)
     targets, weights = chosen.targets.to(device), chosen.negative_weights.to(device)
@@ -251,8 +253,9 @@ def class_loss(
     names = [class_prompts(towers.classifier.labels[c]) for c in classes]
     prompts = [some[rng.integers(len(some))] for some in names]
     scale = towers.logit_scale
-    with learner.computing():
+    with learner.computing(texts=True):
         labels = normalize(text_embeddings(learner, prompts, 0.0, rng).float(), dim=1)
+    with learner.computing():
         # A weight vector is the picture its class is nearest to: a grid of one cell.
         cells = towers.classifier.weight[torch.from_numpy(classes)][:, None].to(device)
         prototypes = normalize(towers.image_tower.embed_cells(cells).float(), dim=1)
@@ -268,18 +271,18 @@ def class_loss(
 def validate(learner: Learner, corpus: Corpus) -> dict[str, float]:
     """Text-to-image recall in percent among the validation pictures.
 
-    Photographs and drawings are a gallery each, as in training no batch holds both. Where there
-    are both, the figures of each follow those of all captions.
+    Each list of a source with lists is a gallery; so are all other photographs, and all drawings.
+    Where there are several, their mean comes first: a large one counts no more than a small one.
     """
     galleries: dict[str, list[Example]] = {}
     for example in corpus.validation:
         kind = "drawings" if corpus.sources[example.source].drawn else "photographs"
-        galleries.setdefault(kind, []).append(example)
-    ranks = {kind: ranks_in(learner, gallery) for kind, gallery in galleries.items()}
-    recalls = recall_at(torch.cat(list(ranks.values())))
-    if len(ranks) > 1:
-        for kind, own in ranks.items():
-            recalls |= {f"{key} of {kind}": value for key, value in recall_at(own).items()}
+        galleries.setdefault(example.gallery or kind, []).append(example)
+    found = {name: recall_at(ranks_in(learner, some)) for name, some in galleries.items()}
+    recalls = {key: mean(own[key] for own in found.values()) for key in ("R@1", "R@5", "R@10")}
+    if len(found) > 1:
+        for name, own in found.items():
+            recalls |= {f"{key} of {name}": value for key, value in own.items()}
     return recalls
 
 

@@ -141,9 +141,9 @@ class Classifier:
     weight: Tensor  # (classes, channels)
     bias: Tensor  # (classes,)
 
-    def posteriors(self, tower: ImageTower, pixel_values: Tensor) -> Tensor:
-        """The classes of pictures, as long as the tower's trunk and top are the base's."""
-        pooled: Tensor = tower.top(tower.trunk(pixel_values)).mean(dim=(2, 3))
+    def posteriors(self, grid: Tensor) -> Tensor:
+        """The classes of pictures by the base's grid, (pictures, channels, height, width)."""
+        pooled = grid.mean(dim=(2, 3))
         logits = pooled @ self.weight.to(pooled.device).T + self.bias.to(pooled.device)
         return logits.softmax(dim=1)  # (pictures, classes)
 

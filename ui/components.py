@@ -6,11 +6,12 @@ strangers. It is shown with `st.text`, which knows no markup, or through `label`
 
 import string
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import streamlit as st
 
 from scenesearch.errors import SceneSearchError
-from ui.style import KEYS, STYLE
+from ui.style import KEYS
 
 PAGE_SIZE = 24
 
@@ -18,9 +19,10 @@ _WORD_JOINER = "\u2060"  # has no width
 _ESCAPED = str.maketrans({mark: f"\\{mark}{_WORD_JOINER}" for mark in string.punctuation})
 
 
-def style() -> None:
-    st.html(STYLE)
-    st.html(KEYS, unsafe_allow_javascript=True)
+def keys() -> None:
+    """Install what the page's own elements cannot do; its style sheet is in the document."""
+    with st.container(key="keys"):
+        st.html(KEYS, unsafe_allow_javascript=True)
 
 
 def label(text: str) -> str:
@@ -36,6 +38,25 @@ def small(text: str, *, key: str) -> None:
     """Small, quiet text; the key must be new on the screen."""
     with st.container(key=f"small-{key}"):
         st.text(text)
+
+
+def absent(what: str) -> None:
+    """Say where something is done that this page, which asks a server, cannot do."""
+    small(f"This page asks an API server. {what}", key="absent")
+
+
+def say_and_rerun(sentence: str) -> NoReturn:
+    """Draw the page again, since its counts and choices are others now, and say why."""
+    st.cache_data.clear()
+    # A toast of this run is lost where the next one begins before it was sent.
+    st.session_state["said"] = sentence
+    st.rerun()
+
+
+def show_said() -> None:
+    """Say what the run before wanted to be said."""
+    if sentence := st.session_state.pop("said", ""):
+        st.toast(label(sentence), icon=":material/check_circle:")
 
 
 def choose_part(name: str, parts: Sequence[str], *, key: str) -> str:

@@ -1,23 +1,26 @@
-"""What the library holds, read once for all visitors: values to filter by, counts, points."""
+"""What the library holds, read once for all visitors: values to filter by, and counts."""
 
-from collections import Counter
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import PurePath
-from typing import Any
 
-import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 
+from scenesearch.home.collection_members import Members
+from scenesearch.home.saved_collections import SavedCollection
 from scenesearch.pictures.duplicates import Group, HashedPicture, find_groups, hashed_picture
-from scenesearch.store.filters import Range
+from scenesearch.search.request import Order, Request
+from scenesearch.search.searcher import Searcher
+from scenesearch.store.filters import Filter, Has
+from ui.api_client import ApiError
+from ui.api_library import ApiSearcher
 from ui.resources import OpenLibrary, store
 
 # More values than this are not listed; the filter then takes typed ones too.
 MAX_CHOICES = 200
-
-_LONG_AGO = datetime(1, 1, 2, tzinfo=UTC)
 
 
 @st.cache_data(ttl=60, show_spinner=False)
@@ -27,9 +30,9 @@ def choices(library: str, field: str) -> list[str | int | bool]:
 
 
 @st.cache_data(ttl=60, show_spinner=False)
-def has_dates(library: str, field: str) -> bool:
-    """Whether any picture has a value in this date field; at most a minute old."""
-    return store().count(library, where=(Range(field, at_least=_LONG_AGO),)) > 0
+def has_values(library: str, field: str) -> bool:
+    """Whether any picture has a value in this field; at most a minute old."""
+    return store().count(library, where=(Has(field),)) > 0
 
 
 @dataclass(frozen=True)
@@ -70,17 +73,55 @@ def _statistics(library: str, collection: str, count: int) -> Statistics:
     return Statistics(formats, years, size, captioned, located, find_groups(looks))
 
 
-# The collection and the count tell when the library has changed.
-@st.cache_data(ttl=300, max_entries=2, show_spinner="Reading the library …")
-def spread_points(
-    library: str, collection: str, count: int, most: int
-) -> tuple[list[str], NDArray[np.float32], list[dict[str, Any]]]:
-    """Up to `most` pictures spread evenly over the library: ids, embeddings, payloads."""
-    every = max(1, -(-count // most))
-    ids, embeddings, payloads = [], [], []
-    for number, point in enumerate(store().scroll(library, with_vectors=True)):
-        if number % every == 0 and point.vector is not None:
-            ids.append(point.image_id)
-            embeddings.append(point.vector)
-            payloads.append(dict(point.payload))
-    return ids, np.stack(embeddings) if ids else np.empty((0, 2), np.float32), payloads
+def members(opened: OpenLibrary, saved: SavedCollection) -> list[str]:
+    """The ids of a saved collection's pictures, at most a minute old; raises QueryError for a
+    request that cannot be asked (any more)."""
+    library, store = opened.library, opened.store
+    return _members(library, store.resolve(library), store.count(library), saved, _opened=opened)
+
+
+@st.cache_data(ttl=60, max_entries=64, show_spinner="Looking for its pictures …")
+def _members(
+    library: str, collection: str, count: int, saved: SavedCollection, _opened: OpenLibrary
+) -> list[str]:
+    if isinstance(_opened.searcher, ApiSearcher):
+        raise ApiError("collections are shown on the API server, not on this page")
+    found = Members(_opened.searcher, saved, _opened.settings.min_relevance, _opened.parse)
+    return [hit.image_id for hit in found]
+
+
+# Listing 100,000 pictures takes a second: the lists of so large libraries are up to a minute old.
+_LARGE = 20_000
+_LISTED_FOR_S = 60.0
+_MAX_LISTS = 16
+
+
+class _Lists:
+    """The ids of a library's pictures by date, for all visitors; one list for each filter."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[tuple[str, Filter], tuple[str, float, list[str]]] = OrderedDict()
+
+    def get(self, opened: OpenLibrary, searcher: Searcher, where: Filter) -> Sequence[str]:
+        key, version, now = (opened.library, where), opened.version, time.monotonic()
+        with self._lock:
+            known, at, ids = self._kept.get(key, ("", 0.0, []))
+            is_recent = len(ids) > _LARGE and now - at < _LISTED_FOR_S
+            if known != version and not is_recent:
+                ids = searcher.every_id(Request(where=where, sort=Order("taken", descending=True)))
+                self._kept[key] = version, now, ids
+            self._kept.move_to_end(key)
+            while len(self._kept) > _MAX_LISTS:
+                self._kept.popitem(last=False)
+            return ids
+
+
+@st.cache_resource(show_spinner=False)
+def _lists() -> _Lists:
+    return _Lists()
+
+
+def newest_first(opened: OpenLibrary, searcher: Searcher, where: Filter = ()) -> Sequence[str]:
+    """The ids of all pictures that pass the filter, by date; those without one come last."""
+    return _lists().get(opened, searcher, where)

@@ -1,23 +1,30 @@
-"""Background jobs that fill the library: adding folders, retrying, the sample, another encoder's
-collection. The only module of the page that imports `ingest`."""
+"""What changes the library: background jobs that fill it (adding folders, retrying, the sample,
+another encoder's collection), and tags by hand. The only module of the page that imports `ingest`.
+"""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ingest.build import BuildOptions, BuildReport, build
 from ingest.collection import declared_types
 from ingest.first_run import FirstRun, nothing_usable
 from ingest.pipeline import IngestOptions, ingest
+from ingest.read_text import ReadTextOptions, read_text
 from ingest.relocate import find_relocated, relocation_offer
 from ingest.report import IngestReport
 from ingest.sources.base import Source, SourceError
 from ingest.sources.excludes import Excludes
 from ingest.sources.find import find_sources, rejected_source
 from ingest.sources.roots import Roots
+from ingest.tagging import Tagging, TagReport, checked_tags
+from ingest.text_reader import TextReaderError, check_text_reader
+from ingest.text_report import TextReport
 from scenesearch.encoder.onnx import usable_cores
 from scenesearch.home.rejects import Reject
 from scenesearch.home.restore import is_unfinished, take_back_unfinished
 from scenesearch.home.settings import Settings
+from scenesearch.home.tag_changes import KeptChange, TagChange
 from scenesearch.pictures.records import MetadataType
 from scenesearch.runtime.files import make_private, private_folder
 from scenesearch.sample.library import write_library
@@ -39,11 +46,12 @@ def start_ingest(
     *,
     manifest: Path | None = None,
     exclude: Sequence[str] = (),
+    reads_text: bool = False,
     title: str,
 ) -> Job:
     """Add the folders' pictures, without what the patterns leave out; a manifest describes the
-    pictures of a single folder, and those that it lists are added first. Raises SourceError for a
-    pattern that cannot be read."""
+    pictures of a single folder, and those that it lists are added first. Then read the text in
+    them, if that is wanted. Raises SourceError for a pattern that cannot be read."""
     excludes = Excludes(tuple(exclude))
 
     def sources(roots: Roots, declared: Types) -> list[list[Source]]:
@@ -53,7 +61,45 @@ def start_ingest(
             return plain
         return [find_sources(folders, roots=roots, manifest=manifest, declared=declared), *plain]
 
-    return start_job(title, lambda job: _ingest(job, sources))
+    def work(job: Job) -> IngestReport:
+        report = _ingest(job, sources)
+        if reads_text and report.collection and not report.interrupted:
+            report.text = _read_text(job)
+            report.interrupted = report.text.interrupted
+        return report
+
+    return start_job(title, work)
+
+
+def can_read_text() -> bool:
+    """Whether what reads text in pictures is installed."""
+    try:
+        check_text_reader()
+    except TextReaderError:
+        return False
+    return True
+
+
+def _read_text(job: Job) -> TextReport:
+    settings, files = page_settings(), library_files()
+
+    def show(report: TextReport) -> None:
+        detail = f"reading text: {report.with_text:,} of {report.read:,} pictures show some"
+        job.tick(report.seen, report.total, detail)
+
+    with job_store(job) as store, files.open_texts() as texts:
+        return read_text(
+            settings.library,
+            store=store,
+            originals=installation().originals,
+            texts=texts,
+            options=ReadTextOptions(
+                workers=_workers(settings),
+                seconds=settings.ocr_seconds,
+                max_megapixels=settings.max_megapixels,
+            ),
+            on_progress=show,
+        )
 
 
 def _refuse_moved(folders: Sequence[Path]) -> None:
@@ -109,6 +155,39 @@ def start_build(encoder_name: str) -> Job:
             )
 
     return start_job(f"Building with encoder {encoder_name}", work)
+
+
+def tag_pictures(
+    image_ids: Sequence[str], *, added: Sequence[str] = (), removed: Sequence[str] = ()
+) -> TagReport:
+    """Add tags to these pictures, or remove them; raises SceneSearchError."""
+    what = "a ticked picture" if len(image_ids) == 1 else f"{len(image_ids):,} ticked pictures"
+    change = TagChange(what, checked_tags(added), checked_tags(removed))
+    with _tagging() as tagging:
+        return tagging.apply(tagging.changes.begin(change, image_ids))
+
+
+def last_tag_change() -> KeptChange | None:
+    """The change of tags that an undo would take back."""
+    files = library_files()
+    if not files.tag_changes.is_file():
+        return None
+    with files.open_tag_changes() as changes:
+        return changes.last()
+
+
+def undo_tags(number: int) -> TagReport | None:
+    """Undo the last change of tags; None where it is another one by now."""
+    with _tagging() as tagging:
+        last = tagging.changes.last()
+        return tagging.undo(last) if last is not None and last.number == number else None
+
+
+@contextmanager
+def _tagging() -> Iterator[Tagging]:
+    library, files = page_settings().library, library_files()
+    with leased_store() as store, files.open_tag_changes() as changes:
+        yield Tagging(store, library, changes, installation().originals)
 
 
 def _ingest(

@@ -2,21 +2,19 @@
 
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.home import logs, prometheus
 from scenesearch.home.settings import Settings
-from scenesearch.runtime import memory, native_stderr, signals
+from scenesearch.runtime import memory, signals
 from scenesearch.runtime.events import LOGGER
+from scenesearch.runtime.server_signals import ended_by_signals
 
 # How long the pictures that a background ingest is working on may take at the end.
 _LAST_PICTURES_S = 10.0
@@ -60,7 +58,7 @@ def run_page(*, port: int = 8501, address: str = "127.0.0.1", library: str | Non
     # Proxies whose headers are trusted; the server itself would trust any that is local.
     os.environ["FORWARDED_ALLOW_IPS"] = settings.page_proxies
     try:
-        with _ended_by_signals():
+        with ended_by_signals():
             server = PageServer(Path(__file__).with_name("app.py"), settings)
             threading.Thread(target=warm_up, name="warm-up", daemon=True).start()
             server.run(config=options)
@@ -80,25 +78,6 @@ def _end_job() -> None:
     if jobs.current is not None:
         jobs.current.cancel()
         jobs.wait(_LAST_PICTURES_S)
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """The server closes at SIGINT and SIGTERM and raises them again afterwards; SIGHUP, which it
-    does not know, is passed on to it as SIGTERM."""
-    signals.install_handlers(lambda: signal.raise_signal(signal.SIGTERM))
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
-    try:
-        yield
-    finally:
-        signals.install_handlers()
-
-
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    signals.record(number)
-    native_stderr.ignore_repeated_signal()
-    raise KeyboardInterrupt
 
 
 def _redirect_logs() -> None:
@@ -127,7 +106,19 @@ def _to_our_log(record: logging.LogRecord) -> bool:
 def warm_up() -> None:
     """Import the views and load the encoder before the first visitor has to wait for them."""
     from ui import resources
-    from ui.views import by_picture, evaluation, library, map, models, search  # noqa: F401
+    from ui.views import (  # noqa: F401
+        add,
+        collections,
+        contents,
+        duplicates,
+        encoders,
+        evaluation,
+        left_out,
+        map,
+        models,
+        search,
+        settings,
+    )
 
     with suppress(SceneSearchError), resources.open_library():  # the page shows what is wrong
         pass

@@ -1,11 +1,7 @@
 """A picture of the library as bytes for the browser: its thumbnail, its original, a copy of it."""
 
 import io
-import os
-import stat
-import warnings
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,11 +10,16 @@ from typing import Any
 import streamlit as st
 from PIL import Image, ImageDraw
 
-from scenesearch.errors import SceneSearchError
+from scenesearch.home.titles import title_of
 from scenesearch.pictures.opening import ImageError, open_image
 from scenesearch.pictures.originals import Original
-from scenesearch.pictures.thumbnails import THUMBNAIL_SIDE, thumbnail_path, write_thumbnail
-from ui.resources import installation, library_files
+from scenesearch.pictures.thumbnails import (
+    THUMBNAIL_SIDE,
+    make_thumbnail,
+    read_thumbnail,
+)
+from ui.api_library import ApiLibrary, ApiOriginal
+from ui.resources import api_library, installation, library_files
 from ui.settings import page_settings
 
 # Fills a large screen; sending a 50-megapixel original as it is would fill the page's memory.
@@ -26,9 +27,6 @@ VIEW_SIDE = 1600
 
 # The largest copy without metadata: such a copy is decoded and encoded again.
 COPY_SIDE = 4096
-
-# Ten times what a JPEG of 320 pixels a side takes.
-_MAX_THUMBNAIL_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -46,26 +44,35 @@ class Picture:
 
     @property
     def title(self) -> str:
-        """Its first caption, else its file name."""
-        captions = self.payload.get("captions") or ()
-        return next((text for text in captions if text.strip()), "") or Path(self.image_id).name
+        """Its first caption, else its file name, or its date where that is a hash."""
+        return title_of(self.image_id, self.payload)
 
     @property
     def original(self) -> Original:
         """A file, a member of an archive, or an address. It cannot be read if it lies outside
         what this installation has ingested from."""
+        if (library := api_library()) is not None:
+            return ApiOriginal(library, self.image_id, self.path)
         return installation().originals.original(self.payload)
 
     def thumbnail(self) -> bytes:
         """JPEG of at most 320 pixels a side."""
         sha256 = str(self.payload.get("sha256", ""))
+        if (library := api_library()) is not None:
+            return _api_thumbnail(library.name, self.image_id, sha256, library) or placeholder()
         return thumbnail(library_files().thumbnails, sha256, self.original)
+
+    def kept_thumbnail(self) -> bytes | None:
+        """The same where no original need be opened for it."""
+        if api_library() is not None:
+            return self.thumbnail()
+        return read_thumbnail(library_files().thumbnails, str(self.payload.get("sha256", "")))
 
 
 def thumbnail(thumbnails_dir: Path, sha256: str, original: Original) -> bytes:
     """The cached JPEG. One that is missing or damaged is made again from the original and cached;
     without the original there is a placeholder."""
-    cached = _read_thumbnail(thumbnails_dir, sha256)
+    cached = read_thumbnail(thumbnails_dir, sha256)
     if cached is not None:
         return cached
     try:
@@ -74,59 +81,27 @@ def thumbnail(thumbnails_dir: Path, sha256: str, original: Original) -> bytes:
         return placeholder()
 
 
-def _read_thumbnail(thumbnails_dir: Path, sha256: str) -> bytes | None:
-    """The cached file, if it is a regular file of the folder and a complete JPEG of a thumbnail's
-    size: anything else would end the view that shows it."""
-    path = _safe_path(thumbnails_dir, sha256)
-    if path is None:
-        return None
-    try:
-        # Non-blocking: a FIFO would wait for its writer.
-        flags = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
-        descriptor = os.open(path, os.O_RDONLY | flags)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return None
-            data = file.read(_MAX_THUMBNAIL_BYTES + 1)
-    except OSError:
-        return None
-    return data if _is_thumbnail(data) else None
-
-
-def _safe_path(thumbnails_dir: Path, sha256: str) -> Path | None:
-    """The file's path; None if a forged hash or a link leads outside the folder."""
-    try:
-        path = thumbnail_path(thumbnails_dir, sha256)
-        if path.parent.resolve().is_relative_to(thumbnails_dir.resolve()):
-            return path
-    except (OSError, ValueError, RuntimeError, SceneSearchError):
-        pass
-    return None
-
-
-# A page shows the same thumbnails again and again: the 24 of an answer are decoded once. The cache
-# is keyed by content, and keeps only what the browser gets anyway.
-@lru_cache(maxsize=256)
-def _is_thumbnail(data: bytes) -> bool:
-    if len(data) > _MAX_THUMBNAIL_BYTES or not data.startswith(b"\xff\xd8\xff"):
-        return False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about a decompression bomb: it is refused here
-            with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-                if max(image.size) > 2 * THUMBNAIL_SIDE:
-                    return False
-                # Reads everything and computes little.
-                image.draft("L", (image.width // 8, image.height // 8))
-                image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return False
-    return True
+# Of 8 kB each. A browser keeps its own for a year: this is for those who come after it.
+@lru_cache(maxsize=1024)
+def webp(jpeg: bytes, height: int) -> bytes:
+    """The thumbnail as WebP of at most that height: half the bytes, after 2 ms."""
+    with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as image:
+        small = image.convert("RGB")
+    small.thumbnail((small.width, height), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    small.save(buffer, "WEBP", quality=78, method=2)
+    return buffer.getvalue()
 
 
 def view(original: Original) -> bytes:
     """JPEG of the original for a whole screen; raises ImageError when it cannot be opened."""
     return _reduced(original, VIEW_SIDE)
+
+
+def full(original: Original) -> bytes:
+    """JPEG of the original's own pixels, of at most 4096 a side, for a browser to zoom into;
+    raises ImageError when it cannot be opened."""
+    return _reduced(original, COPY_SIDE)
 
 
 def copy_without_metadata(original: Original) -> bytes:
@@ -135,20 +110,20 @@ def copy_without_metadata(original: Original) -> bytes:
     return _reduced(original, COPY_SIDE, quality=92)
 
 
+# The server lets others keep it for an hour too.
+@st.cache_data(ttl=3600, max_entries=1000, show_spinner=False)
+def _api_thumbnail(name: str, image_id: str, sha256: str, _library: ApiLibrary) -> bytes | None:
+    return _library.thumbnail(image_id)
+
+
 @st.cache_data(max_entries=256, show_spinner=False)
 def _make_thumbnail(thumbnails_dir: Path, sha256: str, path: str) -> bytes:
-    opened = open_image(
+    return make_thumbnail(
         installation().originals.at(path, sha256),
-        reduce_to=THUMBNAIL_SIDE,
+        sha256,
+        thumbnails_dir,
         max_megapixels=page_settings().max_megapixels,
     )
-    cached = _safe_path(thumbnails_dir, sha256)
-    # If the file has changed since, this is not the thumbnail that is missing.
-    if cached is not None and opened.sha256 == sha256:
-        with suppress(OSError):  # a page that may not write there makes it again the next time
-            write_thumbnail(opened.image, cached)
-    opened.image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), Image.Resampling.BICUBIC)
-    return _jpeg(opened.image)
 
 
 def _reduced(original: Original, side: int, quality: int = 85) -> bytes:

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
 import streamlit as st
+from PIL.Image import Image
 
 from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.text_cache import TextEmbeddingCache
@@ -15,20 +16,33 @@ from scenesearch.home.library_files import LibraryFiles
 from scenesearch.home.prometheus import TimedEncoder
 from scenesearch.home.settings import Settings
 from scenesearch.search.grammar import parse
-from scenesearch.search.request import Request
+from scenesearch.search.presence import Presence
+from scenesearch.search.request import QueryError, Request
 from scenesearch.search.searcher import Searcher
-from scenesearch.store.base import StoreError, VectorStore
+from scenesearch.search.why import Why, why
+from scenesearch.store.base import CollectionSpec, StoreError, VectorStore
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter
 from ui.access import is_place, shows_places
+from ui.api_client import ApiClient, ApiError
+from ui.api_library import ApiLibrary, ApiSearcher, ApiStore
 from ui.jobs import Job, Jobs
-from ui.settings import page_settings
+from ui.settings import (
+    asks_server,
+    in_this_library,
+    may_choose_library,
+    page_settings,
+    usual_library,
+)
 
 # After so long a visitor is told that the library is busy.
 LOCK_WAIT_S = 5.0
 
 # How often the page looks whether another process waits for its embedded library.
 POLL_S = 0.3
+
+# So long an answer of an API server is taken to be as it was.
+_API_FRESH_S = 30.0
 
 # So long after its last use the library is released in any case: less memory, one thread less.
 IDLE_S = 600.0
@@ -43,12 +57,30 @@ def library_files() -> LibraryFiles:
     return installation().files(page_settings().library)
 
 
+@st.cache_resource(show_spinner=False)
+def api_library() -> ApiLibrary | None:
+    """The library of the server that this page asks; None where it has one of its own."""
+    settings = page_settings()
+    if settings.api_url is None:
+        return None
+    key = settings.api_key.get_secret_value() if settings.api_key else None
+    return ApiLibrary(ApiClient(settings.api_url, key), settings.library)
+
+
+def presence() -> Presence | ApiLibrary:
+    """Which originals are away now."""
+    return api_library() or installation().presence(page_settings().library)
+
+
 # --- the store -------------------------------------------------------------------------------
 
 
 @st.cache_resource(show_spinner="Opening the library …")
-def store() -> VectorStore:
-    """The one store of this process; a failure is raised and not cached."""
+def store() -> VectorStore | ApiStore:
+    """The one store of this process, or the server in its place; a failure is raised and not
+    cached."""
+    if (library := api_library()) is not None:
+        return ApiStore(library)
     reading = page_settings().page_read_only
     return installation().open_store(reading=reading, lock_wait_s=LOCK_WAIT_S)
 
@@ -97,19 +129,33 @@ class _Lease:
 
 
 @st.cache_resource(show_spinner=False)
-def _lease() -> _Lease:
+def _lease(library: str) -> _Lease:
     return _Lease()
 
 
 @contextmanager
 def leased_store() -> Iterator[VectorStore]:
-    """The store; another process gets its embedded library only while nobody is inside."""
+    """The page's own store; another process gets its embedded library only while nobody is
+    inside. Raises ApiError where the page asks a server."""
     opened, settings = store(), page_settings()
+    if isinstance(opened, ApiStore):
+        raise ApiError("this is done on the API server, not on this page")
     if settings.qdrant_url:  # a server is shared anyway
         yield opened
         return
-    with _lease().hold(opened, settings.library):
+    with _lease(settings.library).hold(opened, settings.library):
         yield opened
+
+
+@contextmanager
+def readable_store() -> Iterator[VectorStore | ApiStore]:
+    """The store, to read from, wherever it is."""
+    opened = store()
+    if isinstance(opened, ApiStore):
+        yield opened
+        return
+    with leased_store() as leased:
+        yield leased
 
 
 # --- the library, to be searched -------------------------------------------------------------
@@ -120,13 +166,23 @@ class OpenLibrary:
     """The page's library, or one collection of it, ready to be searched."""
 
     settings: Settings
-    store: VectorStore
-    encoder: Encoder
-    searcher: Searcher
+    store: VectorStore | ApiStore
+    searcher: Searcher | ApiSearcher
+    encoder_name: str
+    # What made a picture relevant to a request: by its id, and the picture itself, made smaller.
+    why: Callable[[Request, str, Image], Why]
 
     @property
     def library(self) -> str:
         return self.settings.library
+
+    @property
+    def version(self) -> str:
+        """A text that is another one after the library's pictures changed, or a disk with some of
+        them went away or came back."""
+        if isinstance(self.store, ApiStore):  # which tells no more than the number of pictures
+            return f"{self.store.count(self.library)} {time.monotonic() // _API_FRESH_S}"
+        return f"{self.store.version(self.library)} {presence()}"
 
     @property
     def fields(self) -> tuple[PayloadField, ...]:
@@ -144,12 +200,16 @@ class OpenLibrary:
 def open_library(collection: str | None = None) -> Iterator[OpenLibrary]:
     """The page's library, or one collection of it, with the encoder that made its vectors."""
     settings = page_settings()
+    if collection is None and (library := api_library()) is not None:
+        there, encoder_name = ApiSearcher(library), library.describe().encoder
+        yield OpenLibrary(settings, ApiStore(library), there, encoder_name, there.why)
+        return
     with leased_store() as opened:
         name = collection or settings.library
         spec = opened.describe(name)
         # Before the encoder is loaded: opening a library takes 150 MB for a moment.
         count = opened.count(name)
-        encoder = _encoder(spec.fingerprint, spec.encoder)
+        encoder = _encoder(spec.fingerprint, spec)
         searcher = _searcher(
             name,
             opened.resolve(name),
@@ -157,15 +217,23 @@ def open_library(collection: str | None = None) -> Iterator[OpenLibrary]:
             len(spec.fields),
             count.bit_length(),
             encoder,
+            opened,
         )
-        yield OpenLibrary(settings, opened, encoder, searcher)
+
+        def explain(request: Request, image_id: str, image: Image) -> Why:
+            point = opened.retrieve(name, [image_id], with_vectors=True).get(image_id)
+            if point is None or point.vector is None:
+                raise QueryError("the picture is gone")
+            return why(searcher, encoder, request, image_id, point.vector, image, point.payload)
+
+        yield OpenLibrary(settings, opened, searcher, encoder.info.name, explain)
 
 
 # Three: two that are compared, and one that is promoted while visitors still ask another.
 @st.cache_resource(show_spinner="Loading the encoder …", max_entries=3)
-def _encoder(fingerprint: str, name: str) -> Encoder:
+def _encoder(fingerprint: str, _spec: CollectionSpec) -> Encoder:
     """One for the whole process, with a warm text tower: no visitor waits for that."""
-    encoder = TimedEncoder(installation().load_encoder(name, fingerprint=fingerprint))
+    encoder = TimedEncoder(installation().load_encoder(of=_spec))
     encoder.encode_texts(["warm-up"])
     return encoder
 
@@ -179,12 +247,18 @@ def _texts(fingerprint: str, _encoder: Encoder) -> TextEmbeddingCache:
 # Making one reads some hundred vectors: 50 ms that no visitor should wait for.
 @st.cache_resource(show_spinner=False, max_entries=4, ttl=600)
 def _searcher(
-    name: str, collection: str, fingerprint: str, fields: int, magnitude: int, _encoder: Encoder
+    name: str,
+    collection: str,
+    fingerprint: str,
+    fields: int,
+    magnitude: int,
+    _encoder: Encoder,
+    _store: VectorStore,
 ) -> Searcher:
     """One for all visitors. It is made again when another collection is promoted, when there are
     new fields, or when the library has doubled, which changes what is unusual in it."""
     texts = _texts(fingerprint, _encoder)
-    return installation().searcher(_encoder, store(), name, texts=texts)
+    return installation().searcher(_encoder, _store, name, texts=texts)
 
 
 # --- the background job ----------------------------------------------------------------------
@@ -198,13 +272,22 @@ def jobs() -> Jobs:
 def start_job(title: str, work: Callable[[Job], object]) -> Job:
     """Start long work in the background; raises JobBusy while another job runs."""
     # At the end, counts and choices on the screen are out of date.
-    return jobs().start(title, work, at_end=st.cache_data.clear)
+    return jobs().start(title, in_this_library(work), at_end=st.cache_data.clear)
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def libraries() -> list[str]:
+    """The names of the libraries that a visitor may choose from; at most ten seconds old."""
+    opened = store()
+    if isinstance(opened, ApiStore) or not may_choose_library():
+        return [usual_library()]
+    return sorted(opened.aliases())
 
 
 @contextmanager
 def job_store(job: Job) -> Iterator[VectorStore]:
     """The store for a job: the page's own if embedded, a patient one if it is a server."""
-    if not page_settings().qdrant_url:
+    if asks_server() or not page_settings().qdrant_url:
         with leased_store() as opened:
             yield opened
         return

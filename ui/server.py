@@ -1,14 +1,20 @@
-"""The page as an ASGI application: Streamlit behind our middleware."""
+"""The page as an ASGI application: Streamlit, the gallery's routes and the map's, behind our
+middleware."""
 
+import re
 from pathlib import Path
 
-from starlette.types import Receive, Scope, Send
-from streamlit import config
+from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.web.server.starlette import App
 
 from scenesearch.home.settings import Settings
+from scenesearch.pictures.records import LIBRARY_NAME
 from ui.access import sessions
+from ui.first_paint import StyledPage
+from ui.gallery.routes import gallery_app
+from ui.map.routes import map_app
 from ui.middleware import AccessMiddleware
+from ui.settings import base_path, may_choose_library, using_library
 
 
 class PageServer(App):
@@ -25,9 +31,32 @@ class PageServer(App):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._middleware is None:  # the server's options are read only now
-            base = config.get_option("server.baseUrlPath") or ""
-            self._middleware = AccessMiddleware(super().__call__, self._settings, base=base)
+            base = base_path()
+            behind = _beside_ours(StyledPage(super().__call__), base)
+            self._middleware = AccessMiddleware(behind, self._settings, base=base)
         await self._middleware(scope, receive, send)
+
+
+def _beside_ours(streamlit: ASGIApp, base: str) -> ASGIApp:
+    """Our addresses, and below `/of/LIBRARY/` those of a library that was chosen."""
+    ours = {"gallery": gallery_app(base), "maps": map_app(base)}
+    known = re.compile(rf"{re.escape(base)}(?:/of/([^/]+))?(/({'|'.join(ours)})/.*)")
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        asked = known.fullmatch(scope["path"]) if scope["type"] == "http" else None
+        if asked is None:
+            await streamlit(scope, receive, send)
+            return
+        library, path, app = asked[1], asked[2], ours[asked[3]]
+        if library is None:
+            await app(scope, receive, send)
+        elif may_choose_library() and LIBRARY_NAME.fullmatch(library):
+            with using_library(library):
+                await app({**scope, "path": f"{base}{path}"}, receive, send)
+        else:
+            await streamlit(scope, receive, send)
+
+    return answer
 
 
 def _show_uncaught(error: Exception) -> bool:

@@ -55,8 +55,10 @@ def path_list_source(lines: IO[bytes], roots: Roots, *, separator: bytes = b"\n"
     if not count:
         why = f" ({problems[0].where}: {problems[0].reason})" if problems else ""
         raise SourceError(f"the list on standard input names no pictures{why}")
-    if common is not None:
-        roots.add(common)
+    # The library knows its folders without links; those below the common folder stay in the names.
+    above = None if common is None else os.path.realpath(common)
+    if above is not None:
+        roots.add(above)
     for folder in sorted(linked):  # what a link of the list leads to is ingested from too
         roots.add(folder)
 
@@ -64,8 +66,15 @@ def path_list_source(lines: IO[bytes], roots: Roots, *, separator: bytes = b"\n"
         spool.seek(0)
         for line in _split(spool, b"\0"):
             name = os.fsdecode(line)
-            if line:
-                yield roots.record(RemoteFile(name) if is_url(name) else LocalFile(Path(name)))
+            if not line:
+                continue
+            if is_url(name):
+                yield roots.record(RemoteFile(name))
+                continue
+            path = Path(name)
+            if common is not None and above is not None and not roots.knows(path):
+                path = Path(above, path.relative_to(common))
+            yield roots.record(LocalFile(path))
 
     return Source(records, count, problems=tuple(problems))
 

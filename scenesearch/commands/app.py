@@ -9,6 +9,7 @@ import typer
 
 from scenesearch.commands.backup import backup, restore
 from scenesearch.commands.build import build
+from scenesearch.commands.collections import collections_app
 from scenesearch.commands.config import config_app
 from scenesearch.commands.demo import demo
 from scenesearch.commands.doctor import doctor
@@ -18,17 +19,22 @@ from scenesearch.commands.feedback import feedback_app
 from scenesearch.commands.ingest import ingest
 from scenesearch.commands.library import library_app
 from scenesearch.commands.list import list_libraries
+from scenesearch.commands.mcp import mcp
 from scenesearch.commands.models import models_app
 from scenesearch.commands.plan import plan
 from scenesearch.commands.promote import promote, rollback
 from scenesearch.commands.prune import prune
+from scenesearch.commands.read_text import read_text
 from scenesearch.commands.rejects import library_rejects
 from scenesearch.commands.relocate import relocate
-from scenesearch.commands.search import SearchCommand, search
+from scenesearch.commands.search import RequestCommand, search
+from scenesearch.commands.serve import serve
 from scenesearch.commands.show import library_show
 from scenesearch.commands.status import status
+from scenesearch.commands.tag import tag
 from scenesearch.commands.train import train
 from scenesearch.commands.ui import ui
+from scenesearch.commands.watch_collection import watch_collection
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -61,15 +67,18 @@ def scenesearch(
 
 
 app.command()(ingest)
-app.command(cls=SearchCommand)(search)
-for top_level in (demo, train, ui, status):
+app.command(cls=RequestCommand)(search)
+app.command(cls=RequestCommand)(tag)
+for top_level in (demo, train, ui, serve, mcp, status, watch_collection):
     app.command()(top_level)
 library_app.command("rejects")(library_rejects)
 library_app.command("duplicates")(library_duplicates)
 library_app.command("show")(library_show)
+library_app.command("read-text")(read_text)
 library_app.command("list")(list_libraries)
 for command in (build, promote, rollback, prune, relocate, backup, restore, plan, doctor):
     library_app.command()(command)
+app.add_typer(collections_app, name="collections")
 app.add_typer(evaluate_app, name="evaluate")
 app.add_typer(feedback_app, name="feedback")
 app.add_typer(library_app, name="library")

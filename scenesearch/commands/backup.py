@@ -1,6 +1,7 @@
 """`scenesearch library backup | restore`: a library in one file."""
 
 import shlex
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -115,8 +116,8 @@ def restore(
                     ),
                 )
     if not check:
-        _say_missing_encoder(installation, contents)
-        _say_folders_to_ingest(installation, name, beside)
+        replaced = _say_missing_encoder(installation, contents, name)
+        _say_originals_to_allow(installation, name, beside, replaced=replaced)
     if as_json:
         print_json(
             _shown(contents)
@@ -134,9 +135,9 @@ def restore(
 def _read_beside(files: "LibraryFiles") -> "Beside":
     from scenesearch.home.backup import Beside
     from scenesearch.home.roots import read_roots
-    from scenesearch.home.saved_requests import read_saved
+    from scenesearch.home.saved_collections import read_collections
 
-    requests = read_saved(files.saved_requests)
+    requests = read_collections(files.saved_requests)
     return Beside(read_roots(files.sources), tuple(files.read_marks()), tuple(requests))
 
 
@@ -144,7 +145,7 @@ def _side_files(beside: "Beside", of: "LibraryFiles") -> "SideFiles":
     """What the backup brings for the library's folder. Its roots do not open originals yet."""
     from scenesearch.home.restore import SideFiles
     from scenesearch.home.roots import Root, roots_json
-    from scenesearch.home.saved_requests import saved_json
+    from scenesearch.home.saved_collections import collections_json
 
     files: dict[Any, bytes] = {}
     if beside.sources:
@@ -152,15 +153,21 @@ def _side_files(beside: "Beside", of: "LibraryFiles") -> "SideFiles":
             {place: Root(root.prefix, restored=True) for place, root in beside.sources.items()}
         )
     if beside.requests:
-        files[of.saved_requests.name] = saved_json(beside.requests)
+        files[of.saved_requests.name] = collections_json(beside.requests)
     return SideFiles(of.folder, files, beside.marks)
 
 
-def _say_folders_to_ingest(installation: "Installation", name: str, beside: "Beside") -> None:
-    """Name the folders that only the backup knows."""
+def _say_originals_to_allow(
+    installation: "Installation", name: str, beside: "Beside", *, replaced: bool
+) -> None:
+    """Name the folders that only the backup knows. Where its encoder was `replaced`, nothing can
+    be ingested before a build, which has to open them."""
     allowed = installation.originals
     places = [place for place in beside.sources if not allowed.allows_below(place)]
-    if places:
+    if places and replaced:
+        listed = shlex.quote(",".join(places))
+        say(printable(f"the build can open the originals with SCENESEARCH_ORIGINALS={listed}"))
+    elif places:
         listed = " ".join(shlex.quote(place) for place in places[:3])
         more = f" and {len(places) - 3} more" if len(places) > 3 else ""
         say(
@@ -171,18 +178,22 @@ def _say_folders_to_ingest(installation: "Installation", name: str, beside: "Bes
         )
 
 
-def _say_missing_encoder(installation: "Installation", contents: "Contents") -> None:
-    """Say if the encoder is missing: a backup does not contain it."""
-    from scenesearch.encoder.base import EncoderError
+def _say_missing_encoder(installation: "Installation", contents: "Contents", name: str) -> bool:
+    """Say if the encoder is missing: a backup does not contain it. Whether it was replaced."""
+    from scenesearch.encoder.base import EncoderError, EncoderReplaced
 
-    spec = contents.spec
+    spec = replace(contents.spec, library=name)
     try:
         installation.encoder_of(spec)
+    except EncoderReplaced as error:
+        say(str(error))
+        return True
     except EncoderError:
         say(
             f"searching it needs the encoder {spec.encoder} ({spec.fingerprint[:8]}), which is not "
             f"on this machine: put its folder into {installation.settings.models_dir}"
         )
+    return False
 
 
 def _shown(contents: "Contents") -> dict[str, object]:

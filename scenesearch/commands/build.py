@@ -1,5 +1,6 @@
 """`scenesearch library build`: a collection with another encoder, beside the live one."""
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,7 +27,7 @@ def build(
             "--encoder",
             "-e",
             help="Encoder of the new collection, by name or folder. Default: the library's own, "
-            "and every picture is encoded again.",
+            "or the one that has its name now, and every picture is encoded again.",
         ),
     ] = None,
     workers: Annotated[
@@ -50,7 +51,10 @@ def build(
     installation, name = choose_library(library, named)
     settings = installation.settings
     with installation.store() as store, progress_bar() as progress:
-        store.describe(name)  # says which libraries there are
+        spec = store.describe(name)  # says which libraries there are
+        replaced = installation.has_replaced(spec)
+        if encoder is None and replaced:
+            encoder = spec.encoder
         loaded = installation.library_encoder(store, name, encoder, verify=True, for_ingest=True)
         installation.remember_encoder(loaded)
         task = progress.add_task("building", total=None)
@@ -68,7 +72,7 @@ def build(
             on_progress=lambda now: progress.update(task, total=now.total, completed=now.seen),
             on_wait=say,
         )
-    end_run(report, _print_report, as_json=as_json)
+    end_run(report, partial(_print_report, replaced=replaced), as_json=as_json)
 
 
 def _live_image_fingerprint(
@@ -88,12 +92,18 @@ def _live_image_fingerprint(
     return read_encoder_info(folder).image_fingerprint
 
 
-def _print_report(report: "BuildReport") -> None:
+def _print_report(report: "BuildReport", *, replaced: bool) -> None:
+    """With `replaced`, nothing can be ingested into the live collection."""
     for one in list(report.unusable.values())[:_MOST_NAMED]:
         say(f"not in the new collection: {one.image_id}: {one.path}: {one.reason}")
     if len(report.unusable) > _MOST_NAMED:
         say(f"and {len(report.unusable) - _MOST_NAMED} more; --json lists all")
-    if report.unusable:
+    if report.unusable and replaced:
+        say(
+            f"`scenesearch library promote {report.library} --allow-missing` goes live without "
+            "them; `scenesearch ingest` of their folders then adds changed and moved ones"
+        )
+    elif report.unusable:
         say(
             "`scenesearch ingest` of their folders brings changed and moved ones up to date in the "
             f"live collection, then `scenesearch library build {report.library}` takes them over"

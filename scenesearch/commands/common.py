@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scenesearch.commands.console import fail, read_settings, say
+from scenesearch.commands.console import fail, printable, read_settings, say
 
 if TYPE_CHECKING:
     from scenesearch.home.installation import Installation
@@ -39,7 +39,9 @@ WhereOption = Annotated[
         metavar="EXPR",
         help="Filters, which may also stand in the text; may be repeated: 'orientation:landscape "
         "taken:2019..2021 width:>2000 camera:canon tag:sea,boat folder:2020/* caption:boat "
-        "has:caption -camera:nikon near:55.75,37.62,50km'; camera=Canon is that value exactly.",
+        "has:caption -camera:nikon near:55.75,37.62,50km'; camera=Canon is that value exactly. "
+        "'and' (or a blank), 'or', 'not' and parentheses join them, 'and' binds tighter than 'or': "
+        "'(camera:canon or camera:nikon) -tag:draft'.",
     ),
 ]
 
@@ -84,3 +86,14 @@ def count_pictures(store: "VectorStore", collection: str) -> int | None:
         return None
     store.release(collection)
     return count
+
+
+def find_image_id(store: "VectorStore", library: str, given: str) -> str:
+    """The id of a picture, given as such or as the path that `search` lists, which ends with it."""
+    parts = given.split("/")
+    ends = ["/".join(parts[start:]) for start in range(len(parts))]
+    found = store.retrieve(library, [end for end in ends if end])
+    listed = [image_id for image_id, point in found.items() if point.payload.get("path") == given]
+    if given not in found and not listed:
+        fail(printable(f"library {library} has no picture {given}"))
+    return given if given in found else listed[0]

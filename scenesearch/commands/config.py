@@ -1,6 +1,6 @@
 """`scenesearch config show | describe`: the settings in force, and what each is for."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,16 +11,14 @@ if TYPE_CHECKING:
 
 config_app = typer.Typer(help="Show the settings in force, or describe all.", no_args_is_help=True)
 
-MASK = "********"
-
 
 @config_app.command("show")
 def show(as_json: JsonOption = False) -> None:
     """Show the value of each setting and where it comes from. Keys are never shown."""
-    from scenesearch.home.settings import config_file, sources
+    from scenesearch.home.settings import config_file, shown_value, sources, variable
 
     settings = read_settings()
-    values = {name: _shown(getattr(settings, name)) for name in type(settings).model_fields}
+    values = {name: shown_value(settings, name) for name in type(settings).model_fields}
     origins = sources()
     file = config_file()
     if as_json:
@@ -40,7 +38,7 @@ def describe(
     ] = False,
 ) -> None:
     """Describe each setting: its default and what it is for."""
-    from scenesearch.home.settings import Settings
+    from scenesearch.home.settings import Settings, variable
 
     if markdown:
         typer.echo("\n".join(markdown_table()))
@@ -51,7 +49,7 @@ def describe(
 
 def markdown_table() -> list[str]:
     """The lines of the table of settings in the documentation."""
-    from scenesearch.home.settings import Settings
+    from scenesearch.home.settings import Settings, variable
 
     rows = ["| variable | default | what it is for |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
@@ -59,22 +57,8 @@ def markdown_table() -> list[str]:
     return rows
 
 
-def variable(name: str) -> str:
-    return f"SCENESEARCH_{name.upper()}"
-
-
 def default(name: str, field: "FieldInfo") -> str:
     """In words; the same on every machine."""
     if name == "data_dir":
         return "your user data folder"
     return "none" if field.default is None else f"{field.default}"
-
-
-def _shown(value: Any) -> Any:
-    from pydantic import SecretStr
-
-    if isinstance(value, SecretStr):
-        return MASK
-    if isinstance(value, str) and "@" in value and "://" in value:
-        return f"{value.partition('://')[0]}://{MASK}@{value.rpartition('@')[2]}"
-    return value if value is None or isinstance(value, int | float | str) else str(value)

@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from scenesearch.commands.common import LibraryOption, check_library_exists, open_installation
+from scenesearch.commands.common import (
+    LibraryOption,
+    check_library_exists,
+    find_image_id,
+    open_installation,
+)
 from scenesearch.commands.console import JsonOption, fail, print_json, printable, say
 
 if TYPE_CHECKING:
     from scenesearch.home.installation import Installation
-    from scenesearch.store.base import VectorStore
 
 feedback_app = typer.Typer(
     help="Mark hits as right or wrong: search can rank by it, training learns from it.",
@@ -96,21 +100,10 @@ def export(
 def _mark(text: str, images: list[str], library: str | None, *, right: bool) -> None:
     installation, name = _opened(library)
     with installation.store() as store:
-        found = [_image_id(store, name, given) for given in images]
+        found = [find_image_id(store, name, given) for given in images]
     with installation.files(name).open_feedback() as feedback:
         count = feedback.mark(text, found, right=right)
     say(f"{count} marked {'right' if right else 'wrong'} in library {name}")
-
-
-def _image_id(store: "VectorStore", library: str, given: str) -> str:
-    """The id of a picture, given as such or as the path that `search` lists, which ends with it."""
-    parts = given.split("/")
-    ends = ["/".join(parts[start:]) for start in range(len(parts))]
-    found = store.retrieve(library, [end for end in ends if end])
-    listed = [image_id for image_id, point in found.items() if point.payload.get("path") == given]
-    if given not in found and not listed:
-        fail(printable(f"library {library} has no picture {given}"))
-    return given if given in found else listed[0]
 
 
 def _opened(library: str | None) -> "tuple[Installation, str]":

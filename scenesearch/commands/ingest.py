@@ -13,9 +13,11 @@ from scenesearch.commands.ingesting import (
     end_run,
     ingest_options,
     metering,
+    only_ingest,
     print_ingest_report,
     run_ingest,
 )
+from scenesearch.commands.read_text import run_read_text
 from scenesearch.commands.watch import run_watch
 
 if TYPE_CHECKING:
@@ -145,6 +147,14 @@ def ingest(
             help="Print what is left out by default, as patterns, and exit.",
         ),
     ] = False,
+    ocr: Annotated[
+        bool | None,
+        typer.Option(
+            "--ocr/--no-ocr",
+            help="Then read the text in pictures (signs, screens, receipts, pages), so that it is "
+            "searched; needs the extra 'ocr'. Default: SCENESEARCH_OCR.",
+        ),
+    ] = None,
     as_copy: Annotated[
         bool,
         typer.Option(
@@ -153,6 +163,13 @@ def ingest(
             "in the library twice.",
         ),
     ] = False,
+    progress: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Keep the counts of the run in this file, as JSON, for a program that waits.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Add pictures and their metadata to a library. Run it again to continue or to refresh.
@@ -166,6 +183,7 @@ def ingest(
     from ingest.sources.excludes import Excludes
     from ingest.sources.find import find_sources
     from ingest.sources.roots import Roots
+    from ingest.text_reader import check_text_reader
     from scenesearch.home.restore import is_unfinished, take_back_unfinished
 
     installation = open_installation()
@@ -178,8 +196,13 @@ def ingest(
         fail("--remove-absent goes with --prune or --watch")
     if watch and (manifest is not None or dry_run):
         fail("--watch goes with folders alone, not with --manifest or --dry-run")
+    if watch and progress is not None:
+        fail("--progress tells of one run, and --watch goes on")
     if watch and engine != "local":
         fail("--watch goes with the local engine: starting Ray takes longer than a burst")
+    reads_text = (installation.settings.ocr if ocr is None else ocr) and not dry_run
+    if reads_text:
+        check_text_reader()
     excludes = Excludes(tuple(exclude or ()))
     files = installation.files(name)
     folder = FirstRun(files.folder)
@@ -222,12 +245,34 @@ def ingest(
         timed = meter.timed(loaded) if engine == "local" else loaded
         if watch:
             report = run_watch(
-                paths or [], roots, name, timed, store, installation, options, meter, excludes
+                paths or [],
+                roots,
+                name,
+                timed,
+                store,
+                installation,
+                options,
+                meter,
+                excludes,
+                reads_text=reads_text,
             )
         else:
             report = run_ingest(
-                sources, name, timed, store, installation, options=options, meter=meter
+                sources,
+                name,
+                timed,
+                store,
+                installation,
+                options=options,
+                meter=meter,
+                counts_file=progress,
             )
+            if reads_text and report.collection and not report.interrupted:
+                with only_ingest(installation, name, options.shard):
+                    report.text = run_read_text(
+                        name, store, installation, workers=workers, shard=options.shard
+                    )
+                report.interrupted = report.text.interrupted
     if not report.collection and options.shard.of == 1:  # else other workers may still succeed
         folder.discard()  # a first run that could use no picture leaves nothing behind
     end_run(report, print_ingest_report, as_json=as_json)

@@ -1,9 +1,11 @@
 """What the commands that ingest share: a run with its bar, lock and figures, and its report."""
 
+import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import typer
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from ingest.report import IngestReport
     from ingest.shards import Shard
     from ingest.sources.base import Source
+    from ingest.text_report import TextReport
     from scenesearch.encoder.base import Encoder
     from scenesearch.home.installation import Installation
     from scenesearch.home.rejects import Rejects
@@ -62,8 +65,9 @@ def run_ingest(
     options: "IngestOptions | None" = None,
     keeps_files: bool = True,
     meter: Meter | None = None,
+    counts_file: Path | None = None,
 ) -> "IngestReport":
-    """Ingest with a progress bar on stderr.
+    """Ingest with a progress bar on stderr, and the counts in a file if one is given.
 
     Without `keeps_files`, for a library that is soon deleted, there are no thumbnails and no
     rejects, and the encoder is not remembered.
@@ -89,7 +93,7 @@ def run_ingest(
             thumbnails_dir=files.thumbnails if files else None,
             rejects=rejects,
             options=options,
-            on_progress=show_progress(progress, meter) if progress else None,
+            on_progress=show_progress(progress, meter, counts_file) if progress else None,
         )
         if not options.dry_run:
             log_run(report, rejects, meter)
@@ -134,19 +138,35 @@ def log_run(report: "IngestReport", rejects: "Rejects | None", meter: Meter) -> 
     meter.count_rejects(report.library, 0 if rejects is None else rejects.count())
 
 
-def show_progress(progress: Any, meter: Meter) -> "Callable[[IngestReport], None]":
-    """Updates a bar ten times a second; a re-scan reports a thousand times as often."""
+def show_progress(
+    progress: Any, meter: Meter, counts_file: Path | None = None
+) -> "Callable[[IngestReport], None]":
+    """Updates a bar ten times a second, and the file once a second; a re-scan reports a thousand
+    times as often."""
     task = progress.add_task("ingesting", total=None)
-    shown_at = 0.0
+    shown_at = written_at = 0.0
 
     def show(report: "IngestReport") -> None:
-        nonlocal shown_at
-        if (now := time.monotonic()) - shown_at > 0.1 or report.seen == report.total:
+        nonlocal shown_at, written_at
+        now, is_last = time.monotonic(), report.seen == report.total
+        if now - shown_at > 0.1 or is_last:
             shown_at = now
             progress.update(task, total=report.total or None, completed=report.seen)
             meter.count(report)
+        if counts_file is not None and (now - written_at > 1 or is_last):
+            written_at = now
+            _write_counts(counts_file, report)
 
     return show
+
+
+def _write_counts(file: Path, report: "IngestReport") -> None:
+    from scenesearch.runtime.files import atomic_writer
+
+    names = ("total", "seen", "written", "skipped", "rejected", "removed", "moved")
+    counts = {name: getattr(report, name) for name in names}
+    with atomic_writer(file, private=True) as out:
+        out.write(json.dumps(counts).encode())
 
 
 def ingest_options(
@@ -208,4 +228,19 @@ def print_ingest_report(report: "IngestReport") -> None:
         f"{report.skipped} skipped, {report.rejected} rejected, {report.removed} removed, "
         f"{report.moved} moved, "
         f"{report.images_per_s:.0f} pictures/s"
+    )
+    if report.text is not None:
+        print_text_report(report.text)
+
+
+def print_text_report(report: "TextReport") -> None:
+    for path, reason in report.reasons.items():
+        say(f"text not read: {path}: {reason}")
+    if report.failed > len(report.reasons):
+        say(f"text not read of {report.failed - len(report.reasons)} more")
+    cut = f", {report.cut} of them only in part" if report.cut else ""
+    typer.echo(
+        f"{report.library}: text of {report.read} pictures read{cut}, {report.with_text} of them "
+        f"show text, {report.reused} known, {report.skipped} read before, {report.failed} failed, "
+        f"{report.images_per_s:.1f} pictures/s"
     )

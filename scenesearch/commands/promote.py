@@ -164,11 +164,16 @@ def _objections(
         return f"{bring} brings it up to date{without}"
 
     entries = {one.name: one for one in (live, new)}
+
+    def evaluated(name: str, where: "Filter") -> "SavedRun":
+        return _evaluated(installation, store, entries[name], queries, where)
+
+    alone = installation.has_replaced(live.spec)
     found = check_promotion(
         store,
         live.name,
         new.name,
-        lambda name, where: _evaluated(installation, store, entries[name], queries, where),
+        None if alone else evaluated,
         hint=hint,
         allow_missing=allow_missing,
         on_wait=say,
@@ -177,6 +182,11 @@ def _objections(
     if found.comparison is not None:
         metrics = {one.metric: one.b for one in found.comparison.differences}
         reasons += check_requirements(require, metrics)
+    elif alone and not reasons:
+        say(f"{live.name} cannot be searched any more: there is nothing to compare with")
+        if queries or require:
+            metrics = evaluated(new.name, ()).query_metrics.means()
+            reasons += check_requirements(require, metrics)
     if found.doubt and not reasons:
         say(found.doubt)
     return reasons, found.comparison
@@ -235,11 +245,17 @@ def rollback(
     with installation.store() as store:
         live, target = store.resolve(name), catalog.rollback_target(store, name)
         before, after = count_pictures(store, live), count_pictures(store, target)
+        spec = store.describe(target)
         catalog.promote(store, name, target)
     if None not in (before, after) and before != after:
         say(
             f"{target} holds {after} pictures, {live} {before}: what was ingested or removed "
             "since is not in it until it is ingested again"
+        )
+    if installation.has_replaced(spec):
+        say(
+            f"{target} cannot be searched here: its {spec.encoder} ({spec.fingerprint[:8]}) is "
+            f"gone; `scenesearch library rollback {name}` goes back to {live}"
         )
     if as_json:
         print_json({"library": name, "collection": target, "previous": live})

@@ -66,7 +66,8 @@ def prune(
                     loosen_all(store, one.name, journal, on_wait=say)
                     store.delete_collection(one.name)
                     shutil.rmtree(evaluations_folder(files.folder) / one.name, ignore_errors=True)
-                delete_unused_thumbnails(store, name, journal, files.thumbnails)
+                with files.texts_if_any() as texts:
+                    delete_unused_thumbnails(store, name, journal, files.thumbnails, texts)
         # What a killed prune had begun to delete is no collection any more. A server leaves nothing
         # of that kind; there it would delete incomplete collections.
         if installation.settings.qdrant_url is None:

@@ -30,16 +30,28 @@ _SHADES = " ░▒▓█"
 _WORD = re.compile(r"[^\W\d_][\w'’.,!?-]*")
 
 
-class SearchCommand(TyperCommand):
+class RequestCommand(TyperCommand):
     """Explains how to write `search dog -people`, where '-people' looks like options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not ctx.resilient_parsing:  # as a shell's completion is
-            check_words(args, {name: param for param in self.params for name in param.opts})
+            options = {name: param for param in self.params for name in param.opts}
+            check_words(args, options, command=_names_of(ctx))
         return super().parse_args(ctx, args)
 
 
-def check_words(words: Sequence[str], options: Mapping[str, Any]) -> None:
+def _names_of(ctx: Any) -> list[str]:
+    """The names of the command and of the groups that it is in, without the program's."""
+    names: list[str] = []
+    while ctx.parent is not None:
+        names.insert(0, ctx.info_name)
+        ctx = ctx.parent
+    return names
+
+
+def check_words(
+    words: Sequence[str], options: Mapping[str, Any], *, command: Sequence[str] = ("search",)
+) -> None:
     """Raise QueryError for a word of the request that would be read as an option, or as several."""
     request: list[str] = []
     given: list[str] = []
@@ -71,7 +83,7 @@ def check_words(words: Sequence[str], options: Mapping[str, Any]) -> None:
         valued = meant is not None and not meant.is_flag
         option = f", or {mistaken[:2]} {mistaken[2:]}" if valued else ""
         # After '--' options would be read as words.
-        after = shlex.join(["scenesearch", "search", *given, "--", *request])
+        after = shlex.join(["scenesearch", *command, *given, "--", *request])
         raise QueryError(f"{mistaken} is no option: write {quotes}{after}{option}")
 
 
@@ -93,8 +105,8 @@ def search(
         typer.Argument(
             metavar="TEXT",
             help="What the picture shows: 'dog on a beach - people + like:IMG_12 camera:canon "
-            "taken:2019..2021'. The grammar is in docs/search.md. Quotes are optional; write -- "
-            "before words that begin with '-'.",
+            "taken:2019..2021', 'dog (tag:sea or tag:boat)'. The grammar is in docs/search.md. "
+            "Quotes are optional; write -- before words that begin with '-'.",
         ),
     ] = None,
     image: Annotated[
@@ -229,7 +241,7 @@ def _reasons(opened: "Library", answer: "Answer", rank: int, heat: Path | None) 
     from dataclasses import replace
 
     from scenesearch.notebook import OriginalUnavailable
-    from scenesearch.search.why import overlay
+    from scenesearch.search.why import outline, overlay
 
     hit = next((hit for hit in answer.hits if hit.rank == rank), None)
     if hit is None:
@@ -242,7 +254,8 @@ def _reasons(opened: "Library", answer: "Answer", rank: int, heat: Path | None) 
         reasons = opened.why(answer.request, hit.image_id, heat=False)
     if heat is not None and reasons.heat is not None:
         try:
-            overlay(opened.picture(hit.image_id), reasons.heat).save(heat)
+            shown = overlay(opened.picture(hit.image_id), reasons.heat)
+            outline(shown, reasons.text, marked=reasons.text).save(heat)
         except ValueError:  # Pillow does not know the suffix
             fail(f"--heat {heat}: a picture is written as .jpg or .png")
     # The relevance of the hit in this answer; it has one, since there are reasons.
@@ -296,6 +309,9 @@ def _print_reasons(reasons: "Why") -> None:
         typer.echo(f"  {printable(effect.word):<{width}}  {effect.effect:+.2f} {bar}")
     if reasons.more_words:
         typer.echo(f"  and {reasons.more_words} more words, which were not examined")
+    for line in reasons.text:
+        left, top = min(line.box[::2]), min(line.box[1::2])
+        typer.echo(f"  written at {left:.0%}, {top:.0%}: {printable(line.text)}")
     if reasons.heat is not None:
         top = max(float(reasons.heat.cells.max()), 1e-6)
         for row in reasons.heat.cells:
@@ -304,13 +320,13 @@ def _print_reasons(reasons: "Why") -> None:
 
 
 def write_sheet(file: Path, answer: "Answer") -> None:
-    from scenesearch.pictures.contact_sheet import SheetEntry, write_contact_sheet
+    from scenesearch.pictures.contact_sheet import SheetEntry, notes_of, write_contact_sheet
 
     entries = [
         SheetEntry(
             answer.originals.original(hit.payload),
             "  ".join(filter(None, (f"{hit.rank}.", hit.likeness, hit.image_id))),
-            next(iter(hit.payload.get("captions") or [""])),
+            notes_of(hit.payload),
             thumbnails_dir=answer.thumbnails_dir,
             sha256=str(hit.payload.get("sha256", "")),
         )

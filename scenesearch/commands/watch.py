@@ -5,9 +5,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scenesearch.commands.console import fail, progress_bar, say
-from scenesearch.commands.ingesting import Meter, log_run, only_ingest, show_progress
+from scenesearch.commands.ingesting import (
+    Meter,
+    log_run,
+    only_ingest,
+    print_text_report,
+    show_progress,
+)
+from scenesearch.commands.read_text import run_read_text
 from scenesearch.home import logs
 from scenesearch.runtime import signals
+from scenesearch.runtime.cancel import cancelled_by
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +39,8 @@ def run_watch(
     options: "IngestOptions",
     meter: Meter,
     excludes: "Excludes",
+    *,
+    reads_text: bool = False,
 ) -> "IngestReport":
     """Bring in what changes in the folders until Ctrl-C; returns the counts of all of it."""
     from ingest.watch import Watched, watch
@@ -44,6 +54,12 @@ def run_watch(
     logs.configure(installation.settings, service=True)
     files, stop = installation.files(library), threading.Event()
     signals.install_handlers(stop.set)  # a second signal ends the process at once
+
+    def read_text(report: "IngestReport") -> None:
+        if reads_text and report.written and not stop.is_set():
+            with cancelled_by(lambda: _stop_at(stop)):
+                print_text_report(run_read_text(library, store, installation, shard=options.shard))
+
     with only_ingest(installation, library, options.shard), files.open_rejects() as rejects:
         watched = Watched(
             folders=folders,
@@ -62,10 +78,12 @@ def run_watch(
             reports = watch(watched, stop, on_progress=show_progress(progress, meter))
             total = next(reports)
             log_run(total, rejects, meter)
+        read_text(total)
         if not stop.is_set():
             say(f"{total.written} written; watching {', '.join(map(str, folders))} until Ctrl-C")
         for report in reports:
             log_run(report, rejects, meter)
+            read_text(report)
             total.add(report)
             for reject in report.rejects:
                 say(f"rejected: {reject.path}: {reject.reason}")
@@ -76,3 +94,8 @@ def run_watch(
     signals.first_notice()  # a signal is the normal end, so nothing is said about it
     total.interrupted = False
     return total
+
+
+def _stop_at(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise KeyboardInterrupt

@@ -44,7 +44,8 @@ from scenesearch.runtime.cancel import cancellable
 _CAPTION_COLUMN = re.compile(r"captions?|caption_?\d+")
 RESERVED: Final = frozenset(
     {"image_id", "path", "sha256", "width", "height", "size_bytes", "orientation", "folder"}
-    | {"modified", "etag", "sidecar", "phash", "own", "metadata_version"}
+    | {"modified", "etag", "sidecar", "phash", "own", "by_hand", "metadata_version"}
+    | {"text", "text_words", "text_lines", "text_version"}
 )
 _OVERRIDES: Mapping[str, MetadataType] = {
     "taken": "datetime",

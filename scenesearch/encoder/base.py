@@ -129,6 +129,20 @@ class EncoderError(SceneSearchError):
     """The encoder cannot be used; the message is one sentence for the user."""
 
 
+class EncoderReplaced(EncoderError):  # noqa: N818 - reads as what it is
+    """The encoder that made a library is gone, and another one has its name, as after an upgrade
+    of the package."""
+
+    def __init__(self, library: str, name: str, was: str, now: str) -> None:
+        super().__init__(
+            f"library {library} holds vectors of another {name} ({was[:8]}) than the one here "
+            f"({now[:8]}); the text side of its own is gone, so it cannot be searched: "
+            f"`scenesearch library build {library}` encodes its originals again, then "
+            f"`scenesearch library promote {library}` makes the result live"
+        )
+        self.name = name
+
+
 class EncoderUnreadable(EncoderError):  # noqa: N818 - reads as what it is
     """Its files may be fine, but memory, a permission or the disk keeps us from reading them."""
 

@@ -14,7 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from scenesearch.encoder.base import EncoderError, EncoderInfo, EncoderUnreadable
+from scenesearch.encoder.base import (
+    EncoderError,
+    EncoderInfo,
+    EncoderReplaced,
+    EncoderUnreadable,
+)
 from scenesearch.encoder.folder import read_encoder_info, unreadable
 from scenesearch.errors import did_you_mean
 from scenesearch.runtime.files import atomic_writer, private_folder
@@ -69,27 +74,36 @@ def find_by_fingerprint(
     fingerprint: str,
     name: str,
     *,
+    library: str,
     default: str,
     shelf: Path | None = None,
     file: Path | None = None,
 ) -> Path:
-    """The folder of the encoder with this fingerprint; `name` is the name it had.
+    """The folder of the encoder with this fingerprint; `name` is the name it had when `library`
+    was made with it.
 
     Looks at the default encoder (a name or a folder), at all bundled and shelved ones, and at the
-    folder remembered in `file`. Raises EncoderError when none has the fingerprint.
+    folder remembered in `file`. Raises EncoderError when none has the fingerprint, EncoderReplaced
+    where another one has the name.
     """
     remembered = _read_remembered(file).get(fingerprint) if file else None
     obstructed: EncoderUnreadable | None = None
+    namesake = ""
     for folder in _candidates(name, default, remembered, shelf):
         try:
-            if read_encoder_info(folder).fingerprint == fingerprint:
+            found = read_encoder_info(folder).fingerprint
+            if found == fingerprint:
                 return folder
+            if folder == _named(name, shelf):
+                namesake = found
         except EncoderUnreadable as error:  # this may be the one
             obstructed = obstructed or error
         except EncoderError:  # a broken one is not the one
             continue
     if obstructed is not None:
         raise obstructed
+    if namesake:
+        raise EncoderReplaced(library, name, was=fingerprint, now=namesake)
     last = f", nor in {remembered} any longer" if remembered else ""
     raise EncoderError(
         f"encoder {name} ({fingerprint[:8]}) is not on this machine: no bundled or shelved encoder "
@@ -101,15 +115,24 @@ def _candidates(
     name: str, default: str, remembered: str | None, shelf: Path | None
 ) -> Iterator[Path]:
     """The likeliest first: a cold search should read only one encoder.json."""
-    names = dict.fromkeys((*bundled_encoders(), *shelved_encoders(shelf)))
-    if name in names:
-        yield find_encoder(name, shelf)
+    named = _named(name, shelf)
+    if named is not None:
+        yield named
     with suppress(EncoderError):
         yield find_encoder(default, shelf)
     if remembered is not None:
         yield Path(remembered)
-    for other in names:
+    for other in _names(shelf):
         yield find_encoder(other, shelf)
+
+
+def _named(name: str, shelf: Path | None) -> Path | None:
+    return find_encoder(name, shelf) if name in _names(shelf) else None
+
+
+def _names(shelf: Path | None) -> dict[str, None]:
+    """Of the bundled and the shelved encoders, each once."""
+    return dict.fromkeys((*bundled_encoders(), *shelved_encoders(shelf)))
 
 
 def remember_encoder(file: Path, info: EncoderInfo) -> None:

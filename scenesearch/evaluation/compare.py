@@ -42,9 +42,14 @@ class Comparison:
     losses: int
     ties: int
 
+    def of(self, metric: str) -> Difference:
+        """The difference in this metric."""
+        (found,) = (one for one in self.differences if one.metric == metric)
+        return found
+
     def verdict(self, metric: str = "recall@10") -> str:
         """One sentence about one metric. Do not choose the metric after seeing the others."""
-        (found,) = (one for one in self.differences if one.metric == metric)
+        found = self.of(metric)
         images = len(set(self.a.query_metrics.groups))
         where = (
             f"on these {len(self.a.query_metrics.query_ids)} queries about {images} pictures "

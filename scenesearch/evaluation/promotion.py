@@ -19,6 +19,9 @@ from scenesearch.store.pages import OnWait, pages
 # With more pictures missing than this, the two collections are not compared.
 MOST_LACKING = 1000
 
+# The metric of the sentence that sums a comparison up.
+JUDGED_BY = "recall@10"
+
 # The verdict mentions a loss of Recall@10 that the 95 % interval cannot exclude from this size on.
 NOTICEABLE = 0.02
 
@@ -73,12 +76,23 @@ class Verdict:
     comparison: Comparison | None = None
     doubt: str | None = None
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should have read before promoting: the reasons, else the comparison's own
+        sentence where its difference is negative or its interval holds a loss."""
+        if self.reasons or self.comparison is None:
+            return self.reasons
+        one = self.comparison.of(JUDGED_BY)
+        if one.mean >= 0 and one.ci95[0] >= 0:
+            return ()
+        return (self.comparison.verdict(JUDGED_BY), *filter(None, [self.doubt]))
+
 
 def check_promotion(
     store: VectorStore,
     live: str,
     new: str,
-    evaluated: Callable[[str, Filter], SavedRun],
+    evaluated: Callable[[str, Filter], SavedRun] | None,
     *,
     hint: Callable[[Gap], str],
     allow_missing: bool = False,
@@ -86,12 +100,15 @@ def check_promotion(
 ) -> Verdict:
     """Whether the new collection may replace the live one; used by the command and the page.
 
-    `evaluated` returns a collection's evaluation over the pictures that pass the filter; `hint`
+    `evaluated` returns a collection's evaluation over the pictures that pass the filter, and is
+    None where the live one cannot be searched any more: the new one cannot answer worse. `hint`
     says how to close a gap.
     """
     found = gap(store, live, new, on_wait=on_wait)
     if found.changed or found.extra or (found.lacking and not allow_missing):
         return Verdict((f"{found.sentence(live, new)}; {hint(found)}",))
+    if evaluated is None:
+        return Verdict(())
     if len(found.lacking) > MOST_LACKING:
         return Verdict((f"{found.sentence(live, new)}: too many to compare answers",))
     where: Filter = (Not(OneOf("image_id", found.lacking)),) if found.lacking else ()
@@ -131,15 +148,14 @@ def read_current_evaluation(
     return saved
 
 
-def _possible_loss(comparison: Comparison, metric: str = "recall@10") -> str | None:
+def _possible_loss(comparison: Comparison) -> str | None:
     """The loss that these queries cannot exclude, if it is large."""
-    (one,) = (one for one in comparison.differences if one.metric == metric)
-    low = one.ci95[0]
+    low = comparison.of(JUDGED_BY).ci95[0]
     if low > -NOTICEABLE:
         return None
     return (
         f"{len(comparison.a.query_metrics.query_ids)} queries cannot exclude a loss of "
-        f"{-100 * low:.1f} points of {metric}; more of them would say more"
+        f"{-100 * low:.1f} points of {JUDGED_BY}; more of them would say more"
     )
 
 

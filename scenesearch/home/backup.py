@@ -9,7 +9,7 @@ The file is a plain zip, which any tool can open:
     library/sources.json      the folders the library was filled from. They decide image ids. After
                               a restore they open no file until they are ingested there.
     library/feedback.json     which hits users marked as right or wrong
-    library/requests.json     requests that visitors of the page saved
+    library/requests.json     saved requests: the library's live collections
 
 The zip's comment is the SHA-256 of scenesearch-backup.json, so any changed byte is noticed. There
 are no pictures and encoders in it, and never pickles. A file may come from a stranger: it is read
@@ -40,6 +40,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from scenesearch.errors import SceneSearchError
 from scenesearch.home.feedback import Mark
 from scenesearch.home.roots import Root, parse_roots
+from scenesearch.home.saved_collections import CollectionError, SavedCollection
 from scenesearch.pictures.records import MetadataType
 from scenesearch.runtime.files import atomic_writer
 from scenesearch.store.base import MOST_DIMENSIONS, CollectionSpec, Point, StoreError, VectorStore
@@ -49,7 +50,8 @@ from scenesearch.store.payload import check_image_id, key_path
 from scenesearch.store.values import checks_of, misfit
 
 FORMAT = "scenesearch-backup"
-VERSION = 2  # version 1 had no feedback and no requests, and is still read
+# Version 1 had no feedback and no requests, version 2 no names of requests; both are still read.
+VERSION = 3
 
 _MANIFEST = "scenesearch-backup.json"
 _SOURCES = "library/sources.json"
@@ -170,7 +172,7 @@ class Beside:
 
     sources: Mapping[str, Root] = field(default_factory=dict)
     marks: tuple[Mark, ...] = ()
-    requests: tuple[str, ...] = ()
+    requests: tuple[SavedCollection, ...] = ()
 
 
 def write_backup(
@@ -214,7 +216,7 @@ def write_backup(
             contents = {
                 _SOURCES: {place: root.prefix for place, root in beside.sources.items()},
                 _FEEDBACK: [mark.to_json() for mark in beside.marks],
-                _REQUESTS: list(beside.requests),
+                _REQUESTS: [one.to_json() for one in beside.requests],
             }
             files = [
                 _put(archive, part, json.dumps(content).encode())
@@ -224,7 +226,8 @@ def write_backup(
             created = datetime.now(UTC).isoformat(timespec="seconds")
             manifest = {
                 "format": FORMAT,
-                "version": VERSION,
+                # Without names of requests an earlier version can read it.
+                "version": VERSION if not all(one.is_plain for one in beside.requests) else 2,
                 "created": created,
                 "collection": collection,
                 "spec": spec.to_json(),
@@ -307,7 +310,7 @@ class Backup:
         """What the library had beside its collection."""
         sources: dict[str, Root] = {}
         marks: list[_Mark] = []
-        requests: list[str] = []
+        requests: list[SavedCollection] = []
         for part in self._manifest.files:
             data = self._part(part.name, part.bytes, part.sha256)
             try:
@@ -317,12 +320,13 @@ class Backup:
                 elif part.name == _FEEDBACK:
                     marks = TypeAdapter(list[_Mark]).validate_json(data)
                 else:
-                    requests = TypeAdapter(list[_Request]).validate_json(data)
+                    said = TypeAdapter(list[Any]).validate_json(data)
+                    requests = [SavedCollection.from_json(one) for one in said]
             except ValidationError as error:
                 first = error.errors()[0]
                 where = ".".join(map(str, first["loc"]))
                 self._refuse(f"{part.name}{f', {where[:200]}' if where else ''}: {first['msg']}")
-            except ValueError as error:
+            except (ValueError, CollectionError) as error:
                 self._refuse(f"{part.name}: {error}")
         return Beside(
             sources,

@@ -169,8 +169,14 @@ class Table(Database, ABC, Generic[_Row]):
 
 
 def now() -> str:
-    """The time as the tables write it: RFC 3339, in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    """The time as the tables write it."""
+    return as_time(time.time())
+
+
+def as_time(seconds: float) -> str:
+    """Seconds since 1970 as RFC 3339, in UTC, to the second."""
+    moment = datetime.fromtimestamp(seconds, UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _connect(file: Path) -> sqlite3.Connection:

@@ -9,13 +9,13 @@ Only entry points make one: the command line, a notebook, the page.
 """
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scenesearch.encoder.base import Encoder
+from scenesearch.encoder.base import Encoder, EncoderError, EncoderReplaced
 from scenesearch.encoder.registry import find_by_fingerprint, find_encoder, remember_encoder
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.library_files import LibraryFiles
@@ -76,36 +76,43 @@ class Installation:
 
     # Encoders
 
-    def encoder_folder(self, name: str | None = None, *, fingerprint: str | None = None) -> Path:
+    def encoder_folder(self, name: str | None = None) -> Path:
         """The folder of an encoder, given by name or folder; by default that of new libraries.
+        Raises EncoderError where there is none."""
+        return find_encoder(name or self.settings.encoder, self.settings.models_dir)
 
-        With a `fingerprint`, as a collection records it, the encoder that has it; `name` is then
-        what it was called. Raises EncoderError where there is none.
-        """
+    def encoder_of(self, spec: CollectionSpec) -> Path:
+        """The folder of the encoder whose vectors the collection holds; raises EncoderError."""
         now = self.settings
-        if fingerprint is None:
-            return find_encoder(name or now.encoder, now.models_dir)
         return find_by_fingerprint(
-            fingerprint,
-            name or now.encoder,
+            spec.fingerprint,
+            spec.encoder,
+            library=spec.library,
             default=now.encoder,
             shelf=now.models_dir,
             file=now.known_encoders,
         )
 
-    def encoder_of(self, spec: CollectionSpec) -> Path:
-        """The folder of the encoder whose vectors the collection holds; raises EncoderError."""
-        return self.encoder_folder(spec.encoder, fingerprint=spec.fingerprint)
+    def has_replaced(self, spec: CollectionSpec) -> bool:
+        """Whether the collection's encoder is gone and another one has its name: nothing can
+        search the collection any more."""
+        try:
+            self.encoder_of(spec)
+        except EncoderReplaced:
+            return True
+        except EncoderError:  # it may come back
+            return False
+        return False
 
     def load_encoder(
         self,
         name: str | None = None,
         *,
-        fingerprint: str | None = None,
+        of: CollectionSpec | None = None,
         verify: bool = False,
         for_ingest: bool = False,
     ) -> "OnnxEncoder":
-        """The encoder in `encoder_folder`.
+        """The encoder of that name or folder, or the one whose vectors a collection holds.
 
         With `verify`, every byte of the folder is checked before much work starts. `for_ingest`
         encodes pictures on the device of the settings, one thread a call, since the workers of an
@@ -115,7 +122,7 @@ class Installation:
         from scenesearch.encoder.folder import verify_encoder
         from scenesearch.encoder.onnx import OnnxEncoder
 
-        folder = self.encoder_folder(name, fingerprint=fingerprint)
+        folder = self.encoder_folder(name) if of is None else self.encoder_of(of)
         if verify:
             verify_encoder(folder)
         return OnnxEncoder(
@@ -136,17 +143,11 @@ class Installation:
     ) -> "OnnxEncoder":
         """The encoder of that name or folder; by default the one whose vectors the library (or
         collection) holds, and for a library that does not exist yet that of new libraries."""
-        fingerprint = None
+        spec = None
         if name is None:
-            try:
+            with suppress(CollectionMissing):
                 spec = store.describe(library)
-            except CollectionMissing:
-                pass
-            else:
-                name, fingerprint = spec.encoder, spec.fingerprint
-        return self.load_encoder(
-            name, fingerprint=fingerprint, verify=verify, for_ingest=for_ingest
-        )
+        return self.load_encoder(name, of=spec, verify=verify, for_ingest=for_ingest)
 
     def remember_encoder(self, encoder: Encoder) -> None:
         """Note its folder, so that it can be found by its fingerprint later."""

@@ -47,6 +47,15 @@ RETRIES = Counter("scenesearch_ingest_retries", "Reads and requests that ingest 
 QUEUE = Gauge("scenesearch_ingest_queue_pictures", "Pictures of the run not processed yet.")
 REJECTS = Gauge("scenesearch_rejects", "Pictures in the table of rejects.", ["library"])
 ENCODER_SECONDS = Counter("scenesearch_encoder_seconds", "Time inside the encoder.", ["tower"])
+HTTP_REQUESTS = Counter(
+    "scenesearch_http_requests", "Requests that `serve` answered.", ["route", "status"]
+)
+HTTP_SECONDS = Histogram(
+    "scenesearch_http_request_seconds",
+    "Time from a request to the end of its answer.",
+    ["route"],
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
+)
 BUILD = Gauge("scenesearch_build_info", "Always 1; the version is the label.", ["version"])
 
 
@@ -63,19 +72,25 @@ def serve(address: str) -> Callable[[], None]:
         raise MetricsError(
             f"SCENESEARCH_METRICS_ADDRESS: cannot listen at {address}: {error.strerror or error}"
         ) from None
-    BUILD.labels(version("scenesearch")).set(1)
-    counter = _SearchCounter()
-    LOGGER.addHandler(counter)
-    if LOGGER.getEffectiveLevel() > logging.INFO:
-        LOGGER.setLevel(logging.INFO)
+    count_no_more = count_searches()
 
     def close() -> None:
-        LOGGER.removeHandler(counter)
+        count_no_more()
         server.shutdown()
         server.server_close()
         thread.join()
 
     return close
+
+
+def count_searches() -> Callable[[], None]:
+    """Count the searches of this process from now on; returns a function that ends it."""
+    BUILD.labels(version("scenesearch")).set(1)
+    counter = _SearchCounter()
+    LOGGER.addHandler(counter)
+    if LOGGER.getEffectiveLevel() > logging.INFO:
+        LOGGER.setLevel(logging.INFO)
+    return lambda: LOGGER.removeHandler(counter)
 
 
 class _SearchCounter(logging.Handler):

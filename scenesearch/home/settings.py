@@ -5,6 +5,7 @@ needs as arguments. `.env.example` and docs/settings.md list each one.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from pydantic_settings.sources import DotEnvSettingsSource
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.pictures.records import LIBRARY_NAME
+from scenesearch.runtime.web_address import HostList
 
 PREFIX = "SCENESEARCH_"
 
@@ -30,6 +32,9 @@ CONFIG_VARIABLE = f"{PREFIX}CONFIG"
 
 # Not read by Settings: the path of the file, and where tests find photographs.
 OTHER_VARIABLES = frozenset({CONFIG_VARIABLE, f"{PREFIX}SHARED"})
+
+# Without a name or password in it, which logs would show.
+_SERVER_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#@\s]*)?")
 
 Source = Literal["environment", ".env", "file", "default"]
 
@@ -117,6 +122,16 @@ class Settings(BaseSettings):
         le=1024,
         description="Pictures encoded together at ingest; empty: measured during the run.",
     )
+    ocr: bool = Field(
+        default=False,
+        description="Ingest also reads the text in pictures, as with --ocr; needs the extra 'ocr'.",
+    )
+    ocr_seconds: float = Field(
+        default=20,
+        gt=0,
+        description="Processor time for reading the text in one picture, seconds; then what has "
+        "been read of it counts.",
+    )
     max_megapixels: float = Field(
         default=200, gt=0, description="Larger pictures are rejected (decompression bombs)."
     )
@@ -165,6 +180,59 @@ class Settings(BaseSettings):
         description="Addresses of trusted proxies before the page, separated by ',', from which a "
         "visitor's address and https are taken; also networks like 10.0.0.0/8.",
     )
+    api_url: str | None = Field(
+        default=None,
+        description="A `scenesearch serve` that the page asks in place of a library of its own, "
+        "e.g. http://localhost:8600; empty: none.",
+    )
+    api_key: SecretStr | None = Field(
+        default=None, description="The page's key of that server; no browser sees it."
+    )
+    api_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys of `scenesearch serve`, a JSON list; `scenesearch serve --new-key NAME` "
+        "makes an entry. Empty: it answers this machine alone, without keys.",
+    )
+    api_read_only: bool = Field(
+        default=False,
+        description="`scenesearch serve` searches, but adds, changes and removes nothing, whatever "
+        "a key allows.",
+    )
+    api_folders: str = Field(
+        default="",
+        description="Folders that a client of `scenesearch serve` may have ingested, with all "
+        "below them, with ':' between them (';' on Windows); empty: none.",
+    )
+    api_origins: str = Field(
+        default="",
+        description="Web sites whose pages may ask `scenesearch serve` (CORS), like "
+        "https://example.org, with ',' between them; empty: none.",
+    )
+    api_webhook_hosts: str = Field(
+        default="",
+        description="Hosts that webhooks of `scenesearch serve` may call though they are on this "
+        "machine or a private network, like n8n.lan or 192.168.1.20:5678, with ',' between them; "
+        "empty: none.",
+    )
+    api_body_mb: int = Field(
+        default=32, ge=1, le=1024, description="Largest request of `scenesearch serve`, MB."
+    )
+    api_max_limit: int = Field(
+        default=100, ge=1, le=10_000, description="Most hits of an answer of `scenesearch serve`."
+    )
+    api_timeout_s: float = Field(
+        default=30,
+        gt=0,
+        description="Time that a request of `scenesearch serve` may take, seconds; also how long "
+        "it waits for the end of a request.",
+    )
+    api_concurrency: int = Field(
+        default=64,
+        ge=1,
+        le=10_000,
+        description="Requests that `scenesearch serve` works on at a time; more are told to come "
+        "back.",
+    )
     metrics_address: str | None = Field(
         default=None,
         description="Page and ingest serve Prometheus metrics here, e.g. 127.0.0.1:9464; "
@@ -184,6 +252,9 @@ class Settings(BaseSettings):
         "qdrant_api_key",
         "qdrant_read_only_api_key",
         "qdrant_grpc_port",
+        "api_url",
+        "api_key",
+        "api_keys",
         "threads",
         "batch_size",
         "memory_mb",
@@ -195,6 +266,13 @@ class Settings(BaseSettings):
         """An empty variable means none."""
         return None if value == "" else value
 
+    @field_validator("api_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None and not _SERVER_URL.fullmatch(value):
+            raise ValueError("give http://HOST:PORT or https://HOST")
+        return value
+
     @field_validator("metrics_address")
     @classmethod
     def _is_address(cls, value: str | None) -> str | None:
@@ -202,6 +280,12 @@ class Settings(BaseSettings):
             host, _, port = value.rpartition(":")
             if not host or not port.isdigit() or not 0 < int(port) < 65536:
                 raise ValueError("give HOST:PORT, e.g. 127.0.0.1:9464")
+        return value
+
+    @field_validator("api_webhook_hosts")
+    @classmethod
+    def _are_hosts(cls, value: str) -> str:
+        HostList(value)
         return value
 
     @property
@@ -239,6 +323,24 @@ class Settings(BaseSettings):
         if not LIBRARY_NAME.fullmatch(library):
             raise SettingsError(f"{library!r} cannot name a library")
         return self.data_dir / "libraries" / library
+
+
+MASK = "********"
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"{PREFIX}{name.upper()}"
+
+
+def shown_value(settings: Settings, name: str) -> Any:
+    """The value of a setting to be read by people and programs; secrets are masked."""
+    value = getattr(settings, name)
+    if isinstance(value, SecretStr):
+        return MASK
+    if isinstance(value, str) and "@" in value and "://" in value:
+        return f"{value.partition('://')[0]}://{MASK}@{value.rpartition('@')[2]}"
+    return value if value is None or isinstance(value, int | float | str) else str(value)
 
 
 def sources() -> dict[str, Source]:

@@ -5,6 +5,9 @@ something else in every library. Here the background descriptions stand for what
 best relevance among a sample of the library's pictures is what chance reaches in so many pictures;
 for more, it is raised by as much as the best of more draws is higher, where each description's
 scores are normal.
+
+Where single words have a calibration of their own, they have a cut of their own: by chance they
+reach less.
 """
 
 import math
@@ -12,6 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from scenesearch.search.background import FEWEST
 
 # The share of absent things that the cut keeps out: one in ten is promised, and the background does
 # not stand for all that is asked for.
@@ -68,3 +73,33 @@ def measure_chance(log_odds: NDArray[np.float64]) -> Chance:
     tail = np.quantile((log_odds - means) / own, _TAIL) / _TAIL_OF_NORMAL
     spreads = _OWN_SPREAD * own + (1 - _OWN_SPREAD) * np.median(own)
     return Chance(len(log_odds), log_odds.max(axis=0), means, max(1.0, float(tail)) * spreads)
+
+
+@dataclass(frozen=True)
+class Chances:
+    """Chance for requests of one word, and for all others."""
+
+    word: Chance
+    other: Chance
+
+    def cuts(self, pictures: int) -> "Cuts":
+        return Cuts(self.word.cut(pictures), self.other.cut(pictures))
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Log odds before they are stretched."""
+
+    word: float
+    other: float
+
+    def of(self, is_word: bool) -> float:
+        return self.word if is_word else self.other
+
+
+def measure_chances(log_odds: NDArray[np.float64], words: NDArray[np.bool_]) -> Chances:
+    """`words` says which descriptions are single words. With few of either kind, all count for
+    both."""
+    if min(words.sum(), (~words).sum()) < FEWEST:
+        return Chances(*[measure_chance(log_odds)] * 2)
+    return Chances(measure_chance(log_odds[:, words]), measure_chance(log_odds[:, ~words]))

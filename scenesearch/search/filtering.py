@@ -13,10 +13,22 @@ from collections.abc import Callable, Sequence
 from scenesearch.datasets.names import folded
 from scenesearch.search.presence import Presence, PresenceOf, all_here
 from scenesearch.search.quoting import as_value, plain_text, segments
-from scenesearch.search.request import FieldFilter
+from scenesearch.search.request import FieldFilter, FilterGroup, RequestFilter
 from scenesearch.store.base import VectorStore
-from scenesearch.store.fields import PayloadField, by_name
-from scenesearch.store.filters import AnyOf, Condition, Filter, Has, Not, OneOf, Plain
+from scenesearch.store.fields import PayloadField, by_name, words_field
+from scenesearch.store.filters import (
+    AllOf,
+    AnyOf,
+    Condition,
+    Filter,
+    Has,
+    HasPhrase,
+    Not,
+    OneOf,
+    opposite,
+    plain_conditions,
+)
+from scenesearch.store.written import alike, words_of
 
 # How many values of its field a keyword is looked up among: the most frequent ones.
 _MOST_VALUES = 50_000
@@ -29,17 +41,20 @@ _MOST_SUGGESTIONS, _MOST_COMPARED, _LONGEST_SUGGESTION = 3, 5_000, 100
 
 
 class KeywordValues:
-    """The values of a collection's keyword fields, each read once in some seconds."""
+    """The values of a collection's keyword fields, each read once in some seconds; those of the
+    pictures in `scope`."""
 
-    def __init__(self, store: VectorStore, collection: str) -> None:
-        self._store, self._collection = store, collection
+    def __init__(self, store: VectorStore, collection: str, scope: Filter = ()) -> None:
+        self._store, self._collection, self._scope = store, collection, scope
         self._read: dict[str, tuple[list[str], float]] = {}
 
     def of(self, field: str) -> list[str]:
         """The field's values, the most frequent first."""
         values, read_at = self._read.get(field, ([], -_VALUES_FRESH_S))
         if time.monotonic() - read_at >= _VALUES_FRESH_S:
-            counted = self._store.facet(self._collection, field, limit=_MOST_VALUES)
+            counted = self._store.facet(
+                self._collection, field, where=self._scope, limit=_MOST_VALUES
+            )
             values = [str(value) for value, _ in counted]
             self._read[field] = values, time.monotonic()
         return values
@@ -48,7 +63,7 @@ class KeywordValues:
 def conditions_in(
     store: VectorStore,
     library: str,
-    filters: Sequence[FieldFilter],
+    filters: Sequence[RequestFilter],
     presence_of: PresenceOf = all_here,
 ) -> tuple[Filter, tuple[str, ...]]:
     """The conditions of the filters in a library, and notices: how they were understood, and which
@@ -63,7 +78,7 @@ def conditions_in(
 
 
 def conditions_of(
-    filters: Sequence[FieldFilter],
+    filters: Sequence[RequestFilter],
     fields: Sequence[PayloadField],
     values_of: Callable[[str], Sequence[str]],
     presence: Callable[[], Presence] = Presence,
@@ -71,25 +86,27 @@ def conditions_of(
     """The condition of each filter, and notices; `values_of` gives a keyword field's values,
     `presence` says which folders are away."""
     known = by_name(fields)
-    conditions: list[Condition] = []
     notices: list[str] = []
-    for one in filters:
-        if one.condition is not None:
-            conditions.append(one.condition)
-            continue
-        if one.operator == "is":
-            offline = presence().condition
-            conditions.append(_negated(offline) if one.negated else offline)
-            continue
-        values, said = _look_up(one, values_of(one.field), known[one.field])
-        condition = OneOf(one.field, values)
-        conditions.append(Not(condition) if one.negated else condition)
-        notices += said
-    return tuple(conditions), tuple(notices)
 
+    def condition_of(one: RequestFilter) -> Condition:
+        if isinstance(one, FilterGroup):
+            parts = tuple(condition_of(part) for part in one.filters)
+            found: Condition = AnyOf(parts) if one.joint == "or" else AllOf(parts)
+        elif one.condition is not None:
+            return one.condition
+        elif one.operator == "is":
+            found = presence().condition
+        elif words := words_field(one.field, known):
+            found, said = _written(one, values_of(words), known[one.field], words)
+            notices.extend(said)
+        else:
+            values, said = _look_up(one, values_of(one.field), known[one.field])
+            notices.extend(said)
+            found = OneOf(one.field, values)
+        return opposite(found) if one.negated else found
 
-def _negated(condition: Condition) -> Condition:
-    return condition.condition if isinstance(condition, Not) else Not(condition)
+    conditions = tuple(condition_of(one) for one in filters)
+    return conditions, tuple(notices)
 
 
 def _look_up(
@@ -115,6 +132,34 @@ def _look_up(
         listed = ", ".join(list(meant)[:4]) + (" …" if len(meant) > 4 else "")
         notices.append(f"{one} means {len(meant)} values: {listed}")
     return tuple(meant), notices
+
+
+def _written(
+    one: FieldFilter, words: Sequence[str], field: PayloadField, words_field: str
+) -> tuple[Condition, list[str]]:
+    """The condition of a filter of a text of which the words are known, and what to say about it.
+
+    Several words are a phrase. A single one is looked up as a keyword is, and so is one with '*'.
+    """
+    if not words:
+        return OneOf(words_field, ()), [f"{one}: no picture of this library has {field.value_noun}"]
+    alternatives: list[Condition] = []
+    notices: list[str] = []
+    known = [(alike(word), word) for word in words]
+    for written in one.values:
+        parts = words_of(plain_text(written))
+        has_star = any(kind == "star" for kind, _ in segments(written))
+        if len(parts) > 1 and not has_star:
+            alternatives.append(HasPhrase(field.name, plain_text(written)))
+            continue
+        pattern = alike(as_value(parts[0]) if parts and not has_star else written.casefold())
+        # A rare word may not be among the most frequent ones.
+        found = dict.fromkeys([*_matching(pattern, known), *(parts if not has_star else ())])
+        alternatives.append(OneOf(words_field, tuple(found)))
+        if len(found) > 1:
+            listed = ", ".join(list(found)[:4]) + (" …" if len(found) > 4 else "")
+            notices.append(f"{one.field}:{written} means {len(found)} words: {listed}")
+    return AnyOf(tuple(alternatives)), notices
 
 
 def _matching(pattern: str, known: Sequence[tuple[str, str]]) -> list[str]:
@@ -167,15 +212,17 @@ def passed_by_none(
     fields: Sequence[PayloadField],
     named: Sequence[tuple[str, Condition]],
     notices: Sequence[str] = (),
+    scope: Filter = (),
 ) -> list[str]:
     """Why no picture passes these conditions, each given with its written form; nothing where one
     does: 'taken:2019: no picture of this library has a date'.
 
-    What earlier `notices` explain is not explained again.
+    What earlier `notices` explain is not explained again. Pictures outside the `scope` are as if
+    they were not there.
     """
 
     def count(*where: Condition) -> int:
-        return store.count(collection, where=where)
+        return store.count(collection, where=(*where, *scope))
 
     if not named or count(*(condition for _, condition in named)):
         return []
@@ -198,7 +245,9 @@ def _why_none(
     names = fields_of(condition)
     nouns = " or ".join(by_name(fields)[name].value_noun for name in names)
     if isinstance(condition, Not):
-        only_has = all(isinstance(one, Has) for one in _parts_of(condition))
+        inner = condition.condition
+        parts = inner.conditions if isinstance(inner, AnyOf) else (inner,)
+        only_has = all(isinstance(one, Has) for one in parts)
         return f"every picture of this library {f'has {nouns}' if only_has else 'is left out'}"
     if not names:
         return "no folder of this library is away"
@@ -209,9 +258,4 @@ def _why_none(
 
 def fields_of(condition: Condition) -> tuple[str, ...]:
     """The fields that the condition asks about, each once."""
-    return tuple(dict.fromkeys(one.field for one in _parts_of(condition)))
-
-
-def _parts_of(condition: Condition) -> tuple[Plain, ...]:
-    inner = condition.condition if isinstance(condition, Not) else condition
-    return inner.conditions if isinstance(inner, AnyOf) else (inner,)
+    return tuple(dict.fromkeys(one.field for one in plain_conditions(condition)))

@@ -17,6 +17,10 @@ from scenesearch.search.request import Request
 from scenesearch.store.base import VectorStore, check_encoder
 from scenesearch.store.fields import by_name
 from scenesearch.store.filters import Filter, Has
+from scenesearch.store.written import TEXT
+
+# For so many scopes at a time the values of fields are remembered.
+_MOST_SCOPES = 16
 
 # Words are ranked by where at least this share of pictures has captions. Where only half have them,
 # the others fall behind (docs/search.md has the figures).
@@ -47,7 +51,7 @@ class LiveCollection:
             dimension=encoder.dimension,
         )
         self.fields = by_name(self.spec.fields)
-        self.values = KeywordValues(store, self.name)
+        self._values: dict[Filter, KeywordValues] = {}
         self.presence_of = presence_of
         self.names = PictureNames(store, self.name, library)
         self.opened_at = time.monotonic()
@@ -64,10 +68,26 @@ class LiveCollection:
         captioned = self.store.count(self.name, where=(Has("captions"),))
         return captioned > 0 and captioned >= _CAPTIONED_FROM * self.store.count(self.name)
 
+    @cached_property
+    def has_text(self) -> bool:
+        """Whether text was read from any picture."""
+        if not self.spec.words or TEXT not in self.fields:
+            return False
+        return self.store.count(self.name, where=(Has(TEXT),)) > 0
+
+    def values(self, scope: Filter) -> KeywordValues:
+        """The values of the pictures in the scope."""
+        if scope not in self._values:
+            if len(self._values) >= _MOST_SCOPES:
+                self._values = {}
+            self._values[scope] = KeywordValues(self.store, self.name, scope)
+        return self._values[scope]
+
     def conditions(self, request: Request) -> tuple[Filter, tuple[str, ...]]:
-        """All conditions that the request makes, and notices about those that are written."""
+        """All conditions that the request makes, and notices about those that are written; the
+        scope is none of them."""
         written, notices = conditions_of(
-            request.filters, self.spec.fields, self.values.of, self.presence
+            request.filters, self.spec.fields, self.values(request.scope).of, self.presence
         )
         return (*written, *request.where), notices
 
@@ -81,4 +101,6 @@ class LiveCollection:
         )
         named = zip((*map(str, request.filters), *labels), conditions, strict=True)
         given = [(name, condition) for name, condition in named if name]
-        return passed_by_none(self.store, self.name, self.spec.fields, given, notices)
+        return passed_by_none(
+            self.store, self.name, self.spec.fields, given, notices, request.scope
+        )

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scenesearch.datasets.names import find_pictures
 from scenesearch.search.request import QueryError
 from scenesearch.store.base import Point, StoreError, VectorStore
+from scenesearch.store.filters import Filter, OneOf
 from scenesearch.store.payload import check_image_id
 
 # A name that was the end of one id alone is taken to be so still for this long; this many names
@@ -33,13 +34,14 @@ class PictureNames:
 
     def __init__(self, store: VectorStore, collection: str, library: str) -> None:
         self._store, self._collection, self._library = store, collection, library
-        self._remembered: dict[str, tuple[str, float]] = {}
+        self._remembered: dict[tuple[str, Filter], tuple[str, float]] = {}
 
-    def find(self, names: Sequence[str]) -> dict[str, Example]:
+    def find(self, names: Sequence[str], scope: Filter = ()) -> dict[str, Example]:
         """The picture of each name: the one of this id, or the only one that `find_pictures` gives.
 
         One retrieval; for ends that are not remembered, one listing of all ids and another
-        retrieval. Raises QueryError for a name that no picture has, or several.
+        retrieval. Pictures outside the `scope` are not there. Raises QueryError for a name that
+        no picture has, or several.
         """
         if not names:
             return {}
@@ -48,14 +50,14 @@ class PictureNames:
                 check_image_id(name)
             except StoreError:  # empty, or half a character
                 raise QueryError(f"like:{name!r} cannot name a picture") from None
-        meant = {name: self._remembered_id(name) for name in names}
-        points = self._retrieve([*names, *meant.values()])
+        meant = {name: self._remembered_id(name, scope) for name in names}
+        points = self._retrieve([*names, *meant.values()], scope)
         ids = {name: name if name in points else meant[name] for name in names}
         unknown = [name for name, image_id in ids.items() if image_id not in points]
         if unknown:
-            found = self._look_up(unknown)
+            found = self._look_up(unknown, scope)
             ids |= found
-            points |= self._retrieve(list(found.values()))
+            points |= self._retrieve(list(found.values()), scope)
         examples: dict[str, Example] = {}
         for name, image_id in ids.items():
             if image_id not in points or (vector := points[image_id].vector) is None:
@@ -63,18 +65,17 @@ class PictureNames:
             examples[name] = Example(image_id, vector)
         return examples
 
-    def _remembered_id(self, name: str) -> str:
-        image_id, read_at = self._remembered.get(name, (name, 0.0))
+    def _remembered_id(self, name: str, scope: Filter) -> str:
+        image_id, read_at = self._remembered.get((name, scope), (name, 0.0))
         return image_id if time.monotonic() - read_at < _FRESH_S else name
 
-    def _retrieve(self, image_ids: Sequence[str]) -> dict[str, Point]:
-        return self._store.retrieve(
-            self._collection, list(dict.fromkeys(image_ids)), with_vectors=True
-        )
+    def _retrieve(self, image_ids: Sequence[str], scope: Filter) -> dict[str, Point]:
+        wanted = list(dict.fromkeys(image_ids))
+        return seen(self._store, self._collection, wanted, scope, with_vectors=True)
 
-    def _look_up(self, names: Sequence[str]) -> dict[str, str]:
+    def _look_up(self, names: Sequence[str], scope: Filter) -> dict[str, str]:
         """The id that each name ends."""
-        points = self._store.scroll(self._collection, payload=(), batch_size=LISTED)
+        points = self._store.scroll(self._collection, where=scope, payload=(), batch_size=LISTED)
         meant = find_pictures(names, (point.image_id for point in points))
         found: dict[str, str] = {}
         for name, ids in meant.items():
@@ -89,8 +90,24 @@ class PictureNames:
         if len(self._remembered) >= _MAX_REMEMBERED:
             self._remembered.clear()
         now = time.monotonic()
-        self._remembered |= {name: (image_id, now) for name, image_id in found.items()}
+        self._remembered |= {(name, scope): (image_id, now) for name, image_id in found.items()}
         return found
+
+
+def seen(
+    store: VectorStore,
+    collection: str,
+    image_ids: Sequence[str],
+    scope: Filter,
+    *,
+    with_vectors: bool = False,
+) -> dict[str, Point]:
+    """Those of the pictures that exist and lie in the scope, by image id."""
+    if not scope:
+        return store.retrieve(collection, image_ids, with_vectors=with_vectors)
+    wanted = (OneOf("image_id", tuple(image_ids)), *scope)
+    points = store.scroll(collection, where=wanted, with_vectors=with_vectors)
+    return {point.image_id: point for point in points}
 
 
 def point_named(store: VectorStore, library: str, name: str, path: str = "") -> Point:

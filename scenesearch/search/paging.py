@@ -95,7 +95,7 @@ def _read_cursor(request: Request) -> _Cursor:
         fingerprint, seen, *key = json.loads(base64.urlsafe_b64decode(request.after or ""))
         if not isinstance(seen, int) or not 0 <= seen <= 10 * MAX_HITS or not key:
             raise ValueError
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise QueryError(_DAMAGED) from None
     if fingerprint != _fingerprint(request):
         raise QueryError("the cursor belongs to another request; ask again from the start")
@@ -106,6 +106,7 @@ def _fingerprint(request: Request) -> str:
     """The same for all pages of an answer, another for another request."""
     ranked_by = (
         request.where,
+        request.scope,
         request.sort,
         request.diversity,
         request.hybrid,

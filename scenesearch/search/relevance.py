@@ -207,6 +207,12 @@ class Calibration:
         cosines = self.background.cosines(pictures) - self.surplus(pictures)[:, None]
         return intercepts + self.cosine * cosines
 
+    @property
+    def background_words(self) -> NDArray[np.bool_]:
+        """Which descriptions of the background are single words that mean more."""
+        texts = self.background.texts if self.background is not None else ()
+        return np.array([self.of(text).is_word for text in texts], bool)
+
     def average(self, query: NDArray[np.float32]) -> float:
         """The cosine of an average picture with the query; without one declared, that of a
         picture of 5 % relevance."""

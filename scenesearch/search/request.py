@@ -6,27 +6,33 @@ form.
 
 import dataclasses
 import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from scenesearch.errors import SceneSearchError
 from scenesearch.pictures.records import MAX_QUERY_CHARACTERS
-from scenesearch.search.quoting import quoted
+from scenesearch.search.quoting import as_name, as_value, quoted
 from scenesearch.store.base import CollectionSpec, StoreError
 from scenesearch.store.conditions import declared_field, facet_field
-from scenesearch.store.filters import Condition, Filter
+from scenesearch.store.filters import Condition, Filter, opposite
 
 MAX_CHARACTERS = MAX_QUERY_CHARACTERS
 MAX_PARTS = 16
 MAX_PHRASES = 64
 MAX_FILTERS = 32
+MAX_DEPTH = 16  # of parentheses
 MAX_VALUES = 100
 MAX_ALTERNATIVES = 200  # of all filters together: each is looked up among a field's values
 MAX_HITS = 10_000
 MAX_WEIGHT = 10.0
 
-# What reads as an operator, a weight or a filter when it stands as a word of its own.
-_SPECIAL_WORD = re.compile(r'[+-]|[+-][^\W\d].*|.*".*|.*\^\d+(\.\d+)?|[\w-]+(:|=|!=|<|>).*', re.S)
+# What reads as an operator, a weight, a filter or its parenthesis when it stands as a word.
+_SPECIAL_WORD = re.compile(
+    r'[+-]|[+-][^\W\d].*|.*".*|.*\^\d+(\.\d+)?|([\w-]+|[(+-]+\w[\w-]*)(:|=|!=|<|>).*'
+    r"|[+(-]*\([+(-]*(?i:and|or|not)?",
+    re.S,
+)
 _PLAIN_ID = re.compile(r"[\w./-]+")
 
 
@@ -115,11 +121,73 @@ class FieldFilter:
 
     def __str__(self) -> str:
         minus = "-" if self.negated else ""
+        if self.operator == "has":
+            return f"{minus}has:{','.join(map(as_value, self.values))}"
         values = ",".join(self.values)
-        if self.operator in ("has", "is"):
-            return f"{minus}{self.operator}:{values}"
+        if self.operator == "is":
+            return f"{minus}is:{values}"
         operator = self.operator if self.operator in ":=" else f":{self.operator}"
-        return f"{minus}{self.field}{operator}{values}"
+        return f"{minus}{as_name(self.field)}{operator}{values}"
+
+
+Joint = Literal["and", "or"]
+
+
+@dataclass(frozen=True)
+class FilterGroup:
+    """Filters of which all hold ('and') or at least one does ('or'); if negated, that is not so.
+
+    `joined` and `negation` make groups. Theirs have at least two filters, and no group stands
+    directly in one of the same kind, so that a group and its written form are the same thing.
+    """
+
+    joint: Joint
+    filters: tuple["RequestFilter", ...]
+    negated: bool = False
+
+    def __str__(self) -> str:
+        minus = "-" if self.negated else ""
+        between = " or " if self.joint == "or" else " "
+        return f"{minus}({between.join(map(str, self.filters))})"
+
+    @property
+    def depth(self) -> int:
+        """How many parentheses are open at most in the written form."""
+        groups = (one for one in self.filters if isinstance(one, FilterGroup))
+        return 1 + max((group.depth for group in groups), default=0)
+
+
+RequestFilter = FieldFilter | FilterGroup
+
+
+def joined(joint: Joint, filters: Iterable[RequestFilter]) -> RequestFilter:
+    """One filter for all of them; they are at least one."""
+    parts = tuple(part for one in filters for part in split(joint, one))
+    return parts[0] if len(parts) == 1 else FilterGroup(joint, parts)
+
+
+def split(joint: Joint, one: RequestFilter) -> tuple[RequestFilter, ...]:
+    """The filters that are joined in it like this, or else itself."""
+    if isinstance(one, FilterGroup) and one.joint == joint and not one.negated:
+        return one.filters
+    return (one,)
+
+
+def negation(one: RequestFilter) -> RequestFilter:
+    """The filter that exactly those pictures pass that the other one leaves out."""
+    if isinstance(one, FilterGroup):
+        return dataclasses.replace(one, negated=not one.negated)
+    condition = None if one.condition is None else opposite(one.condition)
+    return dataclasses.replace(one, negated=not one.negated, condition=condition)
+
+
+def field_filters(filters: Iterable[RequestFilter]) -> Iterator[FieldFilter]:
+    """The filters of single fields, those in groups too, from left to right."""
+    for one in filters:
+        if isinstance(one, FilterGroup):
+            yield from field_filters(one.filters)
+        else:
+            yield one
 
 
 @dataclass(frozen=True)
@@ -141,7 +209,9 @@ class Request:
     shows nothing excluded is a hit. Less relevant pictures than `min_relevance` are none; with
     `default_cut` the library says how relevant they must be (`Searcher.default_cut`), and there are
     hits only if the best picture reaches `best_at_least`, which it fills in. `where` holds
-    conditions that are not from the text, but for example from the widgets of a page.
+    conditions that are not from the text, but for example from the widgets of a page. `scope` is
+    what whoever asks may see: other pictures are neither found nor counted, nor compared with,
+    nor do suggestions and notices tell of them.
 
     `k` hits are given, after the first `offset`, or after the page that ended with the cursor
     `after`, which is stable while pictures are being added. `diversity` (0-1) trades likeness to
@@ -154,8 +224,9 @@ class Request:
     """
 
     parts: tuple[Part, ...] = ()
-    filters: tuple[FieldFilter, ...] = ()
+    filters: tuple[RequestFilter, ...] = ()
     where: Filter = ()
+    scope: Filter = ()
     k: int = 10
     offset: int = 0
     after: str | None = None
@@ -193,11 +264,20 @@ class Request:
             elif written:
                 written.append("+")
             written.append(str(part))
+        if written and self.filters:
+            rest, blank, last = written[-1].rpartition(" ")
+            if last.lower() == "not":  # it would be the filter's
+                written[-1] = f"{rest}{blank}{quoted(last)}"
         return " ".join([*written, *map(str, self.filters)])
 
-    def check(self, spec: CollectionSpec) -> None:
+    @property
+    def is_empty(self) -> bool:
+        """Whether it asks for nothing in particular."""
+        return not (self.parts or self.filters or self.where)
+
+    def check(self, spec: CollectionSpec, *, may_be_empty: bool = False) -> None:
         """Raise QueryError for what cannot be asked of the collection."""
-        if not (self.parts or self.filters or self.where):
+        if self.is_empty and not may_be_empty:
             raise QueryError("the query is empty: describe a scene in words")
         if len(self.where) > MAX_FILTERS:
             raise QueryError(f"{len(self.where)} conditions are given, at most {MAX_FILTERS}")
@@ -217,9 +297,22 @@ class Request:
             if self.sort and declared_field(self.sort.field, spec).type == "geo":
                 raise QueryError(f"{self.sort.field} is a place and has no order to sort by")
             for name in self.facets:
-                facet_field(name, spec)
+                if declared_field(name, spec).type != "datetime":  # counted by months or years
+                    facet_field(name, spec)
         except StoreError as error:
             raise QueryError(str(error)) from None
+
+
+def check_text(what: str, text: str) -> None:
+    """Raise QueryError for a text that is too long, or no text."""
+    if len(text) > MAX_CHARACTERS:
+        raise QueryError(
+            f"{what} has {len(text):,} characters, at most {MAX_CHARACTERS:,} are read: shorten it"
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # bytes of a terminal that were no UTF-8
+        raise QueryError(f"{what} is not valid Unicode") from None
 
 
 def _quoted_if_special(word: str) -> str:

@@ -40,24 +40,48 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Nearest:
-    """The pictures nearest to a query, ranked as `ask` says; its limit and payload are not used."""
+    """The pictures nearest to a query, ranked as `ask` says; its limit and payload are not used.
+
+    Those `written`, best first, have a relevance of their own, because of the text in them. Each
+    comes before the first picture that is less relevant.
+    """
 
     live: LiveCollection
     query: QueryVector
     ask: Ask
+    written: Sequence[Candidate] = ()
 
     @property
     def reordered(self) -> int:
         """The number of first pictures that are not in the order of their cosines."""
         match self.ask.rank_by:
             case Cosine():
-                return 0
+                return len(self.written)
             case Rescored():
                 return RESCORED
         return _REORDERED
 
     def first(self, n: int, payload: Sequence[str] | None = None) -> list[Candidate]:
-        """The n first, with the payload of these keys, by default the whole one if n is small.
+        """The n first, with the payload of these keys, by default the whole one if n is small."""
+        if payload is None and n > _FEW:
+            payload = ("sha256", "phash")
+        # As many more as may come to stand further in front.
+        nearest = self._nearest(n + len(self.written), payload)
+        if not self.written:
+            return nearest
+        promoted = {one.point.image_id for one in self.written}
+        others = (one for one in nearest if one.point.image_id not in promoted)
+        merged: list[Candidate] = []
+        waiting = list(self.written)
+        for one in others:
+            while waiting and waiting[0].relevance >= one.relevance:
+                merged.append(waiting.pop(0))
+            merged.append(one)
+        return [*merged, *waiting][:n]
+
+    def _nearest(self, n: int, payload: Sequence[str] | None) -> list[Candidate]:
+        """The n first whatever is written in pictures, with the payload of these keys, None for the
+        whole one.
 
         Where hubness has changed the order of cosines, the highest relevance goes to the first
         place, and so on. So relevance falls from hit to hit and is no less true: on the judged
@@ -65,8 +89,6 @@ class Nearest:
         (docs/evaluation.md). Where pictures have a surplus, the relevance of those ranked again is
         that of their worth, and no lower than that of the next by cosine.
         """
-        if payload is None and n > _FEW:
-            payload = ("sha256", "phash")
         by_worth = isinstance(self.ask.rank_by, Rescored) and self.query.surplus_slope > 0
         limit = max(n, RESCORED + 1) if by_worth else n
         ask = replace(self.ask, limit=limit, payload=payload)
@@ -93,9 +115,11 @@ class Nearest:
             ranking = replace(self, ask=replace(self.ask, rank_by=Cosine()))
         n = _FEW
         while True:
-            found = ranking.first(n, payload)
+            found = ranking.first(n, ())
             complete = len(found) < n or found[-1].relevance < at_least
             if complete or n >= MAX_RELEVANT:
+                # Payloads are handed over once, not with each try of how many there are.
+                found = ranking.first(n, payload) if payload else found
                 return [one for one in found if one.relevance >= at_least], complete
             n = min(4 * n, MAX_RELEVANT)
 
@@ -132,14 +156,10 @@ def rank(
 ) -> tuple[Ranking, list[str]]:
     """The order of the answer, and notices: the nearest first, or by a field; where nothing is
     compared, all that pass the filter, by a field or by image id."""
+    if nearest is None:
+        return list_all(live, request, where), []
     order = request.sort
     payload = (order.field,) if order else ()
-    if nearest is None:
-        points = live.store.scroll(live.name, where=where, payload=payload, batch_size=LISTED)
-        keys = sorted(_sort_key(point, order, live.fields) for point in points)
-        return Listed(
-            live, [Candidate(ScoredPoint(key[-1], 0.0, {}), 1.0, key) for key in keys]
-        ), []
     if order is None:
         return nearest, []
     found, complete = nearest.relevant(request.min_relevance, payload)
@@ -148,6 +168,15 @@ def rank(
     keyed = [one._replace(key=_sort_key(one.point, order, live.fields)) for one in found]
     notices = [] if complete else [f"sorted are the {MAX_RELEVANT} most relevant pictures"]
     return Listed(live, sorted(keyed, key=lambda candidate: candidate.key)), notices
+
+
+def list_all(live: LiveCollection, request: Request, where: Filter) -> Listed:
+    """All that pass the filter, by the field that the request sorts by, else by image id."""
+    order = request.sort
+    payload = (order.field,) if order else ()
+    points = live.store.scroll(live.name, where=where, payload=payload, batch_size=LISTED)
+    keys = sorted(_sort_key(point, order, live.fields) for point in points)
+    return Listed(live, [Candidate(ScoredPoint(key[-1], 0.0, {}), 1.0, key) for key in keys])
 
 
 def _sort_key(

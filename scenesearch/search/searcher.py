@@ -7,7 +7,7 @@ values are counted.
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import TypedDict, Unpack
@@ -20,13 +20,13 @@ from scenesearch.encoder.text_cache import TextEmbeddingCache
 from scenesearch.pictures.opening import ImageError, decode_image, out_of_memory
 from scenesearch.runtime.events import log_query, log_search
 from scenesearch.search.answer import Hit, SearchResult
-from scenesearch.search.chance import Chance, measure_chance
+from scenesearch.search.chance import Chances, Cuts, measure_chances
 from scenesearch.search.collapse import Group
 from scenesearch.search.contrast import measure_few
-from scenesearch.search.facets import count_values
+from scenesearch.search.facets import Facets, count_values
 from scenesearch.search.grammar import parse
 from scenesearch.search.live_collection import LiveCollection
-from scenesearch.search.names import Example
+from scenesearch.search.names import Example, seen
 from scenesearch.search.paging import take_page
 from scenesearch.search.presence import PresenceOf, all_here
 from scenesearch.search.query_vector import PartVector, QueryVector, combine, weighted_sum
@@ -39,8 +39,26 @@ from scenesearch.search.relevance import (
     read_picture_calibration,
 )
 from scenesearch.search.request import Like, Order, Part, QueryError, Request, Text, Upload
-from scenesearch.search.retrieval import MAX_RELEVANT, Nearest, rank
-from scenesearch.store.ask import Ask, Cosine, Diverse, Examples, Hybrid, Penalty, RankBy, Rescored
+from scenesearch.search.retrieval import (
+    MAX_RELEVANT,
+    Candidate,
+    Listed,
+    Nearest,
+    list_all,
+    rank,
+)
+from scenesearch.search.text_match import A_WORD, LEAST_ODDS, LOOKED_AT, AskedWords
+from scenesearch.store.ask import (
+    Ask,
+    Cosine,
+    Diverse,
+    Examples,
+    Hybrid,
+    Penalty,
+    RankBy,
+    Rescored,
+    Written,
+)
 from scenesearch.store.base import ScoredPoint, VectorStore
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.filters import Filter, Not, OneOf
@@ -82,11 +100,15 @@ UNMEASURED_CUT = 0.05
 _FAMILIAR = 0.5
 _NEW_WORDS_NAMED = 5
 
+# Whole payloads that `every` reads at once.
+_LISTED_PAGE = 1000
+
 
 class Options(TypedDict, total=False):
     """What a request may say besides its text; see `Request`."""
 
     where: Filter
+    scope: Filter
     k: int
     offset: int
     after: str | None
@@ -137,8 +159,8 @@ class Searcher:
             if declared
             else by_contrast(measure_few(encoder))
         )
-        self._cuts: dict[tuple[str, int], float] = {}
-        self._chances: dict[str, Chance] = {}
+        self._cuts: dict[tuple[str, int], Cuts] = {}
+        self._chances: dict[str, Chances] = {}
 
     def _among_own(self, calibration: Calibration) -> Calibration:
         """The calibration for pictures like this library's."""
@@ -188,18 +210,16 @@ class Searcher:
             request = replace(request, hybrid=self._is_hybrid(request, live))
 
             conditions, filter_notices = live.conditions(request)
-            examples = live.names.find(request.named_pictures)
+            examples = live.names.find(request.named_pictures, request.scope)
             parts = [self._vector_of(part, examples) for part in request.parts]
             encoded = time.perf_counter()
-            if request.default_cut:
-                cut = self._cut(parts, request, live)
-                floor = UNMEASURED_CUT if self.calibration.contrast is None else PARTIAL
-                request = replace(request, best_at_least=cut, min_relevance=min(cut, floor))
-
+            request = self._with_cut(request, parts, live)
             where, excluded, exclusion_notices = _exclude(
-                live, request, parts, examples, conditions
+                live, request, parts, examples, (*conditions, *request.scope)
             )
-            nearest = self._nearest(live, request, parts, where)
+            nearest = self._with_written(live, request, self._nearest(live, request, parts, where))
+            if nearest is not None and _is_written(request, nearest):
+                request = replace(request, best_at_least=request.min_relevance)
             ranking, ranking_notices = rank(live, request, nearest, where)
             page = take_page(ranking, request, _wrong(live, request, nearest))
             empty_notices: list[str] = []
@@ -237,6 +257,34 @@ class Searcher:
                 total_ms=(finished - started) * 1000,
             )
 
+    def count_values(
+        self, request: Request, **options: Unpack[Options]
+    ) -> tuple[Facets, tuple[str, ...]]:
+        """The counts of the request's facets in its whole answer, and notices; nothing is ranked
+        for it. An empty request counts in the library."""
+        live = self._follow_alias()
+        request = replace(request, **options)
+        request.check(live.spec, may_be_empty=True)
+        request = replace(request, hybrid=self._is_hybrid(request, live))
+        conditions, _ = live.conditions(request)
+        examples = live.names.find(request.named_pictures, request.scope)
+        parts = [self._vector_of(part, examples) for part in request.parts]
+        request = self._with_cut(request, parts, live)
+        where, _, _ = _exclude(live, request, parts, examples, (*conditions, *request.scope))
+        nearest = self._with_written(live, request, self._nearest(live, request, parts, where))
+        facets, notices = count_values(live, request, nearest, where)
+        return facets, tuple(notices)
+
+    def _with_cut(
+        self, request: Request, parts: Sequence[PartVector], live: LiveCollection
+    ) -> Request:
+        """The request with the library's own least relevance, where it asks for that."""
+        if not request.default_cut:
+            return request
+        cut = self._cut(parts, request, live)
+        floor = UNMEASURED_CUT if self.calibration.contrast is None else PARTIAL
+        return replace(request, best_at_least=cut, min_relevance=min(cut, floor))
+
     def _follow_alias(self) -> LiveCollection:
         """The collection that the library's name stands for, another one after a promote."""
         live = self._live
@@ -252,9 +300,32 @@ class Searcher:
 
     def count(self, request: Request) -> int:
         """How many pictures pass the request's filters, whatever its words and pictures."""
-        live = self._live
+        return self._store.count(self._live.name, where=self.conditions(request))
+
+    def conditions(self, request: Request) -> Filter:
+        """What pictures must pass, by the request's filters and its scope."""
+        conditions, _ = self._live.conditions(request)
+        return (*conditions, *request.scope)
+
+    def every(self, request: Request) -> Iterator[Hit]:
+        """All hits of a request that describes nothing, as `search` orders them. The library is
+        listed once: page after page, it would be listed for each."""
+        request.check(self._follow_alias().spec)
+        live, candidates = self._listed(request)
+        for start in range(0, len(candidates), _LISTED_PAGE):
+            part = Listed(live, candidates[start : start + _LISTED_PAGE])
+            groups: list[Group] = [(one, ()) for one in part.first(_LISTED_PAGE)]
+            yield from _hits(live, groups, start, compared=False)
+
+    def every_id(self, request: Request) -> list[str]:
+        """The image ids of `every`, without reading whole payloads. A request without a filter
+        means the whole library."""
+        return [one.point.image_id for one in self._listed(request)[1]]
+
+    def _listed(self, request: Request) -> tuple[LiveCollection, Sequence[Candidate]]:
+        live = self._follow_alias()
         conditions, _ = live.conditions(request)
-        return self._store.count(live.name, where=conditions)
+        return live, list_all(live, request, (*conditions, *request.scope)).candidates
 
     def passed_by_none(self, where: Filter) -> list[str]:
         """Why no picture passes the conditions, named by their fields' labels; nothing where one
@@ -272,9 +343,10 @@ class Searcher:
         live = self._live
         request.check(live.spec)
         conditions, _ = live.conditions(request)
-        examples = live.names.find(request.named_pictures)
+        examples = live.names.find(request.named_pictures, request.scope)
         parts = [self._vector_of(part, examples) for part in request.parts]
-        where, _, _ = _exclude(live, request, parts, examples, conditions)
+        scoped = (*conditions, *request.scope)
+        where, _, _ = _exclude(live, request, parts, examples, scoped)
         nearest = self._nearest(live, request, parts, where)
         if nearest is None:
             raise QueryError("nothing is described that pictures could be ranked by")
@@ -287,25 +359,26 @@ class Searcher:
 
     def query_vector(self, request: Request) -> QueryVector:
         """What a request that asks for something is compared by, and what its cosines mean."""
-        examples = self._live.names.find(request.named_pictures)
+        examples = self._live.names.find(request.named_pictures, request.scope)
         return combine([self._vector_of(part, examples) for part in request.parts])
 
-    def image_id(self, name: str) -> str:
+    def image_id(self, name: str, scope: Filter = ()) -> str:
         """The id that is this name, or the one that ends with it, with or without its suffix.
 
-        Raises QueryError when no id or several do.
+        Raises QueryError when no id in the scope or several do.
         """
-        return self._live.names.find([name])[name].image_id
+        return self._live.names.find([name], scope)[name].image_id
 
     # The default cut
 
     def default_cut(self) -> float:
         """What the best picture for a description must reach, where a request leaves it open, or
-        nothing is found: at most one in ten things that the library does not show reach it."""
+        nothing is found: at most one in ten things that the library does not show reach it. For a
+        single word it may differ."""
         reached = self._by_chance(self._follow_alias())
         if reached is None:
             return UNMEASURED_CUT
-        return _probability(self.calibration.stretched(reached))
+        return _probability(self.calibration.stretched(reached.other))
 
     def _cut(self, parts: Sequence[PartVector], request: Request, live: LiveCollection) -> float:
         wanted = [part for part in parts if not part.excluded]
@@ -316,25 +389,26 @@ class Searcher:
         if reached is None:
             return UNMEASURED_CUT
         weights = [part.weight for part in wanted]
-        stretched = [part.calibration.stretched(reached) for part in wanted]
+        calibrations = [part.calibration for part in wanted]
+        stretched = [one.stretched(reached.of(one.is_word)) for one in calibrations]
         return _probability(float(np.average(stretched, weights=weights)))
 
-    def _by_chance(self, live: LiveCollection) -> float | None:
+    def _by_chance(self, live: LiveCollection) -> Cuts | None:
         """The log odds that chance reaches in one of ten requests, None where that is not measured.
         Measured once for each collection and number of pictures."""
         pictures = 0 if self.calibration.background is None else self._store.count(live.name)
         if pictures == 0:
             return None
-        cut = self._cuts.get((live.name, pictures))
-        if cut is None:
-            chance = self._chances.get(live.name)
-            if chance is None or pictures <= _CHANCE_SAMPLE:
-                sample = self._sample(live.name, _CHANCE_SAMPLE)
-                chance = measure_chance(self.calibration.of_background(sample))
-                self._chances = {live.name: chance}
-            cut = chance.cut(pictures)
-            self._cuts = {(live.name, pictures): cut}
-        return cut
+        cuts = self._cuts.get((live.name, pictures))
+        if cuts is None:
+            chances = self._chances.get(live.name)
+            if chances is None or pictures <= _CHANCE_SAMPLE:
+                log_odds = self.calibration.of_background(self._sample(live.name, _CHANCE_SAMPLE))
+                chances = measure_chances(log_odds, self.calibration.background_words)
+                self._chances = {live.name: chances}
+            cuts = chances.cuts(pictures)
+            self._cuts = {(live.name, pictures): cuts}
+        return cuts
 
     # The parts of a request
 
@@ -394,8 +468,8 @@ class Searcher:
         if not new:
             return []
         words = ", ".join(f"'{word}'" for word in new[:_NEW_WORDS_NAMED])
-        name = self._encoder.info.name
-        return [f"{name} learned from no description with {words}: it may find something else"]
+        are = "is a word" if len(new) == 1 else "are words"
+        return [f"{words} {are} that this search has not learned: it may find something else"]
 
     # The ranking
 
@@ -414,9 +488,42 @@ class Searcher:
         ask = Ask(query.vector, 0, where, exact=request.exact, rank_by=rank_by)
         return Nearest(live, query, ask)
 
+    def _with_written(
+        self, live: LiveCollection, request: Request, nearest: Nearest | None
+    ) -> Nearest | None:
+        """The same with the pictures that the words of the request are written in, where it asks
+        in words alone and for no other order."""
+        in_words = [part for part in request.parts if not part.excluded]
+        if (
+            nearest is None
+            or not live.has_text
+            or len(in_words) != len(request.descriptions)
+            or request.diversity
+            or request.right
+        ):
+            return nearest
+        asked = AskedWords.of(request)
+        text = " ".join(asked.words)
+        ask = replace(nearest.ask, limit=LOOKED_AT, payload=None, rank_by=Written(text))
+        query = nearest.query
+        found: list[Candidate] = []
+        for point in live.store.search(live.name, ask):
+            if added := asked.log_odds(point.payload):
+                own = float(query.log_odds(np.array([point.score], np.float32))[0])
+                relevance = _probability(max(own, LEAST_ODDS) + added)
+                if added <= A_WORD and asked.is_a_word:
+                    # What shows the thing, even in part, stays in front of its name.
+                    relevance = max(_probability(own), min(relevance, PARTIAL))
+                if request.default_cut and asked.are_written(point.payload):
+                    # Found in any case, if need be as the last: 'invoice' shows nothing else.
+                    relevance = max(relevance, request.min_relevance)
+                found.append(Candidate(point, relevance, (-point.score, point.image_id)))
+        best_first = sorted(found, key=lambda one: (-one.relevance, one.key))
+        return replace(nearest, written=best_first)
+
     def _rank_by(self, live: LiveCollection, request: Request, query: QueryVector) -> RankBy:
         if request.right:
-            found = self._store.retrieve(live.name, request.right, with_vectors=True)
+            found = seen(self._store, live.name, request.right, request.scope, with_vectors=True)
             vectors = [point.vector for point in found.values() if point.vector is not None]
             return Examples(right=vectors, weight=_QUERY_WEIGHT)
         if request.diversity:
@@ -474,12 +581,18 @@ def _exclude(
     return where, len(showing - named), notices
 
 
+def _is_written(request: Request, nearest: Nearest) -> bool:
+    """Whether all words of the request stand in a picture: then there is something to be found."""
+    asked = AskedWords.of(request)
+    return any(asked.are_written(one.point.payload) for one in nearest.written)
+
+
 def _wrong(live: LiveCollection, request: Request, nearest: Nearest | None) -> list[ScoredPoint]:
     """The pictures called wrong, scored as if they were found, so that their duplicates are
     known."""
     if not (request.collapse and request.wrong):
         return []
-    found = live.store.retrieve(live.name, request.wrong, with_vectors=True)
+    found = seen(live.store, live.name, request.wrong, request.scope, with_vectors=True)
     return [
         ScoredPoint(
             point.image_id,

@@ -14,11 +14,22 @@ from scenesearch.search.dates import names_zone, period
 from scenesearch.search.quoting import plain_text, segments
 from scenesearch.search.request import Operator
 from scenesearch.store.fields import INSTANT, PayloadField
-from scenesearch.store.filters import AnyOf, HasWords, Near, OneOf, Plain, Prefix, Range
+from scenesearch.store.filters import (
+    AnyOf,
+    HasWords,
+    Near,
+    OneOf,
+    Plain,
+    Prefix,
+    Range,
+    Within,
+)
 
 _NEAR = re.compile(
     r"(?P<lat>[-+]?[\d.]+),(?P<lon>[-+]?[\d.]+)(?:,(?P<radius>[\d.]+)\s*(?P<unit>km|m))?"
 )
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
+_BOX = re.compile(rf"({_NUMBER}),({_NUMBER}),({_NUMBER}),({_NUMBER})")
 _DEFAULT_RADIUS_M = 10_000.0
 _BOUNDS = {">": "above", ">=": "at_least", "<": "below", "<=": "at_most"}
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -38,7 +49,8 @@ def condition_of(
     which another field than the local time has.
     """
     if field.type == "geo":
-        return _near(field.name, ",".join(map(plain_text, values)))
+        text = "".join(",".join(map(plain_text, values)).split())
+        return _within(field.name, text) if _BOX.fullmatch(text) else _near(field.name, text)
     instant = INSTANT.get(field.name)
     if instant and instant in declared and any(names_zone(plain_text(value)) for value in values):
         field = replace(field, name=instant)
@@ -122,8 +134,19 @@ def _compared(field: PayloadField, operator: Operator, text: str, today: date) -
     raise ValueError(f"{field.name} is a {field.type} field, it has no order")
 
 
+def _within(name: str, text: str) -> Within:
+    south, west, north, east = map(float, text.split(","))
+    if not (-90 <= south <= 90 and -90 <= north <= 90 and min(west, east) >= -180) or (
+        max(west, east) > 180
+    ):
+        raise ValueError("latitude is -90..90 and longitude -180..180")
+    if south > north:
+        raise ValueError("a box is written SOUTH,WEST,NORTH,EAST")
+    return Within(name, south, west, north, east)
+
+
 def _near(name: str, text: str) -> Near:
-    match = _NEAR.fullmatch("".join(text.split()))
+    match = _NEAR.fullmatch(text)
     try:
         if match is None:
             raise ValueError
@@ -133,7 +156,8 @@ def _near(name: str, text: str) -> Near:
             radius_m = float(match["radius"]) * (1000 if match["unit"] == "km" else 1)
     except ValueError:
         raise ValueError(
-            "expected near:LATITUDE,LONGITUDE,RADIUS, like near:55.75,37.62,50km"
+            "expected near:LATITUDE,LONGITUDE,RADIUS, like near:55.75,37.62,50km, or a box, "
+            "within:SOUTH,WEST,NORTH,EAST"
         ) from None
     if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
         raise ValueError("latitude is -90..90 and longitude -180..180")

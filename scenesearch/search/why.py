@@ -5,19 +5,22 @@ A word is left out of the description, or a patch of the picture is covered (M. 
 then? Effects are differences of log odds, so that words and patches can be compared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from scenesearch.encoder.base import Encoder
 from scenesearch.encoder.preprocessing import as_input, as_picture
 from scenesearch.search.query_vector import QueryVector
 from scenesearch.search.request import Phrase, Request, Text
 from scenesearch.search.searcher import Searcher
+from scenesearch.search.text_match import AskedWords
+from scenesearch.store.written import WrittenLine
 
 # Coarser than the image tower's own grid; 49 pictures to encode.
 GRID = 7
@@ -52,7 +55,8 @@ class Why:
     """What made a picture relevant to a request.
 
     `relevance` belongs to the cosine; in an answer another hit may have it (see `Hit`). Of a long
-    description only the first words are examined; `more_words` were not.
+    description only the first words are examined; `more_words` were not. `text` are the lines
+    written in the picture that hold words of the request.
     """
 
     image_id: str
@@ -60,6 +64,7 @@ class Why:
     words: tuple[WordEffect, ...]
     heat: HeatMap | None
     more_words: int = 0
+    text: tuple[WrittenLine, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The documented JSON shape of `scenesearch search --why RANK --json`."""
@@ -70,6 +75,10 @@ class Why:
             "more_words": self.more_words,
             "heat": None if self.heat is None else self.heat.cells.tolist(),
             "heat_box": None if self.heat is None else list(self.heat.box),
+            "text": [
+                {"line": line.text, "box": list(line.box), "confidence": line.confidence}
+                for line in self.text
+            ],
         }
 
 
@@ -80,9 +89,11 @@ def why(
     image_id: str,
     vector: NDArray[np.float32],
     picture: Image.Image | None = None,
+    payload: Mapping[str, Any] = MappingProxyType({}),
 ) -> Why:
     """The effects of the words of a request on a picture of the library with this embedding, and
     of the parts of the upright RGB `picture` if it is given. Subtracted words have effects too.
+    The `payload` of its point says what is written in it.
     """
     query = searcher.query_vector(request)
     effects = tuple(_word_effects(searcher, request, query, vector))
@@ -93,6 +104,7 @@ def why(
         effects,
         None if picture is None else heat_map(encoder, query, picture),
         words - len(effects),
+        tuple(AskedWords.of(request).lines(payload)),
     )
 
 
@@ -200,4 +212,19 @@ def overlay(picture: Image.Image, heat: HeatMap) -> Image.Image:
     mask = Image.fromarray((strength * 160).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
     shown = picture.copy()
     shown.paste(Image.new("RGB", size, (230, 30, 30)), corner, mask)
+    return shown
+
+
+def outline(
+    picture: Image.Image, lines: Sequence[WrittenLine], marked: Collection[WrittenLine] = ()
+) -> Image.Image:
+    """The picture with frames around these lines of text, those that are marked in red."""
+    shown = picture.copy()
+    draw = ImageDraw.Draw(shown)
+    width = max(2, round(max(picture.size) / 300))
+    for line in lines:
+        xs, ys = line.box[::2], line.box[1::2]
+        corners = [(x * picture.width, y * picture.height) for x, y in zip(xs, ys, strict=True)]
+        colour = (230, 30, 30) if line in marked else (255, 190, 0)
+        draw.line([*corners, *corners[:2]], colour, width, joint="curve")
     return shown

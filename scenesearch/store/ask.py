@@ -36,6 +36,16 @@ class Hybrid:
 
 
 @dataclass(frozen=True)
+class Written:
+    """By the words of the text that are written in the pictures themselves; no others are hits.
+
+    A collection without words has no hits.
+    """
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Rescored:
     """The RESCORED nearest by cosine less a penalty of their own, then the rest by cosine."""
 
@@ -65,7 +75,7 @@ class Examples:
     weight: int = 1
 
 
-RankBy = Cosine | Hybrid | Rescored | Diverse | Examples
+RankBy = Cosine | Hybrid | Written | Rescored | Diverse | Examples
 
 
 @dataclass(frozen=True)

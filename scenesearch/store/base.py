@@ -181,14 +181,15 @@ def check_encoder(spec: CollectionSpec, *, name: str, fingerprint: str, dimensio
     if spec.fingerprint == fingerprint and spec.dimension == dimension:
         return
     use = (
-        f"--encoder {spec.encoder}"
+        f"Use --encoder {spec.encoder}, or ingest into another library."
         if spec.encoder != name
-        else f"the {name} encoder of fingerprint {spec.fingerprint[:8]}"
+        else "Leave --encoder out to use its own, or bring it over with `scenesearch library build "
+        f"{spec.library}` and this encoder, then `scenesearch library promote {spec.library}`."
     )
     raise EncoderMismatch(
         f"library {spec.library} holds {spec.dimension}-d vectors of encoder {spec.encoder} "
         f"({spec.fingerprint[:8]}); this encoder is {name} ({fingerprint[:8]}, {dimension}-d). "
-        f"Use {use}, or ingest into another library."
+        f"{use}"
     )
 
 
@@ -304,6 +305,13 @@ class VectorStore(Protocol):
         self, name: str, field: str, *, where: Filter = (), limit: int = 100
     ) -> list[tuple[str | int | bool, int]]:
         """Values of a keyword, integer or boolean field with their counts, most frequent first."""
+
+    def version(self, name: str) -> str:
+        """A text that is another one after points were written or deleted, by whichever process.
+
+        The embedded home changes it with every write. With a server it changes with the number of
+        points, with every deletion, and at the end of a `flush`.
+        """
 
     def flush(self, name: str) -> None:
         """Return once everything written is safe against power loss."""

@@ -13,9 +13,10 @@ from uuid import UUID
 from scenesearch.store.base import CollectionSpec, StoreError
 from scenesearch.store.fields import GUESS, PERIOD_END, PayloadField, by_name
 from scenesearch.store.filters import (
-    AnyOf,
+    Condition,
     Filter,
     Has,
+    HasPhrase,
     HasWords,
     Near,
     Not,
@@ -23,6 +24,8 @@ from scenesearch.store.filters import (
     Plain,
     Prefix,
     Range,
+    Within,
+    plain_conditions,
 )
 from scenesearch.store.payload import rfc3339
 
@@ -34,13 +37,15 @@ _MAX_INTEGER = 2**63 - 1
 NO_POINT = UUID(int=0)
 
 
-def checked(where: Filter, spec: CollectionSpec) -> Iterator[tuple[Plain | AnyOf, bool]]:
+def checked(where: Filter, spec: CollectionSpec) -> Iterator[tuple[Condition, bool]]:
     """Each condition without its Not, and whether it had one; raises StoreError."""
     for condition in where:
-        inner = condition.condition if isinstance(condition, Not) else condition
-        for plain in inner.conditions if isinstance(inner, AnyOf) else (inner,):
+        for plain in plain_conditions(condition):
             _check(plain, declared_field(plain.field, spec))
-        yield inner, isinstance(condition, Not)
+        if isinstance(condition, Not):
+            yield condition.condition, True
+        else:
+            yield condition, False
 
 
 def excluded_by(condition: Plain, spec: CollectionSpec) -> Range | Has | None:
@@ -71,6 +76,23 @@ def bounds_of(condition: Range) -> tuple[dict[str, float], dict[str, str]]:
     numbers = {name: float(b) for name, b in bounds.items() if isinstance(b, int | float)}
     moments = {name: rfc3339(b) for name, b in bounds.items() if isinstance(b, datetime)}
     return numbers, moments
+
+
+# In degrees: 0.1 mm on the ground.
+_EDGE = 1e-9
+_HIGHEST = 90 - 1e-7
+
+
+def boxes_of(box: Within) -> list[tuple[float, float, float, float]]:
+    """South, west, north and east of what the engines can be asked for: they leave out what lies
+    on an edge, and find nothing in a box that touches a pole, crosses the 180th meridian or goes
+    around the Earth."""
+    south, north = max(box.south - _EDGE, -_HIGHEST), min(box.north + _EDGE, _HIGHEST)
+    west, east = max(box.west - _EDGE, -180.0), min(box.east + _EDGE, 180.0)
+    if box.west > box.east:
+        return [(south, west, north, 180.0), (south, -180.0, north, east)]
+    middle = (west + east) / 2
+    return [(south, west, north, middle + _EDGE), (south, middle - _EDGE, north, east)]
 
 
 def declared_field(name: str, spec: CollectionSpec) -> PayloadField:
@@ -118,9 +140,14 @@ def _check(condition: Plain, field: PayloadField) -> None:
             _check_type(field, "keyword", "searched by prefix")
         case HasWords():
             _check_type(field, "text", "searched for words")
+        case HasPhrase():
+            _check_type(field, "text", "searched for a phrase")
         case Near():
             _check_type(field, "geo", "searched by distance")
             _check_circle(condition)
+        case Within():
+            _check_type(field, "geo", "searched by a box of places")
+            _check_box(condition)
         case Has():
             pass  # any field can have a value
 
@@ -166,3 +193,12 @@ def _check_circle(condition: Near) -> None:
         raise StoreError(f"{center.latitude}, {center.longitude} is not a place on Earth")
     if not (math.isfinite(condition.radius_m) and condition.radius_m > 0):
         raise StoreError(f"a radius of {condition.radius_m} m contains no place")
+
+
+def _check_box(box: Within) -> None:
+    if not all(abs(one) <= 90 for one in (box.south, box.north)) or not all(
+        abs(one) <= 180 for one in (box.west, box.east)
+    ):
+        raise StoreError(f"{box.south}, {box.west} to {box.north}, {box.east} is not on Earth")
+    if box.south > box.north:
+        raise StoreError(f"a box from {box.south} north to {box.north} contains no place")

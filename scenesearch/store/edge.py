@@ -77,7 +77,7 @@ from scenesearch.store.edge_build import build_shard
 from scenesearch.store.edge_copy import nobody_writing
 from scenesearch.store.edge_faults import disk_faults, engine_faults
 from scenesearch.store.edge_files import EdgeFiles
-from scenesearch.store.edge_filter import INDEXES, as_filter
+from scenesearch.store.edge_filter import as_filter, index_of
 from scenesearch.store.edge_lock import LockHeld, command_words
 from scenesearch.store.edge_turns import OpenCollection, Turns
 from scenesearch.store.fields import PayloadField
@@ -139,7 +139,7 @@ class EdgeStore:
 
     def create_collection(self, name: str, spec: CollectionSpec) -> None:
         check_name(name)
-        indexes = {key_path(field.name): INDEXES[field.type] for field in spec.fields}
+        indexes = {key_path(field.name): index_of(field) for field in spec.fields}
         with self._disk_faults(name):
             self._check_free(name)
             edge_room.check_room(self._files.root, name)
@@ -165,9 +165,7 @@ class EdgeStore:
             self._check_writable(opened)
             for field in added:
                 opened.shard.update(
-                    engine.UpdateOperation.create_field_index(
-                        key_path(field.name), INDEXES[field.type]
-                    )
+                    engine.UpdateOperation.create_field_index(key_path(field.name), index_of(field))
                 )
             opened.is_written = True
             self._write_spec(opened, replace(opened.spec, fields=(*opened.spec.fields, *added)))
@@ -222,7 +220,8 @@ class EdgeStore:
                     for point in stored_points(points[start : start + _BATCH], opened.spec)
                 ]
                 opened.is_written = True
-                opened.shard.update(engine.UpdateOperation.upsert_points(prepared))
+                with self._files.changing(opened.folder):
+                    opened.shard.update(engine.UpdateOperation.upsert_points(prepared))
 
     def delete(self, name: str, image_ids: Sequence[str]) -> None:
         with self._turns.using(name) as opened:
@@ -230,7 +229,8 @@ class EdgeStore:
             if ids:
                 self._check_writable(opened)
                 opened.is_written = True
-                opened.shard.update(engine.UpdateOperation.delete_points(ids))
+                with self._files.changing(opened.folder):
+                    opened.shard.update(engine.UpdateOperation.delete_points(ids))
 
     def retrieve(
         self, name: str, image_ids: Sequence[str], *, with_vectors: bool = False
@@ -298,6 +298,10 @@ class EdgeStore:
         return ranking.by_count(hits, declared)
 
     # Upkeep
+
+    def version(self, name: str) -> str:
+        collection = self.resolve(name)
+        return f"{collection} {self._files.version(collection)}"
 
     def flush(self, name: str) -> None:
         with self._disk_faults(name):
@@ -405,6 +409,8 @@ def _request(
             # The stubs do not say that both are kinds of Fusion.
             rrf, dbsf = engine.Fusion.Rrf(ranking.RRF_K), engine.Fusion.Dbsf()
             query = cast(engine.Fusion, rrf if fusion == "rrf" else dbsf)
+        case ranking.ByWords(words=words):
+            query = engine.Query.Nearest(_sparse(words), using=WORDS)
         case Diverse(diversity=diversity):
             query = engine.Mmr(vector, 1 - diversity, ranking.POOL)
         case Examples(right=right, wrong=wrong, weight=weight):

@@ -1,6 +1,6 @@
 """The folder of the embedded home: collections with their specifications, aliases and locks.
 
-    <root>/collections/<name>/collection.json, shard/
+    <root>/collections/<name>/collection.json, shard/, version
     <root>/aliases/<alias>/CURRENT
     <root>/locks/<name>.lock, <name>.holder.json, <name>.queue/, and the same of <name>.work
 
@@ -13,11 +13,15 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from scenesearch.errors import obstacle
 from scenesearch.runtime.files import open_private, private_folder
 from scenesearch.store.base import CollectionMissing, CollectionSpec, StoreError, check_name
+
+_VERSION = "version"
 
 
 class EdgeFiles:
@@ -73,6 +77,26 @@ class EdgeFiles:
     def write_spec(self, folder: Path, spec: CollectionSpec) -> None:
         text = json.dumps(spec.to_json(), indent=1, ensure_ascii=False)
         _write_atomically(folder / "collection.json", text)
+
+    def version(self, collection: str) -> str:
+        """What `changing` wrote last; '' for a collection that was never written."""
+        try:
+            return (self.folder(collection) / _VERSION).read_text(encoding="ascii")
+        except (FileNotFoundError, ValueError):
+            return ""
+
+    @contextmanager
+    def changing(self, folder: Path) -> Iterator[None]:
+        """Give the collection in this folder another version, before and after a write.
+
+        Before, because a process may be killed between the write and the end of the block. After,
+        because another thread may read what was there before under the new version.
+        """
+        _write_version(folder)
+        try:
+            yield
+        finally:
+            _write_version(folder)
 
     def new_folder(self, collection: str) -> Path:
         """An empty folder to build a collection in; the caller has its lock."""
@@ -140,6 +164,12 @@ class EdgeFiles:
             return check_name((self._aliases / alias / "CURRENT").read_text().strip())
         except (FileNotFoundError, NotADirectoryError, ValueError, StoreError):
             return None
+
+
+def _write_version(folder: Path) -> None:
+    """Not synced: after a power failure it may be the old one, and so may the points."""
+    with open(folder / _VERSION, "w", encoding="ascii", opener=open_private) as file:
+        file.write(secrets.token_hex(8))
 
 
 def _children(folder: Path) -> list[Path]:

@@ -8,17 +8,23 @@ import qdrant_edge as engine
 
 from scenesearch.pictures.records import MetadataType
 from scenesearch.store.base import CollectionSpec
-from scenesearch.store.conditions import NO_POINT, bounds_of, checked, excluded_by
+from scenesearch.store.conditions import NO_POINT, bounds_of, boxes_of, checked, excluded_by
+from scenesearch.store.fields import WORDS_OF, PayloadField
 from scenesearch.store.filters import (
+    AllOf,
     AnyOf,
+    Condition,
     Filter,
     Has,
+    HasPhrase,
     HasWords,
     Near,
+    Not,
     OneOf,
     Plain,
     Prefix,
     Range,
+    Within,
 )
 from scenesearch.store.payload import key_path
 
@@ -27,7 +33,7 @@ from scenesearch.store.payload import key_path
 _COLD = engine.Memory.Cold
 
 # The payload index for each type of field.
-INDEXES: "Mapping[MetadataType, engine.PayloadSchemaParams]" = {
+_INDEXES: "Mapping[MetadataType, engine.PayloadSchemaParams]" = {
     "keyword": engine.KeywordIndexParams(prefix=True, memory=_COLD),
     "integer": engine.IntegerIndexParams(lookup=True, range=True, memory=_COLD),
     "float": engine.FloatIndexParams(memory=_COLD),
@@ -40,6 +46,17 @@ INDEXES: "Mapping[MetadataType, engine.PayloadSchemaParams]" = {
 }
 
 
+# Of a text that is also searched for phrases.
+_PHRASES = engine.TextIndexParams(
+    tokenizer=engine.TokenizerType.Word, lowercase=True, phrase_matching=True, memory=_COLD
+)
+
+
+def index_of(field: PayloadField) -> "engine.PayloadSchemaParams":
+    """The payload index for a field."""
+    return _PHRASES if field.name in WORDS_OF and field.type == "text" else _INDEXES[field.type]
+
+
 def as_filter(where: Filter, spec: CollectionSpec) -> engine.Filter | None:
     """The engine's filter, None if every point passes; raises StoreError."""
     must: list[engine.ConditionType] = []
@@ -49,13 +66,19 @@ def as_filter(where: Filter, spec: CollectionSpec) -> engine.Filter | None:
     return engine.Filter(must=must, must_not=must_not) if must or must_not else None
 
 
-def _translated(condition: Plain | AnyOf, spec: CollectionSpec) -> "engine.ConditionType":
+def _translated(condition: Condition, spec: CollectionSpec) -> "engine.ConditionType":
     match condition:
         case AnyOf(conditions=()) | OneOf(values=()):
             return engine.HasIdCondition({NO_POINT})
         case AnyOf(conditions=conditions):
             alternatives = [_translated(one, spec) for one in conditions]
             return engine.Filter(min_should=engine.MinShould(alternatives, 1))
+        case AllOf(conditions=()):
+            return engine.Filter(must_not=[engine.HasIdCondition({NO_POINT})])
+        case AllOf(conditions=conditions):
+            return engine.Filter(must=[_translated(one, spec) for one in conditions])
+        case Not(condition=inner):
+            return engine.Filter(must_not=[_translated(inner, spec)])
     passing = _alone(condition)
     if (excluded := excluded_by(condition, spec)) is None:
         return passing
@@ -80,11 +103,22 @@ def _alone(condition: Plain) -> "engine.ConditionType":
             return engine.Filter(
                 must=[engine.FieldCondition(key, match=engine.MatchText(part)) for part in parts]
             )
+        case HasPhrase(phrase=phrase):
+            return engine.FieldCondition(key, match=engine.MatchPhrase(phrase))
         case Near(center=center, radius_m=radius_m):
             place = engine.GeoPoint(lon=center.longitude, lat=center.latitude)
             return engine.FieldCondition(key, geo_radius=engine.GeoRadius(place, radius_m))
+        case Within():
+            return engine.Filter(should=[_in_box(key, *box) for box in boxes_of(condition)])
         case Has():
             return engine.Filter(must_not=[engine.IsEmptyCondition(key)])
+
+
+def _in_box(
+    key: str, south: float, west: float, north: float, east: float
+) -> engine.FieldCondition:
+    corners = engine.GeoPoint(lon=west, lat=north), engine.GeoPoint(lon=east, lat=south)
+    return engine.FieldCondition(key, geo_bounding_box=engine.GeoBoundingBox(*corners))
 
 
 def _is(key: str, value: bool) -> engine.FieldCondition:

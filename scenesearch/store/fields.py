@@ -105,6 +105,9 @@ _PIXELS = Limits(least=0, most=2**31)
 _BYTES = Limits(least=0, most=2**53)
 _SHAPE = Limits(form="landscape|portrait|square")
 _PHASH = Limits(form=r"[0-9a-f]{16}")
+# Of the text in a picture: a dense page of a newspaper has 20,000 characters.
+LONGEST_WRITTEN = 50_000
+_WRITTEN = Limits(longest=LONGEST_WRITTEN)
 
 _file_field = partial(PayloadField, of_the_file=True)
 
@@ -163,6 +166,26 @@ BUILTIN_FIELDS: tuple[PayloadField, ...] = (
         "people", "keyword", "People", "who is in the picture", multiple=True, widget="choice"
     ),
     PayloadField("favourite", "boolean", "Favourite", "marked as one", widget="choice"),
+    _file_field(
+        "text", "text", "Text", "what is written in the picture, line by line", limits=_WRITTEN
+    ),
+    _file_field(
+        "text_words",
+        "keyword",
+        "Words of the text",
+        "the words that are written in the picture, in lower case, without accents",
+        multiple=True,
+        limits=_NAME,
+    ),
+)
+
+# The field that holds the words of a text, each once, so that they are found by a part of them.
+WORDS_OF = {"text": "text_words"}
+
+# The fields of every library. Those of the text in pictures are added when it is first read: an
+# index takes disk and memory, also an empty one.
+STANDARD_FIELDS = tuple(
+    field for field in BUILTIN_FIELDS if field.name not in {*WORDS_OF, *WORDS_OF.values()}
 )
 
 # Companions of a date: the same moment, where its time zone is known; the first moment after it,
@@ -186,18 +209,32 @@ _NOUNS = {
     "iso": "an ISO sensitivity",
     "location": "a place",
     "phash": "a perceptual hash",
+    "text": "text in it",
+    "text_words": "text in it",
 }
 
 BUILTIN_NAMES = frozenset(field.name for field in BUILTIN_FIELDS)
 
 # Stored with them, but not searched. So is `own`: which captions, tags and other values the file
-# itself has, and where they come from.
+# itself has, and where they come from; `by_hand` (store/hand_tags.py); and where lines of text lie
+# (store/written.py).
 UNSEARCHED_FIELDS: tuple[PayloadField, ...] = (
     _file_field("path", "keyword", "Path", "where the original lies", limits=_PATH),
     _file_field("etag", "keyword", "Version", "of an archive or a server"),
     _file_field("sidecar", "keyword", "Sidecar", "version of the files beside the picture"),
     _file_field("metadata_version", "integer", "Reader", "version of what read its metadata"),
+    _file_field("text_version", "integer", "Text reader", "version of what read its text"),
 )
+
+
+def words_field(name: str, fields: Mapping[str, PayloadField]) -> str:
+    """The field with the words of this text, '' if it has none among the fields of a library.
+
+    A library may have a column of a table under the name of ours.
+    """
+    words = WORDS_OF.get(name, "")
+    ours = words in fields and by_name(BUILTIN_FIELDS)[name] == fields.get(name)
+    return words if ours else ""
 
 
 def custom_fields(types: Mapping[str, MetadataType]) -> tuple[PayloadField, ...]:

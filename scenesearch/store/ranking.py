@@ -21,11 +21,12 @@ from scenesearch.store.ask import (
     Hybrid,
     Penalty,
     Rescored,
+    Written,
 )
 from scenesearch.store.base import CollectionSpec, ScoredPoint, StoreError
 from scenesearch.store.fields import PayloadField
 from scenesearch.store.payload import check_dimension, embedding_of, named_payloads
-from scenesearch.store.sparse import SparseVector, query_words
+from scenesearch.store.sparse import SparseVector, query_words, query_words_in_picture
 
 # How many of the nearest each side gives to a fusion, and diversity chooses among. It is the same
 # for every limit: a pool that grew with the limit would change the order of the first hits.
@@ -50,8 +51,15 @@ class Fused:
     fusion: Fusion
 
 
+@dataclass(frozen=True)
+class ByWords:
+    """By words alone: what `Written` asks of an engine."""
+
+    words: SparseVector
+
+
 # What an engine ranks by; rescoring is done here.
-EngineRankBy = Cosine | Fused | Diverse | Examples
+EngineRankBy = Cosine | Fused | ByWords | Diverse | Examples
 
 # A home's query: the first so many in the engine's order, with their vectors or without.
 EngineQuery = Callable[[EngineRankBy, int, bool], Sequence[Any]]
@@ -104,6 +112,12 @@ def answer(ask: Ask, spec: CollectionSpec, query: EngineQuery) -> list[ScoredPoi
                 return _first(nearest, ask.limit)
             fused = Fused(words, fusion)
             best = _with_cosines(_first(lambda n: ranked(fused, n), ask.limit), ask.vector)
+        case Written(text=text):
+            in_picture = query_words_in_picture(text) if spec.words else None
+            if in_picture is None:
+                return []
+            by_words = ByWords(in_picture)
+            return _with_cosines(_first(lambda n: ranked(by_words, n), ask.limit), ask.vector)
         case Rescored(penalty=penalty):
             best = _rescored(_first(lambda n: ranked(Cosine(), n), RESCORED), ask.vector, penalty)
         case Diverse() as diverse:

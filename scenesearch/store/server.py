@@ -45,7 +45,7 @@ from scenesearch.store.payload import (
     stored_points,
     vector_names,
 )
-from scenesearch.store.server_filter import INDEXES, as_filter
+from scenesearch.store.server_filter import as_filter, index_of
 from scenesearch.store.server_nodes import Nodes, open_nodes
 from scenesearch.store.server_requests import Requests
 from scenesearch.store.sparse import WORDS, SparseVector
@@ -70,6 +70,7 @@ _SPEC_FRESH_S = 2.0
 _GRAPH_FROM = 100_000
 
 _METADATA_KEY = "scenesearch"
+_VERSION_KEY = "scenesearch-version"
 
 # The metadata until the indexes exist, so that what a crash leaves behind is known as such.
 _UNFINISHED = "unfinished"
@@ -118,7 +119,7 @@ class ServerStore:
 
     def create_collection(self, name: str, spec: CollectionSpec) -> None:
         check_name(name)
-        indexes = {key_path(field.name): INDEXES[field.type] for field in spec.fields}
+        indexes = {key_path(field.name): index_of(field) for field in spec.fields}
         if name in self.aliases() or (name in self.collections() and self._gets_finished(name)):
             raise name_taken(name)
         if name in self.collections():
@@ -150,7 +151,7 @@ class ServerStore:
         spec = self._spec(collection, fresh_s=0)
         added = new_fields(spec, fields)
         for field in added:
-            self._create_index(collection, key_path(field.name), INDEXES[field.type])
+            self._create_index(collection, key_path(field.name), index_of(field))
         if added:
             self._record(collection, replace(spec, fields=(*spec.fields, *added)))
 
@@ -226,6 +227,7 @@ class ServerStore:
         if ids:
             selector = models.PointIdsList(points=ids)
             self._write(lambda: self._client.delete(name, selector, wait=True), name)
+            self._change(name)
 
     def retrieve(
         self, name: str, image_ids: Sequence[str], *, with_vectors: bool = False
@@ -308,9 +310,22 @@ class ServerStore:
 
     # Upkeep
 
+    def version(self, name: str) -> str:
+        collection = self.resolve(name)
+        info = self._read(lambda: self._client.get_collection(collection), collection)
+        changed = (info.config.metadata or {}).get(_VERSION_KEY)
+        return f"{collection} {info.points_count} {changed}"
+
     def flush(self, name: str) -> None:
-        """Nothing to do: the server acknowledges what is in its log, which it syncs."""
-        self.resolve(name)
+        """The server acknowledges what is in its log, which it syncs: only the version is new."""
+        self._change(name)
+
+    def _change(self, name: str) -> None:
+        collection = self.resolve(name)
+        metadata = {_VERSION_KEY: uuid4().hex}  # the other keys stay
+        self._write(
+            lambda: self._client.update_collection(collection, metadata=metadata), collection
+        )
 
     def optimize(self, name: str) -> None:
         """Wait while the server optimizes by itself, at most as long as one request may take."""
@@ -454,6 +469,7 @@ def _request(
     vector = ask.vector.tolist()
     params = _EXACT if ask.exact else _SEARCH
     prefetch: list[models.Prefetch] | None = None
+    using: str | None = None  # the embedding, which has no name
     query: models.Query
     match rank_by:
         case Cosine():
@@ -471,6 +487,8 @@ def _request(
                 if fusion == "rrf"
                 else models.FusionQuery(fusion=models.Fusion.DBSF)
             )
+        case ranking.ByWords(words=words):
+            query, using = models.NearestQuery(nearest=_sparse(words)), WORDS
         case Diverse(diversity=diversity):
             mmr = models.Mmr(diversity=diversity, candidates_limit=ranking.POOL)
             query = models.NearestQuery(nearest=vector, mmr=mmr)
@@ -485,6 +503,7 @@ def _request(
     return {
         "query": query,
         "prefetch": prefetch,
+        "using": using,
         "query_filter": filter_,
         "search_params": params,
         "limit": limit,

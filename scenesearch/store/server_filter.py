@@ -8,22 +8,28 @@ from qdrant_client import models
 
 from scenesearch.pictures.records import MetadataType
 from scenesearch.store.base import CollectionSpec
-from scenesearch.store.conditions import NO_POINT, bounds_of, checked, excluded_by
+from scenesearch.store.conditions import NO_POINT, bounds_of, boxes_of, checked, excluded_by
+from scenesearch.store.fields import WORDS_OF, PayloadField
 from scenesearch.store.filters import (
+    AllOf,
     AnyOf,
+    Condition,
     Filter,
     Has,
+    HasPhrase,
     HasWords,
     Near,
+    Not,
     OneOf,
     Plain,
     Prefix,
     Range,
+    Within,
 )
 from scenesearch.store.payload import key_path
 
 # The payload index for each type of field.
-INDEXES: Mapping[MetadataType, Any] = {
+_INDEXES: Mapping[MetadataType, Any] = {
     "keyword": models.KeywordIndexParams(type=models.KeywordIndexType.KEYWORD, prefix=True),
     "integer": models.IntegerIndexParams(
         type=models.IntegerIndexType.INTEGER, lookup=True, range=True
@@ -38,6 +44,20 @@ INDEXES: Mapping[MetadataType, Any] = {
 }
 
 
+# Of a text that is also searched for phrases.
+_PHRASES = models.TextIndexParams(
+    type=models.TextIndexType.TEXT,
+    tokenizer=models.TokenizerType.WORD,
+    lowercase=True,
+    phrase_matching=True,
+)
+
+
+def index_of(field: PayloadField) -> Any:
+    """The payload index for a field."""
+    return _PHRASES if field.name in WORDS_OF and field.type == "text" else _INDEXES[field.type]
+
+
 def as_filter(where: Filter, spec: CollectionSpec) -> models.Filter | None:
     """The client's filter, None if every point passes; raises StoreError."""
     must: list[models.Condition] = []
@@ -47,13 +67,19 @@ def as_filter(where: Filter, spec: CollectionSpec) -> models.Filter | None:
     return models.Filter(must=must, must_not=must_not) if must or must_not else None
 
 
-def _translated(condition: Plain | AnyOf, spec: CollectionSpec) -> models.Condition:
+def _translated(condition: Condition, spec: CollectionSpec) -> models.Condition:
     match condition:
         case AnyOf(conditions=()) | OneOf(values=()):
             return models.HasIdCondition(has_id=[NO_POINT])
         case AnyOf(conditions=conditions):
             alternatives = [_translated(one, spec) for one in conditions]
             return models.Filter(min_should=models.MinShould(conditions=alternatives, min_count=1))
+        case AllOf(conditions=()):
+            return models.Filter(must_not=[models.HasIdCondition(has_id=[NO_POINT])])
+        case AllOf(conditions=conditions):
+            return models.Filter(must=[_translated(one, spec) for one in conditions])
+        case Not(condition=inner):
+            return models.Filter(must_not=[_translated(inner, spec)])
     passing = _alone(condition)
     if (excluded := excluded_by(condition, spec)) is None:
         return passing
@@ -86,14 +112,28 @@ def _alone(condition: Plain) -> models.Condition:
                     for part in words.split() or [""]
                 ]
             )
+        case HasPhrase(phrase=phrase):
+            return models.FieldCondition(key=key, match=models.MatchPhrase(phrase=phrase))
         case Near(center=center, radius_m=radius_m):
             place = models.GeoPoint(lon=center.longitude, lat=center.latitude)
             return models.FieldCondition(
                 key=key, geo_radius=models.GeoRadius(center=place, radius=radius_m)
             )
+        case Within():
+            return models.Filter(should=[_in_box(key, *box) for box in boxes_of(condition)])
         case Has():
             empty = models.IsEmptyCondition(is_empty=models.PayloadField(key=key))
             return models.Filter(must_not=[empty])
+
+
+def _in_box(
+    key: str, south: float, west: float, north: float, east: float
+) -> models.FieldCondition:
+    box = models.GeoBoundingBox(
+        top_left=models.GeoPoint(lon=west, lat=north),
+        bottom_right=models.GeoPoint(lon=east, lat=south),
+    )
+    return models.FieldCondition(key=key, geo_bounding_box=box)
 
 
 def _range(condition: Range) -> models.Range | models.DatetimeRange:

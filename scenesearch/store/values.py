@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from scenesearch.pictures.records import MetadataType
+from scenesearch.store import hand_tags, written
 from scenesearch.store.fields import (
     BUILTIN_FIELDS,
     LONGEST_NAME,
@@ -37,7 +38,11 @@ def checks_of(fields: tuple[PayloadField, ...]) -> Mapping[str, Check]:
     A collection of an early version may declare a manifest's column under a name that has become
     a built-in field since. Then the collection's type counts, except for fixed fields.
     """
-    checks: dict[str, Check] = {"own": _is_own}
+    checks: dict[str, Check] = {
+        "own": _is_own,
+        hand_tags.KEY: _is_by_hand,
+        written.LINES: written.are_places,
+    }
     declared = by_name(fields)
     for field in (*BUILTIN_FIELDS, *UNSEARCHED_FIELDS):
         recorded = declared.pop(field.name, field)
@@ -142,6 +147,10 @@ def _is_own(value: Any) -> bool:
         and type(sources) is dict
         and _are_texts([*sources, *sources.values()])
     )
+
+
+def _is_by_hand(value: Any) -> bool:
+    return hand_tags.is_by_hand(value) and all(map(_are_texts, value.values()))
 
 
 def _are_texts(texts: list[Any]) -> bool:

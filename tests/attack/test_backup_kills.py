@@ -31,7 +31,7 @@ from scenesearch.home.feedback import FILE_NAME, Feedback, Mark
 from scenesearch.home.library_files import SAVED_REQUESTS as SAVED
 from scenesearch.home.restore import take_back_unfinished
 from scenesearch.home.roots import SOURCES, Root, read_roots, roots_json
-from scenesearch.home.saved_requests import read_saved, save_request
+from scenesearch.home.saved_collections import read_collections, save_request
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS
@@ -180,7 +180,7 @@ def state(data_dir: Path) -> dict[str, Any]:
         "collections": collections,
         "roots": list(read_roots(own / SOURCES)),
         "marks": marks,
-        "requests": read_saved(own / SAVED),
+        "requests": [one.request for one in read_collections(own / SAVED)],
         "journal": (own / "restoring.json").exists(),
     }
 

@@ -57,7 +57,7 @@ AS_IF_LARGE = "edge._PLAIN_KB, edge._GRAPH_FROM = 1, 50"
 SAVING = """
 import sys
 from pathlib import Path
-from scenesearch.home.saved_requests import save_request
+from scenesearch.home.saved_collections import save_request
 
 print("ready", flush=True)
 for number in range(400):

@@ -42,12 +42,14 @@ from pathlib import Path
 from scenesearch.home.settings import Settings
 from streamlit import config
 import ui
+from ui.gallery.routes import gallery_app
 from ui.server import PageServer
 config.get_config_options(force_reparse=True)
 config.set_option("server.enableStaticServing", True)
 config.set_option("server.scriptHealthCheckEnabled", True)
 app = PageServer(Path(ui.__file__).with_name("app.py"), Settings())._build_starlette_app()
-found = [(route.path, sorted(getattr(route, "methods", None) or [])) for route in app.routes]
+routes = [*app.routes, *gallery_app().routes]
+found = [(route.path, sorted(getattr(route, "methods", None) or [])) for route in routes]
 print(json.dumps(found))
 """
 

@@ -13,12 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Playwright, expect, sync_playwright
 
 from tests.tiny_encoder import declare, write_tiny_encoder
 
 _CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _STARTED_WITHIN_S = 60
+
+# On a busy machine a page takes its time.
+expect.set_options(timeout=30_000)
 
 
 def find_chromium() -> str | None:
@@ -34,7 +37,8 @@ def launch_chromium(playwright: Playwright) -> Browser:
     )
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: while Playwright is open, no other test can run an event loop.
+@pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     """The system's Chromium; Playwright downloads none."""
     if find_chromium() is None:
@@ -105,7 +109,7 @@ def serving(
         yield ServedPage(address, server.pid)
     finally:
         server.terminate()
-        server.wait(timeout=20)
+        server.wait(timeout=120)
 
 
 def _wait_until_healthy(server: "subprocess.Popen[bytes]", address: str, log: Path) -> None:

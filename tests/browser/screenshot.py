@@ -35,15 +35,17 @@ def main() -> None:
             stdout=sys.stderr,
         )
         with (
-            serving(data_dir, find_encoder("lite"), library="drawn") as served,
+            serving(
+                data_dir, find_encoder("lite"), library="drawn", page_folders="/home"
+            ) as served,
             sync_playwright() as playwright,
         ):
             browser = launch_chromium(playwright)
             asked = f"/?q={QUERY.replace(' ', '+')}"
             shoot(browser, served.address, asked, "screenshot")
             shoot(browser, served.address, asked, "page-detail", detail, width=1100, height=1300)
-            shoot(browser, served.address, "/library", "page-add", add_pictures)
-            shoot(browser, served.address, "/map", "page-map", brush)
+            shoot(browser, served.address, "/add", "page-add")
+            shoot(browser, served.address, "/map", "page-map", select_on_map)
             shoot(browser, served.address, asked, "page-phone", width=390)
             browser.close()
 
@@ -87,28 +89,19 @@ def settle(page: Page) -> None:
 
 
 def detail(page: Page) -> None:
-    page.get_by_role("button", name="Open picture 2", exact=True).click()
-    page.get_by_text("Why was it found?").click(timeout=60_000)
-    page.get_by_text("What each word adds").wait_for(timeout=60_000)
+    page.get_by_role("option").nth(1).click()
+    page.get_by_role("dialog").get_by_role("button", name="Details").click()
+    page.get_by_role("button", name="Show words and places").click(timeout=60_000)
+    page.get_by_text("The picture is red where it shows it.").wait_for(timeout=60_000)
 
 
-def add_pictures(page: Page) -> None:
-    page.get_by_text("Add pictures", exact=True).click()
-
-
-def brush(page: Page) -> None:
+def select_on_map(page: Page) -> None:
+    """Coloured by setting, nearer, with the pictures of a part below."""
     page.get_by_role("combobox", name="Colour by").click()
     page.get_by_role("option", name="Setting").click()
-    settle(page)
-    plot = page.locator(
-        ".st-key-map-chart svg.marks, .st-key-map-chart canvas"
-    ).first.bounding_box()
-    assert plot is not None
-    page.mouse.move(plot["x"] + 60, plot["y"] + 120)
-    page.mouse.down()
-    page.mouse.move(plot["x"] + 330, plot["y"] + 330, steps=8)
-    page.mouse.up()
-    page.get_by_text("pictures in the selected area").wait_for(timeout=60_000)
+    page.locator("[data-points]").wait_for(timeout=60_000)
+    page.locator(".parts button").first.click()
+    page.get_by_role("listbox", name="Pictures").wait_for(timeout=60_000)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from scenesearch.encoder.onnx import OnnxEncoder
 from tests.browser.conftest import serving
+from tests.browser.gallery_page import boxes, expect_first, open_picture, tick
 from tests.unit.ui_world import Shot, build_library, reds
 from ui.access import hash_password
 
@@ -17,11 +17,11 @@ pytestmark = pytest.mark.browser
 
 WORD = "open sesame"
 # One of the tests adds some.
+FOUND = re.compile(r"^\d+ found$")
 IN_THIS_LIBRARY = re.compile(r"\d+ pictures in this library")
 VIEWS = {
     "": "search",
-    "by-picture": "by_picture",
-    "library": "library",
+    "contents": "contents",
     "map": "map",
     "evaluation": "evaluation",
     "models": "models",
@@ -41,18 +41,17 @@ def breakable(place):
         return real(*given, **named)
     setattr(module, name, maybe)
 for place in (
-    "ui.views.search.search_box", "ui.views.by_picture.small", "ui.views.library._contents",
-    "ui.views.map._chart", "ui.views.evaluation.collections_of", "ui.views.models._row",
-    "ui.views.search.ask", "ui.views.picture_dialog._next_searches", "ui.views.progress._status",
+    "ui.views.search.ask_in_header", "ui.views.contents._contents", "ui.views.gallery.act",
+    "ui.views.map._draw", "ui.views.evaluation.collections_of", "ui.views.models._row",
+    "ui.views.home.ask", "ui.views.progress._status",
     "ui.selection.table",
 ):
     breakable(place)
 """
 INSIDE = {
-    "": "ui.views.search.search_box",
-    "by-picture": "ui.views.by_picture.small",
-    "library": "ui.views.library._contents",
-    "map": "ui.views.map._chart",
+    "": "ui.views.search.ask_in_header",
+    "contents": "ui.views.contents._contents",
+    "map": "ui.views.map._draw",
     "evaluation": "ui.views.evaluation.collections_of",
     "models": "ui.views.models._row",
 }
@@ -131,7 +130,7 @@ def test_a_fault_in_a_callback_is_told_and_left_behind(
     page.goto(world.address)
     example = page.get_by_role("button", name="a big red wall")
     expect(example).to_be_visible(timeout=20_000)
-    world.break_("ui.views.search.ask")
+    world.break_("ui.views.home.ask")
     example.click()
     expect_told(page)
     world.mend()
@@ -139,21 +138,22 @@ def test_a_fault_in_a_callback_is_told_and_left_behind(
     expect(page.get_by_text(IN_THIS_LIBRARY)).to_be_visible()
 
 
-def test_a_fault_in_a_dialog_is_told_in_it(visitor: BrowserContext, world: World) -> None:
+def test_a_fault_in_what_the_gallery_asks_for_is_told(
+    visitor: BrowserContext, world: World
+) -> None:
     page = visitor.new_page()
-    page.goto(world.address)
-    expect(page.get_by_text(IN_THIS_LIBRARY)).to_be_visible(timeout=20_000)
-    world.break_("ui.views.picture_dialog._next_searches")
-    page.get_by_role("button", name="Open picture 2", exact=True).click()
-    expect(page.get_by_role("dialog").get_by_text("An error in the program")).to_be_visible()
+    page.goto(f"{world.address}/?q=red")
+    expect_first(page, "a big red wall")
+    world.break_("ui.views.gallery.act")
+    open_picture(page, "a big red wall").get_by_role("button", name="Right", exact=True).click()
+    page.keyboard.press("Escape")
     expect_told(page)
 
 
 def test_a_fault_in_a_fragment_is_told(visitor: BrowserContext, world: World) -> None:
     page = visitor.new_page()
-    page.goto(f"{world.address}/library")
+    page.goto(f"{world.address}/add")
     world.break_("ui.views.progress._status")
-    page.get_by_role("radio", name="Add pictures").click()
     page.locator(".st-key-upload input[type=file]").set_input_files(
         [str(file) for file in sorted((world.data_dir / "pictures").glob("red-0*.png"))]
     )
@@ -170,10 +170,10 @@ def test_a_first_ingest_and_reloads_meanwhile_end_in_no_error(
 ) -> None:
     page = chromium.new_page()
     with serving(tmp_path, tiny_encoder) as started:
-        page.goto(f"{started.address}/library")
+        page.goto(started.address)
         page.get_by_role("button", name="Load the sample pictures").click()
         expect(page.get_by_role("button", name="Cancel")).to_have_count(1, timeout=30_000)
-        for view in ("library", "map", "evaluation", "", "library", "map"):
+        for view in ("add", "map", "evaluation", "", "contents", "map"):
             page.goto(f"{started.address}/{view}")
             going_on = page.get_by_role("button", name="Cancel")
             over = page.get_by_text("Done", exact=True).or_(page.get_by_text("in this library"))
@@ -198,18 +198,10 @@ def test_a_download_that_fails_names_nothing(visitor: BrowserContext, world: Wor
 # --- the grid --------------------------------------------------------------------------------
 
 
-def boxes(page: Page) -> Any:
-    return page.evaluate(
-        "() => [...document.querySelectorAll('[class*=st-key-card-] img')].map(picture => {"
-        " const box = picture.getBoundingClientRect();"
-        " return [box.x, box.y, box.width, box.height].map(Math.round) })"
-    )
-
-
 def tick_first(page: Page) -> None:
-    expect(page.locator('[class*="st-key-grid"] img')).to_have_count(24, timeout=20_000)
+    expect_first(page, "a big red wall")
     expect(page.get_by_test_id("stStatusWidget")).to_have_count(0)
-    page.locator('[class*="st-key-tick-"]').first.click()
+    tick(page, 0)
     expect(page.get_by_text("1 selected")).to_be_in_viewport()
 
 
@@ -218,13 +210,13 @@ def test_the_first_tick_moves_no_picture(width: int, visitor: BrowserContext, wo
     page = visitor.new_page()
     page.set_viewport_size({"width": width, "height": 740})
     page.goto(f"{world.address}/?q=red")
-    expect(page.locator('[class*="st-key-grid"] img')).to_have_count(24, timeout=20_000)
+    expect_first(page, "a big red wall")
     page.wait_for_timeout(500)
     before = boxes(page)
     tick_first(page)
     page.wait_for_timeout(500)
     assert boxes(page) == before
-    page.locator('[class*="st-key-tick-"]').first.click()
+    tick(page, 0)
     expect(page.get_by_text("1 selected")).to_have_count(0)
     page.wait_for_timeout(500)
     assert boxes(page) == before
@@ -239,9 +231,9 @@ def test_a_login_lasts_over_reloads_and_tabs_until_it_is_ended(
     first, second = visitor.new_page(), visitor.new_page()
     for page in (first, second):
         page.goto(f"{world.address}/?q=red")
-        expect(page.get_by_text("Pictures 1–24")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text(FOUND)).to_be_visible(timeout=20_000)
     first.reload()
-    expect(first.get_by_text("Pictures 1–24")).to_be_visible(timeout=20_000)
+    expect(first.get_by_text(FOUND)).to_be_visible(timeout=20_000)
     first.get_by_role("link", name="Log out").click()
     expect(first.get_by_label("Password")).to_be_visible()
     second.reload()
@@ -261,5 +253,5 @@ def test_a_stranger_is_asked_and_led_to_what_they_came_for(chromium: Browser, wo
     assert all(url == f"{world.address}/?q=red" for url in asked if not url.startswith("data:"))
     page.get_by_label("Password").fill(WORD)
     page.get_by_role("button", name="Open").click()
-    expect(page.get_by_text("Pictures 1–24")).to_be_visible(timeout=20_000)
+    expect(page.get_by_text(FOUND)).to_be_visible(timeout=20_000)
     context.close()

@@ -294,6 +294,7 @@ def _query(memory: QdrantClient, request: Any) -> Any:
     answer = memory.query_points(
         request.collection_name,
         query=GrpcToRest.convert_query(request.query),
+        using=_given(request, "using"),
         query_filter=_filter(request),
         prefetch=[GrpcToRest.convert_prefetch_query(side) for side in request.prefetch] or None,
         search_params=GrpcToRest.convert_search_params(request.params),

@@ -72,6 +72,15 @@ def one_sentence(result: subprocess.CompletedProcess[str]) -> str:
     return result.stderr.strip().splitlines()[-1]
 
 
+def test_the_counts_of_a_run_are_kept_in_a_file(run: Run, photos: Path, tmp_path: Path) -> None:
+    file = tmp_path / "progress.json"
+    assert run("ingest", photos, "--progress", file).returncode == 0
+    counts = json.loads(file.read_text())
+    assert (counts["seen"], counts["total"]) == (6, 6)
+    ran = run("ingest", photos, "--watch", "--progress", file)
+    assert "--progress tells of one run, and --watch goes on" in one_sentence(ran)
+
+
 def test_ingest_then_search_finds_the_picture(run_process: Run, photos: Path) -> None:
     ingested = document(run_process("ingest", photos, "--json"))
     assert {

@@ -8,15 +8,15 @@ import pytest
 from PIL import ExifTags, Image
 from typer.testing import CliRunner
 
-from ingest.payload import descriptions_of
 from ingest.pipeline import ingest
 from ingest.report import IngestReport
 from ingest.sources.find import find_sources
 from ingest.sources.roots import Roots
 from scenesearch.commands.app import app
 from scenesearch.pictures.records import GeoPoint
+from scenesearch.store.description import descriptions_of
 from scenesearch.store.edge import EdgeStore
-from scenesearch.store.fields import BUILTIN_FIELDS, by_name
+from scenesearch.store.fields import STANDARD_FIELDS, by_name
 from scenesearch.store.filters import HasWords, Near, OneOf, Range
 from tests.conftest import ColourEncoder
 from tests.unit.test_duplicates import scene
@@ -199,9 +199,9 @@ def test_a_collection_of_an_earlier_version_gets_the_fields_it_lacks(
 ) -> None:
     from ingest import collection
 
-    old = tuple(field for field in BUILTIN_FIELDS if field.name not in ("rating", "phash", "iso"))
+    old = tuple(field for field in STANDARD_FIELDS if field.name not in ("rating", "phash", "iso"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(collection, "BUILTIN_FIELDS", old)
+        patch.setattr(collection, "STANDARD_FIELDS", old)
         collection.ensure_collection(store, "photos", colour_encoder)
     shot(tmp_path / "p" / "a.jpg", xmp("sea", rating=5))
     run(tmp_path / "p", store, colour_encoder, roots)

@@ -22,7 +22,7 @@ from ingest.sources.find import find_sources
 from ingest.sources.roots import Roots
 from scenesearch.home.feedback import Feedback
 from scenesearch.home.rejects import Rejects
-from scenesearch.home.saved_requests import read_saved, save_request
+from scenesearch.home.saved_collections import read_collections, save_request
 from scenesearch.store.ask import Ask
 from scenesearch.store.base import Point, StoreUnavailable
 from scenesearch.store.edge import EdgeStore
@@ -107,7 +107,7 @@ def test_a_renamed_picture_is_one_point_with_all_that_was_said_of_it(world: Worl
     assert "red.jpg" not in world.ids() and len(world.ids()) == 6
     assert world.tags() == {"trip/crimson.jpg": ["boat"]}
     assert world.marks() == {"trip/crimson.jpg": "a red boat", "blue.jpg": "blue"}
-    assert read_saved(world.own / "saved-requests.json") == [
+    assert [one.request for one in read_collections(world.own / "saved-requests.json")] == [
         "red.jpg",
         "like:blue.jpg",
         "like:trip/crimson.jpg^2 taken:2020",

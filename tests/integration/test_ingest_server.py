@@ -284,7 +284,7 @@ def test_answer_that_comes_too_late_doubles_nothing(server: Server, pictures: Pa
     """The write was done, its answer lost: it is repeated under the same ids."""
     server.trouble("Upsert", "slow")
     report = run(server, pictures, ColourEncoder(), timeout_s=1)
-    assert report.retries == 1
+    assert report.retries >= 1  # on a busy machine other answers may take over a second too
     assert count(server) == PICTURES
 
 

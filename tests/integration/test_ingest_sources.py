@@ -285,6 +285,29 @@ def test_the_command_reads_paths_from_standard_input(
         assert (report["seen"], report["rejected"]) == (len(names), 0)
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_a_list_through_a_link_names_the_pictures_of_the_folder_it_leads_to(
+    photos: Path,
+    store: EdgeStore,
+    colour_encoder: ColourEncoder,
+    roots: Roots,
+    tmp_path: Path,
+    known: bool,
+) -> None:
+    if known:
+        run([photos], store, colour_encoder, roots)
+    link = tmp_path / "link"
+    link.symlink_to(photos, target_is_directory=True)
+    listed = io.BytesIO(
+        os.fsencode(link / "red.jpg") + b"\n" + os.fsencode(link / "trip/white.jpg")
+    )
+    report = run(["-"], store, colour_encoder, roots, listed=listed)
+    assert report.rejects == []
+    assert {"red.jpg", "trip/white.jpg"} <= set(ids(store))
+    assert (report.skipped if known else report.written) == 2
+    assert set(roots.known) == {str(photos.resolve())}
+
+
 def test_an_empty_list_and_an_endless_line_are_one_sentence() -> None:
     with pytest.raises(SourceError, match="names no pictures"):
         find_sources(["-"], roots=Roots(), listed=io.BytesIO(b"\n\n"))
@@ -561,7 +584,7 @@ def test_answers_show_pictures_out_of_archives(
     run([shard], store, colour_encoder, roots)
     (point,) = store.scroll("photos")
     original = original_of(point.payload["path"])
-    entries = [SheetEntry(original, "1", ""), SheetEntry(original_of(f"{shard}!none"), "2", "")]
+    entries = [SheetEntry(original, "1"), SheetEntry(original_of(f"{shard}!none"), "2")]
     write_contact_sheet(tmp_path / "sheet.png", "red", entries)
     with Image.open(tmp_path / "sheet.png") as sheet:
         pixels = np.asarray(sheet.convert("RGB"))

@@ -18,6 +18,7 @@ from scenesearch.home.backup import Backup, BackupError, Beside, open_backup, wr
 from scenesearch.home.feedback import FILE_NAME, Feedback, Mark
 from scenesearch.home.restore import SideFiles, restore
 from scenesearch.home.roots import Root
+from scenesearch.home.saved_collections import SavedCollection
 from scenesearch.pictures.records import GeoPoint
 from scenesearch.store.ask import Ask
 from scenesearch.store.base import CollectionSpec, Point, StoreUnavailable, VectorStore
@@ -32,7 +33,10 @@ FIELDS = (*BUILTIN_FIELDS, PayloadField("photo date.v2", "keyword", "Theirs"))
 BESIDE = Beside(
     {"/pictures": Root("")},
     (Mark("a boat", "trip/boat.jpg", right=True, marked="2026-11-25T06:00:00Z"),),
-    ("a boat tag:sea", "cats"),
+    (
+        SavedCollection("a boat tag:sea", "a boat tag:sea"),
+        SavedCollection("Cats", "cats", 0.5, added=("blank.jpg",), excluded=("trip/boat.jpg",)),
+    ),
 )
 PAYLOADS: dict[str, dict[str, Any]] = {
     "trip/boat.jpg": {
@@ -128,6 +132,16 @@ def test_a_backup_keeps_folders_feedback_and_saved_requests(good: Path, tmp_path
         assert (found.marks, found.requests) == (BESIDE.marks, BESIDE.requests)
     with open_backup(good) as backup:
         assert backup.beside() == Beside()
+
+
+@pytest.mark.parametrize(("requests", "version"), [(BESIDE.requests, 3), (BESIDE.requests[:1], 2)])
+def test_only_names_of_requests_need_the_latest_version(
+    good: Path, tmp_path: Path, requests: tuple[SavedCollection, ...], version: int
+) -> None:
+    with closing(EdgeStore(tmp_path / "origin")) as store:
+        write_backup(store, "pets", tmp_path / "with.zip", beside=Beside(requests=requests))
+    with zipfile.ZipFile(tmp_path / "with.zip") as archive:
+        assert json.loads(archive.read("scenesearch-backup.json"))["version"] == version
 
 
 def test_no_backup_is_overwritten(good: Path, tmp_path: Path) -> None:
@@ -284,7 +298,7 @@ ROW = b'{"image_id": "a.jpg"}'
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m, p: m.update(version=3), "written by a later version"),
+        (lambda m, p: m.update(version=4), "written by a later version"),
         (lambda m, p: m.update(format="zip"), "format: Input should be"),
         (lambda m, p: m["spec"].update(library="../up"), "spec.library"),
         (lambda m, p: m["spec"].update(dimension=10**9), "spec.dimension"),
@@ -334,7 +348,7 @@ ROW = b'{"image_id": "a.jpg"}'
         (lambda m, p: beside(m, p, "library/sources.json", {"/": "../"}), "no prefix of image ids"),
         (lambda m, p: beside(m, p, "library/feedback.json", [{"text": "a", "image_id": "b",
          "mark": "maybe", "marked": ""}]), r"feedback\.json, 0\.mark: Input should be"),
-        (lambda m, p: beside(m, p, "library/requests.json", ["a" * 20_000]), "at most 10000"),
+        (lambda m, p: beside(m, p, "library/requests.json", ["a" * 20_000]), "too long"),
     ],
 )  # fmt: skip
 def test_a_forged_file_is_refused_before_anything_is_written(

@@ -10,12 +10,11 @@ from scenesearch.store.base import StoreError
 from scenesearch.store.server import ServerStore
 from tests.integration.qdrant_loopback import QdrantLoopback
 from tests.integration.tcp_proxy import TcpProxy
-from tests.unit.test_ui_library import said
-from tests.unit.test_ui_states import ask, headings, texts
+from tests.unit.test_ui_states import ask, cards, headings, texts
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
-from tests.unit.ui_world import LIBRARY, open_page, open_view
+from tests.unit.ui_world import LIBRARY, open_page
 from ui import ingest_jobs, resources
-from ui.settings import page_settings
+from ui.settings import read_settings_again
 
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning")
 
@@ -48,7 +47,7 @@ def test_the_page_brings_pictures_into_a_server_and_finds_them(
     bring_in(photos)
     page = ask(open_page(), "red")
     assert not page.exception
-    assert "red.jpg" in texts(page)
+    assert "red.jpg" in cards(page)
     assert isinstance(resources.store(), ServerStore)
 
 
@@ -64,7 +63,7 @@ def test_an_outage_is_told_and_over_after_trying_again(
     cable.start()
     for _ in range(10):  # the client's own pauses grow while nothing answers
         page = page.button(key="retry").click().run()
-        if "red.jpg" in texts(page):
+        if "red.jpg" in cards(page):
             return
     pytest.fail(f"still {texts(page)}")
 
@@ -75,10 +74,9 @@ def test_a_page_for_the_public_asks_with_the_key_that_cannot_write(
     bring_in(photos)
     monkeypatch.setenv("SCENESEARCH_PAGE_READ_ONLY", "true")
     monkeypatch.setenv("SCENESEARCH_QDRANT_READ_ONLY_API_KEY", READER)
-    page_settings.clear()
+    read_settings_again()
     resources.store().close()
     resources.store.clear()
-    assert "red.jpg" in texts(ask(open_page(), "red"))
+    assert "red.jpg" in cards(ask(open_page(), "red"))
     with pytest.raises(StoreError):
         resources.store().delete(LIBRARY, ["red.jpg"])
-    assert "This page is read-only" in said(open_view("library"))

@@ -10,11 +10,11 @@ import pytest
 
 from scenesearch.encoder.shelf import adding_to_shelf
 from scenesearch.home.feedback import Feedback
-from scenesearch.home.saved_requests import save_request
+from scenesearch.home.saved_collections import save_request
+from scenesearch.home.uploads import save_manifest
 from scenesearch.runtime.files import private_file, private_folder
 from tests.cli import CommandLine
 from tests.tiny_encoder import declare, write_tiny_encoder
-from ui.uploads import save_manifest
 
 
 @pytest.fixture(params=[0o022, 0o000], ids=["umask 022", "umask 000"])

@@ -12,6 +12,7 @@ are the same memory behind a socket, so that all that travels is serialised.
 
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,10 +23,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from scenesearch.pictures.records import GeoPoint
-from scenesearch.store.ask import RESCORED, Ask, Diverse, Examples, Fusion, Hybrid, RankBy, Rescored
+from scenesearch.store.ask import (
+    RESCORED,
+    Ask,
+    Diverse,
+    Examples,
+    Fusion,
+    Hybrid,
+    RankBy,
+    Rescored,
+    Written,
+)
 from scenesearch.store.base import (
     CollectionMissing,
     CollectionSpec,
@@ -36,19 +49,23 @@ from scenesearch.store.base import (
     VectorStore,
 )
 from scenesearch.store.edge import EdgeStore
-from scenesearch.store.fields import PayloadField
+from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
 from scenesearch.store.filters import (
+    AllOf,
     AnyOf,
     Condition,
     Filter,
     Has,
+    HasPhrase,
     HasWords,
     Near,
     Not,
     OneOf,
     Prefix,
     Range,
+    Within,
 )
+from scenesearch.store.written import words_of
 
 # What the in-memory client says of settings that mean nothing to it.
 pytestmark = pytest.mark.filterwarnings("ignore:Local mode performs exact:UserWarning")
@@ -343,6 +360,7 @@ def test_an_alias_cannot_be_deleted_as_a_collection(store: VectorStore, pets: st
         lambda store, name: store.retrieve(name, ["cat.jpg"]),
         lambda store, name: list(store.scroll(name)),
         lambda store, name: store.facet(name, "tags"),
+        lambda store, name: store.version(name),
         lambda store, name: store.flush(name),
         lambda store, name: store.optimize(name),
         lambda store, name: store.add_fields(name, ()),
@@ -641,6 +659,28 @@ CASES: list[tuple[str, Filter, set[str]]] = [
         (Not(Near("location", GeoPoint(52.5, 13.4), 5e6)),),
         {"trip/boat.jpg", "blank.jpg"},
     ),
+    ("box", (Within("location", 52.5, 13.0, 53.0, 14.0),), {"cat.jpg"}),
+    (
+        "box with its edges",
+        (Within("location", 52.40, 13.06, 52.52, 13.405),),
+        {"cat.jpg", "dog.jpg"},
+    ),
+    (
+        "box around the Earth",
+        (Within("location", -90, -180, 90, 180),),
+        {"cat.jpg", "dog.jpg", "trip/snow.jpg"},
+    ),
+    ("box of one place", (Within("location", 46.5, 8.0, 46.5, 8.0),), {"trip/snow.jpg"}),
+    (
+        "box across the 180th meridian",
+        (Within("location", -90, 13.2, 90, 8.5),),
+        {"cat.jpg", "trip/snow.jpg"},
+    ),
+    (
+        "not in the box",
+        (Not(Within("location", 52.0, 13.0, 53.0, 14.0)),),
+        {"trip/boat.jpg", "trip/snow.jpg", "blank.jpg"},
+    ),
     ("odd field name", (OneOf("photo date.v2", ("A-2",)),), {"dog.jpg"}),
     ("has words", (Has("captions"),), {"cat.jpg", "dog.jpg", "trip/snow.jpg"}),
     ("has an empty keyword", (Has("folder"),), set(DEGREES) - {"blank.jpg"}),
@@ -661,6 +701,14 @@ CASES: list[tuple[str, Filter, set[str]]] = [
         {"dog.jpg", "trip/boat.jpg", "blank.jpg"},
     ),
     ("one of no conditions", (AnyOf(()),), set()),
+    ("all of no conditions", (AllOf(()),), set(DEGREES)),
+    ("not all of no conditions", (Not(AllOf(())),), set()),
+    ("not not", (Not(Not(OneOf("tags", ("pet",)))),), {"cat.jpg", "dog.jpg"}),
+    (
+        "both of a group or one that is missing",
+        (AnyOf((AllOf((OneOf("tags", ("pet",)), Range("width", above=700))), Not(Has("width")))),),
+        {"dog.jpg", "trip/snow.jpg", "blank.jpg"},
+    ),
 ]
 
 
@@ -676,6 +724,45 @@ def test_a_filter_means_the_same_in_scroll_count_and_search(
     assert ranking == [name for name in DEGREES if name in expected]
 
 
+# A case's condition, and what passes it; the expectations above are worked out by hand.
+Truth = tuple[Condition, frozenset[str]]
+ALL = frozenset(DEGREES)
+
+
+def all_of(truths: list[Truth]) -> Truth:
+    conditions = tuple(condition for condition, _ in truths)
+    return AllOf(conditions), ALL.intersection(*(passing for _, passing in truths))
+
+
+def any_of(truths: list[Truth]) -> Truth:
+    conditions = tuple(condition for condition, _ in truths)
+    return AnyOf(conditions), frozenset().union(*(passing for _, passing in truths))
+
+
+NESTED = st.recursive(
+    st.sampled_from([(where[0], frozenset(found)) for _, where, found in CASES if len(where) == 1]),
+    lambda inner: st.one_of(
+        inner.map(lambda truth: (Not(truth[0]), ALL - truth[1])),
+        st.lists(inner, max_size=3).map(all_of),
+        st.lists(inner, max_size=3).map(any_of),
+    ),
+    max_leaves=12,
+)
+
+
+@given(truths=st.lists(NESTED, min_size=1, max_size=3))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+def test_nested_conditions_pass_what_their_parts_say(
+    kept: VectorStore, truths: list[Truth]
+) -> None:
+    where = tuple(condition for condition, _ in truths)
+    expected = ALL.intersection(*(passing for _, passing in truths))
+    assert {point.image_id for point in kept.scroll(KEPT, where=where, payload=())} == expected
+    assert kept.count(KEPT, where=where) == len(expected)
+    tags = Counter(tag for name in expected for tag in PAYLOADS[name].get("tags", ()))
+    assert dict(kept.facet(KEPT, "tags", where=where)) == tags
+
+
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
@@ -683,6 +770,7 @@ def test_a_filter_means_the_same_in_scroll_count_and_search(
         (Not(OneOf("tag", ("x",))), "no field 'tag'; did you mean tags"),
         (Has("tag"), "no field 'tag'; did you mean tags"),
         (AnyOf((Has("tags"), Has("tag"))), "no field 'tag'; did you mean tags"),
+        (AnyOf((AllOf((Not(Has("tag")),)),)), "no field 'tag'; did you mean tags"),
         (OneOf("zzz", ("x",)), "no field 'zzz'; did you mean .*width"),
         (OneOf("width", ("640",)), "width is a integer field; '640' is not one of its values"),
         (OneOf("width", (True,)), "width is a integer field; True"),
@@ -698,6 +786,9 @@ def test_a_filter_means_the_same_in_scroll_count_and_search(
         (Near("tags", GeoPoint(0, 0), 1), "tags is a keyword field"),
         (Near("location", GeoPoint(91, 0), 1), "not a place on Earth"),
         (Near("location", GeoPoint(0, 0), 0), "radius of 0"),
+        (Within("tags", 0, 0, 1, 1), "tags is a keyword field"),
+        (Within("location", 0, 0, 91, 1), "is not on Earth"),
+        (Within("location", 2, 0, 1, 1), "contains no place"),
     ],
 )
 def test_a_condition_the_field_cannot_answer_is_refused(
@@ -738,6 +829,7 @@ def test_a_period_lies_before_an_end_with_all_of_it_and_a_guess_is_no_date(
     assert found(AnyOf((june, between(2021, 2022)))) == {"guessed", "exact", "trip/snow.jpg"}
     assert found(Has("taken"), between(1978, 1979)) == {"year", "exact"}
     assert "guessed" in found(Not(Has("taken")))
+    assert found(Not(AnyOf((Not(june), Not(Has("taken")))))) == {"exact"}
     either = AnyOf((Has("taken"), Has("taken_guessed")))
     assert found(either, between(1978, 1979)) == {"year", "guessed", "exact"}
 
@@ -830,6 +922,53 @@ def test_the_score_of_a_hybrid_hit_is_its_cosine(kept: VectorStore) -> None:
         for hit in kept.search(KEPT, Ask(QUERY, limit=5, rank_by=Hybrid("snow dog")))
     }
     assert hybrid == pytest.approx(plain, abs=1e-6)
+
+
+def signs(store: VectorStore, name: str) -> str:
+    """Pictures with text in them, and one that is described by the same words."""
+    store.create_collection(name, replace(SPEC, fields=BUILTIN_FIELDS))
+    texts = {"sign.jpg": "NO PARKING\nany time", "page.jpg": "Parking: no fee", "shirt.jpg": "DOG"}
+    points = [
+        Point(image_id, unit(degrees), {"text": text, "text_words": words_of(text)})
+        for degrees, (image_id, text) in enumerate(texts.items())
+    ]
+    described = Point("described.jpg", unit(5), {"captions": ["a dog parking"]})
+    store.upsert(name, [*points, described])
+    return name
+
+
+def test_words_in_pictures_find_them_and_no_described_ones(store: VectorStore, name: str) -> None:
+    signs(store, name)
+    hits = store.search(name, Ask(QUERY, limit=5, rank_by=Written("dog no parking")))
+    assert set(ranked(hits)) == {"sign.jpg", "page.jpg", "shirt.jpg"}
+    assert ranked(store.search(name, Ask(QUERY, limit=5, rank_by=Written("zebra")))) == []
+    assert ranked(store.search(name, Ask(QUERY, limit=5, rank_by=Written("?!")))) == []
+    where = (OneOf("text_words", ("dog",)),)
+    hits = store.search(name, Ask(QUERY, limit=5, where=where, rank_by=Written("dog parking")))
+    assert ranked(hits) == ["shirt.jpg"]
+
+
+def test_descriptions_do_not_find_words_in_pictures(store: VectorStore, name: str) -> None:
+    signs(store, name)
+    hits = store.search(name, Ask(QUERY, limit=1, rank_by=Hybrid("dog", fusion="rrf")))
+    assert ranked(hits) == ["described.jpg"]
+
+
+def test_the_score_of_a_written_hit_is_its_cosine(store: VectorStore, name: str) -> None:
+    signs(store, name)
+    (hit,) = store.search(name, Ask(QUERY, limit=5, rank_by=Written("dog")))
+    assert hit.score == pytest.approx(np.cos(np.radians(2)), abs=1e-6)
+
+
+def test_a_phrase_is_words_in_a_row_across_lines(store: VectorStore, name: str) -> None:
+    signs(store, name)
+    for phrase, count in (("no parking", 1), ("Parking any", 1), ("parking no", 1), ("no time", 0)):
+        assert store.count(name, where=(HasPhrase("text", phrase),)) == count, phrase
+
+
+def test_a_phrase_is_asked_of_texts_alone(kept: VectorStore) -> None:
+    with pytest.raises(StoreError, match="searched for a phrase"):
+        kept.count(KEPT, where=(HasPhrase("tags", "a dog"),))
 
 
 @pytest.mark.parametrize("text", ["zebra crossing", "?!", ""])
@@ -982,6 +1121,22 @@ def test_writing_and_searching_from_several_threads(store: VectorStore, name: st
 
     assert failures == []
     assert store.count(name) == 400
+
+
+def test_the_version_changes_when_points_are_written_or_deleted(
+    store: VectorStore, pets: str
+) -> None:
+    versions = [store.version(pets)]
+    assert store.version(pets) == versions[0]
+    store.count(pets)
+    point = next(store.scroll(pets, with_vectors=True))
+    store.upsert(pets, [replace(point, payload={**point.payload, "tags": ["new"]})])
+    store.flush(pets)
+    versions.append(store.version(pets))
+    store.delete(pets, [point.image_id])
+    versions.append(store.version(pets))
+    assert store.version(pets) == versions[-1]
+    assert len(set(versions)) == 3
 
 
 def test_flush_optimize_and_release_leave_the_points_as_they_are(

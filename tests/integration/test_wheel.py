@@ -20,7 +20,7 @@ def built_wheel(folder: Path) -> Path:
     """From a copy: a build leaves its files in the tree that it builds."""
     source = folder / "source"
     source.mkdir()
-    for name in ("scenesearch", "ingest", "training", "ui"):
+    for name in ("scenesearch", "ingest", "serve", "training", "ui"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(ROOT / name, source)

@@ -2,15 +2,12 @@
 
 import io
 import itertools
-import signal
-import subprocess
 import tarfile
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -24,7 +21,6 @@ from scenesearch.datasets.task import read_captions
 from scenesearch.pictures.originals import LocalFile
 from scenesearch.runtime.cancel import cancellable, cancelled_by, check_cancelled, sleep, wait_for
 from scenesearch.runtime.retry import RetryPolicy, retry
-from scenesearch.search.library_map import MapError, neighbours
 from ui.jobs import Jobs
 
 
@@ -180,25 +176,3 @@ def test_a_cancelled_job_is_told_once_so_that_it_can_end_in_order() -> None:
     job.cancel()
     jobs.wait(30)
     assert (job.state, kept) == ("cancelled", ["written"])
-
-
-@pytest.mark.slow
-def test_a_map_that_is_cancelled_ends_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[subprocess.Popen[bytes]] = []
-
-    class Recorded(subprocess.Popen[bytes]):
-        def __init__(self, *args: object, **options: object) -> None:
-            super().__init__(*args, **options)  # type: ignore[call-overload]
-            begun.append(self)
-
-    monkeypatch.setattr("scenesearch.search.library_map.subprocess.Popen", Recorded)
-    vectors = np.random.default_rng(0).normal(size=(30_000, 32)).astype(np.float32)
-    with cancelled_by(Countdown(3)), pytest.raises(KeyboardInterrupt):
-        neighbours(vectors)
-    assert [process.returncode for process in begun] == [-signal.SIGKILL]
-
-
-def test_a_map_whose_process_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("scenesearch.search.library_map.sys.executable", "/bin/false")
-    with pytest.raises(MapError, match="t-SNE could not be computed: it was ended"):
-        neighbours(np.zeros((10, 4), np.float32))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scenesearch.search.chance import KEPT_OUT, measure_chance
+from scenesearch.search.chance import KEPT_OUT, measure_chance, measure_chances
 
 DESCRIPTIONS = 400
 
@@ -48,3 +48,20 @@ def test_descriptions_that_the_library_shows_hardly_raise_the_cut_of_a_large_one
 
 def test_a_single_picture_has_a_cut() -> None:
     assert np.isfinite(measure_chance(_scores(1, 0)).cut(1))
+
+
+def test_single_words_that_chance_reaches_lower_with_have_a_lower_cut() -> None:
+    scores = _scores(1000, 0)
+    words = np.arange(DESCRIPTIONS) < 100
+    scores[:, words] -= 2
+    cuts = measure_chances(scores, words).cuts(1000)
+    assert cuts.of(True) == pytest.approx(cuts.of(False) - 2, abs=0.5)
+    assert (scores[:, words].max(axis=0) >= cuts.word).mean() == pytest.approx(0.09, abs=0.02)
+    assert (scores[:, ~words].max(axis=0) >= cuts.other).mean() == pytest.approx(0.09, abs=0.02)
+
+
+@pytest.mark.parametrize("words", [0, 3, DESCRIPTIONS])
+def test_with_few_descriptions_of_a_kind_there_is_one_cut(words: int) -> None:
+    scores = _scores(1000, 0)
+    cuts = measure_chances(scores, np.arange(DESCRIPTIONS) < words).cuts(1000)
+    assert cuts.word == cuts.other == measure_chance(scores).cut(1000)

@@ -16,13 +16,14 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from scenesearch.home import prometheus
 from scenesearch.home.settings import Settings
+from tests import caddyfile
 from tests.parsed import parse
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 MAIN = ROOT / "docker-compose.yml"
 OVERLAYS = sorted(DEPLOY.glob("compose.*.yml"))
-OURS = ("ingest", "ui", "evaluate", "train", "backup", "admin")
+OURS = ("ingest", "ui", "api", "evaluate", "train", "backup", "admin")
 IMAGES = ("ui", "ingest", "ingest-gpu", "train")
 
 
@@ -93,7 +94,8 @@ def test_only_writers_have_the_key_that_writes() -> None:
     reading = {"SCENESEARCH_QDRANT_READ_ONLY_API_KEY"}
     writing = {"SCENESEARCH_QDRANT_API_KEY"}
     assert have == {
-        "ui": reading,
+        "ui": reading | {"SCENESEARCH_API_KEY"},
+        "api": reading,
         "evaluate": reading,
         "backup": reading,
         "ingest": writing,
@@ -106,9 +108,39 @@ def test_every_published_port_but_the_proxys_is_on_this_machine_alone() -> None:
     for name, service in all_services():
         for port in service.get("ports", []):
             if name == "proxy":
-                assert port in ("80:80", "443:443")
+                assert port in ("${HTTP_PORT:-80}:80", "${HTTPS_PORT:-443}:443")
             else:
                 assert port.startswith("127.0.0.1:"), (name, port)
+
+
+@pytest.mark.parametrize(
+    ("path", "service", "password"),
+    [
+        ("/", "ui:8501", True),
+        ("/_stcore/stream", "ui:8501", True),
+        ("/v1", "ui:8501", True),
+        ("/v1/search", "api:8600", False),
+        ("/v1/images/a/b.jpg/thumbnail", "api:8600", False),
+        ("/mcp", "api:8600", False),
+        ("/healthz", "api:8600", False),
+        ("/readyz", "api:8600", False),
+        ("/openapi.json", "ui:8501", True),
+    ],
+)
+def test_the_proxy_leads_programs_to_the_api_and_people_past_the_password(
+    path: str, service: str, password: bool
+) -> None:
+    site = caddyfile.read((DEPLOY / "Caddyfile").read_text())
+    found = site.handler(path)
+    assert found["reverse_proxy"] == [service]
+    assert ("basic_auth" in found) is password
+    name, _, port = service.partition(":")
+    assert services()[name]["command"][-1] == port
+
+
+def test_the_proxy_gives_no_metrics_out() -> None:
+    site = caddyfile.read((DEPLOY / "Caddyfile").read_text())
+    assert site.handler("/metrics") == {"respond": ["404"]}
 
 
 def test_every_service_is_read_only_without_rights_and_with_bounded_logs() -> None:
@@ -249,7 +281,7 @@ def test_the_images_take_what_the_constraints_pin_and_only_with_hashes(image: st
 def test_the_images_take_all_that_the_project_declares(image: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = {
-        "ui": ["ui", "remote"],
+        "ui": ["ui", "serve", "remote"],
         "ingest": ["remote"],
         "ingest-gpu": ["remote", "gpu"],
         "train": ["train"],

@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 
 from scenesearch.commands.app import app
 from scenesearch.home.installation import Installation
-from scenesearch.home.saved_requests import read_saved, save_request
+from scenesearch.home.saved_collections import read_collections, save_request
 from scenesearch.home.settings import Settings
 from scenesearch.notebook import Library, open_library
 from scenesearch.search.filtering import conditions_in
 from scenesearch.search.grammar import parse_where
+from scenesearch.search.request import QueryError
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
@@ -349,7 +350,7 @@ def found_by(library: Library, text: str) -> dict[str, set[str]]:
 
 
 @given(form=forms())
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_every_form_finds_the_same_wherever_it_is_written(library: Library, form: Form) -> None:
     text, passes = form
     expected = {image_id for image_id in PICTURES if passes(whole(image_id))}
@@ -358,7 +359,7 @@ def test_every_form_finds_the_same_wherever_it_is_written(library: Library, form
 
 
 @given(two=st.tuples(forms(), forms()), joint=st.sampled_from([" ", " and ", "  AND "]))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 def test_two_filters_of_where_are_both_asked_for(
     library: Library, two: tuple[Form, Form], joint: str
 ) -> None:
@@ -367,6 +368,99 @@ def test_two_filters_of_where_are_both_asked_for(
     assert ids(library.search(where=f"{first}{joint}{second}", k=50)) == expected
     assert ids(library.search(where=[first, second], k=50)) == expected
     assert ids(library.search(f"{first} {second}", k=50)) == expected
+
+
+def negated(form: Form) -> Form:
+    text, passes = form
+    return f"not ({text})", lambda payload: not passes(payload)
+
+
+def both(forms: tuple[Form, Form]) -> Form:
+    (first, passes), (second, passes_too) = forms
+    return f"({first} {second})", lambda payload: passes(payload) and passes_too(payload)
+
+
+def either(forms: list[Form]) -> Form:
+    texts, all_pass = zip(*forms, strict=True)
+    return (
+        f"-(-({' or '.join(texts)}))",
+        lambda payload: any(passes(payload) for passes in all_pass),
+    )
+
+
+nested = st.recursive(
+    forms(),
+    lambda inner: st.one_of(
+        inner.map(negated),
+        st.tuples(inner, inner).map(both),
+        st.lists(inner, min_size=1, max_size=3).map(either),
+    ),
+    max_leaves=8,
+)
+
+
+@given(form=nested)
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+def test_nested_filters_find_what_plain_python_finds(library: Library, form: Form) -> None:
+    text, passes = form
+    expected = {image_id for image_id in PICTURES if passes(whole(image_id))}
+    for way, found in found_by(library, text).items():
+        assert found == expected, (way, text)
+
+
+@given(three=st.tuples(forms(), forms(), forms()), joint=st.sampled_from([" ", " and "]))
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+def test_and_binds_tighter_than_or(
+    library: Library, three: tuple[Form, Form, Form], joint: str
+) -> None:
+    (first, one), (second, two), (third, three_) = three
+    text = f"{first} or {second}{joint}{third}"
+    expected = {
+        image_id
+        for image_id in PICTURES
+        if one(whole(image_id)) or (two(whole(image_id)) and three_(whole(image_id)))
+    }
+    for way, found in found_by(library, text).items():
+        assert found == expected, (way, text)
+
+
+def test_facets_are_counted_among_what_a_group_passes(library: Library) -> None:
+    answer = library.search("(camera:canon or tags:boat) -print:no", facets=("camera", "tags"))
+    assert ids(answer) == {"2019/a.jpg", "2020/may/c.jpg", "2020/d.jpg"}
+    assert dict(answer.facets["camera"]) == {"Canon EOS 5D": 1, "Nikon D90": 1, "CANON": 1}
+    assert dict(answer.facets["tags"]) == {"boat": 2, "sea": 1, "salt and pepper": 1}
+    assert library.searcher.count(answer.request) == 3
+
+
+def test_a_group_that_no_picture_passes_is_named(library: Library) -> None:
+    answer = library.search("red (width:>9000 or camera:leica)", min_relevance=0)
+    assert answer.notices == (
+        "camera:leica: no picture has such a value",
+        "(width:>9000 or camera:leica): no picture of this library passes it",
+    )
+    answer = library.search("(camera:canon or camera:nikon) (rating:5 or folder=nowhere)")
+    assert answer.notices[-1] == (
+        "(rating:5 or folder=nowhere): no picture of this library passes it"
+    )
+    answer = library.search("-(width:>0 or -width:>0)")
+    assert answer.notices == (
+        "-(width:>0 or -width:>0): every picture of this library is left out",
+    )
+    answer = library.search("-(has:image_id has:folder)")
+    assert answer.notices == (
+        "-(has:image_id has:folder): every picture of this library is left out",
+    )
+
+
+def test_mappings_are_filters_in_python(library: Library) -> None:
+    canon = {"field": "camera", "value": "canon"}
+    either = {"or": [canon, {"field": "tag", "operator": "=", "value": "salt and pepper"}]}
+    expected = {"2019/a.jpg", "2019/b.jpg", "2020/may/c.jpg", "2020/d.jpg"}
+    assert ids(library.search(where=either)) == expected
+    assert ids(library.search(where=[either, "-camera:nikon"])) == expected - {"2020/may/c.jpg"}
+    assert ids(library.search(where={"not": either})) == set(PICTURES) - expected
+    with pytest.raises(QueryError, match=r"^where\.or\[0\] camra:x: this library has no field"):
+        library.search(where={"or": [{"field": "camra", "value": "x"}]})
 
 
 @pytest.mark.parametrize(
@@ -404,7 +498,7 @@ def test_a_saved_request_is_asked_again_as_it_was(library: Library, tmp_path: Pa
     text = 'red -camera:nikon "event name":"at 10:30, ""late""" width:>100 taken:2019..'
     text += " -camera=none" * 25 + f" -tag:{'x' * 1_200}"  # a long one is not cut
     save_request(tmp_path / "saved.json", text)
-    (kept,) = read_saved(tmp_path / "saved.json")
+    (kept,) = [one.request for one in read_collections(tmp_path / "saved.json")]
     assert ids(library.search(kept, min_relevance=0)) == {"2019/b.jpg"}
     assert library.request(kept) == library.request(text)
 

@@ -21,6 +21,7 @@ from scenesearch.store.filters import (
     OneOf,
     Prefix,
     Range,
+    Within,
 )
 
 FIELDS = (
@@ -193,6 +194,9 @@ def test_what_is_no_filter_is_words_and_said_to_be(text: str, kept: str, notice:
         ("has:tag,caption", AnyOf((Has("tags"), Has("captions")))),
         ("near:55.75,37.62,50km", Near("location", GeoPoint(55.75, 37.62), 50_000)),
         ("near:-1.5,2,300m", Near("location", GeoPoint(-1.5, 2), 300)),
+        ("within:55.5,37.3,56,38", Within("location", 55.5, 37.3, 56, 38)),
+        ("within:-17.5,179,-16,-179.5", Within("location", -17.5, 179, -16, -179.5)),
+        ("location:1,2,3,4", Within("location", 1, 2, 3, 4)),
         ("near:55.75,37.62", Near("location", GeoPoint(55.75, 37.62), 10_000)),
         ("taken:2019..2021", Range("taken", moment(2019, 1, 1), below=moment(2022, 1, 1))),
         ("taken:>2019", Range("taken", at_least=moment(2020, 1, 1))),
@@ -269,6 +273,9 @@ def test_several_values_that_are_meant_are_told() -> None:
         ("print:maybe", "neither true nor false"),
         ("camera:>Canon", "has no order"),
         ("near:north", "near:LATITUDE,LONGITUDE,RADIUS"),
+        ("within:1,2,3", "within:SOUTH,WEST,NORTH,EAST"),
+        ("within:1,2,91,3", "latitude is -90..90"),
+        ("within:5,2,3,4", "a box is written SOUTH,WEST,NORTH,EAST"),
         ("near:91,0,5km", "latitude is -90..90"),
         ("near:1,0,0km", "radius is above 0"),
         ("x" * 10_001, "at most 2,000 are read"),
@@ -362,7 +369,7 @@ MARKS = st.sampled_from(
     [
         *'+-"^:=,.*<>!/ \n\t\0é',
         *("..", "^2", " - ", " + ", '"a b"', "dog", "Canon", "2019", "caption", "and", "in"),
-        *("like:", "has:", "camera:", "tag:", "taken:", "width:", "near:", "folder:"),
+        *("like:", "has:", "camera:", "tag:", "taken:", "width:", "near:", "within:", "folder:"),
     ]
 )
 TEXTS = st.one_of(st.text(max_size=60), st.lists(MARKS, max_size=25).map("".join))
@@ -414,7 +421,7 @@ def test_curly_quotes_and_a_minus_sign_mean_what_their_ascii_forms_mean(
 
 def test_between_straight_quotes_curly_ones_are_text() -> None:
     (found,) = parse('tag="\u201cquoted\u201d"', FIELDS).filters
-    assert found.values == ("\u201cquoted\u201d",)
+    assert found.values == ('"\u201cquoted\u201d"',)
     assert parse_where(["tag=\u201cred car\u201d \u2212width:640"], FIELDS) == parse_where(
         ['tag="red car" -width:640'], FIELDS
     )

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from scenesearch.commands.app import app
 from scenesearch.errors import SceneSearchError
+from scenesearch.pictures.contact_sheet import SheetEntry, contact_sheet, notes_of
 from scenesearch.search.retrieval import Candidate, Nearest
 from tests.unit.test_search_docs import here as here  # these tests' fixtures
 from tests.unit.test_search_docs import world as world
@@ -165,7 +166,7 @@ def test_a_rank_that_is_not_there_is_said() -> None:
         ([""], "the query is empty"),
         (["dog", "--after", "x"], "cursor of the next page is damaged"),
         (["dog", "--sort", "tacken"], "did you mean taken"),
-        (["dog", "--facet", "taken"], "cannot be counted"),
+        (["dog", "--facet", "location"], "cannot be counted"),
         (["dog", "--like", "zzz"], "has no such picture"),
     ],
 )
@@ -267,3 +268,21 @@ def test_a_contact_sheet_of_filters_alone_has_no_relevance(
     search("camera:*5d", "--sheet", tmp_path / "sheet.jpg")
     search("two boats", "--sheet", tmp_path / "sheet.jpg")
     assert written == ["1.  2020/may/beach-dog.jpg", "1.  99% strong  2021/boats.jpg"]
+
+
+def test_below_a_picture_of_a_contact_sheet_stand_its_caption_and_the_text_in_it() -> None:
+    seen = {"captions": ["a street", "a road"], "text": "NO\nPARKING"}
+    assert notes_of(seen) == ["a street", "“NO\nPARKING”"]
+    assert notes_of({"text": "EXIT"}) == ["“EXIT”"]
+    assert notes_of({}) == []
+
+
+def test_a_contact_sheet_has_room_for_every_note(tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    Image.new("RGB", (320, 240), "red").save(picture)
+    notes = ["a street", "“NO PARKING”"]
+    bare = contact_sheet("red", [SheetEntry(picture, "1. a.png")])
+    full = contact_sheet("red", [SheetEntry(picture, "1. a.png", notes)])
+    assert full.height == bare.height + 2 * 18
+    below = full.crop((0, bare.height - 16, full.width, full.height))
+    assert len(below.getcolors(10_000) or ()) > 2  # letters

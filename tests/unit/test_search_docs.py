@@ -24,9 +24,11 @@ from scenesearch.store import edge
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, PayloadField
+from scenesearch.store.written import WrittenLine, written_payload
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "search.md").read_text()
 
+BOX = (0.1, 0.1, 0.5, 0.1, 0.5, 0.2, 0.1, 0.2)
 PICTURES: dict[str, dict[str, Any]] = {
     "2020/may/beach-dog.jpg": {
         "captions": ["a dog on a beach"],
@@ -69,7 +71,13 @@ PICTURES: dict[str, dict[str, Any]] = {
         "phash": "f0f0f0f00f0f0f0f",
     },
     "2019/kite_small.jpg": {"captions": ["a red kite"], "phash": "f0f0f0f00f0f0f0e"},
-    "2019/street.jpg": {"captions": ["a street at night"], "width": 800},
+    "2019/street.jpg": {
+        "captions": ["a street at night"],
+        "width": 800,
+        **written_payload(
+            [WrittenLine("NO PARKING", BOX, 0.99), WrittenLine("gate 12", BOX, 1)], 1
+        ),
+    },
     "2019/portrait.jpg": {"captions": ["a smiling woman"], "width": 900},
 }
 VOCABULARY = [

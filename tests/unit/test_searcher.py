@@ -369,7 +369,7 @@ MARKS = st.sampled_from(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(st.text(max_size=40), st.lists(MARKS, max_size=15).map("".join)))
 def test_any_text_is_answered_or_refused_in_words(photos: Photos, text: str) -> None:
     if not photos.store.count("photos"):
@@ -535,9 +535,40 @@ def test_facets_count_the_answer_not_the_library(photos: Photos) -> None:
     everything = photos.searcher.search("red", min_relevance=0, facets=("tags",))
     assert everything.facets == {"tags": (("sea", 3), ("sun", 1))}
     with pytest.raises(QueryError, match="cannot be counted"):
-        photos.searcher.search("red", facets=("taken",))
+        photos.searcher.search("red", facets=("location",))
     with pytest.raises(QueryError, match="no field 'tog'; did you mean tags"):
         photos.searcher.search("red", facets=("tog",))
+
+
+def test_dates_are_counted_by_months_in_their_order(photos: Photos) -> None:
+    for name, taken in (("1", "2019-12-31"), ("2", "2020-01-01"), ("3", "2020-01-31")):
+        photos.add(f"{name}.jpg", COLOURS["red"], {"taken": f"{taken}T23:30:00Z"})
+    photos.add("4.jpg", COLOURS["blue"], {"taken": "2020-02-01T00:00:00Z"})
+    photos.add("5.jpg", COLOURS["red"])
+    answer = photos.searcher.search("red", min_relevance=0.5, facets=("taken",))
+    assert answer.facets == {"taken": (("2019-12", 1), ("2020-01", 2))}
+    everything = photos.searcher.search("red", min_relevance=0, facets=("taken",))
+    assert everything.facets == {"taken": (("2019-12", 1), ("2020-01", 2), ("2020-02", 1))}
+
+
+@pytest.mark.parametrize("least", [0.0, 0.5])
+def test_dates_of_more_than_eight_years_are_counted_by_years(photos: Photos, least: float) -> None:
+    for name, taken in (("1", "1899-05-01"), ("2", "1899-07-01"), ("3", "2020-01-31")):
+        photos.add(f"{name}.jpg", COLOURS["red"], {"taken": f"{taken}T12:00:00Z"})
+    answer = photos.searcher.search("red", min_relevance=least, facets=("taken",))
+    assert answer.facets == {"taken": (("1899", 2), ("2020", 1))}
+
+
+def test_values_are_counted_without_an_answer_as_with_one(photos: Photos) -> None:
+    photos.add("1.jpg", COLOURS["red"], {"tags": ["sea", "sun"], "camera": "Canon"})
+    photos.add("2.jpg", COLOURS["red"], {"tags": ["sea"], "camera": "Nikon"})
+    photos.add("3.jpg", COLOURS["blue"], {"tags": ["sea"], "camera": "Canon"})
+    for text in ("red", "red camera:canon", "camera:canon", "-blue"):
+        request = photos.searcher.parse(text)
+        for options in ({"min_relevance": 0.5}, {"default_cut": True, "min_relevance": 0.0}):
+            answer = photos.searcher.search(request, facets=("tags",), **options)
+            counted, _ = photos.searcher.count_values(request, facets=("tags",), **options)
+            assert counted == answer.facets, text
 
 
 def test_a_diverse_answer_prefers_what_is_unlike_the_hits_before(photos: Photos) -> None:
@@ -611,7 +642,7 @@ def test_words_that_the_encoder_never_learned_count_for_less_and_are_named(
     plain, new = (familiar.search(text) for text in ("a red", "a red zeppelin - a kraken"))
     assert plain.notices == ()
     assert new.notices == (
-        "colour learned from no description with 'zeppelin': it may find something else",
+        "'zeppelin' is a word that this search has not learned: it may find something else",
     )
     (alone,) = familiar.search("a red zeppelin").hits
     assert log_odds(plain.hits[0].relevance) - log_odds(alone.relevance) == pytest.approx(

@@ -12,7 +12,7 @@ UNPICKLES = {"ingest/ray_engine.py"}
 
 
 def calls() -> Iterator[tuple[str, ast.Call]]:
-    for package in ("scenesearch", "ingest", "training", "ui"):
+    for package in ("scenesearch", "ingest", "serve", "training", "ui"):
         for file in sorted((ROOT / package).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.Call):

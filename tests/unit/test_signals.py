@@ -26,7 +26,12 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize(
-    "page", ["", "import ui.launch; c = ui.launch._ended_by_signals(); c.__enter__()"]
+    "page",
+    [
+        "",
+        "from scenesearch.runtime.server_signals import ended_by_signals as e; c = e(); "
+        "c.__enter__()",
+    ],
 )
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGINT", 130)])
 def test_a_signal_in_a_weak_references_callback_is_not_lost(

@@ -18,9 +18,18 @@ from scenesearch.store.base import (
     check_name,
 )
 from scenesearch.store.edge_lock import command_words
-from scenesearch.store.fields import BUILTIN_FIELDS
+from scenesearch.store.fields import BUILTIN_FIELDS, LONGEST_WRITTEN
 from scenesearch.store.payload import key_path, rfc3339
 from scenesearch.store.ranking import EngineQuery, EngineRankBy, answer
+from scenesearch.store.values import checks_of, misfit
+from scenesearch.store.written import (
+    MOST_LINES,
+    WrittenLine,
+    tokens_of,
+    words_of,
+    written_lines,
+    written_payload,
+)
 
 SPEC = CollectionSpec("photos", "lite", "ab12cd34ffff", 512, BUILTIN_FIELDS)
 
@@ -40,8 +49,13 @@ def test_another_encoder_is_named_with_what_to_do() -> None:
 
 
 def test_another_training_of_the_same_name_is_told_by_its_fingerprint() -> None:
-    with pytest.raises(EncoderMismatch, match="Use the lite encoder of fingerprint ab12cd34, or"):
+    with pytest.raises(EncoderMismatch) as mismatch:
         check_encoder(SPEC, name="lite", fingerprint="00000000", dimension=512)
+    assert str(mismatch.value) == (
+        "library photos holds 512-d vectors of encoder lite (ab12cd34); this encoder is lite "
+        "(00000000, 512-d). Leave --encoder out to use its own, or bring it over with `scenesearch "
+        "library build photos` and this encoder, then `scenesearch library promote photos`."
+    )
 
 
 def test_a_specification_survives_json() -> None:
@@ -133,3 +147,46 @@ def test_the_embedded_store_does_not_import_the_servers_client() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        "x",
+        [7],
+        [{"box": [0.0] * 7, "confidence": 0.9}],
+        [{"box": [0.0] * 7 + [1.5], "confidence": 0.9}],
+        [{"box": [0.0] * 7 + [float("nan")], "confidence": 0.9}],
+        [{"box": ["0"] * 8, "confidence": 0.9}],
+        [{"box": [0.0] * 8, "confidence": True}],
+        [{"box": [0.0] * 8, "confidence": 0.9, "more": 1}],
+        [{"box": [0.0] * 8, "confidence": 0.9}] * (MOST_LINES + 1),
+    ],
+)
+def test_places_of_text_are_checked(places: object) -> None:
+    payload = {"text": "NO PARKING", "text_lines": places}
+    assert misfit(payload, checks_of(BUILTIN_FIELDS)) == "text_lines"
+    assert written_lines(payload) == []
+
+
+def test_text_in_a_picture_survives_storing() -> None:
+    lines = [WrittenLine("NO", (0.0, 0.5) * 4, 0.9), WrittenLine("PARKING", (0.25, 1.0) * 4, 1.0)]
+    payload = written_payload(lines, 1)
+    assert misfit(payload, checks_of(BUILTIN_FIELDS)) is None
+    assert written_lines(payload) == lines
+    assert written_payload([], 1) == {"text_version": 1}
+    endless = {"text": "x" * (LONGEST_WRITTEN + 1)}
+    assert misfit(endless, checks_of(BUILTIN_FIELDS)) == "text"
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "tokens"),
+    [
+        ("Café ÉTÉ, 12.50", ["cafe", "ete", "12", "50"], ["cafe", "ete", "12", "50"]),
+        ("禁止停车 A1", ["禁止停车", "a1"], ["禁止", "止停", "停车", "a1"]),
+        ("한국어", ["한국어"], ["한국어"]),
+    ],
+)
+def test_words_of_a_text_in_any_script(text: str, words: list[str], tokens: list[str]) -> None:
+    assert words_of(text) == words
+    assert tokens_of(text) == tokens

@@ -76,8 +76,20 @@ def test_a_list_that_cannot_be_read_is_named(tmp_path, list_file):
 def test_a_folder_without_its_validation_list_is_refused(tmp_path):
     folder = listed(tmp_path / "flickr")
     (folder / "dev_images.txt").unlink()
-    with pytest.raises(DatasetError, match=r"dev_images\.txt does not exist"):
+    with pytest.raises(TrainingError, match=r"no list of pictures to select by, dev_images\.txt"):
         load(folder)
+
+
+def test_each_list_of_validation_pictures_is_a_gallery(tmp_path):
+    folder = listed(tmp_path / "web")
+    (folder / "train_images.txt").rename(folder / "train.txt")
+    (folder / "dev_images.txt").unlink()
+    (folder / "dev.txt").write_text("red.png\n")
+    (folder / "world_dev.txt").write_text("blue.png\n")
+    corpus = load(folder)
+    assert [e.image_id for e in corpus.train] == ["green.png", "white.png"]
+    galleries = {e.image_id: e.gallery for e in corpus.validation}
+    assert galleries == {"red.png": "web/dev", "blue.png": "web/world_dev"}
 
 
 def test_a_line_without_a_caption_is_left_out(tmp_path):

@@ -12,6 +12,7 @@ pytest.importorskip("torch")
 
 from scenesearch.encoder.base import EncoderError
 from scenesearch.encoder.folder import read_encoder_info
+from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.errors import SceneSearchError
 from scenesearch.evaluation.calibration import (
     brier_score,
@@ -30,6 +31,7 @@ from training.calibrate import (
     cross_fitted,
     fit,
     fit_votes,
+    with_captions,
 )
 from training.card import rewrite_relevance, write_card
 from training.corpus import load_corpus
@@ -52,7 +54,7 @@ def world(cosines, yes, no) -> tuple[Votes, Pairs]:
     pairs = Pairs(names, images, tuple(f"{name}#0" for name in names), texts, ("",) * count)
     rows = np.arange(count)
     yes, no = np.array(yes, float), np.array(no, float)
-    return Votes(rows, rows, yes, no, np.ones(count, bool)), pairs
+    return Votes(rows, rows, yes, no, np.ones(count, bool), np.zeros(count, bool)), pairs
 
 
 def task(folder, *, crowd=None, each=6):
@@ -103,7 +105,10 @@ def test_a_query_near_every_picture_has_to_be_nearer_still():
     share = 1 / (1 + np.exp(-6 * (cosines - np.where(votes_of == 0, 0.7, 0.2))))
     names = tuple(f"{n}.jpg" for n in range(400))
     pairs = Pairs(names, images, ("a.jpg#0", "b.jpg#0"), texts, ("", ""))
-    fitted = fit(Votes(np.arange(400), votes_of, share, 1 - share, np.ones(400, bool)), pairs)
+    fitted = fit(
+        Votes(np.arange(400), votes_of, share, 1 - share, np.ones(400, bool), np.zeros(400, bool)),
+        pairs,
+    )
     assert fitted.cosine == pytest.approx(6, rel=0.01)
     assert fitted.query_mean < 0
 
@@ -134,7 +139,7 @@ def test_queries_unlike_the_known_texts_are_worth_less():
     names = tuple(f"{n}.jpg" for n in range(400))
     pairs = Pairs(names, images, tuple(f"{name}#0" for name in names), texts, ("",) * 400)
     rows = np.arange(400)
-    votes = Votes(rows, rows, yes, 10 - yes, np.ones(400, bool))
+    votes = Votes(rows, rows, yes, 10 - yes, np.ones(400, bool), np.zeros(400, bool))
 
     found = fit(votes, pairs, known).training_texts
 
@@ -175,7 +180,7 @@ def test_few_texts_do_not_stand_for_what_is_known():
 def test_cross_fitting_never_sees_its_picture_nor_its_query(monkeypatch):
     cosines = np.linspace(0, 1, 60)
     votes, pairs = world(cosines, [1, 2] * 30, [2, 1] * 30)
-    votes = Votes(votes.pictures, np.roll(votes.queries, 7), votes.yes, votes.no, votes.crowd)
+    votes = replace(votes, queries=np.roll(votes.queries, 7))
     fits = []
     monkeypatch.setattr(
         calibrate, "fit", lambda seen, *others: fits.append(seen) or fit(seen, *others)
@@ -224,6 +229,44 @@ def test_captions_say_no_to_other_pictures_only_and_yes_has_the_prior():
     assert (votes.yes[~own] == 0).all() and (votes.no[~own] > 0).all()
     assert votes.yes.sum() / (votes.yes + votes.no).sum() == pytest.approx(0.2)
     assert len(set(zip(votes.pictures, votes.queries, strict=True))) == 5 * 4
+
+
+def test_half_of_the_wrong_pictures_are_those_of_the_captions_most_like_it():
+    # Four captions of a kind, each of its own picture, and one that is nearly the first.
+    turns = np.array([0.0, 0.8, 0.9, 3.0, 0.01])
+    texts = np.stack([np.cos(turns), np.sin(turns)], axis=1)
+    votes = caption_votes(np.arange(5), pictures=5, texts=texts)
+    wrong = votes.pictures[(votes.queries == 0) & (votes.no > 0)]
+    assert set(wrong[:2]) == {1, 2}
+    assert 4 not in wrong[:2]  # it may fit
+
+
+def test_captions_of_others_count_as_much_as_the_votes_and_leave_the_figures_to_them(tmp_path):
+    folder = write_tiny_encoder(tmp_path / "tiny")
+    encoder = OnnxEncoder(folder)
+    data = task(tmp_path / "data")
+    described = []
+    for n, (word, colour) in enumerate(COLOURS.items()):
+        path = tmp_path / f"{n}.png"
+        Image.new("RGB", (6, 6), colour).save(path)
+        described.append((path, (word, f"a {word} one")))
+    cosines, yes, no = [0.1, 0.5, 0.9], [0, 3, 6], [6, 3, 0]
+    votes, pairs = world(cosines, yes, no)
+    pairs = replace(
+        pairs,
+        images=np.pad(pairs.images, ((0, 0), (0, encoder.info.dimension - 2))),
+        texts=np.pad(pairs.texts, ((0, 0), (0, encoder.info.dimension - 2))),
+        captions=((), (), ()),
+    )
+    joined, both = with_captions(votes, pairs, encoder, described)
+    total = joined.yes + joined.no
+    assert total[:3].sum() == pytest.approx(total[3:].sum())
+    assert both.descriptions[3:] == tuple(text for _, texts in described for text in texts)
+    own = joined.yes[3:] > 0
+    assert (joined.pictures[3:][own] - 3 == (joined.queries[3:][own] - 3) // 2).all()
+    stored = calibrate_encoder(folder, data, silent, described=described)
+    assert stored["fitted_on"] == "votes on 18 pictures and captions of 3 others"
+    assert (stored["pairs"], stored["votes"]) == (54, 162)
 
 
 def test_judgments_are_stored_in_the_folder_and_read_back(tmp_path):
@@ -380,3 +423,22 @@ def test_the_card_is_brought_up_to_date(tmp_path):
     assert "Not calibrated" not in again
     assert "Fitted on votes on 18 pictures" in again
     assert again.split("## Graphs")[1] == card.split("## Graphs")[1]
+
+
+def test_captions_do_not_change_how_often_people_are_said_to_agree() -> None:
+    cosines = np.linspace(0.1, 0.6, 400)
+    share = 1 / (1 + np.exp(-(12 * cosines - 4)))
+    votes, pairs = world(cosines, share * 10, (1 - share) * 10)
+    seldom = np.where(cosines > 0.5, 0.02, 0.0)
+    both = Votes(
+        np.tile(votes.pictures, 2),
+        np.tile(votes.queries, 2),
+        np.concatenate([votes.yes, seldom]),
+        np.concatenate([votes.no, 10 - seldom]),
+        np.tile(votes.crowd, 2),
+        np.repeat([False, True], 400),
+    )
+    fitted = fit(both, pairs)
+    relevance = fitted.relevance(cosines, pairs.texts[0])
+    assert relevance.mean() == pytest.approx(share.mean(), abs=0.01)
+    assert np.abs(relevance - share).max() < 0.02

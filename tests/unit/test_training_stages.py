@@ -21,6 +21,7 @@ from training.batches import choose_texts  # noqa: E402
 from training.checkpoint import read_tensors  # noqa: E402
 from training.corpus import Example  # noqa: E402
 from training.export import export_towers, quantise  # noqa: E402
+from training.frozen import Frozen  # noqa: E402
 from training.learner import make_learner  # noqa: E402
 from training.loop import rank_of, recall_at  # noqa: E402
 from training.model import AttentionPool, fold_batch_norm  # noqa: E402
@@ -216,6 +217,14 @@ def test_the_tokenizer_is_handed_over_without_padding_or_truncation(exported):
     saved = json.loads((exported[0] / "tokenizer.json").read_text(encoding="utf-8"))
     assert saved["padding"] is None
     assert saved["truncation"] is None
+
+
+def test_what_is_frozen_gives_the_modules_own_maps():
+    tower = tiny_dual_encoder(["a dog"]).image_tower
+    pixels = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    frozen = Frozen(tower.trunk, (3, 32, 32))
+    assert torch.allclose(frozen(pixels), tower.trunk(pixels), atol=1e-5)
+    assert frozen(pixels[:1]).shape[0] == 1  # any number of pictures
 
 
 def test_attention_pooling_starts_as_the_mean():

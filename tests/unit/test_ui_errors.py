@@ -21,19 +21,28 @@ from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each
 from tests.unit.ui_world import Shot, build_library, open_page, open_view, reds
 from ui import resources
 from ui.jobs import Job
-from ui.settings import page_settings
+from ui.settings import read_settings_again
 from ui.views import errors
 
-VIEWS = ("search", "by_picture", "library", "map", "evaluation", "models")
+VIEWS = (
+    *("search", "map", "add", "contents", "duplicates", "encoders", "evaluation"),
+    *("left_out", "models", "settings"),
+)
+# A store is not what they show.
+WITHOUT_STORE = {"add", "left_out", "settings"}
 ELSEWHERE = "/srv/secret/pictures"
 
 # In each view something that it cannot do without.
 INSIDE = {
-    "search": "ui.views.search.search_box",
-    "by_picture": "ui.views.by_picture.small",
-    "library": "ui.views.library._contents",
-    "map": "ui.views.map._chart",
+    "search": "ui.views.search.ask_in_header",
+    "map": "ui.views.map._draw",
+    "add": "ui.views.add._upload",
+    "contents": "ui.views.contents._contents",
+    "duplicates": "ui.views.duplicates._duplicates",
+    "encoders": "ui.views.encoders._collections",
     "evaluation": "ui.views.evaluation.collections_of",
+    "left_out": "ui.views.left_out._left_out",
+    "settings": "ui.views.settings._rows",
     "models": "ui.views.models._row",
 }
 
@@ -124,22 +133,13 @@ def test_a_fault_in_a_callback_is_told_and_left_behind(
     shot = Shot("wall.png", (220, 30, 30), payload={"captions": ["a big red wall"]})
     build_library(tmp_path, colour_encoder, [shot])
     with monkeypatch.context() as patched:
-        patched.setattr("ui.views.search.ask", broken)
-        page = open_page().button(key="ask-example-0").click().run()
+        patched.setattr("ui.views.home.ask", broken)
+        page = open_page()
+        page = page.button(key="ask-words-0").click().run()
         assert_told(page, heard)
     page = go_on(page)
     assert not error_titles(page)
     assert "1 picture in this library" in texts(page)
-
-
-def test_a_fault_in_a_dialog_is_told_in_it_and_the_view_behind_stays(
-    tmp_path: Path, colour_encoder: ColourEncoder, heard: Heard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    build_library(tmp_path, colour_encoder, reds(2))
-    monkeypatch.setattr("ui.views.picture_dialog._next_searches", broken)
-    page = open_page().button(key="open-1").click().run()
-    assert_told(page, heard)
-    assert "2 pictures in this library" in texts(page)
 
 
 def test_a_fault_in_a_fragment_is_told(
@@ -148,7 +148,7 @@ def test_a_fault_in_a_fragment_is_told(
     build_library(tmp_path, colour_encoder, reds(2))
     monkeypatch.setattr("ui.views.progress._status", broken)
     with at_work("running"):
-        assert_told(open_view("library"), heard)
+        assert_told(open_view("add"), heard)
 
 
 def test_a_fault_in_what_all_visitors_share_is_told_to_each(
@@ -169,7 +169,7 @@ def test_too_little_memory_is_called_so(
         raise MemoryError(ELSEWHERE)
 
     build_library(tmp_path, colour_encoder, reds(2))
-    monkeypatch.setattr("ui.views.map._chart", full)
+    monkeypatch.setattr("ui.views.map._draw", full)
     assert_told(open_view("map"), heard, "There is not enough memory")
 
 
@@ -202,7 +202,8 @@ def test_a_store_that_goes_away_is_told_in_every_view(
     monkeypatch.setattr(resources, "store", Away)
     page = open_view(view)
     assert not page.exception
-    if not (view == "models" and isinstance(fault, SceneSearchError)):  # it says less without it
+    says_less = view == "models" and isinstance(fault, SceneSearchError)
+    if not says_less and view not in WITHOUT_STORE:
         assert len(error_titles(page)) == 1
     monkeypatch.undo()
     kept.close()
@@ -219,7 +220,7 @@ def test_a_page_for_reading_names_no_files_in_its_errors(
     monkeypatch.setattr(Installation, "load_encoder", away)
     assert any(ELSEWHERE in text for text in texts(open_view("search")))
     monkeypatch.setenv("SCENESEARCH_PAGE_READ_ONLY", "true")
-    page_settings.clear()
+    read_settings_again()
     page = open_view("search")
     assert error_titles(page) == [":material/error: The store does not answer"]
     assert ELSEWHERE not in " ".join(texts(page))
@@ -279,22 +280,12 @@ def test_no_view_draws_anything_twice_whatever_goes_on(
             assert not page.exception, f"{state}: {page.exception[0].value}"
 
 
-@pytest.mark.parametrize("view", ["library", "map"])
+@pytest.mark.parametrize("view", ["add", "map"])
 def test_a_first_ingest_and_a_reload_draw_its_progress_once(view: str) -> None:
     with at_work("running"):
         page = open_view(view).run()
         assert not page.exception, page.exception[0].value
         assert len([button for button in page.button if button.label == "Cancel"]) == 1
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("part", ["Contents", "Add pictures", "Left out", "Duplicates", "Encoders"])
-def test_no_part_of_the_library_view_draws_anything_twice_at_a_first_ingest(part: str) -> None:
-    with at_work("running"):
-        page = open_view("library")
-        page.session_state["part"] = part
-        page = page.run()
-        assert not page.exception, page.exception[0].value
 
 
 def test_two_sides_that_both_fail_are_told_apart(

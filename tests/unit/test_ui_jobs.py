@@ -14,7 +14,7 @@ from scenesearch.runtime.events import LOGGER
 from tests.tiny_encoder import write_tiny_encoder
 from ui import resources
 from ui.jobs import Job, Jobs
-from ui.settings import page_settings
+from ui.settings import read_settings_again
 
 
 def test_a_job_waits_while_paused_and_ends_when_cancelled() -> None:
@@ -64,9 +64,9 @@ def test_a_job_that_fails_keeps_its_sentence_and_an_error_of_ours_its_details_in
 def device_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The settings of an installation whose ingest has a GPU."""
     monkeypatch.setenv("SCENESEARCH_DEVICE", "cuda")
-    page_settings.clear()
+    read_settings_again()
     yield
-    page_settings.clear()
+    read_settings_again()
 
 
 @pytest.mark.usefixtures("device_cuda")

@@ -1,21 +1,32 @@
-"""The library view over a real store: contents, adding, rejects, duplicates, build and promote."""
+"""Adding pictures and managing a library, over a real store: contents, rejects, duplicates, build
+and promote, settings."""
 
 import io
+import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
+import streamlit as st
 from PIL import Image
+from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
+from ingest.text_reader import Reading
 from scenesearch.home.installation import Installation
 from scenesearch.home.presence import _looks
 from scenesearch.pictures.records import MetadataType
+from scenesearch.store.written import WrittenLine
 from tests.conftest import ColourEncoder
+from tests.tiny_encoder import write_tiny_encoder
+from tests.unit.test_ui_sidebar import Panel
+from tests.unit.test_ui_sidebar import panel as panel  # each test's fixture
+from tests.unit.test_ui_states import cards, texts
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
-from tests.unit.test_ui_states import texts
-from tests.unit.ui_world import LIBRARY, Shot, build_library, open_page, open_view, reds
+from tests.unit.ui_world import LIBRARY, Shot, build_library, gallery, open_page, open_view, reds
 from ui import ingest_jobs, resources
+from ui.gallery.routes import gallery_app
 from ui.jobs import JobBusy
 
 RED = (220, 30, 30)
@@ -33,9 +44,20 @@ def settled(page: AppTest) -> AppTest:
     return page.run()
 
 
-def part(name: str) -> AppTest:
-    """That part of the view."""
-    return open_view("library").segmented_control(key="part").set_value(name).run()
+@pytest.fixture
+def menu(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The views in the menu of the page drawn last, by section."""
+    shown: dict[str, list[str]] = {}
+    navigation = st.navigation
+
+    def noted(pages: dict[str, list[Any]], **options: Any) -> Any:
+        shown.clear()
+        for section, views in pages.items():
+            shown[section] = [view.title for view in views if view.visibility == "visible"]
+        return navigation(pages, **options)
+
+    monkeypatch.setattr(st, "navigation", noted)
+    return shown
 
 
 def said(page: AppTest) -> str:
@@ -46,22 +68,21 @@ def test_a_folder_is_added_by_its_path_and_its_pictures_are_found(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SCENESEARCH_PAGE_FOLDERS", str(tmp_path))
-    page = part("Add pictures")
+    page = open_view("add")
     page.text_input(key="folder-path").input(str(photos))
     page = next(button for button in page.button if button.label == "Add").click().run()
     page = settled(page)
     assert not page.exception
     assert "6 added" in said(page)
     assert resources.store().count(LIBRARY) == 6
-    page = page.segmented_control(key="part").set_value("Contents").run()
-    assert page.metric[0].value == "6"
+    assert open_view("contents").metric[0].value == "6"
 
 
 def test_a_folder_is_added_without_what_patterns_leave_out(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SCENESEARCH_PAGE_FOLDERS", str(tmp_path))
-    page = part("Add pictures")
+    page = open_view("add")
     page.text_area(key="folder-exclude").input("trip/\n\nred.jpg")
     page.text_input(key="folder-path").input(str(photos))
     page = next(button for button in page.button if button.label == "Add").click().run()
@@ -74,7 +95,7 @@ def test_a_pattern_that_cannot_be_read_is_refused(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SCENESEARCH_PAGE_FOLDERS", str(tmp_path))
-    page = part("Add pictures")
+    page = open_view("add")
     page.text_area(key="folder-exclude").input("[z-a]")
     page.text_input(key="folder-path").input(str(photos))
     page = next(button for button in page.button if button.label == "Add").click().run()
@@ -88,7 +109,7 @@ def test_a_folder_that_has_moved_is_offered_to_be_re_pointed(
     new = tmp_path / "moved"
     old.rename(new)
     monkeypatch.setenv("SCENESEARCH_PAGE_FOLDERS", str(tmp_path))
-    page = part("Add pictures")
+    page = open_view("add")
     page.text_input(key="folder-path").input(str(new))
     page = next(button for button in page.button if button.label == "Add").click().run()
     page = settled(page)
@@ -101,12 +122,12 @@ def test_pictures_of_a_folder_that_is_away_have_a_badge_and_their_thumbnail(
 ) -> None:
     folder = build_library(tmp_path, colour_encoder, reds(2))
     page = open_view("search")
-    assert "offline" not in said(page)
+    assert {item["note"] for item in gallery(page)["items"]} == {""}
     folder.rename(tmp_path / "away")
     _looks.clear()
     page = page.run()
     assert not page.exception
-    assert said(page).count("\N{EJECT SYMBOL} offline") == 2
+    assert [item["note"] for item in gallery(page)["items"]] == ["offline", "offline"]
 
 
 def test_a_path_outside_the_allowed_folders_is_refused(
@@ -117,15 +138,15 @@ def test_a_path_outside_the_allowed_folders_is_refused(
     (allowed / "way-out").symlink_to(photos)
     monkeypatch.setenv("SCENESEARCH_PAGE_FOLDERS", str(allowed))
     for typed in (str(photos), f"{allowed}/../photos", f"{allowed}/way-out"):
-        page = part("Add pictures")
+        page = open_view("add")
         page.text_input(key="folder-path").input(typed)
         page = next(button for button in page.button if button.label == "Add").click().run()
-        assert f"this page adds only folders in {allowed}" in said(page)
+        assert f"only folders in {allowed} can be added" in said(page)
     assert resources.jobs().current is None
 
 
 def test_uploaded_pictures_are_kept_under_safe_names_and_brought_in(tmp_path: Path) -> None:
-    page = part("Add pictures")
+    page = open_view("add")
     box = page.file_uploader(key="upload")
     box.upload("evil<b>.png", png(RED), "image/png")
     box.upload("note.png", b"no picture", "image/png")
@@ -138,7 +159,7 @@ def test_uploaded_pictures_are_kept_under_safe_names_and_brought_in(tmp_path: Pa
 
 
 def test_an_uploaded_table_describes_the_uploaded_pictures() -> None:
-    page = part("Add pictures")
+    page = open_view("add")
     table = b"image,caption,mood\na.png,a red wall,calm\n"
     box = page.file_uploader(key="upload")
     box.upload("a.png", png(RED), "image/png").upload("about.csv", table, "text/csv")
@@ -156,7 +177,7 @@ def test_what_was_left_out_has_its_reason_and_is_tried_again(
     (photos / "red.jpg").write_bytes(good[:200])
     ingest_jobs.start_ingest([photos], title="Adding")
     resources.jobs().wait(30)
-    page = part("Left out")
+    page = open_view("left_out")
     assert "1 files could not be added" in said(page)
     table = next(t.value for t in page.dataframe if "reason" in t.value.columns)
     assert table["file"][0].endswith("red.jpg")
@@ -174,7 +195,7 @@ def test_a_first_ingest_that_can_use_nothing_says_why_and_leaves_no_library(
         path.write_bytes(b"no picture")
     ingest_jobs.start_ingest([photos], title="Adding")
     resources.jobs().wait(30)
-    page = open_view("library")
+    page = open_view("add")
     assert f"so there is no library {LIBRARY} yet: {photos / 'blue.jpg'}: not a picture" in said(
         page
     )
@@ -204,7 +225,7 @@ def test_an_ingest_is_paused_goes_on_and_is_cancelled_with_what_it_wrote_kept(
     monkeypatch.setattr(ColourEncoder, "encode_pixels", slow)
     job = ingest_jobs.start_ingest([photos], title="Adding")
     assert reached.wait(20)
-    page = open_view("library")
+    page = open_view("add")
     page.button(key="pause").click().run()
     assert job.state == "paused"
     assert any("paused" in text for text in texts(page.run()))
@@ -233,7 +254,7 @@ def test_the_page_searches_while_an_ingest_waits_in_it(
     page.text_input(key="q").input("red")
     page = next(button for button in page.button if button.label == "Search").click().run()
     assert not page.exception
-    assert "red-00.png" in texts(page)
+    assert "red-00.png" in cards(page)
     job.resume()
     resources.jobs().wait(30)
     assert job.state == "done"
@@ -251,7 +272,7 @@ def test_only_one_piece_of_work_at_a_time(photos: Path) -> None:
 def test_work_that_fails_says_why(tmp_path: Path) -> None:
     ingest_jobs.start_ingest([tmp_path / "gone"], title="Adding")
     resources.jobs().wait(30)
-    page = open_view("library")
+    page = open_view("add")
     assert "Failed" in said(page)
     assert "gone does not exist" in said(page)
     page.button(key="dismiss").click().run()
@@ -262,9 +283,26 @@ def test_files_of_the_same_content_are_listed_as_duplicates(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:
     build_library(tmp_path, colour_encoder, [Shot("a.png", RED), Shot("b.png", RED)])
-    page = part("Duplicates")
+    page = open_view("duplicates")
     assert "1 picture is in the library more than once" in said(page)
     assert "a.png\nb.png (an identical file)" in texts(page)
+
+
+def test_what_replaces_an_encoder_that_is_gone_is_promoted_without_comparing(
+    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(3))
+    monkeypatch.setattr(Installation, "load_encoder", lambda *_, **__: ColourEncoder("new", "07e4"))
+    ingest_jobs.start_build("new")
+    resources.jobs().wait(30)
+    monkeypatch.undo()
+    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("SCENESEARCH_LIBRARY", LIBRARY)
+    write_tiny_encoder(tmp_path / "models" / "colour")  # another one of that name
+    page = open_view("encoders")
+    assert not page.exception
+    next(b for b in page.button if b.label == "Promote it").click().run()
+    assert resources.store().resolve(LIBRARY) == "photos-new-1"
 
 
 def test_a_collection_is_built_promoted_and_rolled_back(
@@ -274,42 +312,71 @@ def test_a_collection_is_built_promoted_and_rolled_back(
     other = ColourEncoder("other", "07e4")
     encoders = {None: other, "c0104f": colour_encoder, "07e4": other}
     monkeypatch.setattr(
-        Installation, "load_encoder", lambda *_, fingerprint=None, **__: encoders[fingerprint]
+        Installation, "load_encoder", lambda *_, of=None, **__: encoders[of and of.fingerprint]
     )
-    page = part("Encoders")
+    page = open_view("encoders")
     page = next(b for b in page.button if b.label == "Build a collection with it").click().run()
     page = settled(page)
     assert "3 encoded" in said(page)
     page = next(b for b in page.button if b.label == "Promote it").click().run()
     assert "a promote demands an evaluation and photos-colour-1 has none" in said(page)
     assert resources.store().resolve(LIBRARY) == "photos-colour-1"
-    page.checkbox(key="promote-force").check()
+    page = page.button(key="promote-not").click().run()
+    assert "promote-anyway" not in [button.key for button in page.button]
     page = next(b for b in page.button if b.label == "Promote it").click().run()
+    page = page.button(key="promote-anyway").click().run()
     assert resources.store().resolve(LIBRARY) == "photos-other-1"
     page = page.button(key="rollback").click().run()
     assert resources.store().resolve(LIBRARY) == "photos-colour-1"
 
 
 def test_a_page_for_reading_neither_adds_nor_builds(
-    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    colour_encoder: ColourEncoder,
+    menu: dict[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     build_library(tmp_path, colour_encoder, reds(1))
     monkeypatch.setenv("SCENESEARCH_PAGE_READ_ONLY", "true")
-    page = open_view("library")
-    parts = page.segmented_control(key="part")
-    assert parts.options == ["Contents", "Left out", "Duplicates", "Encoders"]
-    assert "Build a collection with it" not in [
-        b.label for b in parts.set_value("Encoders").run().button
-    ]
     search = open_page()
+    assert menu == {"": ["Search", "Collections", "Map"]}
     search.text_input(key="q").input("red")
     search = next(b for b in search.button if b.label == "Search").click().run()
     assert "Save this request" not in [button.label for button in search.button]
 
 
+def test_whoever_manages_the_library_has_a_menu_of_its_own(
+    tmp_path: Path, colour_encoder: ColourEncoder, menu: dict[str, list[str]]
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(1))
+    assert not open_page().exception
+    assert menu[""] == ["Search", "Collections", "Map", "Add"]
+    assert menu["Manage"] == [
+        *("Contents", "Evaluation", "Models", "Encoders", "Duplicates", "Left out", "Settings")
+    ]
+
+
+def test_settings_are_listed_with_where_they_come_from_and_secrets_hidden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SCENESEARCH_API_KEYS", "a secret")
+    monkeypatch.setenv("SCENESEARCH_MAX_MEGAPIXELS", "12")
+    page = open_view("settings")
+    assert not page.exception
+    rows = page.dataframe[0].value.set_index("setting")
+    assert list(rows.loc["SCENESEARCH_MAX_MEGAPIXELS"])[:2] == ["12.0", "environment"]
+    assert rows.loc["SCENESEARCH_API_KEYS", "value"] == "********"
+    assert rows.loc["SCENESEARCH_THREADS", "from"] == "default"
+    assert "a secret" not in rows.to_csv()
+
+
 @pytest.mark.parametrize("places", [False, True])
 def test_a_page_for_reading_tells_where_pictures_were_taken_only_if_told_to(
-    places: bool, tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+    places: bool,
+    tmp_path: Path,
+    colour_encoder: ColourEncoder,
+    panel: Panel,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     payload = {"location": {"lat": 48.25, "lon": 2.5}, "latitude": 48.25, "City": "Nemours"}
     shots = [Shot("here.png", (225, 30, 30), payload=payload)]
@@ -320,11 +387,12 @@ def test_a_page_for_reading_tells_where_pictures_were_taken_only_if_told_to(
     page = open_page()
     names = [str(widget.key) for widget in page.number_input]
     assert ("where-latitude-from" in names) is places
-    assert ("where-City" in [str(widget.key) for widget in page.multiselect]) is places
-    page = page.button(key="open-1").click().run()
-    assert any("48.25" in text for text in texts(page)) is places
-    assert any("Nemours" in text for text in texts(page)) is places
-    assert not [code for code in page.code if str(tmp_path) in str(code.value)]
+    assert ("City" in [section["key"] for section in panel.data["sections"]]) is places
+    asked = {"id": "here.png"}
+    told = TestClient(gallery_app()).get("/gallery/details", params=asked)
+    assert ("48.25" in told.text) is places
+    assert ("Nemours" in told.text) is places
+    assert str(tmp_path) not in told.text
     page.text_input(key="q").input("near:48.25,2.5,1km")
     page = next(b for b in page.button if b.label == "Search").click().run()
     read_as_words = [text for text in texts(page) if "was read as words" in text]
@@ -343,3 +411,35 @@ def test_the_sample_is_loaded_with_one_click(
     resources.jobs().wait(60)
     page = page.run()
     assert "6 pictures in this library" in texts(page)
+
+
+def test_the_switch_reads_text_after_the_pictures_are_added(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Reader:
+        def __init__(self, *, seconds: float) -> None:
+            assert seconds == 20
+
+        def read(self, picture: Image.Image) -> Reading:
+            return Reading((WrittenLine("Gate 12", (0.0, 1.0) * 4, 0.9),))
+
+    monkeypatch.setenv("SCENESEARCH_PAGE_FOLDERS", str(tmp_path))
+    monkeypatch.setattr("ingest.text_reader.find_spec", lambda name: object())
+    monkeypatch.setattr("ingest.read_text.TextReader", Reader)
+    page = open_view("add")
+    page.toggle(key="reads-text").set_value(True)
+    page.text_input(key="folder-path").input(str(photos))
+    page = next(button for button in page.button if button.label == "Add").click().run()
+    assert not settled(page).exception
+    texts = [point.payload["text"] for point in resources.store().scroll(LIBRARY)]
+    assert texts == ["Gate 12"] * 6
+
+
+def test_without_what_reads_text_the_switch_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rapidocr", None)
+    monkeypatch.setenv("SCENESEARCH_OCR", "true")
+    switch = open_view("add").toggle(key="reads-text")
+    assert (switch.disabled, switch.value) == (True, False)
+    assert "pip install -e '.[ocr]'" in switch.help

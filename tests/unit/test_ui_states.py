@@ -3,8 +3,8 @@
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import streamlit as st
@@ -17,8 +17,20 @@ from scenesearch.store.catalog import promote
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.edge_lock import HolderLock
 from tests.conftest import ColourEncoder
-from tests.unit.ui_world import LIBRARY, Shot, build_library, open_page, reds
+from tests.tiny_encoder import write_tiny_encoder
+from tests.unit.ui_world import (
+    LIBRARY,
+    Shot,
+    build_library,
+    choose_tile,
+    gallery,
+    open_page,
+    reds,
+    tiles,
+)
 from ui import access, launch, resources
+from ui.gallery.answers import answers
+from ui.views import home
 
 RED, BLUE = (220, 30, 30), (30, 60, 220)
 
@@ -50,10 +62,8 @@ def headings(page: AppTest) -> list[str]:
 
 
 def cards(page: AppTest) -> list[str]:
-    """Titles of the pictures on the screen, in order."""
-    count = len([button for button in page.button if str(button.key).startswith("open-")])
-    named = [text for text in texts(page) if text.endswith(".png") or text == "a big red wall"]
-    return named[:count]
+    """Titles of the pictures in the gallery, in order."""
+    return [item["title"] for item in gallery(page).get("items", [])]
 
 
 def ask(page: AppTest, text: str) -> AppTest:
@@ -75,7 +85,7 @@ def test_an_empty_library_asks_for_pictures(tmp_path: Path, colour_encoder: Colo
     assert headings(page) == [":material/photo_library: This library is empty"]
     assert any("Add your own pictures" in text for text in texts(page))
     page = page.button(key="add-own").click().run()
-    assert "From your device" in headings(page)
+    assert "From your device" in [heading.value for heading in page.header]
 
 
 def test_before_the_first_question_the_library_can_be_browsed(
@@ -91,12 +101,28 @@ def test_before_the_first_question_the_library_can_be_browsed(
 def test_an_example_from_the_librarys_captions_is_searched_for_with_one_click(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:
-    shot = Shot("wall.png", RED, payload={"captions": ["a big red wall"]})
-    build_library(tmp_path, colour_encoder, [shot])
+    shots = [
+        Shot("wall.png", RED, payload={"captions": ["a big red wall"]}),
+        Shot("sea.png", BLUE, payload={"captions": ["a blue sea."]}),
+    ]
+    build_library(tmp_path, colour_encoder, shots)
     page = open_page()
-    page = page.button(key="ask-example-0").click().run()
+    # Each is shown by the picture that answers it best.
+    shown = {tile["text"]: tile["picture"] for tile in tiles(page)["Try"]}
+    assert "id=wall.png&" in shown["a big red wall"]
+    assert "id=sea.png&" in shown["a blue sea"]
+    page = choose_tile(page, "request", "a big red wall")
     assert page.text_input(key="q").value == "a big red wall"
-    assert cards(page) == ["a big red wall"]
+    assert cards(page)[0] == "a big red wall"
+
+
+def test_without_captions_examples_are_common_scenes_that_the_library_shows(
+    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(2))
+    monkeypatch.setattr(home, "_COMMON", ("a green wood", "a red wall", "red bricks"))
+    # Two requests with one picture are one tile.
+    assert [tile["text"] for tile in tiles(open_page())["Try"]] == ["a red wall"]
 
 
 def test_an_answer_comes_best_first_with_relevance_cosine_and_timing(
@@ -106,10 +132,13 @@ def test_an_answer_comes_best_first_with_relevance_cosine_and_timing(
     build_library(tmp_path, colour_encoder, [*reds(2)[::-1], blue])
     page = ask(open_page(), "red")
     assert cards(page) == ["red-00.png", "red-01.png"]
-    summary = next(text for text in texts(page) if text.startswith("2 pictures · 3 searched · "))
-    assert " ms (words " in summary
-    detail = texts(page)[texts(page).index("red-00.png") + 1]
-    assert detail == "95% relevant · cosine 1.000"  # sigmoid(12 * 1 - 9)
+    assert "2 found" in texts(page)
+    assert any(" ms: words " in text for text in texts(page))  # in Details
+    told = gallery(page)
+    assert told["items"][0]["score"] == "95%"  # sigmoid(12 * 1 - 9)
+    answer = answers().get(told["answer"])
+    assert answer is not None
+    assert answer.found("red-00.png").detail == "95% relevant · cosine 1.000"
 
 
 @pytest.mark.parametrize("text", ["tag:wall", "-blue"])
@@ -120,8 +149,8 @@ def test_an_answer_to_nothing_that_is_wanted_has_no_relevance(
     build_library(tmp_path, colour_encoder, [shot, Shot("blue.png", BLUE)])
     page = ask(open_page(), text)
     assert cards(page) == ["wall.png"]
-    assert not [said for said in (*texts(page), *headings(page)) if "relevant" in said]
-    assert "Strong matches" not in headings(page)
+    assert gallery(page)["items"][0]["score"] == ""
+    assert gallery(page)["nearest"] is None
 
 
 def test_a_filter_that_no_picture_passes_is_named(
@@ -134,15 +163,14 @@ def test_a_filter_that_no_picture_passes_is_named(
     assert not [button for button in page.button if button.key == "clear-all"]  # of nothing
 
 
-def test_nothing_that_matches_is_said_and_the_nearest_is_folded_away(
+def test_nothing_that_matches_is_said_and_the_nearest_is_shown_as_less_certain(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:
     build_library(tmp_path, colour_encoder, [Shot("blue.png", BLUE)])
     page = ask(open_page(), "yellow")
     assert ":material/search_off: Nothing in this library matches" in headings(page)
-    folded = page.expander[-1]
-    assert folded.proto.expanded is False
-    assert folded.text[0].value == "blue.png"
+    assert cards(page) == ["blue.png"]
+    assert gallery(page)["nearest"] == 0
 
 
 def test_asking_for_less_relevance_shows_the_nearest(
@@ -215,7 +243,7 @@ def test_a_promoted_collection_is_answered_by_its_own_encoder(
     monkeypatch.setattr(
         Installation,
         "load_encoder",
-        lambda self, name, **_: promoted if name == "newer" else colour_encoder,
+        lambda *_, of, **__: promoted if of.encoder == "newer" else colour_encoder,
     )
     opened = resources.store()
     new = build(
@@ -239,83 +267,80 @@ def test_an_encoder_that_is_not_there_is_told(
     assert any("encoder colour (c0104f) is not on this machine" in text for text in texts(page))
 
 
-def test_pages_are_stable_complete_and_without_repeats(
-    tmp_path: Path, colour_encoder: ColourEncoder
+def test_an_encoder_whose_name_another_has_is_told(
+    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shots = reds(30)
-    build_library(tmp_path, colour_encoder, shots[::-1])
-    page = ask(open_page(), "red")
-    first = cards(page)
-    assert any(text.startswith("Pictures 1–24, more on the next page") for text in texts(page))
-    page = next(button for button in page.button if button.label == "Next").click().run()
-    second = cards(page)
-    assert any(text.startswith("Pictures 25–30 of 30") for text in texts(page))
-    assert first + second == [shot.name for shot in shots]
-    page = next(button for button in page.button if button.label == "Previous").click().run()
-    assert cards(page) == first
-
-
-def test_another_question_begins_at_its_first_page(
-    tmp_path: Path, colour_encoder: ColourEncoder
-) -> None:
-    build_library(tmp_path, colour_encoder, reds(30))
-    page = ask(open_page(), "red")
-    page = next(button for button in page.button if button.label == "Next").click().run()
-    page = ask(page, "a red boat")
-    assert cards(page)[0] == "red-00.png"
-    assert "Page 1" in texts(page)
-
-
-def test_browsing_turns_pages_too(tmp_path: Path, colour_encoder: ColourEncoder) -> None:
-    build_library(tmp_path, colour_encoder, reds(30))
+    build_library(tmp_path, colour_encoder, reds(1))
+    write_tiny_encoder(tmp_path / "models" / "colour")
+    monkeypatch.undo()
+    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path))
     page = open_page()
-    first = cards(page)
-    page = next(button for button in page.button if button.label == "Next").click().run()
-    assert len(first) == 24
-    assert sorted(first + cards(page)) == [f"red-{number:02}.png" for number in range(30)]
+    assert headings(page) == [":material/error: This library was made with another encoder"]
+    told = next(text for text in texts(page) if text.startswith(f"library {LIBRARY} holds"))
+    assert f"`scenesearch library build {LIBRARY}` encodes its originals again" in told
 
 
-def test_a_click_opens_the_original_with_its_metadata(
+def test_an_answer_keeps_its_token_until_another_is_asked_for(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:
-    payload: dict[str, Any] = {
-        "captions": ["a red wall", "bricks"],
-        "tags": ["wall", "sun"],
-        "taken": "2019-05-31T18:20:00+00:00",
-        "camera": "Kodak Brownie",
-        "exposure_s": 0.004,
-        "aperture": 2.8,
-        "rating": 4.0,
-        "location": {"lat": 55.75, "lon": 37.62},
-        "folder": ["2019", "2019/may"],
-    }
-    folder = build_library(
-        tmp_path, colour_encoder, [Shot("wall.png", (230, 0, 0), size=(80, 40), payload=payload)]
-    )
-    page = open_page().button(key="open-1").click().run()
-    assert not page.exception
-    shown = texts(page)
-    assert "bricks" in shown
-    facts = next(text for text in shown if text.startswith("Size: ")).splitlines()
-    assert facts[:3] == ["Size: 80 × 40 pixels", "Folder: 2019/may", "Taken: 2019-05-31 18:20"]
-    assert {"Camera: Kodak Brownie", "Exposure: 1/250 s", "Aperture: f/2.8"} < set(facts)
-    assert "Rating: ★★★★" in facts
-    assert "Place: 55.7500, 37.6200" in facts
-    assert "Tags: wall, sun" in facts
-    assert page.code[-1].value == str(folder / "wall.png")
-    assert len(page.get("download_button")) == 1
+    shots = [Shot(f"red-{n:02}.png", (220, 30 + n // 2, 30 + (n + 1) // 2)) for n in range(70)]
+    build_library(tmp_path, colour_encoder, shots)
+    page = ask(open_page(), "red")
+    first = gallery(page)
+    assert "At least 60 found" in texts(page)
+    assert len({item["id"] for item in first["items"]}) == 60
+    assert first["next"] is not None and first["total"] is None
+    assert gallery(page.run())["answer"] == first["answer"]
+    assert gallery(ask(page, "a red boat"))["answer"] != first["answer"]
+    back = gallery(ask(page, "red"))  # as Back does: it is at hand
+    assert back == first
 
 
-def test_an_original_that_is_gone_is_explained(
+def test_an_answer_that_was_forgotten_is_asked_for_again(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:
-    # Another one stays: without any, the whole folder is away (and its disk perhaps).
-    folder = build_library(tmp_path, colour_encoder, reds(2))
-    (folder / "red-01.png").unlink()  # the first card
-    page = open_page().button(key="open-1").click().run()
-    assert not page.exception
-    assert any("cannot be shown: no such file" in text for text in texts(page))
-    assert len(page.get("download_button")) == 0
+    build_library(tmp_path, colour_encoder, reds(3))
+    page = ask(open_page(), "red")
+    lost = gallery(page)["answer"]
+    answers.clear()
+    page = page.run()
+    assert gallery(page)["answer"] != lost
+    assert answers().get(gallery(page)["answer"]) is not None
+
+
+def test_a_change_of_the_library_is_seen_and_moves_only_an_answer_that_it_changes(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(3))
+    page = ask(open_page(), "red")
+    first = gallery(page)
+    store = resources.store()
+    point = store.retrieve(LIBRARY, ["red-01.png"], with_vectors=True)["red-01.png"]
+    payload = {**point.payload, "captions": ["a wall"]}
+    store.upsert(LIBRARY, [replace(point, payload=payload)])
+    page = page.run()
+    assert gallery(page)["answer"] == first["answer"]
+    assert cards(page) == ["red-00.png", "a wall", "red-02.png"]
+    store.delete(LIBRARY, ["red-00.png"])
+    page = page.run()
+    assert gallery(page)["answer"] != first["answer"]
+    assert cards(page) == ["a wall", "red-02.png"]
+
+
+def test_a_library_is_browsed_by_date_to_its_end(
+    tmp_path: Path, colour_encoder: ColourEncoder
+) -> None:
+    build_library(tmp_path, colour_encoder, [*reds(70), Shot("undated.png", BLUE)])
+    told = gallery(open_page())
+    assert [item["id"] for item in told["items"]] == [f"red-{69 - n:02}.png" for n in range(60)]
+    assert told["items"][0]["date"] == "2020-03-10"
+    assert (told["ordered_by"], told["total"]) == ("taken", 71)
+    answer = answers().get(told["answer"])
+    assert answer is not None
+    with resources.open_library() as opened:
+        rest = answer.portion(opened, told["next"], 60)
+    assert list(rest.ids) == [*(f"red-{n:02}.png" for n in range(9, -1, -1)), "undated.png"]
+    assert rest.next is None
 
 
 def test_too_long_a_query_is_answered_with_a_sentence(
@@ -337,21 +362,22 @@ def test_the_box_takes_filters_and_says_what_it_took_as_words(
     build_library(tmp_path, colour_encoder, shots)
     page = ask(open_page(), "red -camera:nikon note: x")
     assert cards(page) == ["canon.png"]
-    assert any(text.startswith("1 picture · 1 searched") for text in texts(page))
+    assert "1 found" in texts(page)
     assert any(text.startswith("note: was read as words") for text in texts(page))
     page = ask(page, "red width:wide")
     assert not page.exception
     assert "width:wide: 'wide' is not a whole number" in texts(page)
 
 
-def test_copies_are_one_card_with_their_number(
+def test_copies_are_one_picture_with_their_number(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:
     shots = [Shot(name, (220, 30, 30)) for name in ("a.png", "b.png", "c.png")]
     build_library(tmp_path, colour_encoder, shots)  # the same bytes three times
     page = ask(open_page(), "red")
     assert cards(page) == ["a.png"]
-    assert any(text.endswith(" · 2 more like it") for text in texts(page))
+    answer = answers().get(gallery(page)["answer"])
+    assert answer is not None and answer.found("a.png").detail.endswith(" · 2 more like it")
 
 
 def test_a_page_with_a_password_that_is_started_without_its_middleware_shows_nothing(

@@ -1,22 +1,39 @@
-"""The views by picture, map, evaluation and models, each over a real embedded store."""
+"""Search by picture, what is done with pictures, and the views map, evaluation and models."""
 
 import io
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from scenesearch.evaluation import promotion
+from scenesearch.evaluation.compare import Comparison, Difference, compare
+from scenesearch.evaluation.output_folder import SavedRun
 from scenesearch.home.feedback import FILE_NAME, Feedback
 from scenesearch.home.installation import Installation
-from scenesearch.search import library_map
+from scenesearch.home.saved_collections import SavedCollection, find_collection, save_collection
+from scenesearch.search.request import QueryError, Request
 from tests.conftest import ColourEncoder
 from tests.unit.test_ui_library import png, said, settled
 from tests.unit.test_ui_states import ask, cards, texts
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
-from tests.unit.ui_world import LIBRARY, Shot, build_library, open_page, open_view, reds
+from tests.unit.ui_world import (
+    LIBRARY,
+    Shot,
+    build_library,
+    gallery,
+    open_page,
+    open_view,
+    pick,
+    reds,
+    tiles,
+)
 from ui import ingest_jobs, resources
+from ui.feedback import marks_of
+from ui.views.gallery import act
 
 RED, BLUE = (220, 30, 30), (30, 60, 220)
 QUERIES = b"query_id,query_text,images\n1,a red wall,red-00.png\n2,blue,blue.png\n"
@@ -26,8 +43,8 @@ QUERIES = b"query_id,query_text,images\n1,a red wall,red-00.png\n2,blue,blue.png
 
 
 def by_picture(name: str, data: bytes) -> AppTest:
-    page = open_view("by_picture")
-    page.file_uploader(key="picture").upload(name, data, "image/png")
+    page = open_view("search")
+    page.file_uploader(key="picture-0").upload(name, data, "image/png")
     return page.run()
 
 
@@ -42,10 +59,11 @@ def test_words_mix_with_the_picture(tmp_path: Path, colour_encoder: ColourEncode
     shots = [Shot("blue.png", BLUE), Shot("purple.png", (140, 40, 140)), *reds(1)]
     build_library(tmp_path, colour_encoder, shots)
     page = by_picture("mine.png", png(BLUE))
-    page.text_input(key="mixed").input("red")
-    page = next(button for button in page.button if button.label == "Search").click().run()
+    page = ask(page, "red")
     assert not page.exception
     assert cards(page)[0] == "purple.png"
+    page = page.button(key="picture-remove").click().run()
+    assert cards(page)[0] == "red-00.png"
 
 
 def test_what_is_no_picture_is_refused_with_its_reason(
@@ -68,43 +86,60 @@ def test_a_picture_of_too_many_pixels_is_refused(
     assert "0 megapixels, the limit is 0.01" in said(page)
 
 
-# --- detail ----------------------------------------------------------------------------------
+# --- what is done with a picture -----------------------------------------------------------------
 
 
-def test_more_like_this_asks_for_the_picture(tmp_path: Path, colour_encoder: ColourEncoder) -> None:
-    build_library(tmp_path, colour_encoder, reds(2))
-    page = ask(open_page(), "red").button(key="open-1").click().run()
-    page = next(button for button in page.button if button.label == "More like this").click().run()
-    page = page.run()
-    assert page.text_input(key="q").value == "like:red-00.png"
-    assert cards(page) == ["red-01.png"]
-
-
-def test_not_this_takes_what_is_like_it_out_of_the_request(
+def test_a_picture_that_the_library_has_is_marked_and_collected(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:
     build_library(tmp_path, colour_encoder, reds(2))
-    page = ask(open_page(), "red").button(key="open-1").click().run()
-    page = next(button for button in page.button if button.label == "Not this").click().run()
-    assert page.run().text_input(key="q").value == "red - like:red-00.png"
+    saved = tmp_path / "libraries" / LIBRARY / "saved-requests.json"
+    save_collection(saved, SavedCollection("Album", ""))
+    request = Request(text="red")
+    act("wrong", "red-00.png", request, "")
+    assert marks_of("red") == ((), ("red-00.png",))
+    act("unmark", "red-00.png", request, "")
+    assert marks_of("red") == ((), ())
+    act("collect", "red-01.png", request, "Album")
+    assert find_collection(saved, "Album").added == ("red-01.png",)
+    for what, to in (("right", ""), ("collect", "Album")):
+        with pytest.raises(QueryError, match="there is no such picture"):
+            act(what, "gone.png", request, to)
+    act("destroy", "red-00.png", request, "")  # what is not known does nothing
 
 
-# --- selection, saved requests, facets ---------------------------------------------------------
+def test_on_a_page_for_reading_a_browser_changes_nothing(
+    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(2))
+    saved = tmp_path / "libraries" / LIBRARY / "saved-requests.json"
+    save_collection(saved, SavedCollection("Album", ""))
+    monkeypatch.setenv("SCENESEARCH_PAGE_READ_ONLY", "true")
+    can = gallery(ask(open_page(), "red"))["can"]
+    assert (can["mark"], can["collect"], can["download"]) == (False, None, "copy")
+    act("right", "red-00.png", Request(text="red"), "")
+    act("collect", "red-00.png", Request(text="red"), "Album")
+    assert marks_of("red") == ((), ())
+    assert find_collection(saved, "Album").added == ()
 
 
-def test_ticked_pictures_are_kept_over_pages_and_can_be_taken_back(
+# --- selection, saved requests, order ---------------------------------------------------------
+
+
+def test_ticked_pictures_are_kept_over_answers_and_can_be_taken_back(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:
-    build_library(tmp_path, colour_encoder, reds(30))
-    page = ask(open_page(), "red")
-    page.checkbox[0].check().run()
-    page = next(button for button in page.button if button.label == "Next").click().run()
-    page.checkbox[0].check().run()
-    assert "2 selected" in texts(page)
+    build_library(tmp_path, colour_encoder, reds(3))
+    page = pick(ask(open_page(), "red"), "red-00.png", "red-02.png", "gone.png")
+    assert "3 selected" in texts(page)
+    page = ask(page, "blue")
+    assert "3 selected" in texts(page)
+    assert gallery(page)["selected"] is None  # the browser's own
     clear = next(button for button in page.button if button.label == "Clear the selection")
     page = clear.click().run()
     assert not any(text.endswith(" selected") for text in texts(page))
-    assert not any(box.value for box in page.checkbox)
+    assert gallery(page)["selected"] == []
+    assert gallery(page.run())["selected"] is None
 
 
 def test_a_request_is_saved_for_every_visitor_and_forgotten(
@@ -114,25 +149,11 @@ def test_a_request_is_saved_for_every_visitor_and_forgotten(
     page = ask(open_page(), "red :smile:")
     page.button(key="save").click().run()
     other = open_page()
-    assert other.button(key="ask-saved-0").label.replace("\u2060", "") == r"red \:smile\:"
+    (saved,) = tiles(other)["Saved"]
+    assert (saved["kind"], saved["text"]) == ("request", "red :smile:")
+    assert "id=red-00.png&" in saved["picture"]
     other.selectbox(key="forget").select("red :smile:").run()
-    assert "ask-saved-0" not in [str(button.key) for button in open_page().button]
-
-
-def test_a_facet_counts_the_answer_and_narrows_it(
-    tmp_path: Path, colour_encoder: ColourEncoder
-) -> None:
-    shots = [
-        Shot(f"{number}.png", (220, 30 + number, 30), payload={"camera": camera})
-        for number, camera in enumerate(["Canon", "Canon", "Nikon"])
-    ]
-    build_library(tmp_path, colour_encoder, [*shots, Shot("b.png", BLUE, payload={"camera": "X"})])
-    page = ask(open_page(), "red").toggle(key="facets").set_value(True).run()
-    labels = {str(b.key): b.label.replace("\u2060", "") for b in page.button}
-    assert labels["facet-camera-Canon"] == "Canon · 2"
-    assert "facet-camera-X" not in labels
-    page = page.button(key="facet-camera-Nikon").click().run()
-    assert cards(page) == ["2.png"]
+    assert "Saved" not in tiles(open_page())
 
 
 def test_an_answer_is_ordered_by_a_field(tmp_path: Path, colour_encoder: ColourEncoder) -> None:
@@ -146,47 +167,12 @@ def test_what_was_called_right_and_wrong_for_a_text_orders_its_answer(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:
     build_library(tmp_path, colour_encoder, reds(3))
-    page = ask(open_page(), "red").button(key="open-1").click().run()
-    assert page.segmented_control(key="verdict-red-00.png").options == ["Right", "Wrong"]
+    assert gallery(ask(open_page(), "red"))["can"]["mark"] is True
     with closing(Feedback(tmp_path / "libraries" / LIBRARY / FILE_NAME)) as table:
         table.mark("red", ["red-00.png"], right=False)
     page = ask(open_page(), "red")
     page = page.selectbox(key="order").select("Best first, by what was called right").run()
     assert cards(page) == ["red-01.png", "red-02.png"]
-
-
-# --- map -------------------------------------------------------------------------------------
-
-
-def test_the_map_draws_every_picture_coloured_by_a_field(
-    tmp_path: Path, colour_encoder: ColourEncoder
-) -> None:
-    build_library(tmp_path, colour_encoder, reds(6))
-    page = open_view("map")
-    assert not page.exception
-    assert any(text.startswith("6 pictures; similar ones are close") for text in texts(page))
-    page = page.selectbox(key="colour").select_index(2).run()
-    assert not page.exception
-
-
-def test_neighbours_are_computed_once_and_kept(
-    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    build_library(tmp_path, colour_encoder, reds(6))
-    calls = []
-
-    def computed(vectors: object) -> object:
-        calls.append(1)
-        return library_map.principal_components(vectors)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(library_map, "neighbours", computed)
-    monkeypatch.setattr(library_map, "has_neighbours", lambda: True)
-    page = open_view("map").selectbox(key="way").select("Neighbours (t-SNE)").run()
-    page = settled(page.button(key="tsne").click().run())
-    assert not page.exception
-    assert [button.key for button in page.button if button.key == "tsne"] == []
-    assert len(list((tmp_path / "libraries" / LIBRARY / "layouts").iterdir())) == 1
-    assert calls == [1]
 
 
 # --- evaluation ------------------------------------------------------------------------------
@@ -214,6 +200,15 @@ def test_queries_are_measured_and_reported(tmp_path: Path, colour_encoder: Colou
     assert len(page.get("iframe")) == 1
 
 
+def worse(a: SavedRun, b: SavedRun) -> Comparison:
+    """B finds one of two queries' pictures in its first ten less often, by a loss that two queries
+    cannot tell from none."""
+    same = compare(a, b)
+    lost = Difference("recall@10", 1.0, 0.5, -0.5, (-1.0, 0.0), 1.0)
+    others = tuple(one for one in same.differences if one.metric != "recall@10")
+    return replace(same, differences=(lost, *others), losses=1, ties=1)
+
+
 def test_two_encoders_are_compared_and_stand_side_by_side(
     tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,7 +216,7 @@ def test_two_encoders_are_compared_and_stand_side_by_side(
     other = ColourEncoder("other", "07e4")
     encoders = {None: other, "c0104f": colour_encoder, "07e4": other}
     monkeypatch.setattr(
-        Installation, "load_encoder", lambda *_, fingerprint=None, **__: encoders[fingerprint]
+        Installation, "load_encoder", lambda *_, of=None, **__: encoders[of and of.fingerprint]
     )
     ingest_jobs.start_build("other")
     resources.jobs().wait(30)
@@ -234,11 +229,25 @@ def test_two_encoders_are_compared_and_stand_side_by_side(
     page.text_input(key="side-q").input("blue")
     page = next(button for button in page.button if button.label == "Ask both").click().run()
     assert not page.exception
-    assert texts(page).count("blue.png") == 2
+    for side in range(2):
+        told = gallery(page, f"gallery-side-{side}")
+        assert told["items"][0]["id"] == "blue.png"
+        assert told["selectable"] is False
+    # Two queries exclude no loss, so the page asks, and nothing happens until it is told to.
+    page = open_view("encoders")
+    monkeypatch.setattr(promotion, "compare", worse)
+    page = next(button for button in page.button if button.label == "Promote it").click().run()
+    assert any("-50.0 points of recall@10, 95 % interval -100.0 to +0.0" in t for t in texts(page))
+    assert "A is the live one, photos-colour-1, and B the new one, photos-other-1" in texts(page)
+    assert resources.store().resolve(LIBRARY) == "photos-colour-1"
+    page = page.button(key="promote-anyway").click().run()
+    assert resources.store().resolve(LIBRARY) == "photos-other-1"
+    page = page.button(key="rollback").click().run()
+    monkeypatch.setattr(promotion, "compare", compare)
     # What was measured counts for the pictures that it was measured on.
     for collection in ("photos-colour-1", "photos-other-1"):
         resources.store().delete(collection, ["red-00.png"])
-    page = open_view("library").segmented_control(key="part").set_value("Encoders").run()
+    page = open_view("encoders")
     page = next(button for button in page.button if button.label == "Promote it").click().run()
     assert "of other pictures than it holds now" in said(page)
     assert resources.store().resolve(LIBRARY) == "photos-colour-1"

@@ -1,5 +1,6 @@
 """A small library on disk and the page over it, for the tests of `ui`."""
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -72,6 +73,7 @@ def build_library(
     points = []
     for shot in shots:
         path = folder / shot.name
+        path.parent.mkdir(exist_ok=True)
         Image.new("RGB", shot.size, shot.colour).save(path)
         opened = open_image(path)
         payload = {
@@ -98,10 +100,41 @@ def build_library(
 
 def open_page() -> AppTest:
     """The page after its first run."""
-    return AppTest.from_file(str(Path(ui.__file__).with_name("app.py")), default_timeout=30).run()
+    return AppTest.from_file(str(Path(ui.__file__).with_name("app.py")), default_timeout=180).run()
 
 
 def open_view(name: str) -> AppTest:
     """One view of the page by itself, as the module `ui.views.<name>` draws it."""
     script = f"from ui.views import {name} as view\nview.show()\n"
     return AppTest.from_string(script, default_timeout=60).run()
+
+
+def gallery(page: AppTest, key: str = "gallery") -> dict[str, Any]:
+    """What the gallery of this key is told; nothing if it is not on the screen."""
+    for component in page.get("bidi_component"):
+        if component.key == key:
+            told: dict[str, Any] = json.loads(component.proto.json)
+            return told
+    return {}
+
+
+def tiles(page: AppTest) -> dict[str, list[dict[str, str]]]:
+    """The rows of tiles before a request, by their titles."""
+    return {row["title"]: row["tiles"] for row in gallery(page, "tiles").get("rows", ())}
+
+
+def choose_tile(page: AppTest, kind: str, text: str) -> AppTest:
+    """The page after a browser has said that this tile was clicked."""
+    home = AppTest.from_string("from ui.views import home\nhome._choose()\n")
+    home.session_state["tiles"] = {"chosen": {"kind": kind, "text": text}}
+    home.run()
+    for key in ("q", "next_collection"):
+        if key in home.session_state:
+            page.session_state[key] = home.session_state[key]
+    return page.run()
+
+
+def pick(page: AppTest, *image_ids: str) -> AppTest:
+    """The page after a browser has said that these pictures are ticked."""
+    page.session_state["picked"] = list(image_ids)
+    return page.run()

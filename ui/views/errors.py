@@ -7,8 +7,9 @@ from uuid import uuid4
 
 import streamlit as st
 
-from scenesearch.encoder.base import EncoderError
+from scenesearch.encoder.base import EncoderError, EncoderReplaced
 from scenesearch.errors import SceneSearchError
+from scenesearch.home.uploads import UploadError
 from scenesearch.runtime.events import LOGGER
 from scenesearch.search.relevance import CalibrationError
 from scenesearch.search.request import QueryError
@@ -18,10 +19,16 @@ from scenesearch.store.base import (
     IndexBusy,
     StoreUnavailable,
 )
+from ui.api_client import (
+    ApiBusyError,
+    ApiKeyRefusedError,
+    ApiUnavailableError,
+    ApiVersionError,
+)
+from ui.components import absent
 from ui.ingest_jobs import start_sample
 from ui.resources import jobs
-from ui.settings import page_settings
-from ui.uploads import UploadError
+from ui.settings import asks_server, page_settings
 from ui.views.progress import show_progress
 
 # Title and advice for each kind of error; the first that fits.
@@ -30,11 +37,25 @@ _EXPLANATIONS: dict[type[Exception], tuple[str, str]] = {
         "The library is in use by another program",
         "Wait until it has finished, or end it, then try again.",
     ),
+    ApiUnavailableError: (
+        "The API server does not answer",
+        "Start it, or check SCENESEARCH_API_URL, then try again.",
+    ),
+    ApiKeyRefusedError: (
+        "The API server refuses this page",
+        "Give the page a key of the server in SCENESEARCH_API_KEY, then start the page again.",
+    ),
+    ApiBusyError: ("The API server is busy", "Try again in a moment."),
+    ApiVersionError: (
+        "The API server does not fit this page",
+        "Run the same version of scenesearch for both.",
+    ),
     StoreUnavailable: (
         "The store does not answer",
         "Start it, or check its address and key, then try again.",
     ),
     EncoderMismatch: ("This library was made with another encoder", ""),
+    EncoderReplaced: ("This library was made with another encoder", ""),
     EncoderError: ("The encoder cannot be used", ""),
     CalibrationError: ("The encoder cannot be used", ""),
     SceneSearchError: ("This does not work now", ""),
@@ -116,6 +137,8 @@ def _offer_to_add(*, shows_progress: bool) -> None:
     if jobs().current is not None:
         if not shows_progress:
             show_progress()
+    elif asks_server():
+        absent("Pictures are added on the server: scenesearch ingest FOLDER.")
     elif not page_settings().page_read_only:
         st.text("Add your own pictures, or try the drawn sample pictures first.")
         with st.container(horizontal=True):

@@ -16,12 +16,13 @@ from scenesearch.evaluation.evaluate import evaluate
 from scenesearch.evaluation.formatting import LABELS, format_metric
 from scenesearch.evaluation.output_folder import REPORT, SUMMARY, read_saved, save
 from scenesearch.evaluation.promotion import evaluations_folder
+from scenesearch.home.uploads import UploadError, save_manifest
 from scenesearch.runtime.files import make_private, private_folder
 from scenesearch.store.base import VectorStore
 from scenesearch.store.catalog import CatalogEntry, collections_of
 from ui.components import choose_part, small
+from ui.gallery.answers import Answer
 from ui.jobs import Job
-from ui.pictures import Picture
 from ui.resources import (
     OpenLibrary,
     installation,
@@ -32,9 +33,8 @@ from ui.resources import (
     start_job,
 )
 from ui.settings import page_settings
-from ui.uploads import UploadError, save_manifest
 from ui.views.errors import errors_shown
-from ui.views.grid import show_grid
+from ui.views.gallery import Made, draw, shown
 from ui.views.progress import show_progress
 
 _HITS_A_SIDE = 8
@@ -43,20 +43,18 @@ _MAX_NOTES = 20
 
 
 def show() -> None:
-    settings = page_settings()
+    library = page_settings().library
     st.title("Evaluation", anchor=False)
     show_progress()
-    with errors_shown(settings.library, shows_progress=True):
+    with errors_shown(library, shows_progress=True):
         with leased_store() as store:
-            collections = collections_of(store, settings.library)
+            collections = collections_of(store, library)
         parts = {
             "Measure": _measure,
             "Reports": _reports,
             "Compare": _compare,
             "Side by side": _side_by_side,
         }
-        if settings.page_read_only:
-            del parts["Measure"]
         part = choose_part("Part of the evaluation", list(parts), key="evaluation-part")
         parts[part](collections)
 
@@ -243,7 +241,7 @@ def _compare(collections: Sequence[CatalogEntry]) -> None:
     if len(names) < 2:
         st.text(
             "Two collections have to be measured with the same queries: build one with another "
-            "encoder in the view Library, then measure both."
+            "encoder under Manage → Encoders, then measure both."
         )
         return
     left, right = st.columns(2)
@@ -281,7 +279,9 @@ def _compare(collections: Sequence[CatalogEntry]) -> None:
 def _side_by_side(collections: Sequence[CatalogEntry]) -> None:
     names = _searchable(collections)
     if len(names) < 2:
-        st.text("There is only one collection: build one with another encoder in the view Library.")
+        st.text(
+            "There is only one collection: build one with another encoder under Manage → Encoders."
+        )
         return
     with st.form("side-by-side", border=False):
         text = st.text_input("Request", key="side-q", placeholder="a dog running through snow")
@@ -301,13 +301,6 @@ def _side_by_side(collections: Sequence[CatalogEntry]) -> None:
 def _show_side(opened: OpenLibrary, name: str, text: str, side: int) -> None:
     result = opened.searcher.search(text, k=_HITS_A_SIDE, collapse=True)
     small(f"{name} · encoder {result.encoder} · {result.total_ms:.0f} ms", key=f"side-{side}")
-    pictures = [
-        Picture(
-            hit.image_id,
-            hit.payload,
-            f"{hit.relevance:.0%} relevant" if hit.relevance is not None else "",
-        )
-        for hit in result.hits
-    ]
-    first = 1 + side * _HITS_A_SIDE
-    show_grid(opened, pictures, first=first, key=f"grid-side-{side}", selectable=False)
+    answer = Answer.of_hits(result.hits)
+    now = shown(opened, ("side", name, text), lambda: Made(answer))
+    draw(opened, now, key=f"gallery-side-{side}", selectable=False)

@@ -8,7 +8,6 @@ import streamlit as st
 
 from scenesearch.encoder.registry import EncoderEntry, list_encoders
 from scenesearch.errors import SceneSearchError
-from ui.access import shows_paths
 from ui.components import small
 from ui.resources import leased_store
 from ui.settings import page_settings
@@ -50,7 +49,7 @@ def _row(one: EncoderEntry, live: str, default: str) -> dict[str, Any]:
         roles.append("for new libraries")
     row: dict[str, Any] = {"encoder": one.name, "place": one.place, "used": ", ".join(roles)}
     if one.info is None:
-        return row | {"problem": _problem(one)}
+        return row | {"problem": one.broken}
     return row | {
         "dimensions": one.info.dimension,
         "MB": one.megabytes,
@@ -59,14 +58,9 @@ def _row(one: EncoderEntry, live: str, default: str) -> dict[str, Any]:
     }
 
 
-def _problem(one: EncoderEntry) -> str:
-    """The reason, without the folder's path for visitors who may not see it."""
-    return one.broken if shows_paths(page_settings()) else "it is damaged"
-
-
 def _card(one: EncoderEntry) -> None:
     if one.info is None:
-        st.text(f"This encoder cannot be used: {_problem(one)}")
+        st.text(f"This encoder cannot be used: {one.broken}")
         return
     height, width = one.info.image.size
     facts = {
