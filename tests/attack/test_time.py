@@ -2,10 +2,11 @@
 
 Each kind makes its files in a process of its own, from a fixed seed, and has each prepared by what
 ingest prepares pictures with. A file that a decoder would never end with costs that process, and
-the test says which it was. What is measured is the time of all threads, so that a busy machine
-changes little.
+the test says which it was. What is measured is the processor time of all threads, beside that of
+JPEG in the same run, so that a busy or slow machine changes little.
 """
 
+import functools
 import io
 import math
 import multiprocessing
@@ -33,7 +34,11 @@ from scenesearch.pictures.records import ImageRecord
 
 pytestmark = pytest.mark.slow
 
-MOST_S = 2.0
+# The largest picture, in megapixels of JPEG: two seconds where one takes ten milliseconds.
+LARGEST = 200
+# Machines differ in which decoder is the faster: what counts as much may cost this many
+# times as much.
+ROUGHLY = 2
 ENDED_AFTER_S = 30
 SEED = 20261128
 
@@ -470,6 +475,30 @@ def mutations() -> Files:
 # --- the clock -----------------------------------------------------------------------------------
 
 
+@functools.cache
+def jpeg_megapixel_s() -> float:
+    """What a megapixel of noise in a JPEG takes here."""
+    return decoding_s(saved(noise(1200, 800), "JPEG", quality=95)) / 0.96
+
+
+def decoding_s(data: bytes) -> float:
+    """Processor time, the least of five."""
+
+    def once() -> float:
+        began = time.process_time()
+        decode_image(data, reduce_to=512, max_megapixels=math.inf)
+        return time.process_time() - began
+
+    return min(once() for _ in range(5))
+
+
+def too_slow(found: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    most_s = ROUGHLY * LARGEST * jpeg_megapixel_s()
+    worst_s, worst = max(found)
+    print(f"\n{len(found)} files, the worst {worst_s:.2f} s of {most_s:.2f}: {worst}")
+    return [(round(seconds, 2), name) for seconds, name in found if seconds > most_s]
+
+
 def prepared(name: str, file: Path, preparation: PictureReader) -> tuple[float, str]:
     """Seconds of processor time, of all threads, and what became of the file."""
     changed = Changed(Candidate(ImageRecord(name, LocalFile(file))), {}, {})
@@ -537,21 +566,17 @@ KINDS = [
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_no_file_costs_more_than_two_seconds(kind: Callable[[], Files], tmp_path: Path) -> None:
-    found = timed(kind, tmp_path)
-    worst_s, worst = max(found)
-    print(
-        f"\n{kind.__name__}: {len(found)} files, the worst {worst_s:.2f} s of processor time:",
-        worst,
-    )
-    assert [(round(seconds, 2), name) for seconds, name in found if seconds > MOST_S] == []
+def test_no_file_costs_much_more_than_the_largest_picture(
+    kind: Callable[[], Files], tmp_path: Path
+) -> None:
+    assert too_slow(timed(kind, tmp_path)) == []
 
 
 def side_files() -> Files:
     yield from xmp_packets()
 
 
-def test_no_side_file_costs_more_than_two_seconds(tmp_path: Path) -> None:
+def test_no_side_file_costs_much_more_than_the_largest_picture(tmp_path: Path) -> None:
     preparation = PictureReader(OnnxEncoder(find_encoder("lite", tmp_path)))
     picture = tmp_path / "picture.jpg"
     picture.write_bytes(saved(SMALL, "JPEG"))
@@ -560,9 +585,7 @@ def test_no_side_file_costs_more_than_two_seconds(tmp_path: Path) -> None:
         (tmp_path / "picture.jpg.xmp").write_bytes(packet)
         seconds, outcome = prepared(name, picture, preparation)
         found.append((seconds, f"{name} ({len(packet) / 1e6:.2f} MB): {outcome}"))
-    worst_s, worst = max(found)
-    print(f"\nside files: {len(found)}, the worst {worst_s:.2f} s of processor time: {worst}")
-    assert [(round(seconds, 2), name) for seconds, name in found if seconds > MOST_S] == []
+    assert too_slow(found) == []
 
 
 @pytest.mark.parametrize("of", [noise, scene], ids=["noise", "scene"])
@@ -586,15 +609,10 @@ def test_no_side_file_costs_more_than_two_seconds(tmp_path: Path) -> None:
 def test_a_picture_takes_no_longer_than_it_is_said_to(
     kind: str, options: dict[str, object], of: Callable[[int, int], Image.Image]
 ) -> None:
-    """So that one at the limit, 200 megapixels of JPEG, takes two seconds."""
+    """So that one at the limit takes no longer than a JPEG at the limit."""
     data = saved(of(1200, 800), kind, **options)
     with Image.open(io.BytesIO(data)) as image:
         weighed, _ = weighed_megapixels(image, data, 0.96)
-    began = time.process_time()
-    decode_image(data, reduce_to=512, max_megapixels=math.inf)
-    seconds = time.process_time() - began
-    print(
-        f"\n{kind} {options}: a megapixel counts as {weighed:.1f},",
-        f"{100 * seconds / weighed:.2f} s for 100",
-    )
-    assert seconds / weighed * 200 <= MOST_S or seconds < 0.01
+    ratio = decoding_s(data) / weighed / jpeg_megapixel_s()
+    print(f"\n{kind} {options}: a megapixel of {weighed:.1f} costs {ratio:.2f} of JPEG")
+    assert ratio <= ROUGHLY
