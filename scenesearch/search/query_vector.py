@@ -10,6 +10,7 @@ A subtracted part takes away its log odds above those of an average picture. Pic
 confidently show it are filtered out as well: see `searcher._exclude`.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,9 @@ from scenesearch.search.request import QueryError
 # the other, by their captions, is .69 with nothing taken away, .75 with a quarter, .78 with a half,
 # .78 with all; .12 for the words 'dog without grass'.
 SUBTRACTION = 0.5
+
+# Cosines of the same pair that are computed in two ways differ by less.
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,13 @@ class QueryVector:
     def relevance(self, cosines: NDArray[np.float32]) -> NDArray[np.float64]:
         """Probabilities of being relevant, of any shape."""
         return probability(self.log_odds(cosines))
+
+    def cosine_of(self, relevance: float) -> float | None:
+        """The cosine that means this relevance, or a little less; None where all are relevant."""
+        if not (relevance > 0 and self.slope > 0):
+            return None
+        log_odds = math.log(relevance / (1 - relevance)) if relevance < 1 else math.inf
+        return min((log_odds - self.intercept) / self.slope - _ROUNDING, 1.0)
 
     def log_odds(self, cosines: NDArray[np.float32]) -> NDArray[np.float64]:
         return self.intercept + self.slope * cosines.astype(np.float64)

@@ -110,18 +110,11 @@ class Nearest:
         self, at_least: float, payload: Sequence[str] = ()
     ) -> tuple[list[Candidate], bool]:
         """All that are so relevant by cosine, best first, and whether there are no more."""
-        ranking = self
-        if not isinstance(self.ask.rank_by, Rescored):
-            ranking = replace(self, ask=replace(self.ask, rank_by=Cosine()))
-        n = _FEW
-        while True:
-            found = ranking.first(n, ())
-            complete = len(found) < n or found[-1].relevance < at_least
-            if complete or n >= MAX_RELEVANT:
-                # Payloads are handed over once, not with each try of how many there are.
-                found = ranking.first(n, payload) if payload else found
-                return [one for one in found if one.relevance >= at_least], complete
-            n = min(4 * n, MAX_RELEVANT)
+        rank_by = self.ask.rank_by if isinstance(self.ask.rank_by, Rescored) else Cosine()
+        ask = replace(self.ask, rank_by=rank_by, min_cosine=self.query.cosine_of(at_least))
+        found = replace(self, ask=ask).first(MAX_RELEVANT, payload)
+        relevant = [one for one in found if one.relevance >= at_least]
+        return relevant, len(found) < MAX_RELEVANT
 
 
 @dataclass(frozen=True)

@@ -82,7 +82,8 @@ RankBy = Cosine | Hybrid | Written | Rescored | Diverse | Examples
 class Ask:
     """The `limit` first points that pass the filter `where`, ranked for the vector, `(dim,)`.
 
-    `payload` names the keys wanted of each hit, all by default. `exact` compares the vectors
+    Those that come by cosine alone reach `min_cosine`, where there is one. `payload` names the keys
+    wanted of each hit, all by default. `exact` compares the vectors
     themselves, all of them, without int8 copies or a graph.
 
     However the hits are ranked, their score is the cosine with the vector, so that relevance
@@ -93,6 +94,7 @@ class Ask:
     limit: int
     where: Filter = ()
     payload: Sequence[str] | None = None
+    min_cosine: float | None = None
     exact: bool = False
     rank_by: RankBy = Cosine()
 

@@ -428,6 +428,7 @@ def _request(
         params=params,
         with_payload=payload_keys(ask.payload),
         with_vector=vector_names(with_vectors),
+        score_threshold=None if with_vectors else ask.min_cosine,
     )
 
 

@@ -61,7 +61,8 @@ class ByWords:
 # What an engine ranks by; rescoring is done here.
 EngineRankBy = Cosine | Fused | ByWords | Diverse | Examples
 
-# A home's query: the first so many in the engine's order, with their vectors or without.
+# A home's query: the first so many in the engine's order, with their vectors; or without, those by
+# cosine alone, which reach the least cosine that is asked for.
 EngineQuery = Callable[[EngineRankBy, int, bool], Sequence[Any]]
 
 

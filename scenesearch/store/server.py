@@ -509,6 +509,7 @@ def _request(
         "limit": limit,
         "with_payload": payload_keys(ask.payload),
         "with_vectors": vector_names(with_vectors),
+        "score_threshold": None if with_vectors else ask.min_cosine,
     }
 
 

@@ -301,6 +301,7 @@ def _query(memory: QdrantClient, request: Any) -> Any:
         limit=request.limit,
         with_payload=_payload_wanted(request),
         with_vectors=_vectors_wanted(request),
+        score_threshold=_given(request, "score_threshold"),
     )
     return wire.QueryResponse(result=list(map(RestToGrpc.convert_scored_point, answer.points)))
 

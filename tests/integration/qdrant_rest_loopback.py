@@ -186,6 +186,7 @@ def _query(memory: QdrantClient, body: Body, name: str) -> Any:
         limit=request.limit or 10,
         with_payload=True if request.with_payload is None else request.with_payload,
         with_vectors=request.with_vector or False,
+        score_threshold=request.score_threshold,
     )
 
 

@@ -574,6 +574,13 @@ def test_a_search_that_asks_for_more_than_there_is_gets_all(kept: VectorStore) -
     assert ranked(kept.search(KEPT, Ask(QUERY, limit=6))) == list(DEGREES)
 
 
+def test_a_search_can_ask_for_a_least_cosine(kept: VectorStore) -> None:
+    least = float(np.cos(np.radians(25)))
+    hits = kept.search(KEPT, Ask(QUERY, limit=9, min_cosine=least))
+    assert ranked(hits) == ["cat.jpg", "dog.jpg"]
+    assert kept.search(KEPT, Ask(QUERY, limit=9, min_cosine=1.0)) == []
+
+
 def test_asking_for_no_hits_gets_none(kept: VectorStore) -> None:
     assert kept.search(KEPT, Ask(QUERY, limit=0)) == []
 
@@ -1040,6 +1047,9 @@ def test_the_nearest_are_ranked_again_by_their_penalty_and_the_rest_follow(
         ("001", 1),
         ("050", 50),
     ]
+    near = Ask(QUERY, 70, rank_by=Rescored(penalty), min_cosine=float(np.cos(np.radians(26.2))))
+    # The least cosine ends what follows by cosine: those ranked again have another worth.
+    assert ranked(store.search(name, near)) == ranked(hits)[:53]
     few = (Range("width", at_most=1),)
     free = store.search(
         name, Ask(QUERY, limit=9, where=few, rank_by=Rescored(lambda v: np.zeros(len(v))))

@@ -32,14 +32,14 @@ _TOP = "."  # the library's own folder
 @dataclass(frozen=True)
 class Asked:
     """What is counted: the answer to the text and the visitor's picture at this relevance (None:
-    the library's default), under the conditions of the filters by field. `of` says which points
-    there were."""
+    the library's default), under the conditions of the filters by field, in this version of the
+    library."""
 
     text: str
     picture: Upload | None
     min_relevance: float | None
     conditions: Mapping[str, Condition]
-    of: tuple[str, int]
+    version: str
 
     @property
     def key(self) -> object:
@@ -48,7 +48,7 @@ class Asked:
             self.picture,
             self.min_relevance,
             tuple(self.conditions.items()),
-            self.of,
+            self.version,
         )
 
     def request(self, opened: OpenLibrary, where: Filter) -> Request:

@@ -103,9 +103,9 @@ def _show_filters(
     conditions = {name: condition for name, condition in found.items() if condition}
     if sections:
         st.session_state["filter-ends"] = {one.name: one.ends for one in dated}
-        version = opened.store.resolve(library), opened.store.count(library)
         with panel:
-            show_panel(library, Asked(text, picture, min_relevance, conditions, version), sections)
+            asked = Asked(text, picture, min_relevance, conditions, opened.version)
+            show_panel(library, asked, sections)
     with others:
         for field in placed:
             show_place_filter(opened, field)
