@@ -1,9 +1,6 @@
 """What the library holds, read once for all visitors: values to filter by, and counts."""
 
-import threading
-import time
-from collections import Counter, OrderedDict
-from collections.abc import Sequence
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -12,9 +9,7 @@ import streamlit as st
 from scenesearch.home.collection_members import Members
 from scenesearch.home.saved_collections import SavedCollection
 from scenesearch.pictures.duplicates import Group, HashedPicture, find_groups, hashed_picture
-from scenesearch.search.request import Order, Request
-from scenesearch.search.searcher import Searcher
-from scenesearch.store.filters import Filter, Has
+from scenesearch.store.filters import Has
 from ui.api_client import ApiError
 from ui.api_library import ApiSearcher
 from ui.resources import OpenLibrary, store
@@ -88,40 +83,3 @@ def _members(
         raise ApiError("collections are shown on the API server, not on this page")
     found = Members(_opened.searcher, saved, _opened.settings.min_relevance, _opened.parse)
     return [hit.image_id for hit in found]
-
-
-# Listing 100,000 pictures takes a second: the lists of so large libraries are up to a minute old.
-_LARGE = 20_000
-_LISTED_FOR_S = 60.0
-_MAX_LISTS = 16
-
-
-class _Lists:
-    """The ids of a library's pictures by date, for all visitors; one list for each filter."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[str, Filter], tuple[str, float, list[str]]] = OrderedDict()
-
-    def get(self, opened: OpenLibrary, searcher: Searcher, where: Filter) -> Sequence[str]:
-        key, version, now = (opened.library, where), opened.version, time.monotonic()
-        with self._lock:
-            known, at, ids = self._kept.get(key, ("", 0.0, []))
-            is_recent = len(ids) > _LARGE and now - at < _LISTED_FOR_S
-            if known != version and not is_recent:
-                ids = searcher.every_id(Request(where=where, sort=Order("taken", descending=True)))
-                self._kept[key] = version, now, ids
-            self._kept.move_to_end(key)
-            while len(self._kept) > _MAX_LISTS:
-                self._kept.popitem(last=False)
-            return ids
-
-
-@st.cache_resource(show_spinner=False)
-def _lists() -> _Lists:
-    return _Lists()
-
-
-def newest_first(opened: OpenLibrary, searcher: Searcher, where: Filter = ()) -> Sequence[str]:
-    """The ids of all pictures that pass the filter, by date; those without one come last."""
-    return _lists().get(opened, searcher, where)

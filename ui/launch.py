@@ -15,6 +15,7 @@ from scenesearch.home.settings import Settings
 from scenesearch.runtime import memory, signals
 from scenesearch.runtime.events import LOGGER
 from scenesearch.runtime.server_signals import ended_by_signals
+from scenesearch.search.searcher import Searcher
 
 # How long the pictures that a background ingest is working on may take at the end.
 _LAST_PICTURES_S = 10.0
@@ -104,8 +105,10 @@ def _to_our_log(record: logging.LogRecord) -> bool:
 
 
 def warm_up() -> None:
-    """Import the views and load the encoder before the first visitor has to wait for them."""
+    """Import the views, load the encoder and list the library by date before the first visitor has
+    to wait for them: listing 100,000 pictures takes seconds."""
     from ui import resources
+    from ui.gallery.listing import newest_first
     from ui.views import (  # noqa: F401
         add,
         collections,
@@ -120,8 +123,9 @@ def warm_up() -> None:
         settings,
     )
 
-    with suppress(SceneSearchError), resources.open_library():  # the page shows what is wrong
-        pass
+    with suppress(SceneSearchError), resources.open_library() as opened:  # the page shows it
+        if isinstance(opened.searcher, Searcher):
+            newest_first(opened, opened.searcher).shape(opened)
 
 
 def _server_options(address: str, port: int, settings: Settings) -> dict[str, Any]:

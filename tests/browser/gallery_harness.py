@@ -42,6 +42,7 @@ SIZES = [
 KINDS = 30
 BROKEN = 5  # the picture whose original is away
 WORDED = 3  # a picture with text in it
+GONE = 17  # the picture of a hundred that is gone, where some are
 HOSTILE = {
     7: "<img src=x onerror='window.hacked = true'><script>window.hacked = true</script>",
     8: "\u202eغروب فوق المدينة القديمة\u202c",
@@ -116,10 +117,13 @@ def picture_id(index: int) -> str:
     return f"photos/{2024 - index // 3000}/IMG_{index:06}.jpg"
 
 
+def _day(index: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(1735300000 - index * _DAY_S // 8))
+
+
 def item(index: int) -> dict[str, Any]:
     kind = index % KINDS
     width, height = SIZES[kind % len(SIZES)]
-    day = time.gmtime(1735300000 - index * _DAY_S // 8)
     return {
         "id": picture_id(index),
         "title": HOSTILE.get(index, f"{_TITLES[index % len(_TITLES)]}, {index + 1}"),
@@ -127,7 +131,7 @@ def item(index: int) -> dict[str, Any]:
         "h": height,
         "v": f"{kind:016x}",
         "colours": colours(kind),
-        "date": time.strftime("%Y-%m-%d", day),
+        "date": _day(index),
         "score": f"{max(95 - index // 2, 3)} %",
         "note": "offline" if index == BROKEN else "",
     }
@@ -234,7 +238,8 @@ _PAGE = """<!DOCTYPE html>
 
 class Harness(ThreadingHTTPServer):
     """Serves any number of answers. The token says how many pictures, as `n2000` does, and which is
-    the first less certain one, as `c80n2000`."""
+    the first less certain one, as `c80n2000`. One that begins with `shaped` has a shape, and with
+    `shapedgone` has lost a picture in a hundred."""
 
     daemon_threads = True
 
@@ -290,6 +295,14 @@ class _Handler(BaseHTTPRequestHandler):
                 first, length = int(asked["after"]), int(asked.get("limit", "60"))
                 self._json(200, _portion(asked["answer"], first, length))
             return
+        if what == "shape":
+            self._json(200, _shape(_size(asked["answer"])))
+            return
+        if what == "place":
+            number = asked["id"][-10:-4]
+            is_there = number.isdigit() and int(number) < _size(asked["answer"])
+            self._json(200, {"at": int(number) if is_there else None})
+            return
         try:
             index = int(asked["id"][-10:-4])
         except (KeyError, ValueError):
@@ -326,13 +339,34 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
+def _size(token: str) -> int:
+    return int(token.rpartition("n")[2])
+
+
+@cache
+def _shape(total: int) -> dict[str, Any]:
+    """Proportions and months, as `ui.gallery.listing.Shape` tells them."""
+    kinds = [round(10_000 * width / height) for width, height in SIZES]
+    aspects = np.array([kinds[index % KINDS % len(SIZES)] for index in range(total)], "<u2")
+    months: list[tuple[str, int]] = []
+    for index in range(total):
+        month = _day(index)[:7]
+        if not months or months[-1][0] != month:
+            months.append((month, index))
+    return {"aspects": base64.b64encode(aspects).decode(), "months": months}
+
+
 def _portion(token: str, first: int, length: int) -> dict[str, Any]:
-    total = int(token.rpartition("n")[2])
+    total = _size(token)
     end = min(first + length, total)
     cut = re.fullmatch(r"c(\d+)n\d+", token)
     nearest = int(cut[1]) if cut else -1
     return {
-        "items": [item(index) for index in range(first, end)],
+        "items": [
+            {**item(index), "at": index} if token.startswith("shaped") else item(index)
+            for index in range(first, end)
+            if not (token.startswith("shapedgone") and index % 100 == GONE)
+        ],
         "next": str(end) if end < total else None,
         "nearest": nearest if first <= nearest < end else None,
     }
@@ -348,6 +382,7 @@ def _data(asked: dict[str, str]) -> dict[str, Any]:
         **_portion(token, 0, int(asked.get("first", "60"))),
         "total": total if asked.get("order") else None,
         "ordered_by": asked.get("order", ""),
+        "shaped": token.startswith("shaped"),
         "captions": "captions" in asked,
         "selectable": True,
         "selected": None,

@@ -847,6 +847,139 @@ def test_pictures_without_dates_have_no_rail(open_page: Open) -> None:
     expect(page.get_by_role("slider")).to_have_count(0)
 
 
+# --- a shape: any part by itself -----------------------------------------------------------------
+
+SHAPED = "n=100000&answer=shaped&order=taken"
+
+
+def open_shaped(open_page: Open, query: str = SHAPED, **options: Any) -> Page:
+    page = open_page(query, **options)
+    page.wait_for_function(f"{ROOT}.querySelector('.gallery.shaped')")
+    return page
+
+
+def jump(page: Page, share: float) -> None:
+    """Click the rail so far down."""
+    box = page.get_by_role("slider", name="Date").bounding_box()
+    page.mouse.click(box["x"] + 20, box["y"] + box["height"] * share)  # type: ignore[index]
+
+
+def seen(page: Page) -> int:
+    """The picture in the middle of the window, once its thumbnail is drawn."""
+    at = f"[450, 460].map(y => {ROOT}.elementFromPoint(700, y)?.closest('.tile')).find(Boolean)"
+    page.wait_for_function(f"() => {at}?.querySelector('img.there')")
+    return int(page.evaluate(f"() => {at}.index"))
+
+
+def starts(harness: Harness) -> list[int]:
+    """Where the portions began that were asked for."""
+    return [int(re.findall(r"after=(\d+)", path)[0]) for path in harness.asked("items")]
+
+
+def test_a_jump_asks_only_for_what_is_there(open_page: Open, harness: Harness) -> None:
+    page = open_shaped(open_page)
+    page.wait_for_load_state("networkidle")
+    rail = page.get_by_role("slider", name="Date")
+    high = page.evaluate("document.querySelector('main').scrollHeight")
+    harness.paths.clear()
+    jump(page, 0.5)
+    index = seen(page)
+    assert index == pytest.approx(50_000, abs=300)
+    expect(rail).to_have_attribute("aria-valuetext", "November 2007")
+    page.wait_for_load_state("networkidle")
+    assert len(starts(harness)) == 1
+    assert starts(harness)[0] == pytest.approx(50_000, abs=300)
+
+    # Upwards from there, what lies above comes as one scrolls, and nothing moves.
+    harness.paths.clear()
+    top = scroll_top(page)
+    scroll(page, top - 2500)
+    assert seen(page) < index - 20
+    page.wait_for_load_state("networkidle")
+    assert 1 <= len(starts(harness)) <= 3
+    assert starts(harness)[0] < index
+    assert scroll_top(page) == top - 2500
+    assert page.evaluate("document.querySelector('main').scrollHeight") == high
+    assert page.evaluate("window.shifts") < 0.01
+
+
+def test_scrubbing_asks_for_nothing_on_the_way(open_page: Open, harness: Harness) -> None:
+    page = open_shaped(open_page)
+    jump(page, 0.05)
+    seen(page)
+    page.wait_for_load_state("networkidle")
+    harness.paths.clear()
+    box = page.get_by_role("slider", name="Date").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 20, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 20, box["y"] + box["height"] * 0.9, steps=40)
+    page.mouse.up()
+    assert seen(page) == pytest.approx(90_000, abs=300)
+    page.wait_for_load_state("networkidle")
+    assert len(starts(harness)) <= 10  # of 40 steps: a busy machine rests on the way
+    page.get_by_role("slider", name="Date").press("End")
+    expect(tile(page, 99_999)).to_be_visible()
+
+
+def test_an_address_far_down_opens_among_its_neighbours(open_page: Open, harness: Harness) -> None:
+    harness.paths.clear()
+    page = open_page(f"{SHAPED}#picture={picture_id(90_000)}")
+    expect(page.locator(".counter")).to_have_text("90,001 of 100,000")
+    page.keyboard.press("ArrowRight")
+    shown(page, 90_001)
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    shown(page, 89_999)
+    page.keyboard.press("Escape")
+    expect(tile(page, 89_999)).to_be_in_viewport()
+    assert [start for start in starts(harness) if 1_000 < start < 89_000] == []
+
+
+def test_a_picture_of_an_address_that_is_not_found_says_so(open_page: Open) -> None:
+    page = open_page(f"n=5000#picture={picture_id(4000)}")
+    sentence = re.compile(r"Not among the first 1,\d{3}$")
+    expect(page.locator(".counter")).to_have_text(sentence)
+    page.keyboard.press("ArrowRight")
+    expect(page.locator(".viewer .status")).to_have_text(sentence)
+    page = open_page(f"n=300&answer=shaped#picture={picture_id(4000)}")
+    expect(page.locator(".counter")).to_have_text("Not among these pictures")
+
+
+def test_a_part_that_fails_can_be_asked_for_again(open_page: Open, harness: Harness) -> None:
+    page = open_shaped(open_page)
+    harness.failing = True
+    jump(page, 0.3)
+    alert = page.get_by_text("More pictures could not be loaded.")
+    expect(alert).to_be_in_viewport()
+    harness.failing = False
+    page.get_by_role("button", name="Try again").click()
+    expect(alert).to_have_count(0)
+    assert seen(page) == pytest.approx(30_000, abs=300)
+
+
+def test_a_range_over_what_has_not_come_is_ticked_whole(open_page: Open) -> None:
+    page = open_shaped(open_page, "n=3000&answer=shaped&order=taken")
+    tile(page, 2).click(modifiers=["Control"])
+    jump(page, 0.5)
+    last = seen(page)
+    tile(page, last).click(modifiers=["Shift"])
+    page.wait_for_function("n => window.calls.at(-1)[2].length === n", arg=last - 1)
+    assert selected(page) == [picture_id(index) for index in range(2, last + 1)]
+
+
+def test_a_picture_that_is_gone_leaves_a_gap(open_page: Open) -> None:
+    page = open_shaped(open_page, "n=3000&answer=shapedgone&order=taken")
+    expect(tile(page, 17)).to_have_accessible_name("This picture is gone")
+    tile(page, 17).click()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    open_picture(page, 16)
+    page.keyboard.press("ArrowRight")
+    shown(page, 18)
+    page.keyboard.press("ArrowLeft")
+    shown(page, 16)
+
+
 # --- strangers' text, everybody's eyes and hands -------------------------------------------------
 
 

@@ -6,8 +6,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 from PIL import Image
 from pydantic import SecretStr
@@ -17,12 +18,14 @@ from streamlit import config
 from scenesearch.home.settings import Settings
 from scenesearch.pictures.thumbnails import thumbnail_path, write_thumbnail
 from scenesearch.search.request import Request
+from scenesearch.search.searcher import Searcher
 from tests.conftest import ColourEncoder
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
 from tests.unit.ui_world import LIBRARY, Shot, build_library, reds
 from ui.access import hash_password
 from ui.gallery.answers import Answer, Answers, SearchAnswer, answers
 from ui.gallery.files import loader, script, version
+from ui.gallery.listing import Listing, newest_first
 from ui.gallery.routes import gallery_app
 from ui.middleware import AccessMiddleware
 from ui.resources import open_library
@@ -160,6 +163,56 @@ def test_a_listing_is_read_to_its_end(
     rest = visitor.get("/gallery/items", params={"answer": token, "after": first["next"]}).json()
     assert [item["id"] for item in rest["items"]] == ids[4:]  # what is gone is left out
     assert rest["next"] is None
+
+
+def by_date(*gone: str) -> str:
+    """The token of the library by date; these pictures leave it afterwards."""
+    with open_library() as opened:
+        token = answers().keep(Listing(newest_first(opened, cast("Searcher", opened.searcher))))
+        opened.store.delete(LIBRARY, gone)  # type: ignore[union-attr]
+    return token
+
+
+def test_a_listing_has_a_shape(
+    tmp_path: Path, colour_encoder: ColourEncoder, visitor: TestClient
+) -> None:
+    january = {"taken": "2020-01-31T12:00:00+00:00"}
+    wide = Shot("wide.png", (0, 0, 255), size=(90, 30), payload=january)
+    tall = Shot("tall.png", (0, 255, 0), size=(30, 60), payload={"taken": "2019-07-12"})
+    undated = Shot("undated.png", (0, 255, 255))
+    build_library(tmp_path, colour_encoder, [undated, tall, *reds(1), wide])
+    told = visitor.get("/gallery/shape", params={"answer": by_date()}).json()
+    aspects = np.frombuffer(base64.b64decode(told["aspects"]), "<u2")
+    assert aspects.tolist() == [30_000, 13_333, 5_000, 13_333]
+    assert told["months"] == [["2020-01", 0], ["2019-07", 2], ["", 3]]
+
+
+def test_any_part_of_a_listing_is_told_with_its_places(
+    tmp_path: Path, colour_encoder: ColourEncoder, visitor: TestClient
+) -> None:
+    library(tmp_path, colour_encoder, count=10)
+    token = by_date("red-03.png")
+    asked = {"answer": token, "after": "5", "limit": "3"}
+    told = visitor.get("/gallery/items", params=asked).json()
+    assert [(item["id"], item["at"]) for item in told["items"]] == [
+        ("red-04.png", 5),
+        ("red-02.png", 7),  # what is gone leaves a gap
+    ]
+
+
+def test_a_listing_says_where_a_picture_stands(
+    tmp_path: Path, colour_encoder: ColourEncoder, visitor: TestClient
+) -> None:
+    library(tmp_path, colour_encoder, count=10)
+    token = by_date()
+
+    def place(image_id: str, answer: str = token) -> Any:
+        return visitor.get("/gallery/place", params={"answer": answer, "id": image_id})
+
+    assert place("red-03.png").json() == {"at": 6}
+    assert place("nobody's").json() == {"at": None}
+    assert place("red-03.png", searched("red")).status_code == 404  # known as far as it was read
+    assert place("red-03.png", "forgotten").status_code == 410
 
 
 def test_the_portion_that_falls_under_the_cut_says_where(

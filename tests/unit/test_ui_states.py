@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from ingest.build import build
 from scenesearch.home.allowed_originals import AllowedOriginals
 from scenesearch.home.installation import Installation
+from scenesearch.search.searcher import Searcher
 from scenesearch.store.catalog import promote
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.edge_lock import HolderLock
@@ -30,6 +31,7 @@ from tests.unit.ui_world import (
 )
 from ui import access, launch, resources
 from ui.gallery.answers import answers
+from ui.gallery.listing import Listing
 from ui.views import home
 
 RED, BLUE = (220, 30, 30), (30, 60, 220)
@@ -334,7 +336,8 @@ def test_a_library_is_browsed_by_date_to_its_end(
     told = gallery(open_page())
     assert [item["id"] for item in told["items"]] == [f"red-{69 - n:02}.png" for n in range(60)]
     assert told["items"][0]["date"] == "2020-03-10"
-    assert (told["ordered_by"], told["total"]) == ("taken", 71)
+    assert (told["ordered_by"], told["total"], told["shaped"]) == ("taken", 71, True)
+    assert [item["at"] for item in told["items"]] == list(range(60))
     answer = answers().get(told["answer"])
     assert answer is not None
     with resources.open_library() as opened:
@@ -431,6 +434,21 @@ def test_the_encoder_is_loaded_before_the_first_visitor_comes(
     assert len(loaded) == 1
     assert cards(ask(open_page(), "red")) == ["red-00.png"]
     assert len(loaded) == 1
+
+
+def test_the_library_is_listed_before_the_first_visitor_comes(
+    tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_library(tmp_path, colour_encoder, reds(3))
+    launch.warm_up()
+    monkeypatch.setattr(Searcher, "every_id", None)  # it would fail a visitor
+    told = gallery(open_page())
+    assert [item["id"] for item in told["items"]] == ["red-02.png", "red-01.png", "red-00.png"]
+    answer = answers().get(told["answer"])
+    assert isinstance(answer, Listing)
+    with resources.open_library() as opened:
+        monkeypatch.setattr(type(opened.store), "scroll", None)
+        assert answer.shape(opened).months == [("2020-01", 0)]
 
 
 def test_warming_up_without_a_library_fails_nobody() -> None:

@@ -40,10 +40,12 @@ class Found(NamedTuple):
 
 
 class Portion(NamedTuple):
-    """Ids of pictures in order, and the cursor of those that follow, None at the end."""
+    """Ids of pictures in order, and the cursor of those that follow, None at the end. `start` is
+    the place of the first, where gaps must be seen."""
 
     ids: Sequence[str]
     next: str | None
+    start: int | None = None
 
 
 class Answer:

@@ -11,7 +11,7 @@
 
 import { Address } from "./address.js";
 import { Answer, LARGE_PORTION } from "./answer.js";
-import { clamp, make } from "./dom.js";
+import { clamp, count, make } from "./dom.js";
 import { Grid } from "./grid.js";
 import { Rail } from "./rail.js";
 import { Selection } from "./selection.js";
@@ -98,7 +98,7 @@ class Gallery {
     if (before.captions !== data.captions || before.selectable !== data.selectable) {
       this.grid.relayout();
     }
-    if (before.total !== data.total) this.rail.update(this.answer.items, data.total);
+    if (before.total !== data.total) this.rail.update(this.answer, data.total);
     if (viewer.isOpen) address.replace(viewer.item.id); // the page wrote the address meanwhile
     address.seen();
   }
@@ -119,12 +119,13 @@ class Gallery {
     lastToken = data.answer;
 
     viewer.marks.clear();
+    this.element.classList.toggle("shaped", this.answer.shaped);
     this.railPlace.hidden = data.ordered_by !== "taken" || !this.answer.items.some(({ date }) => date);
     grid.active = grid.anchor = 0;
     grid.relayout({ fromTop: true });
     grid.drawTicks();
     this.rail.index = 0;
-    this.rail.update(this.answer.items, data.total);
+    this.rail.update(this.answer, data.total);
     if (isKept) this.scroller.scrollTop = this.answer.scrollTop;
     else if (!isFirst) this.scroller.scrollTop = 0;
     this.#foot();
@@ -146,6 +147,7 @@ class Gallery {
     }
     address.seen();
     this.#sync(address.picture);
+    if (data.shaped && !this.answer.complete) this.#shape();
     this.fill();
   }
 
@@ -171,6 +173,10 @@ class Gallery {
   loadMore({ limit, retry = false } = {}) {
     const { answer } = this;
     if (retry) answer.failed = false;
+    if (retry && answer.shaped) {
+      this.#foot();
+      this.fill();
+    }
     if (answer.complete || answer.failed || answer.lost) return Promise.resolve();
     if (this.loading?.answer !== answer) {
       const loading = { answer, done: this.#load(answer, limit) };
@@ -186,21 +192,59 @@ class Gallery {
     if (answer !== this.answer || this.closed) return;
     if (answer.lost) this.reportLost();
     this.grid.extend();
-    this.rail.update(answer.items, this.data.total);
+    this.rail.update(answer, this.data.total);
     this.#foot();
     this.viewer.update();
     this.grid.renderSoon(); // and asks for the next one, if the window is not filled
   }
 
-  /** Portions as long as the end of what is there is near. */
+  /** Every picture gets its place, whether it has come or not; where that cannot be had, portion
+   * follows portion. */
+  async #shape() {
+    const { answer } = this;
+    await answer.shape();
+    if (answer !== this.answer || this.closed) return;
+    if (answer.lost) this.reportLost();
+    if (!answer.shaped) return;
+    this.element.classList.add("shaped");
+    this.grid.extend();
+    this.rail.update(answer, this.data.total);
+    this.#foot();
+    this.viewer.update();
+  }
+
+  /** The pictures of these places are there afterwards; false if that could not be. */
+  async need(from, to) {
+    const { answer } = this;
+    for (let start = from; start < to; start += LARGE_PORTION) {
+      await answer.need(start, Math.min(start + LARGE_PORTION, to));
+      if (answer !== this.answer || this.closed) return false;
+      if (answer.lost) this.reportLost();
+      if (answer.failed || answer.lost) break;
+    }
+    this.#foot();
+    this.viewer.update();
+    this.grid.renderSoon();
+    return !answer.failed && !answer.lost;
+  }
+
+  /** Portions as long as the end of what is there is near; of a shaped answer what is seen. */
   fill() {
-    const { grid } = this;
+    const { grid, answer } = this;
+    if (answer.shaped) {
+      const { from, to, isPassing } = grid;
+      const isWanted = !isPassing && !answer.failed && !answer.lost && answer.wants(from, to);
+      if (isWanted) this.need(from, to);
+      return;
+    }
     const { bottom, high } = grid.seenWindow ?? { bottom: 0, high: 0 };
     if (grid.rows.bottom - bottom < high * 2) this.loadMore();
   }
 
   async #goTo(index) {
     this.sought = index;
+    if (this.data.shaped) await this.answer.shape();
+    if (this.sought !== index) return;
     this.grid.toTop(index);
     while (this.sought === index && index >= this.grid.rows.placed) {
       const { answer } = this;
@@ -269,12 +313,26 @@ class Gallery {
 
   // --- the open picture -------------------------------------------------------------------------
 
-  open(index) {
+  async open(index) {
+    const { answer } = this;
+    if (!answer.items[index] && !(await this.need(index, index + 1))) return;
+    if (!answer.items[index].id) return;
     this.address.push(this.answer.items[index].id);
     this.viewer.show(index);
   }
 
+  /** What follows the open picture, before one goes there. */
+  ahead(index) {
+    const { answer } = this;
+    if (!answer.shaped) {
+      if (index + 3 >= answer.items.length) this.loadMore();
+    } else if (answer.wants(index - 2, index + 4)) {
+      this.need(index - 2, index + 4);
+    }
+  }
+
   showNext(index) {
+    if (!this.answer.items[index].id) return; // gone
     this.address.replace(this.answer.items[index].id);
     this.viewer.show(index);
   }
@@ -303,6 +361,12 @@ class Gallery {
       return;
     }
     viewer.showAlone(id);
+    if (this.data.shaped && !answer.complete) await this.#shape();
+    if (this.closed || answer !== this.answer || viewer.item?.id !== id) return;
+    if (answer.shaped) {
+      await this.#place(id);
+      return;
+    }
     for (let portion = 0; portion < SOUGHT_PORTIONS && !answer.complete; portion++) {
       await this.loadMore({ limit: LARGE_PORTION });
       if (this.closed || answer !== this.answer || viewer.item?.id !== id || answer.failed) return;
@@ -311,6 +375,28 @@ class Gallery {
         return;
       }
     }
+    viewer.notFound(answer.complete
+      ? "Not among these pictures"
+      : `Not among the first ${count(answer.items.length)}`);
+  }
+
+  /** Finds the picture that is shown alone, however far down it stands. */
+  async #place(id) {
+    const { viewer, answer } = this;
+    const isOver = () => this.closed || answer !== this.answer || viewer.item?.id !== id;
+    let index;
+    try {
+      index = await answer.place(id);
+    } catch {
+      if (answer.lost) this.reportLost();
+      else if (!isOver()) viewer.notFound("Its neighbours could not be found");
+      return;
+    }
+    if (isOver()) return;
+    if (index !== null) await this.need(index - 1, index + 2);
+    if (isOver()) return;
+    if (answer.indices.has(id)) viewer.found(answer.indices.get(id));
+    else viewer.notFound(index === null ? "Not among these pictures" : "Its neighbours could not be found");
   }
 
   /** The server no longer knows this answer; the page makes it anew. */

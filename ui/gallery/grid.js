@@ -111,7 +111,7 @@ export class Grid {
     const { answer } = this.owner;
     this.rows.breakAt = answer.nearest ?? -1;
     const isEnd = answer.complete || answer.failed || answer.lost;
-    this.rows.add(answer.items.slice(this.rows.count), isEnd);
+    this.rows.add(answer.aspectsFrom(this.rows.count), isEnd);
   }
 
   #sized() {
@@ -141,7 +141,10 @@ export class Grid {
     this.lastAt = now;
     clearTimeout(this.settling);
     const isFlying = speed > FAST;
-    if (isFlying) this.settling = setTimeout(() => this.render(), SETTLED_MS);
+    if (isFlying) this.flewAt = now;
+    // While a finger goes along the rail, each step rests for a frame: that is passing too.
+    this.isPassing = now - (this.flewAt ?? -Infinity) < SETTLED_MS;
+    if (this.isPassing) this.settling = setTimeout(() => this.render(), SETTLED_MS);
 
     let from = 0;
     let to = 0; // one past the last
@@ -157,6 +160,7 @@ export class Grid {
       this.tiles.delete(index);
     }
     if (to > from) this.#draw(from, to, seen, isFlying);
+    Object.assign(this, { from, to });
     this.#tabStop(from, to, seen);
     const topRow = rows.rowAt(seen.top + this.covered);
     this.owner.seen(rows.rows ? rows.end(topRow) - 1 : 0, seen);
@@ -173,6 +177,7 @@ export class Grid {
         } else if (tile.moved !== this.rows) {
           place(tile, box);
         }
+        if (!tile.item) this.#dress(tile);
         tile.moved = this.rows;
         if (!isFlying) this.#load(tile, box, seen);
       }
@@ -190,35 +195,48 @@ export class Grid {
   }
 
   #tile(box) {
-    const item = this.owner.answer.items[box.index];
-    const { data, selection } = this.owner;
-    const isSelected = selection.has(item.id);
-    const name = short(item.title || item.id);
+    const { data } = this.owner;
     const img = make("img", { decoding: "async", draggable: "false" });
     const tile = make("div", {
-      class: isSelected ? "tile selected" : "tile",
+      class: "tile",
       role: "option",
       tabindex: "-1",
-      "aria-label": name,
+      "aria-label": "Loading",
       "aria-setsize": String(data.total ?? (this.owner.answer.complete ? this.rows.count : -1)),
       "aria-posinset": String(box.index + 1),
-      "aria-selected": data.selectable ? String(isSelected) : null,
+      "aria-selected": data.selectable ? "false" : null,
     }, img);
     tile.index = box.index;
-    tile.style.backgroundColor = flatColour(item.colours);
-    if (data.selectable) tile.append(make("span", { class: "tick", "aria-hidden": "true" }));
-    if (item.note) tile.append(make("span", { class: "note", text: short(item.note, 40) }));
-    if (data.captions) {
-      tile.append(make("span", { class: "caption", dir: "auto", text: short(item.title) }));
-    }
+    tile.item = null; // its portion has not come
     place(tile, box);
     return tile;
   }
 
+  /** What is known of its picture, as soon as that has come. */
+  #dress(tile) {
+    const item = this.owner.answer.items[tile.index];
+    if (!item) return;
+    const { data, selection } = this.owner;
+    tile.item = item;
+    tile.setAttribute("aria-label", short(item.title || item.id));
+    tile.style.backgroundColor = flatColour(item.colours);
+    if (!item.id) return;
+    if (data.selectable) {
+      const isSelected = selection.has(item.id);
+      tile.classList.toggle("selected", isSelected);
+      tile.setAttribute("aria-selected", String(isSelected));
+      tile.append(make("span", { class: "tick", "aria-hidden": "true" }));
+    }
+    if (item.note) tile.append(make("span", { class: "note", text: short(item.note, 40) }));
+    if (data.captions) {
+      tile.append(make("span", { class: "caption", dir: "auto", text: short(item.title) }));
+    }
+  }
+
   #load(tile, box, seen) {
     const img = tile.firstElementChild;
-    if (img.hasAttribute("src")) return;
-    const item = this.owner.answer.items[box.index];
+    const { item } = tile;
+    if (!item?.id || img.hasAttribute("src")) return;
     tile.style.backgroundImage = placeholder(item.colours);
     const isSeen = box.top < seen.bottom && box.top + box.height > seen.top;
     img.loading = isSeen ? "eager" : "lazy";
@@ -272,13 +290,13 @@ export class Grid {
   /** Title and score over the picture that the pointer or the focus is on. */
   #label(element, event, isShown) {
     const tile = event.target.closest(".tile");
-    if (!tile || !isShown) {
+    if (!tile?.item?.id || !isShown) {
       element.remove();
       return;
     }
     if (element.parentNode === tile) return;
     this.#expect(tile.index, MEANT_MS);
-    const item = this.owner.answer.items[tile.index];
+    const { item } = tile;
     const title = this.owner.data.captions ? "" : short(item.title);
     element.querySelector(".title").textContent = title;
     element.querySelector(".score").textContent = item.score;
@@ -326,7 +344,7 @@ export class Grid {
     const { owner, rows } = this;
     const isCommand = event.ctrlKey || event.metaKey;
     if (isCommand && event.key.toLowerCase() === "a" && owner.data.selectable) {
-      owner.select(owner.answer.items.map(({ id }) => id));
+      owner.select(owner.answer.items.filter(({ id }) => id).map(({ id }) => id));
     } else if (event.key === "Escape" && owner.selection.size) {
       owner.select([]);
     } else if (event.key === " " && owner.data.selectable) {
@@ -372,23 +390,31 @@ export class Grid {
   // --- ticks ----------------------------------------------------------------------------------
 
   #toggle(index) {
+    const id = this.owner.answer.items[index]?.id;
+    if (!id) return;
     this.anchor = index;
-    this.owner.toggle(this.owner.answer.items[index].id);
+    this.owner.toggle(id);
   }
 
-  #range(index) {
-    const { items } = this.owner.answer;
+  /** All from the last one that was ticked to this; those between that have not come are waited for. */
+  async #range(index) {
     const [from, to] = this.anchor < index ? [this.anchor, index] : [index, this.anchor];
-    const ids = items.slice(from, to + 1).map(({ id }) => id);
-    this.owner.select([...this.owner.selection.ids, ...ids]);
+    const isOpen = this.owner.answer.lacks(from, to + 1);
+    if (isOpen && !(await this.owner.need(from, to + 1))) return;
+    this.owner.select([...this.owner.selection.ids, ...this.#ids(from, to)]);
+  }
+
+  #ids(from, to) {
+    return this.owner.answer.items.slice(from, to + 1).filter(({ id }) => id).map(({ id }) => id);
   }
 
   /** Ticks as they are selected now. */
   drawTicks() {
-    const { data, selection, answer } = this.owner;
+    const { data, selection } = this.owner;
     this.element.classList.toggle("selecting", data.selectable && selection.size > 0);
-    for (const [index, tile] of this.tiles) {
-      const isSelected = selection.has(answer.items[index].id);
+    for (const tile of this.tiles.values()) {
+      if (!tile.item?.id) continue;
+      const isSelected = selection.has(tile.item.id);
       tile.classList.toggle("selected", isSelected);
       if (data.selectable) tile.setAttribute("aria-selected", String(isSelected));
     }
@@ -419,10 +445,11 @@ export class Grid {
 
   #down(event) {
     this.dragged = false;
+    this.lastDrag = undefined; // what is ticked next is not taken back by it
     const tile = event.target.closest(".tile");
     if (!tile || event.button !== 0) return;
     this.#expect(tile.index, event.pointerType === "touch" ? MEANT_MS : 0);
-    if (!this.owner.data.selectable) return;
+    if (!this.owner.data.selectable || !tile.item?.id) return;
     this.pressed = { id: event.pointerId, x: event.clientX, y: event.clientY, index: tile.index };
     if (event.pointerType === "touch") {
       this.pressing = setTimeout(() => this.#startDrag(), LONG_PRESS_MS);
@@ -446,6 +473,7 @@ export class Grid {
     this.pointer ??= { x, y };
     this.anchor = index;
     this.drag = { from: index, base: new Set(selection.ids), on: !selection.has(answer.items[index].id) };
+    this.lastDrag = this.drag;
     this.dragged = true;
     this.hovered.remove();
     this.list.setPointerCapture(id);
@@ -459,14 +487,23 @@ export class Grid {
     const to = this.rows.indexAt(this.pointer.x - box.left, y);
     if (to === this.drag.to) return;
     this.drag.to = to;
-    const ids = new Set(this.drag.base);
-    const [from, end] = to < this.drag.from ? [to, this.drag.from] : [this.drag.from, to];
-    for (let index = from; index <= end; index++) {
-      const { id } = this.owner.answer.items[index];
-      if (this.drag.on) ids.add(id);
+    this.#over(this.drag);
+  }
+
+  /** Ticks what the drag has passed over, and once more when what it outran has come. */
+  #over(drag) {
+    const { to, on } = drag;
+    const ids = new Set(drag.base);
+    const [from, end] = to < drag.from ? [to, drag.from] : [drag.from, to];
+    for (const id of this.#ids(from, end)) {
+      if (on) ids.add(id);
       else ids.delete(id);
     }
     this.owner.select(ids);
+    if (!this.owner.answer.lacks(from, end + 1)) return;
+    this.owner.need(from, end + 1).then((isThere) => {
+      if (isThere && drag === this.lastDrag && drag.to === to) this.#over(drag);
+    });
   }
 
   /** The page scrolls while one drags near its edges. */

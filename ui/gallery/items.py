@@ -26,10 +26,12 @@ def items(
     ids: Sequence[str],
     payloads: Mapping[str, Mapping[str, Any]] | None = None,
     *,
+    start: int | None = None,
     coloured: int | None = None,
 ) -> list[Item]:
     """The pictures of these ids, without those that are gone; `payloads` are read where they are
-    not given. Only the first `coloured` have colours, None for all."""
+    not given. With the place of the first as `start`, each says its own. Only the first `coloured`
+    have colours, None for all."""
     if payloads is None:
         points = opened.store.retrieve(opened.library, ids) if ids else {}
         payloads = {image_id: point.payload for image_id, point in points.items()}
@@ -40,7 +42,7 @@ def items(
         drawn = colours(library_files().thumbnails, hashes)
     drawn += [""] * (len(pictures) - len(drawn))
     away = presence()
-    return [
+    told: list[Item] = [
         {
             "id": one.image_id,
             "title": one.title[:_MAX_TITLE],
@@ -54,6 +56,11 @@ def items(
         }
         for one, colour in zip(pictures, drawn, strict=True)
     ]
+    if start is not None:
+        places = {image_id: place for place, image_id in enumerate(ids, start)}
+        for item in told:
+            item["at"] = places[str(item["id"])]
+    return told
 
 
 def version_of(picture: Picture) -> str:

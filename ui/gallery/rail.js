@@ -34,17 +34,21 @@ export class Rail {
     );
   }
 
-  /** New pictures at the end of `items`, or another answer; `total` where it is known. */
-  update(items, total) {
+  /** New pictures of the answer, its shape, or another answer; `total` where it is known. */
+  update({ items, months }, total) {
     if (items.length < this.scanned || this.items !== items) {
       this.months = [];
       this.scanned = 0;
     }
     this.items = items;
     this.total = Math.max(total ?? 0, items.length, 1);
+    if (months) {
+      this.months = months.map(([date, index]) => ({ date, index }));
+      this.scanned = items.length;
+    }
     for (; this.scanned < items.length; this.scanned++) {
       const month = items[this.scanned].date.slice(0, 7);
-      if (month && month !== this.months.at(-1)?.date) {
+      if (month !== (this.months.at(-1)?.date ?? "")) {
         this.months.push({ date: month, index: this.scanned });
       }
     }
@@ -60,6 +64,7 @@ export class Rail {
     let dotted = -DOT_EVERY;
     let year = "";
     for (const { date, index } of this.months) {
+      if (!date) continue; // what has no date comes last
       const y = (index / this.total) * high;
       const isYear = date.slice(0, 4) !== year;
       if (isYear && y - labelled >= LABEL_EVERY && y < high - 8) {
@@ -89,7 +94,11 @@ export class Rail {
 
   #name(index) {
     if (index >= this.scanned) return "further on";
-    return monthName(this.items[index]?.date ?? "") || "no date";
+    return monthName(this.months[this.#monthAt(index)]?.date ?? "") || "no date";
+  }
+
+  #monthAt(index) {
+    return this.months.findLastIndex((month) => month.index <= index);
   }
 
   #indexAt(event) {
@@ -129,7 +138,7 @@ export class Rail {
   }
 
   #key(event) {
-    const here = this.months.findLastIndex(({ index }) => index <= (this.index ?? 0));
+    const here = this.#monthAt(this.index ?? 0);
     const to = {
       ArrowDown: this.months[here + 1]?.index ?? this.scanned,
       ArrowRight: this.months[here + 1]?.index ?? this.scanned,

@@ -34,6 +34,7 @@ from ui.gallery.answers import MOST_AT_ONCE, PORTION, Answer, answers
 from ui.gallery.details import details, problem_of, reasons
 from ui.gallery.files import script, version
 from ui.gallery.items import items, version_of
+from ui.gallery.listing import Listing
 from ui.pictures import Picture, copy_without_metadata, full, placeholder, view, webp
 from ui.resources import OpenLibrary, open_library, readable_store
 from ui.settings import page_settings
@@ -75,6 +76,8 @@ def gallery_app(base: str = "") -> Starlette:
         "full": service.full,
         "download": service.download,
         "items": service.items,
+        "shape": service.shape,
+        "place": service.place,
         "details": service.details,
         "why": service.why,
     }
@@ -203,10 +206,7 @@ class _Service:
 
     async def items(self, request: Request) -> Response:
         """The next portion of an answer."""
-        token = request.query_params.get("answer", "")
-        answer = answers().get(token)
-        if answer is None:
-            raise _RefusedError(HTTPStatus.GONE, "this answer was forgotten: ask again")
+        answer = _answer(request)
         limit = _number(request, "limit", PORTION, at_most=MOST_AT_ONCE)
 
         def read() -> dict[str, Any]:
@@ -214,6 +214,21 @@ class _Service:
                 return portion(opened, answer, request.query_params.get("after"), limit)
 
         return _json(await self._run(self._readers, read))
+
+    async def shape(self, request: Request) -> Response:
+        """Where all pictures of a listing lie."""
+        answer = _listing(request)
+
+        def read() -> dict[str, Any]:
+            with open_library() as opened:
+                return answer.shape(opened).told()
+
+        return _json(await self._run(self._readers, read))
+
+    async def place(self, request: Request) -> Response:
+        """Where in a listing a picture stands, null if it is not in it."""
+        answer, image_id = _listing(request), request.query_params.get("id", "")
+        return _json({"at": await self._run(self._readers, partial(answer.place, image_id))})
 
     async def details(self, request: Request) -> Response:
         return _json(await self._run(self._readers, partial(_with_library, request, details)))
@@ -231,7 +246,8 @@ def portion(
     """Pictures of the answer and the cursor of those that follow, as the gallery takes them."""
     known = answer.nearest
     found = answer.portion(opened, after, limit)
-    told: dict[str, Any] = {"items": items(opened, answer, found.ids), "next": found.next}
+    of_portion = items(opened, answer, found.ids, start=found.start)
+    told: dict[str, Any] = {"items": of_portion, "next": found.next}
     if known is None and answer.nearest is not None:
         told["nearest"] = answer.nearest
     return told
@@ -243,6 +259,20 @@ def _with_library(
     answer = answers().get(request.query_params.get("answer", ""))
     with open_library() as opened:
         return tell(opened, _picture(request), answer)
+
+
+def _answer(request: Request) -> Answer:
+    answer = answers().get(request.query_params.get("answer", ""))
+    if answer is None:
+        raise _RefusedError(HTTPStatus.GONE, "this answer was forgotten: ask again")
+    return answer
+
+
+def _listing(request: Request) -> Listing:
+    answer = _answer(request)
+    if not isinstance(answer, Listing):
+        raise _RefusedError(HTTPStatus.NOT_FOUND, "this answer is known as far as it was read")
+    return answer
 
 
 def _picture(request: Request) -> Picture:

@@ -1,7 +1,7 @@
 // Justified rows: every row as wide as the gallery, every picture in its own proportions.
 //
-// Pictures arrive in portions and rows are only ever added, so that nothing that is seen moves. What
-// does not fill a row waits for the next portion (`sealed` places it too, not stretched). Rows are
+// Pictures arrive in portions, or as the shape of all of them, and rows are only ever added, so that
+// nothing that is seen moves. What does not fill a row waits (`sealed` places it, not stretched). Rows are
 // records in typed arrays: at 100,000 pictures a new width takes milliseconds, and a position is
 // found by halving.
 
@@ -37,10 +37,12 @@ export class Rows {
     this.ragged = false; // whether the last row is one that may still fill up
   }
 
-  add(items, sealed) {
-    for (const { w, h } of items) {
+  /** The next pictures, by width by height: 0 or not a number where that is not known. */
+  add(aspects, sealed) {
+    for (const aspect of aspects) {
       if (this.count === this.aspects.length) this.aspects = grown(this.aspects);
-      this.aspects[this.count++] = w > 0 && h > 0 ? Math.min(Math.max(w / h, NARROWEST), WIDEST) : 4 / 3;
+      const isKnown = aspect > 0 && aspect < Infinity;
+      this.aspects[this.count++] = isKnown ? Math.min(Math.max(aspect, NARROWEST), WIDEST) : 4 / 3;
     }
     this.place(sealed);
   }

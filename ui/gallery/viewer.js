@@ -117,13 +117,13 @@ export class Viewer {
     this.index = index;
     this.#open(item);
     for (const at of [index + 1, index - 1, index + 2]) this.prepare(at);
-    if (index + 3 >= this.owner.answer.items.length) this.owner.loadMore();
+    this.owner.ahead(index);
   }
 
   /** A picture that may be wanted next is fetched and decoded. */
   prepare(index) {
     const item = this.owner.answer.items[index];
-    if (item && !item.note) this.#view(item);
+    if (item?.id && !item.note) this.#view(item);
   }
 
   /** Shows a picture that the address names, though the answer has not come so far. */
@@ -139,8 +139,16 @@ export class Viewer {
     if (this.wanted) this.step(this.wanted);
   }
 
+  /** The picture that was shown alone is not where it was looked for: it has no neighbours here. */
+  notFound(why) {
+    this.absence = why;
+    this.#count();
+    if (this.wanted) this.#say(why);
+  }
+
   #open(item) {
     this.item = item;
+    this.absence = "";
     this.wanted = 0;
     this.#closeMenu();
     this.#say("");
@@ -268,12 +276,24 @@ export class Viewer {
   step(way) {
     if (this.index < 0) {
       this.wanted = way; // as soon as it is known where the picture stands
+      this.#say(this.absence);
       return;
     }
-    const to = this.index + way;
+    const { answer } = this.owner;
+    let to = this.index + way;
+    while (answer.items[to]?.id === "") to += way; // gone
     if (to < 0) return;
-    if (to < this.owner.answer.items.length) {
+    if (answer.items[to]) {
       this.owner.showNext(to);
+    } else if (to < answer.items.length) {
+      const from = this.item;
+      this.#say("Loading more pictures…");
+      answer.failed = false;
+      this.owner.need(to, to + 1).then((isThere) => {
+        if (this.item !== from) return;
+        this.#say(isThere ? "" : "More pictures could not be loaded.");
+        if (isThere) this.step(way);
+      });
     } else if (!this.owner.answer.complete) {
       const from = this.item;
       this.#say("Loading more pictures…");
@@ -290,7 +310,7 @@ export class Viewer {
     const total = data.total ?? (answer.complete ? answer.items.length : null);
     const here = count(this.index + 1);
     this.counter.textContent =
-      this.index < 0 ? "" : total === null ? here : `${here} of ${count(total)}`;
+      this.index < 0 ? this.absence : total === null ? here : `${here} of ${count(total)}`;
     this.previous.hidden = this.index <= 0;
     this.next.hidden = this.index < 0 || (this.index + 1 >= answer.items.length && answer.complete);
   }

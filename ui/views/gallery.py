@@ -22,6 +22,7 @@ from ui.feedback import Mark, set_mark, takes_marks
 from ui.gallery.answers import PORTION, Answer, answers
 from ui.gallery.files import loader, style
 from ui.gallery.items import FIRST_SCREEN, Item, items
+from ui.gallery.listing import Listing
 from ui.resources import OpenLibrary, library_files, open_library
 from ui.selection import cleared_just_now, select, selection_bar
 from ui.settings import asks_server, gallery_base, page_settings
@@ -70,7 +71,14 @@ def shown(opened: OpenLibrary, question: Hashable, make: Callable[[], Made]) -> 
     else:
         made = make()
         portion = made.answer.portion(opened, None, PORTION)
-        first = items(opened, made.answer, portion.ids, made.payloads, coloured=FIRST_SCREEN)
+        first = items(
+            opened,
+            made.answer,
+            portion.ids,
+            made.payloads,
+            start=portion.start,
+            coloured=FIRST_SCREEN,
+        )
         result = None if made.result is None else replace(made.result, hits=(), partial=())
         if before is not None and _ids(before[1].first) == _ids(first):
             now = replace(before[1], first=first, result=result)
@@ -139,6 +147,7 @@ def draw(
             "next": now.next,
             "total": now.answer.total,
             "nearest": now.answer.nearest,
+            "shaped": isinstance(now.answer, Listing),
             "ordered_by": ordered_by,
             "captions": captions,
             "selectable": selectable,

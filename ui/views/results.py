@@ -12,9 +12,9 @@ from scenesearch.search.request import QueryError, Request
 from scenesearch.store.filters import Filter
 from ui.api_library import ApiSearcher
 from ui.components import small
-from ui.contents import newest_first
 from ui.feedback import marks_of
 from ui.gallery.answers import PORTION, Answer, SearchAnswer, StoredAnswer
+from ui.gallery.listing import Listing, newest_first
 from ui.resources import OpenLibrary
 from ui.views.gallery import Made, Shown, draw, shown
 from ui.views.sidebar import clear_filters
@@ -130,7 +130,7 @@ def show_library(opened: OpenLibrary, where: Filter) -> None:
 def _list(opened: OpenLibrary, where: Filter) -> Made:
     if isinstance(opened.searcher, ApiSearcher):  # which would be asked for all of its dates
         return Made(StoredAnswer(where, opened.store.count(opened.library, where=where)))
-    return Made(Answer(newest_first(opened, opened.searcher, where)))
+    return Made(Listing(newest_first(opened, opened.searcher, where)))
 
 
 def _show_notices(notices: Sequence[str]) -> None:
