@@ -11,7 +11,7 @@ import math
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import combinations, islice, product
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -44,6 +44,8 @@ _A_PART = 8
 # More terms of captions and tags than this are not told apart: they come from strangers.
 _MOST_TERMS, _MOST_TERMS_OF_ONE, _LONGEST_TERM = 100_000, 64, 40
 _TERMS_IN_NAME = 2
+# So many terms are tried for a name that no other part has.
+_TERMS_TRIED = 12
 # A term names a part if so large a share of its pictures have it, and so many times the usual.
 _LEAST_SHARE, _LEAST_LIFT = 0.1, 1.4
 
@@ -259,22 +261,33 @@ class Terms:
                 numbers.append(number)
         self._found.append(np.array(numbers, np.int32))
 
-    def names(self, labels: NDArray[np.intp], count: int) -> list[str]:
-        """A name for each of `count` groups of pictures, where `labels` says which is whose: the
-        terms that are frequent in it, and more so than in all; '' where there is none."""
+    def names(self, labels: NDArray[np.intp], count: int, taken: Sequence[str] = ()) -> list[str]:
+        """Names for `count` groups of pictures, where `labels` says which is whose: the terms that
+        are frequent in a group, and more so than in all; '' where there is none. The first groups
+        have those that are `taken` already. None is given twice: the larger group has the better.
+        """
         sizes = np.bincount(labels, minlength=count)
         groups = np.repeat(labels, [len(one) for one in self._found])
         terms = np.concatenate([*self._found, np.empty(0, np.int32)])
-        names = []
+        names = [*taken, *[""] * (count - len(taken))]
+        given = {_key(name) for name in taken}
         all_counts = np.bincount(terms, minlength=len(self._written)).astype(float)
-        for group in range(count):
+        for group in sorted(range(len(taken), count), key=lambda group: -sizes[group]):
             own = np.bincount(terms[groups == group], minlength=len(self._written))
-            names.append(self._name(own, all_counts, int(sizes[group]), len(labels)))
+            for name in self._names(own, all_counts, int(sizes[group]), len(labels)):
+                if _key(name) not in given:
+                    names[group] = name
+                    given.add(_key(name))
+                    break
         return names
 
-    def _name(self, own: NDArray[Any], all_counts: NDArray[Any], size: int, total: int) -> str:
+    def _names(
+        self, own: NDArray[Any], all_counts: NDArray[Any], size: int, total: int
+    ) -> Iterator[str]:
+        """Names for a group, the best first: its two best terms, then the best with one of the
+        next, single ones, and at last with one that alone would name nothing."""
         if not size or not own.any():
-            return ""
+            return
         share, usual = own / size, np.maximum(all_counts, 1) / total
         lift = share / usual
         # A library of one kind has one part, in which nothing is more frequent than in all.
@@ -284,13 +297,23 @@ class Terms:
             share * np.log1p(lift),
             0,
         )
+        chosen = self._best(worth)
+        yield from map(", ".join, combinations(chosen, _TERMS_IN_NAME))
+        yield from chosen
+        weak = self._best(np.where((worth == 0) & (lift > 1), share * np.log1p(lift), 0))
+        for one, other in product(chosen, weak):
+            if not _alike(one, other):
+                yield f"{one}, {other}"
+
+    def _best(self, worth: NDArray[Any]) -> list[str]:
+        """The terms of the highest worth, one form of each."""
         chosen: list[str] = []
         for number in np.argsort(-worth, kind="stable"):
-            if not worth[number] or len(chosen) == _TERMS_IN_NAME:
+            if not worth[number] or len(chosen) == _TERMS_TRIED:
                 break
             if not any(_alike(self._written[number], other) for other in chosen):
                 chosen.append(self._written[number])
-        return ", ".join(chosen)
+        return chosen
 
 
 def _terms_of(payload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -309,6 +332,11 @@ def _terms_of(payload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def _texts(value: object) -> list[str]:
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def _key(name: str) -> tuple[str, ...]:
+    """The same for names that say the same: "dog, beach" and "Beach, dog"."""
+    return tuple(sorted(name.casefold().split(", ")))
 
 
 def _alike(one: str, other: str) -> bool:
@@ -381,15 +409,13 @@ def _parts(places: Floats, terms: Terms) -> tuple[NDArray[np.uint8], list[Part]]
             labels[inside] = divided + first
             within |= dict.fromkeys(range(first, first + int(divided.max()) + 1), part)
     names = terms.names(large, count)
-    names += terms.names(labels, count + len(within))[count:]
+    names = terms.names(labels, count + len(within), names)
     parts = []
     for number, name in enumerate(names):
         owner = within.get(number)
         inside = (large if owner is None else labels) == number
-        # One that says the same as the whole says nothing.
-        own_name = "" if owner is not None and name == names[owner] else name
         x, y = places[inside].mean(axis=0) if inside.any() else (0.5, 0.5)
-        parts.append(Part(own_name, float(x), float(y), int(inside.sum()), owner))
+        parts.append(Part(name, float(x), float(y), int(inside.sum()), owner))
     return labels.astype(np.uint8), parts
 
 

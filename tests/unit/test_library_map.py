@@ -127,6 +127,28 @@ def test_words_that_all_pictures_have_name_no_part_of_them() -> None:
     assert terms.names(np.repeat([0, 1], 10), 2) == ["cat", ""]
 
 
+def test_no_name_is_given_twice() -> None:
+    """Three groups of dogs: the largest has the best name, the others the next-best words."""
+    terms = Terms()
+    for tags in (["dog", "beach"], ["dog", "beach", "ball"], ["beach", "dog", "sand", "sun"]):
+        for _ in range(12 if len(tags) == 2 else 10):
+            terms.add({"tags": tags})
+    for _ in range(20):
+        terms.add({"tags": ["cat"]})
+    labels = np.repeat([0, 1, 2, 3], [12, 10, 10, 20])
+    assert terms.names(labels, 4) == ["dog, beach", "ball, dog", "sand, sun", "cat"]
+
+
+def test_a_rare_word_tells_two_groups_of_one_word_apart() -> None:
+    terms = Terms()
+    for number in range(60):
+        others = ["leash"] if number == 25 else []
+        terms.add({"tags": ["dog", *others] if number < 40 else ["cat"]})
+    labels = np.repeat([0, 1, 2], 20)
+    assert terms.names(labels, 3) == ["dog", "dog, leash", "cat"]
+    assert terms.names(labels, 3, ["dog"]) == ["dog", "dog, leash", "cat"]  # those within it
+
+
 def test_forms_of_a_word_are_named_once() -> None:
     terms = Terms()
     for number in range(20):
