@@ -69,6 +69,7 @@ export class Rail {
       const isYear = date.slice(0, 4) !== year;
       if (isYear && y - labelled >= LABEL_EVERY && y < high - 8) {
         year = date.slice(0, 4);
+        if (y - dotted < DOT_EVERY * 2 && dotted > labelled) marks.pop(); // it would lie on the dot
         marks.push(make("span", { class: "year", style: `top:${y}px`, text: year }));
         labelled = dotted = y;
       } else if (y - labelled >= LABEL_EVERY * 1.5 && y < high - 8) {
