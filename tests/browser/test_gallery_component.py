@@ -485,11 +485,31 @@ def test_a_picture_is_added_to_a_collection_from_a_menu(open_page: Open) -> None
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     assert told(page, "act") == {"act": "collect", "id": picture_id(1), "to": "<b>Best of 2019</b>"}
-    expect(page.locator(".status")).to_have_text("Added to <b>Best of 2019</b>")
+    said = page.locator(".viewer .status")
+    expect(said).to_have_text("Adding to <b>Best of 2019</b>…")
+    page.evaluate("window.rerun({ said: { text: 'Added to <b>Best of 2019</b>', number: 5 } })")
+    expect(said).to_have_text("Added to <b>Best of 2019</b>")
+    page.evaluate("window.rerun()")
     page.keyboard.press("c")
     page.keyboard.press("Escape")
     expect(page.get_by_role("menu")).to_be_hidden()
     expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def test_what_came_of_an_action_is_said_over_the_picture_and_once(open_page: Open) -> None:
+    page = open_page("n=20")
+    open_picture(page, 1)
+    over, below = page.locator(".viewer .status"), page.locator(".gallery > .status")
+    page.evaluate("window.rerun({ said: { text: 'There is no such collection', number: 7 } })")
+    expect(over).to_be_in_viewport()
+    expect(over).to_have_text("There is no such collection")
+    expect(below).to_have_text("")
+    page.keyboard.press("Escape")
+    page.evaluate("window.rerun()")  # the page says the same again
+    expect(below).to_have_text("")
+    page.evaluate("window.rerun({ said: { text: 'Added to Album', number: 8 } })")
+    expect(below).to_be_in_viewport()
+    expect(below).to_have_text("Added to Album")
 
 
 def test_a_picture_is_downloaded(open_page: Open) -> None:
@@ -913,11 +933,27 @@ def test_scrubbing_asks_for_nothing_on_the_way(open_page: Open, harness: Harness
     assert box is not None
     page.mouse.move(box["x"] + 20, box["y"] + 20)
     page.mouse.down()
-    page.mouse.move(box["x"] + 20, box["y"] + box["height"] * 0.9, steps=40)
+    # From inside the page: a busy machine makes rests between the steps, which are counted.
+    rests = page.evaluate(
+        f"""async ([x, from, to]) => {{
+          const rail = {ROOT}.querySelector('.rail');
+          let rests = 0;
+          for (let step = 1; step <= 40; step++) {{
+            const began = performance.now();
+            const at = {{ clientX: x, clientY: from + (to - from) * step / 40 }};
+            rail.dispatchEvent(new PointerEvent('pointermove', at));
+            await new Promise(done => setTimeout(done, 10));
+            if (performance.now() - began > 50) rests += 1;
+          }}
+          return rests;
+        }}""",
+        [box["x"] + 20, box["y"] + 20, box["y"] + box["height"] * 0.9],
+    )
+    page.mouse.move(box["x"] + 20, box["y"] + box["height"] * 0.9)
     page.mouse.up()
     assert seen(page) == pytest.approx(90_000, abs=300)
     page.wait_for_load_state("networkidle")
-    assert len(starts(harness)) <= 10  # of 40 steps: a busy machine rests on the way
+    assert len(starts(harness)) <= 2 + rests
     page.get_by_role("slider", name="Date").press("End")
     expect(tile(page, 99_999)).to_be_visible()
 

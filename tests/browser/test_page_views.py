@@ -177,7 +177,9 @@ def test_a_picture_is_marked_and_goes_into_a_collection(visit: Page, address: st
     )
     dialog.get_by_role("button", name="Add to collection").click()
     dialog.get_by_role("menuitem", name="Kodak").click()
-    expect(visit.get_by_text("Added to Kodak")).to_be_visible(timeout=SLOW_MS)
+    # Over the open picture, which covers whatever the page itself shows.
+    expect(dialog.get_by_role("status")).to_have_text("Added to Kodak", timeout=SLOW_MS)
+    expect(visit.get_by_text("Added to Kodak")).to_have_count(1)
     go(visit, address, "/collections?collection=Kodak")
     expect(pictures(visit).filter(has=visit.locator('img[alt="red-00.png"]'))).to_have_count(1)
     go(visit, address, "/?q=red")

@@ -100,7 +100,7 @@ def test_a_picture_that_the_library_has_is_marked_and_collected(
     assert marks_of("red") == ((), ("red-00.png",))
     act("unmark", "red-00.png", request, "")
     assert marks_of("red") == ((), ())
-    act("collect", "red-01.png", request, "Album")
+    assert act("collect", "red-01.png", request, "Album") == "Added to Album"
     assert find_collection(saved, "Album").added == ("red-01.png",)
     for what, to in (("right", ""), ("collect", "Album")):
         with pytest.raises(QueryError, match="there is no such picture"):

@@ -19,6 +19,7 @@ import { Viewer } from "./viewer.js";
 
 const KEPT_ANSWERS = 6; // for Back to an earlier request
 const TRAVERSED_MS = 10000;
+const SAID_MS = 4000;
 const SOUGHT_PORTIONS = 8; // how far a picture of the address is looked for
 
 const KEYS = [
@@ -44,6 +45,7 @@ const KEYS = [
 const mounted = new WeakMap(); // parent -> Gallery
 const answers = new Map(); // token -> Answer
 let lastToken = null;
+let lastSaid = 0; // of what the page said: it says it again with each run
 
 class Gallery {
   constructor(parent) {
@@ -54,12 +56,14 @@ class Gallery {
     this.viewer = new Viewer(this, () => this.#help());
     this.live = make("div", { class: "live", role: "status", "aria-live": "polite" });
     this.foot = make("div", { class: "foot" });
+    this.said = make("div", { class: "status", role: "status" });
     this.keys = keysDialog();
     this.railPlace = make("div", { class: "rail-place", hidden: true }, this.rail.element);
     this.element = make("div", { class: "gallery" },
       this.live,
       make("div", { class: "body" }, this.grid.element, this.railPlace),
       this.foot,
+      this.said,
       this.viewer.dialog,
       this.keys);
     parent.append(this.element);
@@ -90,7 +94,23 @@ class Gallery {
     if (before?.answer === data.answer) this.#sameAnswer(before);
     else this.#newAnswer(before);
     this.viewer.update();
+    this.#tell(data.said);
     if (!before) this.resized.observe(this.grid.list);
+  }
+
+  /** What came of an action, where the visitor looks: over the open picture, else over the page. */
+  #tell(said) {
+    if (!said || said.number <= lastSaid) return;
+    lastSaid = said.number;
+    if (this.viewer.isOpen) {
+      this.viewer.tell(said.text);
+      return;
+    }
+    this.said.textContent = said.text;
+    clearTimeout(this.saying);
+    this.saying = setTimeout(() => {
+      this.said.textContent = "";
+    }, SAID_MS);
   }
 
   #sameAnswer(before) {
@@ -444,6 +464,7 @@ class Gallery {
     clearTimeout(this.scrollEnds);
     clearTimeout(this.expecting);
     clearTimeout(this.announcing);
+    clearTimeout(this.saying);
     this.resized.disconnect();
     this.grid.close();
     this.viewer.close();

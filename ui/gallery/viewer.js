@@ -423,7 +423,7 @@ export class Viewer {
       onclick: () => {
         this.owner.act({ act: "collect", id: this.item.id, to: name });
         this.#closeMenu();
-        this.#say(`Added to ${short(name)}`);
+        this.#say(`Adding to ${short(name)}…`);
       },
     })));
     if (!names.length) {
@@ -458,6 +458,11 @@ export class Viewer {
     else event.target.click();
     event.preventDefault();
     event.stopPropagation();
+  }
+
+  /** What the page says of an action that was asked for here. */
+  tell(text) {
+    this.#say(short(text, 400));
   }
 
   /** Said aloud, and shown for a while. */

@@ -4,6 +4,7 @@ It fetches further portions and everything about a picture by itself (`ui.galler
 visitor does to a picture comes back here as a trigger, what is selected as a state.
 """
 
+import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -17,7 +18,6 @@ from scenesearch.search.answer import SearchResult
 from scenesearch.search.request import Like, QueryError, Request, Upload
 from ui.access import shows_places
 from ui.api_library import ApiSearcher
-from ui.components import label
 from ui.feedback import Mark, set_mark, takes_marks
 from ui.gallery.answers import PORTION, Answer, answers
 from ui.gallery.files import loader, style
@@ -154,6 +154,7 @@ def draw(
             "selected": [] if cleared_just_now() else None,
             "can": _can(opened, now.answer.request),
             "announce": announce,
+            "said": st.session_state.get(f"said-{key}"),
         },
         on_selected_change=partial(_selected, key),
         on_act_change=partial(_acted, key),
@@ -213,14 +214,18 @@ def _acted(key: str) -> None:
     answer = answers().get(st.session_state.get(f"answer-{key}", ""))
     request = answer.request if answer is not None else None
     try:
-        act(str(what), image_id, request, to if isinstance(to, str) else "")
+        text = act(str(what), image_id, request, to if isinstance(to, str) else "")
     except SceneSearchError as error:
-        st.toast(label(error_message(error)), icon=":material/error:")
+        text = error_message(error)
+    if text:
+        # The gallery says it: the page itself lies behind the open picture.
+        st.session_state[f"said-{key}"] = {"text": text, "number": time.time_ns() // 1_000_000}
 
 
-def act(what: str, image_id: str, request: Request | None, to: str) -> None:
+def act(what: str, image_id: str, request: Request | None, to: str) -> str:
     """Do to the picture what was asked for, as far as this page allows it; `request` is what it
-    was found by, `to` the collection it goes to. Raises SceneSearchError."""
+    was found by, `to` the collection it goes to. Returns what is said of it. Raises
+    SceneSearchError."""
     if what == "like":
         _ask_next(str(Like(image_id)))
     elif what == "not" and request is not None:
@@ -233,7 +238,8 @@ def act(what: str, image_id: str, request: Request | None, to: str) -> None:
     elif what == "collect" and not (page_settings().page_read_only or asks_server()):
         _check_known(image_id)
         change_collection(library_files().saved_requests, to, lambda it: it.adding([image_id]))
-        st.toast(label(f"Added to {to}"), icon=":material/check_circle:")
+        return f"Added to {to}"
+    return ""
 
 
 def _ask_next(text: str) -> None:
