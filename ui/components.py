@@ -8,10 +8,11 @@ import string
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+import pandas as pd
 import streamlit as st
 
 from scenesearch.errors import SceneSearchError
-from ui.style import KEYS
+from ui.style import KEYS, TABLE_ROWS
 
 PAGE_SIZE = 24
 
@@ -38,6 +39,12 @@ def small(text: str, *, key: str) -> None:
     """Small, quiet text; the key must be new on the screen."""
     with st.container(key=f"small-{key}"):
         st.text(text)
+
+
+def table(frame: pd.DataFrame, *, alt: str, key: str) -> None:
+    """A table, with its room before the browser draws it; the key must be new on the screen."""
+    with st.container(key=f"rows-{min(len(frame), TABLE_ROWS)}-{key}"):
+        st.dataframe(frame, hide_index=True, alt=alt)
 
 
 def absent(what: str) -> None:

@@ -1,7 +1,19 @@
 """The page's own style sheet, on top of Streamlit's light and dark themes, and its keys."""
 
-STYLE = """
+# Tables are drawn by the browser once their script has come: 35 px a row and the line of names, and
+# from so many rows on 400 px, within which they scroll. See `ui.components.table`.
+TABLE_ROWS = 11
+_ROOM_FOR_TABLES = "\n".join(
+    f'  [class*="st-key-rows-{rows}-"] {{ min-height: {min(36 + 35 * rows, 400)}px; }}'
+    for rows in range(1, TABLE_ROWS + 1)
+)
+
+STYLE = (
+    f"""
 <style>
+{_ROOM_FOR_TABLES}
+"""
+    + """
   .stMainBlockContainer { padding: 4rem clamp(1rem, 3vw, 2.5rem) 3rem; }
   .stMainBlockContainer h1 { font-size: 1.9rem; padding: 0.5rem 0; }
 
@@ -118,6 +130,14 @@ STYLE = """
     .st-key-tiles-2 { min-height: 290px; }
   }
 
+  /* And before the scripts of figures and boxes have come. */
+  .st-key-figures .stColumn { min-height: 76px; }
+  :is(.st-key-model, .st-key-report, .st-key-which, .st-key-build-encoder, .st-key-promote-which) {
+    min-height: 68px;
+  }
+  @media (max-width: 640px) { .st-key-queries { min-height: 128px; } }
+  @media (max-width: 384px) { .st-key-evaluation-part { min-height: 68px; } }  /* two lines */
+
   /* On a phone the views for everybody are in a bar at the thumb, and the filters behind a button
      that says so. Spaces are multiples of 4 px. */
   [data-testid="stLayoutWrapper"]:has(> .st-key-bottom-bar) { display: none; }
@@ -145,6 +165,7 @@ STYLE = """
   }
 </style>
 """
+)
 
 # Copies the address of the request; the script below does it.
 SHARE = '<button type="button" class="share" data-said="Address copied">Share</button>'

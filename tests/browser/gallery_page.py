@@ -6,6 +6,17 @@ from playwright.sync_api import Locator, Page, expect
 
 SLOW_MS = 60_000  # on a busy machine a page takes its time
 
+# How much of the screen has moved by itself since the page was opened.
+SHIFT = """
+new Promise(done => {
+  let sum = 0;
+  new PerformanceObserver(list => list.getEntries().forEach(one => {
+    if (!one.hadRecentInput) sum += one.value;
+  })).observe({ type: "layout-shift", buffered: true });
+  setTimeout(() => done(sum), 500);
+})
+"""
+
 
 def ask(page: Page, text: str) -> None:
     """Search for this."""

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.home.saved_collections import SavedCollection, save_collection
 from tests.browser.conftest import serving
+from tests.browser.gallery_page import SHIFT
 from tests.unit.ui_world import LIBRARY, Shot, build_library, reds
 
 pytestmark = pytest.mark.browser
@@ -259,17 +260,6 @@ def test_on_a_desk_there_is_no_bar_at_the_bottom(visit: Page, address: str) -> N
 
 
 # --- for everybody ---------------------------------------------------------------------------
-
-# How much of the screen has moved by itself since the page was opened.
-SHIFT = """
-new Promise(done => {
-  let sum = 0;
-  new PerformanceObserver(list => list.getEntries().forEach(one => {
-    if (!one.hadRecentInput) sum += one.value;
-  })).observe({ type: "layout-shift", buffered: true });
-  setTimeout(() => done(sum), 500);
-})
-"""
 
 
 @pytest.mark.parametrize("width", [1440, 360])

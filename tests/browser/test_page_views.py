@@ -22,6 +22,7 @@ from scenesearch.home.saved_collections import SavedCollection, save_collection
 from scenesearch.store.written import WrittenLine, written_payload
 from tests.browser.conftest import serving
 from tests.browser.gallery_page import (
+    SHIFT,
     ask,
     details,
     expect_first,
@@ -50,6 +51,7 @@ VIEWS = {
     "/evaluation": "Evaluation",
     "/models": "Models",
 }
+MANAGING = list(VIEWS)[5:]
 # Of a page for reading; the last is where some of them stood before.
 REFUSED = (
     *("add", "contents", "evaluation", "models", "encoders", "duplicates", "left-out"),
@@ -127,6 +129,16 @@ def leave_shot(page: Page, name: str) -> None:
     SHOTS.mkdir(parents=True, exist_ok=True)
     settle(page)
     page.screenshot(path=SHOTS / f"{name}.png")
+
+
+@pytest.mark.parametrize("view", MANAGING)
+def test_nothing_moves_by_itself_where_a_library_is_managed(
+    visit: Page, address: str, view: str
+) -> None:
+    visit.set_viewport_size({"width": 360, "height": 900})
+    go(visit, address, view)
+    settle(visit)
+    assert visit.evaluate(SHIFT) < 0.05
 
 
 def test_details_tell_why_and_where(visit: Page, address: str) -> None:

@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from ui.components import small
+from ui.components import small, table
 from ui.contents import statistics
 from ui.resources import OpenLibrary, open_library
 from ui.settings import page_settings
@@ -20,7 +20,8 @@ def _contents(opened: OpenLibrary) -> None:
     store, library = opened.store, opened.library
     spec = store.describe(library)
     count = store.count(library)
-    first, second, third = st.columns(3)
+    with st.container(key="figures"):
+        first, second, third = st.columns(3)
     first.metric("Pictures", f"{count:,}")
     second.metric("Encoder", spec.encoder)
     third.metric("Created", spec.created[:10] or "earlier")
@@ -34,11 +35,13 @@ def _contents(opened: OpenLibrary) -> None:
     with left:
         small("Formats", key="formats")
         formats = counts.formats.most_common()
-        st.dataframe(pd.DataFrame(formats, columns=["format", "pictures"]), hide_index=True)
+        frame = pd.DataFrame(formats, columns=["format", "pictures"])
+        table(frame, alt="Pictures of each format", key="formats")
     with right:
         small("Years", key="years")
         years = sorted(counts.years.items(), reverse=True)
-        st.dataframe(pd.DataFrame(years, columns=["year", "pictures"]), hide_index=True)
+        frame = pd.DataFrame(years, columns=["year", "pictures"])
+        table(frame, alt="Pictures of each year", key="years")
     small(
         f"{_size(counts.size_bytes)} of originals · {counts.captioned:,} with captions"
         f" · {counts.located:,} with a place",

@@ -11,7 +11,7 @@ from scenesearch.evaluation.output_folder import ComparisonError
 from scenesearch.evaluation.promotion import check_promotion, read_current_evaluation
 from scenesearch.store.base import CollectionMissing, IndexBusy, StoreError, VectorStore
 from scenesearch.store.catalog import CatalogEntry, collections_of, promote, rollback_target
-from ui.components import absent, label, say_and_rerun, small, start_and_rerun
+from ui.components import absent, label, say_and_rerun, small, start_and_rerun, table
 from ui.ingest_jobs import start_build
 from ui.resources import api_library, installation, leased_store, library_files
 from ui.settings import page_settings
@@ -48,7 +48,7 @@ def _collections(store: VectorStore) -> None:
         }
         for one in collections
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Collections of the library")
+    table(pd.DataFrame(rows), alt="Collections of the library", key="collections")
     small(
         "A collection holds the pictures as one encoder sees them. Another one is built while the "
         "live one keeps answering searches; promoting switches over at once, and can be undone.",

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from scenesearch.home.uploads import printable
-from ui.components import start_and_rerun
+from ui.components import start_and_rerun, table
 from ui.ingest_jobs import start_retry
 from ui.resources import library_files
 from ui.settings import page_settings
@@ -39,7 +39,7 @@ def _left_out() -> None:
             for one in rejects
         ]
     )
-    st.dataframe(frame.head(_MAX_ROWS), hide_index=True, alt="Files that were left out")
+    table(frame.head(_MAX_ROWS), alt="Files that were left out", key="left-out")
     with st.container(horizontal=True):
         pictures = [one for one in rejects if one.image_id is not None]
         if pictures and st.button("Try them again", icon=":material/refresh:", key="retry-rejects"):

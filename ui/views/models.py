@@ -8,7 +8,7 @@ import streamlit as st
 
 from scenesearch.encoder.registry import EncoderEntry, list_encoders
 from scenesearch.errors import SceneSearchError
-from ui.components import small
+from ui.components import small, table
 from ui.resources import leased_store
 from ui.settings import page_settings
 
@@ -27,7 +27,7 @@ def show() -> None:
     live = _live_fingerprint()
     encoders = list_encoders(settings.models_dir)
     rows = [_row(one, live, settings.encoder) for one in encoders]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, alt="Encoders on this machine")
+    table(pd.DataFrame(rows), alt="Encoders on this machine", key="encoders")
     names = [one.name for one in encoders]
     chosen = st.selectbox("Model card of", names, key="model")
     _card(next(one for one in encoders if one.name == chosen))
