@@ -1117,6 +1117,34 @@ def test_two_fingers_zoom(phone: tuple[Page, Callable[..., None]]) -> None:
     expect(page.locator(".counter")).to_have_text("3 of 60")  # no swipe
 
 
+def test_a_pinch_keeps_its_middle_and_a_finger_pans_before_it_swipes(
+    phone: tuple[Page, Callable[..., None]],
+) -> None:
+    page, touch = phone
+    tile(page, 2).tap()
+    shown(page, 2)
+
+    def box() -> dict[str, float]:
+        return page.locator(".picture").bounding_box()  # type: ignore[return-value]
+
+    before = box()
+    x, y = 140, before["y"] + before["height"] / 2
+    share = (x - before["x"]) / before["width"]
+    touch(((x - 20, y), (x + 20, y)), ((x - 40, y), (x + 40, y)), ((x - 50, y), (x + 50, y)))
+    near = box()
+    assert near["width"] == pytest.approx(before["width"] * 2.5, rel=0.03)
+    assert near["x"] + share * near["width"] == pytest.approx(x, abs=3)
+
+    touch(((200, y),), ((180, y),), ((140, y),))
+    assert box()["x"] == pytest.approx(near["x"] - 60, abs=3)
+    expect(page.locator(".counter")).to_have_text("3 of 60")
+
+    touch(((x - 90, y), (x + 90, y)), ((x - 50, y), (x + 50, y)), ((x - 10, y), (x + 10, y)))
+    assert box() == pytest.approx(before, abs=1)
+    touch(((300, y),), ((200, y),), ((90, y),))
+    shown(page, 3)
+
+
 def test_a_long_press_ticks_and_taps_go_on(phone: tuple[Page, Callable[..., None]]) -> None:
     page, touch = phone
     tile(page, 2).tap(position={"x": 15, "y": 15})  # no tick is seen there yet

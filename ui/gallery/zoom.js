@@ -87,7 +87,19 @@ export class Zoom {
 
   #pinchFrom() {
     const [one, two] = [...this.pointers.values()];
-    this.pinch = two && { apart: Math.hypot(one.x - two.x, one.y - two.y), scale: this.scale };
+    this.pinch = two && { ...spanOf(one, two), scale: this.scale, from: { x: this.x, y: this.y } };
+  }
+
+  /** What lay between the fingers stays between them, wherever both go. */
+  #pinchTo([one, two]) {
+    const { apart, x, y, scale, from } = this.pinch;
+    const now = spanOf(one, two);
+    this.scale = clamp((scale * now.apart) / apart, 1, this.most);
+    const ratio = this.scale / scale;
+    this.x = now.x - (x - from.x) * ratio;
+    this.y = now.y - (y - from.y) * ratio;
+    this.#draw();
+    this.on.zoomed(this.scale);
   }
 
   #move(event) {
@@ -96,9 +108,7 @@ export class Zoom {
     const here = this.#point(event);
     this.pointers.set(event.pointerId, here);
     if (this.pinch) {
-      const [one, two] = [...this.pointers.values()];
-      const apart = Math.hypot(one.x - two.x, one.y - two.y);
-      this.to((this.pinch.scale * apart) / this.pinch.apart, (one.x + two.x) / 2, (one.y + two.y) / 2);
+      this.#pinchTo([...this.pointers.values()]);
       return;
     }
     const dx = here.x - this.start.x;
@@ -152,4 +162,9 @@ export class Zoom {
     this.lastTap = undefined;
     this.toggle(here.x, here.y);
   }
+}
+
+/** How far apart two points are, and the one in the middle. */
+function spanOf(one, two) {
+  return { apart: Math.hypot(one.x - two.x, one.y - two.y), x: (one.x + two.x) / 2, y: (one.y + two.y) / 2 };
 }
