@@ -1,4 +1,4 @@
-"""The page as an ASGI application: Streamlit, the gallery's routes and the map's, behind our
+"""The page as an ASGI application: Streamlit, and what our components fetch, behind our
 middleware."""
 
 import re
@@ -14,6 +14,7 @@ from ui.first_paint import StyledPage
 from ui.gallery.routes import gallery_app
 from ui.map.routes import map_app
 from ui.middleware import AccessMiddleware
+from ui.scripts import scripts_app
 from ui.settings import base_path, may_choose_library, using_library
 
 
@@ -39,7 +40,7 @@ class PageServer(App):
 
 def _beside_ours(streamlit: ASGIApp, base: str) -> ASGIApp:
     """Our addresses, and below `/of/LIBRARY/` those of a library that was chosen."""
-    ours = {"gallery": gallery_app(base), "maps": map_app(base)}
+    ours = {"gallery": gallery_app(base), "maps": map_app(base), "scripts": scripts_app(base)}
     known = re.compile(rf"{re.escape(base)}(?:/of/([^/]+))?(/({'|'.join(ours)})/.*)")
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:

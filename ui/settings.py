@@ -131,8 +131,8 @@ def base_path() -> str:
     return f"/{base}" if base else ""
 
 
-def gallery_base() -> str:
-    """What the addresses of the gallery's routes and the map's begin with, for this visitor's
-    library."""
+def our_base() -> str:
+    """What our own addresses (`ui.server`) begin with, for this visitor's library; it ends with a
+    slash."""
     library = page_settings().library
-    return base_path() if library == usual_library() else f"{base_path()}/of/{library}"
+    return f"{base_path()}/" if library == usual_library() else f"{base_path()}/of/{library}/"

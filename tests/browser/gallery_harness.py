@@ -25,7 +25,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ui.gallery.files import script, style
+from ui.scripts import script, style
 
 SIZES = [
     (4000, 3000),
@@ -276,9 +276,9 @@ class _Handler(BaseHTTPRequestHandler):
             theme = "dark" if asked.get("theme") == "dark" else "light"
             self._send(200, "text/html", _PAGE.replace("THEME", theme).encode())
         elif place.path == "/module.js":
-            self._send(200, "text/javascript", script().encode())
+            self._send(200, "text/javascript", script("gallery").encode())
         elif place.path == "/gallery.css":
-            self._send(200, "text/css", style().encode())
+            self._send(200, "text/css", style("gallery").encode())
         elif place.path == "/data":
             self._json(200, _data(asked))
         else:

@@ -1,9 +1,11 @@
-"""What tests do to the gallery on the page: its pictures, one of them open, its details."""
+"""What tests do to the page: ask, wait, and the gallery's pictures, one open, its details."""
 
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
+SHOTS = Path(__file__).parents[2] / "out" / "page"
 SLOW_MS = 60_000  # on a busy machine a page takes its time
 
 # How much of the screen has moved by itself since the page was opened.
@@ -16,6 +18,21 @@ new Promise(done => {
   setTimeout(() => done(sum), 500);
 })
 """
+
+
+def settle(page: Page) -> None:
+    """The run of the script is over and every widget has loaded."""
+    page.wait_for_function(
+        "!document.querySelector('[data-testid=stStatusWidget], [data-testid=stSkeleton]')",
+        timeout=SLOW_MS,
+    )
+    page.wait_for_timeout(400)
+
+
+def leave_shot(page: Page, name: str) -> None:
+    """A screenshot in out/page/, to be looked at."""
+    settle(page)
+    page.screenshot(path=SHOTS / f"{name}.png")  # makes the folder
 
 
 def ask(page: Page, text: str) -> None:

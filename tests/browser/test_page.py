@@ -134,7 +134,7 @@ def test_names_of_fields_and_their_values_are_no_markup_either(visit: Page) -> N
     labels = {text.replace("\u2060", "").strip() for text in worth.all_inner_texts()}
     assert labels == {f"{FIELD} from", f"{FIELD} to"}
     tags = visit.get_by_role("group", name="Tags").locator(".text")
-    assert tags.all_inner_texts() == [MARKUP]
+    expect(tags).to_have_text([MARKUP], use_inner_text=True)
     assert sidebar.locator("strong, .katex").count() == 0
 
 
@@ -203,6 +203,18 @@ def test_the_answer_comes_while_one_types_and_no_key_is_lost(visit: Page) -> Non
     assert visit.evaluate("history.length") == before + 1
     visit.go_back()
     expect(box).to_have_value("", timeout=SLOW_MS)
+
+
+def test_an_answer_is_drawn_that_overtakes_the_script_of_the_gallery(
+    chromium: Browser, address: str
+) -> None:
+    page = chromium.new_page()
+    page.route("**/scripts/*", lambda script: (page.wait_for_timeout(1000), script.continue_()))
+    page.goto(address)
+    expect(page.get_by_text("32 pictures in this library")).to_be_visible()
+    ask(page, "red")
+    expect_first(page, "red-00.png")
+    page.close()
 
 
 def test_a_filter_that_is_being_typed_waits_for_its_end(visit: Page) -> None:

@@ -12,8 +12,8 @@ from playwright.sync_api import Browser, Locator, Page, Response, expect
 
 from scenesearch.encoder.onnx import OnnxEncoder
 from tests.browser.conftest import serving
-from tests.browser.gallery_page import pictures
-from tests.browser.test_page_views import SLOW_MS, leave_shot, settle
+from tests.browser.gallery_page import leave_shot, pictures, settle
+from tests.browser.test_page_views import SLOW_MS
 from tests.unit.ui_world import Shot, build_library
 
 pytestmark = pytest.mark.browser

@@ -63,7 +63,7 @@ class Heard:
         page.on("response", self._response)
 
     def _response(self, response: Response) -> None:
-        if "/gallery/" in response.url and "/script" not in response.url:
+        if "/gallery/" in response.url:
             with suppress(Error):  # a picture that was no longer wanted
                 self.sent += [response.body(), str(response.headers).encode()]
 

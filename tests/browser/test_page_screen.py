@@ -1,7 +1,7 @@
 """Journeys over the screen in a real browser: the menu, filters with their counts, the timeline,
 the home before a request, a phone.
 
-Screenshots are left in out/screen/, to be looked at.
+Screenshots are left in out/page/, to be looked at.
 """
 
 import re
@@ -17,12 +17,11 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.home.saved_collections import SavedCollection, save_collection
 from tests.browser.conftest import serving
-from tests.browser.gallery_page import SHIFT
+from tests.browser.gallery_page import SHIFT, leave_shot, settle
 from tests.unit.ui_world import LIBRARY, Shot, build_library, reds
 
 pytestmark = pytest.mark.browser
 
-SHOTS = Path(__file__).parents[2] / "out" / "screen"
 SLOW_MS = 30_000
 
 
@@ -65,21 +64,6 @@ def visit(chromium: Browser, address: str) -> Iterator[Page]:
     allowed = (address, address.replace("http", "ws"), "data:", "blob:")
     assert [url for url in strangers if not url.startswith(allowed)] == []
     assert faults == []
-
-
-def settle(page: Page) -> None:
-    """The run of the script is over and every widget has loaded."""
-    page.wait_for_function(
-        "!document.querySelector('[data-testid=stStatusWidget], [data-testid=stSkeleton]')",
-        timeout=SLOW_MS,
-    )
-    page.wait_for_timeout(400)
-
-
-def leave_shot(page: Page, name: str) -> None:
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    settle(page)
-    page.screenshot(path=SHOTS / f"{name}.png")
 
 
 # --- the menu --------------------------------------------------------------------------------

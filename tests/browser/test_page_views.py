@@ -26,15 +26,16 @@ from tests.browser.gallery_page import (
     ask,
     details,
     expect_first,
+    leave_shot,
     open_picture,
     pictures,
+    settle,
     tick,
 )
 from tests.unit.ui_world import LIBRARY, Shot, build_library, reds
 
 pytestmark = pytest.mark.browser
 
-SHOTS = Path(__file__).parents[2] / "out" / "page"
 # Text in a picture that looks like markup.
 LINES = [WrittenLine("<b>Gate</b> 12", (0.1, 0.1, 0.9, 0.1, 0.9, 0.3, 0.1, 0.3), 0.97)]
 VIEWS = {
@@ -114,21 +115,6 @@ def go(page: Page, address: str, view: str) -> None:
     page.goto(f"{address}{view}")
     heading = VIEWS.get(view) or VIEWS[view.partition("?")[0]]
     expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible(timeout=SLOW_MS)
-
-
-def settle(page: Page) -> None:
-    """The run of the script is over and every widget has loaded."""
-    page.wait_for_function(
-        "!document.querySelector('[data-testid=stStatusWidget], [data-testid=stSkeleton]')",
-        timeout=SLOW_MS,
-    )
-    page.wait_for_timeout(400)
-
-
-def leave_shot(page: Page, name: str) -> None:
-    SHOTS.mkdir(parents=True, exist_ok=True)
-    settle(page)
-    page.screenshot(path=SHOTS / f"{name}.png")
 
 
 @pytest.mark.parametrize("view", MANAGING)

@@ -3,7 +3,6 @@
 import base64
 import io
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
@@ -22,9 +21,9 @@ from scenesearch.search.searcher import Searcher
 from tests.conftest import ColourEncoder
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
 from tests.unit.ui_world import LIBRARY, Shot, build_library, reds
+from tests.unit.ui_world import any_host as any_host  # each test's fixture
 from ui.access import hash_password
 from ui.gallery.answers import Answer, Answers, SearchAnswer, answers
-from ui.gallery.files import loader, script, version
 from ui.gallery.listing import Listing, newest_first
 from ui.gallery.routes import gallery_app
 from ui.middleware import AccessMiddleware
@@ -32,14 +31,6 @@ from ui.resources import open_library
 from ui.settings import read_settings_again
 
 PLACE: dict[str, Any] = {"location": {"lat": 55.75, "lon": 37.62}, "city": "Moscow"}
-
-
-@pytest.fixture(autouse=True)
-def any_host() -> Iterator[None]:
-    before = config.get_option("server.allowedHosts")
-    config.set_option("server.allowedHosts", [])
-    yield
-    config.set_option("server.allowedHosts", before)
 
 
 @pytest.fixture
@@ -443,16 +434,6 @@ def test_another_site_cannot_show_them(
     for address in ("thumb", "view", "download", "details"):
         answer = visitor.get(f"/gallery/{address}", params={"id": "red-00.png"})
         assert answer.headers["cross-origin-resource-policy"] == "same-origin"
-
-
-def test_the_script_is_kept_by_the_browser(visitor: TestClient) -> None:
-    answer = visitor.get("/gallery/script", params={"v": version()})
-    assert answer.headers["content-type"].startswith("text/javascript")
-    assert answer.headers["cache-control"] == "private, max-age=31536000, immutable"
-    assert answer.text == script()
-    assert version() in loader()
-    other = visitor.get("/gallery/script", params={"v": "another"})
-    assert other.headers["cache-control"] == "private, no-cache"
 
 
 def test_under_a_base_path_they_lie_below_it(tmp_path: Path, colour_encoder: ColourEncoder) -> None:

@@ -1,6 +1,5 @@
 """The maps of the page: what their browsers fetch, their colours, the filter by place."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,6 @@ import pytest
 import streamlit as st
 from pydantic import SecretStr
 from starlette.testclient import TestClient
-from streamlit import config
 
 from scenesearch.home.settings import Settings
 from scenesearch.store.fields import PayloadField
@@ -17,6 +15,7 @@ from tests.conftest import ColourEncoder
 from tests.unit.test_ui_states import cards, texts
 from tests.unit.test_ui_states import page_of_its_own as page_of_its_own  # each test's fixture
 from tests.unit.ui_world import LIBRARY, Shot, build_library, open_page, open_view, reds
+from tests.unit.ui_world import any_host as any_host  # each test's fixture
 from ui.access import hash_password
 from ui.map import likeness
 from ui.map.chosen import box_of, number_of, outline_of, part_of, selected
@@ -33,14 +32,6 @@ MARKUP = "<img src=x onerror=alert(1)> **bold**"
 
 def placed(name: str, latitude: float, longitude: float) -> Shot:
     return Shot(name, RED, payload={"location": {"lat": latitude, "lon": longitude}})
-
-
-@pytest.fixture(autouse=True)
-def any_host() -> Iterator[None]:
-    before = config.get_option("server.allowedHosts")
-    config.set_option("server.allowedHosts", [])
-    yield
-    config.set_option("server.allowedHosts", before)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import asyncio
 import stat
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from streamlit import config
 
 from scenesearch.home.settings import Settings
+from tests.unit.ui_world import any_host as any_host  # each test's fixture
 from ui import access, middleware
 from ui.access import AccessError, Sessions, hash_password, signing_key
 from ui.login_throttle import ALL_CLIENTS, MAX_CLIENTS, PER_CLIENT, LoginThrottle
@@ -43,16 +43,6 @@ class Behind:
         headers = [(b"x-frame-options", b"DENY"), (b"content-type", b"text/plain")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"the page"})
-
-
-@pytest.fixture(autouse=True)
-def any_host() -> Iterator[None]:
-    before = config.get_option("server.allowedHosts")
-    config.set_option("server.allowedHosts", [])
-    access.sessions.cache_clear()
-    yield
-    config.set_option("server.allowedHosts", before)
-    access.sessions.cache_clear()
 
 
 def page(

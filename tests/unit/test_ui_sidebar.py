@@ -38,7 +38,7 @@ class Panel:
 @pytest.fixture(autouse=True)
 def panel(monkeypatch: pytest.MonkeyPatch) -> Panel:
     panel = Panel()
-    monkeypatch.setattr(filter_panel, "_component", lambda: panel)
+    monkeypatch.setattr(filter_panel, "component", lambda _: panel)
     return panel
 
 

@@ -1,14 +1,16 @@
 """A small library on disk and the page over it, for the tests of `ui`."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from PIL import Image
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 import ui
@@ -20,6 +22,7 @@ from scenesearch.pictures.records import MetadataType
 from scenesearch.store.base import CollectionSpec, Point
 from scenesearch.store.edge import EdgeStore
 from scenesearch.store.fields import BUILTIN_FIELDS, custom_fields
+from ui.access import sessions
 
 LIBRARY = "photos"
 
@@ -96,6 +99,17 @@ def build_library(
         store.upsert(LIBRARY, points)
         store.flush(LIBRARY)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def any_host() -> Iterator[None]:
+    """The middleware takes every host name, and knows no login of another test."""
+    before = config.get_option("server.allowedHosts")
+    config.set_option("server.allowedHosts", [])
+    sessions.cache_clear()
+    yield
+    config.set_option("server.allowedHosts", before)
+    sessions.cache_clear()
 
 
 def open_page() -> AppTest:

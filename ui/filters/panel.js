@@ -1,23 +1,12 @@
 // The panel of filters: values with their counts, a timeline to brush, stars.
 //
-// Python keeps what is chosen, and draws again with every change. Text from libraries becomes text
-// nodes and attributes, never markup.
+// Python keeps what is chosen, and draws again with every change.
+
+import { isDark, make, takeDown } from "../make.js";
 
 const SHOWN = 5; // values of a field before all are asked for
 const LISTED = 100; // values in the open list
 const MOST_GAPS = 400; // periods without pictures that a timeline still draws
-
-function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined || value === false) continue;
-    if (name === "text") element.textContent = value;
-    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children);
-  return element;
-}
 
 const number = new Intl.NumberFormat("en");
 const plain = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase();
@@ -292,12 +281,6 @@ function isIdle() {
   return !app || app.dataset.testScriptState !== "running";
 }
 
-function isDark(element) {
-  const paper = getComputedStyle(element).getPropertyValue("--st-background-color").trim();
-  const parts = /^#([0-9a-f]{2})([0-9a-f]{2})([0-9a-f]{2})/i.exec(paper);
-  return parts !== null && parts.slice(1).every((part) => parseInt(part, 16) < 128);
-}
-
 function mount(parent) {
   const root = make("div", { class: "panel" });
   parent.append(root);
@@ -325,7 +308,7 @@ export default function ({ parentElement, data, setTriggerValue }) {
   const panel = parentElement.filterPanel || (parentElement.filterPanel = mount(parentElement));
   panel.data = data;
   panel.send = setTriggerValue;
-  panel.root.dataset.theme = isDark(parentElement.host || parentElement) ? "dark" : "light";
+  panel.root.dataset.theme = isDark(panel.root) ? "dark" : "light";
   panel.root.classList.toggle("pending", data.pending);
   const keys = data.sections.map((section) => `${section.kind} ${section.key}`);
   const same = keys.join("\n") === [...panel.sections.keys()].join("\n");
@@ -339,9 +322,9 @@ export default function ({ parentElement, data, setTriggerValue }) {
   data.sections.forEach((section, index) =>
     panel.sections.get(keys[index]).update(section, data.pending));
   panel.ask();
-  return () => {
+  return takeDown(parentElement, () => {
     panel.end();
     panel.root.remove();
     delete parentElement.filterPanel;
-  };
+  });
 }

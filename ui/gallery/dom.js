@@ -1,19 +1,8 @@
-// Elements, icons and words. Text from libraries becomes text nodes and attributes, never markup.
+// Icons, buttons and words.
+
+import { make } from "../make.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-
-/** An element; `text` is its text, `on…` a listener, null and false leave an attribute out. */
-export function make(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === null || value === undefined || value === false) continue;
-    if (name === "text") element.textContent = value;
-    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value === true ? "" : value);
-  }
-  element.append(...children);
-  return element;
-}
 
 // Strokes in a square of 24.
 const ICONS = {

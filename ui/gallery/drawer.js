@@ -1,6 +1,7 @@
 // The drawer of the open picture: what is known of it, and on demand why it was found.
 
-import { make, short } from "./dom.js";
+import { make } from "../make.js";
+import { short } from "./dom.js";
 
 export class Drawer {
   /** `askWhy()` resolves to words and heat; `showHeat(address or null)` lays it over the picture. */

@@ -7,11 +7,12 @@
 //   rows.js       where pictures lie          grid.js     those near the window, keys, ticks
 //   answer.js     portions, details           viewer.js   one picture, with zoom.js and drawer.js
 //   selection.js  what is ticked              address.js  Back, Forward, reload
-//   rail.js       dates at the edge           dom.js      elements and words
+//   rail.js       dates at the edge           dom.js      icons and words
 
+import { isDark, make, takeDown } from "../make.js";
 import { Address } from "./address.js";
 import { Answer, LARGE_PORTION } from "./answer.js";
-import { clamp, count, make } from "./dom.js";
+import { clamp, count } from "./dom.js";
 import { Grid } from "./grid.js";
 import { Rail } from "./rail.js";
 import { Selection } from "./selection.js";
@@ -50,7 +51,6 @@ let lastSaid = 0; // of what the page said: it says it again with each run
 class Gallery {
   constructor(parent) {
     this.parent = parent;
-    this.calls = 0;
     this.grid = new Grid(this);
     this.rail = new Rail((index) => this.#goTo(index));
     this.viewer = new Viewer(this, () => this.#help());
@@ -79,7 +79,7 @@ class Gallery {
     this.setTriggerValue = setTriggerValue;
     const before = this.data;
     this.data = data;
-    this.#theme();
+    this.element.dataset.theme = isDark(this.element) ? "dark" : "light";
     if (this.selection?.library !== data.library) {
       this.selection?.close();
       this.selection = new Selection(data.library, (ids) => this.setStateValue("selected", ids));
@@ -173,18 +173,6 @@ class Gallery {
 
   #remember() {
     this.answer.scrollTop = this.scroller.scrollTop;
-  }
-
-  /** Light or dark as the page is, whatever the system wants. */
-  #theme() {
-    const probe = make("span", { style: "color: var(--st-background-color, transparent)" });
-    this.element.append(probe);
-    const [red, green, blue, opacity = 1] = getComputedStyle(probe).color.match(/[\d.]+/g).map(Number);
-    probe.remove();
-    const isDark = opacity === 0
-      ? matchMedia("(prefers-color-scheme: dark)").matches
-      : red * 0.3 + green * 0.59 + blue * 0.11 < 128;
-    this.element.dataset.theme = isDark ? "dark" : "light";
   }
 
   // --- portions ---------------------------------------------------------------------------------
@@ -496,11 +484,7 @@ export default function ({ parentElement, data, setStateValue, setTriggerValue }
     mounted.set(parentElement, gallery);
   }
   gallery.update({ data, setStateValue, setTriggerValue });
-  const call = ++gallery.calls;
-  // Streamlit takes a call back that a later one overtook. It may come between the two, so the
-  // gallery goes only if nothing follows.
-  return () => setTimeout(() => {
-    if (gallery.calls !== call) return;
+  return takeDown(parentElement, () => {
     mounted.delete(parentElement);
     gallery.close();
   });

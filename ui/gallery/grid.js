@@ -3,7 +3,8 @@
 // A listbox of options, one tab stop: arrows move within it. Tiles have their size and place before
 // their picture comes. Nothing here depends on the number of pictures but what halving costs.
 
-import { clamp, flatColour, make, placeholder, short } from "./dom.js";
+import { make } from "../make.js";
+import { clamp, flatColour, placeholder, short } from "./dom.js";
 import { GAP, Rows } from "./rows.js";
 
 const CAPTION = 28; // room for a title under each row

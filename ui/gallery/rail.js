@@ -1,6 +1,7 @@
 // The date rail: years and months of an answer that is ordered by date, beside the pictures.
 
-import { clamp, make, monthName } from "./dom.js";
+import { make } from "../make.js";
+import { clamp, monthName } from "./dom.js";
 
 const LABEL_EVERY = 26; // points between two labels, so that they stay legible
 const DOT_EVERY = 9;

@@ -32,7 +32,6 @@ from ui.access import shows_paths, shows_places
 from ui.api_client import ApiMissingError
 from ui.gallery.answers import MOST_AT_ONCE, PORTION, Answer, answers
 from ui.gallery.details import details, problem_of, reasons
-from ui.gallery.files import script, version
 from ui.gallery.items import items, version_of
 from ui.gallery.listing import Listing
 from ui.pictures import Picture, copy_without_metadata, full, placeholder, view, webp
@@ -70,7 +69,6 @@ def gallery_app(base: str = "") -> Starlette:
     """The routes below `<base>/gallery/`."""
     service = _Service()
     paths: dict[str, Callable[[Request], Any]] = {
-        "script": _script,
         "thumb": service.thumb,
         "view": service.view,
         "full": service.full,
@@ -85,12 +83,6 @@ def gallery_app(base: str = "") -> Starlette:
     return Starlette(
         routes=routes, exception_handlers={_RefusedError: _refusal, 404: _nothing_here}
     )
-
-
-async def _script(request: Request) -> Response:
-    is_this = request.query_params.get("v") == version()
-    headers = {"Cache-Control": _FOR_EVER if is_this else _EACH_TIME, **_SAME_ORIGIN}
-    return Response(script(), headers=headers, media_type="text/javascript")
 
 
 async def _refusal(_: Request, error: Exception) -> Response:

@@ -1,6 +1,7 @@
 // One picture over the whole window, in the browser's top layer, with all that can be done with it.
 
-import { count, icon, iconButton, make, nameButton, short } from "./dom.js";
+import { make } from "../make.js";
+import { count, icon, iconButton, nameButton, short } from "./dom.js";
 import { Drawer } from "./drawer.js";
 import { Zoom } from "./zoom.js";
 

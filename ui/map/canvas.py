@@ -4,19 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 from urllib.parse import urlencode
 
-import streamlit as st
-
-from ui.map.files import loader, text_of
-from ui.settings import gallery_base
+from ui.scripts import component
+from ui.settings import our_base
 
 Kind = Literal["likeness", "place"]
-
-_component = st.components.v2.component(
-    "scenesearch_map",
-    html=text_of("map.html"),
-    css=text_of("map.css"),
-    js=loader(),
-)
 
 
 def draw_map(
@@ -35,7 +26,7 @@ def draw_map(
     drawn last (west, south, east, north), `on_box` is called when it is another one."""
     data = {
         "kind": kind,
-        "base": f"{gallery_base()}/",
+        "base": our_base(),
         "token": token,
         "points": f"maps/points?{urlencode({'map': token})}",
         "parts": parts or [],
@@ -44,10 +35,10 @@ def draw_map(
         "box": box,
     }
     if small:
-        return _component(
+        return component("map")(
             data=data, key=key, on_box_change=on_box or _nothing, on_lost_change=_nothing
         )
-    return _component(
+    return component("map")(
         data=data,
         key=key,
         default={"chosen": None},

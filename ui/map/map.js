@@ -11,6 +11,8 @@
 // State: chosen = null | {part} | {outline: [[x, y]…]}, or box in the small map.
 // Triggers: open = a picture's number; lost = the page knows these points no longer.
 
+import { make, takeDown } from "../make.js";
+
 const CELL = 76;              // a thumbnail's cell is between so many pixels and twice as many
 const MOST_THUMBS = 150;
 const KEPT_THUMBS = 600;
@@ -36,10 +38,10 @@ export default function (component) {
     instances.set(parentElement, map);
   }
   map.update(component);
-  return () => {
+  return takeDown(parentElement, () => {
     map.close();
     instances.delete(parentElement);
-  };
+  });
 }
 
 class PictureMap {
@@ -99,11 +101,7 @@ class PictureMap {
     this.root.classList.toggle("small", Boolean(this.data.small));
     this.tool = this.data.small ? "box" : "move";
     const button = (text, label, act) => {
-      const made = document.createElement("button");
-      made.type = "button";
-      made.textContent = text;
-      made.title = label;
-      made.addEventListener("click", act);
+      const made = make("button", { type: "button", text, title: label, onclick: act });
       this.tools.append(made);
       return made;
     };
@@ -687,29 +685,18 @@ class PictureMap {
     this.list.hidden = !large.length;
     large.sort((one, other) => other[0][3] - one[0][3]);
     this.list.replaceChildren(...large.map(([part, k], rank) => {
-      const item = document.createElement("li"), button = document.createElement("button");
-      const count = document.createElement("span");
-      button.type = "button";
-      button.dataset.part = k;
-      button.textContent = part[0] || `Group ${rank + 1}`;
-      count.textContent = number(part[3]);
-      button.append(count);
-      button.addEventListener("click", () =>
-        this.select(this.chosen?.part === k ? null : { part: k }));
-      item.append(button);
-      return item;
+      const onclick = () => this.select(this.chosen?.part === k ? null : { part: k });
+      return make("li", {}, make("button",
+        { type: "button", "data-part": k, text: part[0] || `Group ${rank + 1}`, onclick },
+        make("span", { text: number(part[3]) })));
     }));
   }
 
   showLegend() {
     const { colour } = this.data;
     this.legend.hidden = !colour;
-    const entry = (text, paint) => {
-      const made = document.createElement("span"), dot = document.createElement("i");
-      dot.style.background = paint;
-      made.append(dot, document.createTextNode(text));
-      return made;
-    };
+    const entry = (text, paint) =>
+      make("span", {}, make("i", { style: `background: ${paint}` }), text);
     if (!colour) this.legend.replaceChildren();
     else if (colour.names) {
       this.legend.replaceChildren(

@@ -1,12 +1,14 @@
-"""What a map fetches beside Streamlit's websocket: its script, its points, their colours, which
-pictures they are, and coastlines.
+"""What a map fetches beside Streamlit's websocket: its points, their colours, which pictures they
+are, and coastlines.
 
 `AccessMiddleware` stands before it. Thumbnails are the gallery's.
 """
 
 import json
 from collections.abc import Awaitable, Callable
+from functools import cache
 from http import HTTPStatus
+from pathlib import Path
 
 import anyio
 from starlette.applications import Starlette
@@ -15,7 +17,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from scenesearch.errors import SceneSearchError
-from ui.map.files import land, text_of, version
 from ui.map.shown import ShownMap, shown_maps
 from ui.pictures import Picture
 from ui.resources import readable_store
@@ -39,19 +40,18 @@ def map_app(base: str = "") -> Starlette:
         "colours": _colours,
         "pictures": _pictures,
         "land": _land,
-        "script": _script,
     }
     return Starlette(routes=[Route(f"{base}/maps/{name}", get) for name, get in paths.items()])
 
 
-async def _script(request: Request) -> Response:
-    text = text_of("map.js").encode()
-    kept = _KEPT if request.query_params.get("v") == version() else _NOT_KEPT
-    return Response(text, headers=kept | _SAME_ORIGIN, media_type="text/javascript")
-
-
 async def _land(request: Request) -> Response:
-    return _bytes(land())
+    return _bytes(_coastlines())
+
+
+@cache
+def _coastlines() -> bytes:
+    """As tests/coastline.py writes them."""
+    return Path(__file__).with_name("land.bin").read_bytes()
 
 
 async def _points(request: Request) -> Response:

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import streamlit as st
@@ -23,6 +21,8 @@ from ui.components import small
 from ui.contents import MAX_CHOICES, choices
 from ui.filters.chosen import PREFIX, choose, chosen
 from ui.resources import OpenLibrary, open_library
+from ui.scripts import component
+from ui.settings import our_base
 
 _KEY = "filter-panel"
 _COUNTED = "filter-counts"
@@ -70,17 +70,6 @@ class Section:
     ends: tuple[str, str] = ("", "")
 
 
-@cache
-def _component() -> Any:
-    folder = files("ui.filters")
-    return st.components.v2.component(
-        "filters",
-        html="",
-        css=folder.joinpath("panel.css").read_text(encoding="utf-8"),
-        js=folder.joinpath("panel.js").read_text(encoding="utf-8"),
-    )
-
-
 @st.fragment
 def show_panel(library: str, asked: Asked, sections: Sequence[Section]) -> None:
     """Draw the panel. What is chosen in it is taken over before the page is drawn again."""
@@ -95,8 +84,13 @@ def show_panel(library: str, asked: Asked, sections: Sequence[Section]) -> None:
     except SceneSearchError:  # the answer beside it says what is wrong, and what to do
         small("The values cannot be counted now.", key="not-counted")
         return
-    data = {"run": f"{hash(asked.key):x}", "pending": counts is None, "sections": drawn}
-    _component()(key=_KEY, data=data, on_changed_change=_take, on_wanted_change=_nothing)
+    data = {
+        "base": our_base(),
+        "run": f"{hash(asked.key):x}",
+        "pending": counts is None,
+        "sections": drawn,
+    }
+    component("filters")(key=_KEY, data=data, on_changed_change=_take, on_wanted_change=_nothing)
 
 
 def _nothing() -> None:

@@ -7,7 +7,7 @@ visitor does to a picture comes back here as a trigger, what is selected as a st
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -20,12 +20,12 @@ from ui.access import shows_places
 from ui.api_library import ApiSearcher
 from ui.feedback import Mark, set_mark, takes_marks
 from ui.gallery.answers import PORTION, Answer, answers
-from ui.gallery.files import loader, style
 from ui.gallery.items import FIRST_SCREEN, Item, items
 from ui.gallery.listing import Listing
 from ui.resources import OpenLibrary, library_files, open_library
+from ui.scripts import component
 from ui.selection import cleared_just_now, select, selection_bar
-from ui.settings import asks_server, gallery_base, page_settings
+from ui.settings import asks_server, our_base, page_settings
 from ui.views.errors import error_message
 
 # A session's last answers keep their tokens: Back leads to one as it was. Not many to pictures of
@@ -137,10 +137,10 @@ def draw(
 ) -> None:
     """Mount the component with an answer, and the bar of what is selected."""
     st.session_state[f"answer-{key}"] = now.token
-    _component()(
+    component("gallery")(
         key=key,
         data={
-            "base": f"{gallery_base()}/",
+            "base": our_base(),
             "answer": now.token,
             "library": opened.library,
             "items": list(now.first),
@@ -162,11 +162,6 @@ def draw(
     )
     if selectable:
         selection_bar()
-
-
-@cache
-def _component() -> Any:
-    return st.components.v2.component("gallery", js=loader(), css=style())
 
 
 def _can(opened: OpenLibrary, request: Request | None) -> dict[str, Any]:

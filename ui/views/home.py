@@ -3,10 +3,7 @@ for and saved before, and the grammar of the box."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from itertools import islice
-from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -26,7 +23,8 @@ from ui.contents import choices, has_values
 from ui.gallery.items import version_of
 from ui.pictures import Picture
 from ui.resources import OpenLibrary, library_files
-from ui.settings import asks_server, gallery_base
+from ui.scripts import component
+from ui.settings import asks_server, our_base
 
 RECENT = 8  # requests that are remembered, and saved ones that are shown
 
@@ -96,17 +94,6 @@ def ask(text: str) -> None:
 # --- tiles -------------------------------------------------------------------------------------
 
 
-@cache
-def _component() -> Any:
-    folder = files("ui.tiles")
-    return st.components.v2.component(
-        "tiles",
-        html="",
-        css=folder.joinpath("tiles.css").read_text(encoding="utf-8"),
-        js=folder.joinpath("tiles.js").read_text(encoding="utf-8"),
-    )
-
-
 def _show_tiles(rows: dict[str, Sequence[Tile]]) -> None:
     told = [
         {"title": title, "tiles": [_told(tile) for tile in tiles]}
@@ -115,12 +102,13 @@ def _show_tiles(rows: dict[str, Sequence[Tile]]) -> None:
     ]
     if told:
         with st.container(key=f"tiles-{len(told)}"):
-            _component()(key=_KEY, data={"rows": told}, on_chosen_change=_choose)
+            data = {"base": our_base(), "rows": told}
+            component("tiles")(key=_KEY, data=data, on_chosen_change=_choose)
 
 
 def _told(tile: Tile) -> dict[str, str]:
     asked = urlencode({"id": tile.image_id, "v": tile.version, "h": _TILE_HEIGHT})
-    picture = f"{gallery_base()}/gallery/thumb?{asked}" if tile.image_id else ""
+    picture = f"{our_base()}gallery/thumb?{asked}" if tile.image_id else ""
     return {"kind": tile.kind, "text": tile.text, "picture": picture}
 
 
