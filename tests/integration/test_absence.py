@@ -172,6 +172,7 @@ def test_the_default_cut_holds_for_real_clip_vectors(shared_data: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.shared
+@pytest.mark.timeout(1800)  # thousands of photographs are encoded: 2 minutes where it is quiet
 def test_the_default_cut_holds_in_small_and_large_libraries(shared_data: Path) -> None:
     lite = Lite(shared_data)
     for size in SIZES:
