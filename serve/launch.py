@@ -1,6 +1,5 @@
 """Starts the server: `scenesearch serve --port 8600`."""
 
-import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from scenesearch.home import logs, prometheus
 from scenesearch.home.installation import Installation
 from scenesearch.home.settings import Settings
 from scenesearch.runtime import memory, signals
-from scenesearch.runtime.events import LOGGER
+from scenesearch.runtime.events import log_errors_of
 from scenesearch.runtime.server_signals import ended_by_signals
 from serve.app import make_app
 from serve.assistant import make_assistant
@@ -52,7 +51,7 @@ def run_server(
         )
     listening = _listen(host, port)
     logs.configure(settings, service=True)
-    _redirect_logs()
+    log_errors_of("uvicorn.error")
     service = make_service(settings, keys, libraries)
     service.libraries.check(keys.callers)
     close = prometheus.serve(settings.metrics_address) if settings.metrics_address else None
@@ -141,19 +140,3 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot serve on {host} port {port}: {error.strerror or error}; choose another --port"
         ) from None
     return listening
-
-
-def _redirect_logs() -> None:
-    """What the server logs about errors goes to our log."""
-    logging.getLogger("uvicorn.error").addFilter(_to_our_log)
-
-
-def _to_our_log(record: logging.LogRecord) -> bool:
-    if record.levelno >= logging.WARNING:
-        LOGGER.log(
-            record.levelno,
-            record.getMessage(),
-            exc_info=record.exc_info,
-            extra={"event": "server"},
-        )
-    return False

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from scenesearch.cli import run
+from tests.tiny_encoder import write_tiny_encoder
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,19 @@ class CommandLine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch = monkeypatch
         self._capsys = capsys
+
+    @classmethod
+    def in_new_home(
+        cls, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> "CommandLine":
+        """Run in the folder, with its `data`, an encoder that knows colours, and no other
+        settings."""
+        monkeypatch.chdir(folder)
+        for name in ("LIBRARY", "QDRANT_URL", "MIN_RELEVANCE"):
+            monkeypatch.delenv(f"SCENESEARCH_{name}", raising=False)
+        monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(folder / "data"))
+        monkeypatch.setenv("SCENESEARCH_ENCODER", str(write_tiny_encoder(folder / "tiny")))
+        return cls(monkeypatch, capsys)
 
     def __call__(self, *words: object) -> Ran:
         self._monkeypatch.setattr("sys.argv", ["scenesearch", *map(str, words)])

@@ -13,7 +13,7 @@ from scenesearch.errors import SceneSearchError
 from scenesearch.home import logs, prometheus
 from scenesearch.home.settings import Settings
 from scenesearch.runtime import memory, signals
-from scenesearch.runtime.events import LOGGER
+from scenesearch.runtime.events import log_errors_of
 from scenesearch.runtime.server_signals import ended_by_signals
 from scenesearch.search.searcher import Searcher
 
@@ -89,19 +89,7 @@ def _redirect_logs() -> None:
     )
     # `ui.views.errors` logs errors in a view.
     logging.getLogger("streamlit.error_util").addFilter(lambda record: False)
-    for name in ("uvicorn.error", "streamlit.runtime.backend_operation_handler"):
-        logging.getLogger(name).addFilter(_to_our_log)
-
-
-def _to_our_log(record: logging.LogRecord) -> bool:
-    if record.levelno >= logging.WARNING:
-        LOGGER.log(
-            record.levelno,
-            record.getMessage(),
-            exc_info=record.exc_info,
-            extra={"event": "server"},
-        )
-    return False
+    log_errors_of("uvicorn.error", "streamlit.runtime.backend_operation_handler")
 
 
 def warm_up() -> None:

@@ -75,28 +75,36 @@ def pictures_of(ids: Sequence[str]) -> list[Picture]:
     return [Picture(one, points[one].payload) for one in ids if one in points]
 
 
+def offer_downloads(ids: Sequence[str], settings: Settings, *, name: str) -> None:
+    """Buttons for the pictures and a table of them, in files of this name; each is made when it is
+    asked for."""
+    st.download_button(
+        "Pictures (ZIP)",
+        in_this_library(lambda: originals_zip(pictures_of(ids), settings)),
+        file_name=f"{name}.zip",
+        mime="application/zip",
+        on_click="ignore",
+        icon=":material/folder_zip:",
+        key=f"{name}-zip",
+    )
+    st.download_button(
+        "Table (CSV)",
+        in_this_library(lambda: table(pictures_of(ids), settings)),
+        file_name=f"{name}.csv",
+        mime="text/csv",
+        on_click="ignore",
+        icon=":material/table:",
+        key=f"{name}-csv",
+    )
+
+
 def _draw_bar(selected: Sequence[str], settings: Settings) -> None:
     with st.container(
         horizontal=True, vertical_alignment="center", border=True, gap="small", key="selection"
     ):
         with st.container(width="content"):
             small(f"{len(selected):,} selected", key="selected")
-        st.download_button(
-            "Pictures (ZIP)",
-            in_this_library(lambda: originals_zip(pictures_of(selected), settings)),
-            file_name="pictures.zip",
-            mime="application/zip",
-            on_click="ignore",
-            icon=":material/folder_zip:",
-        )
-        st.download_button(
-            "Table (CSV)",
-            in_this_library(lambda: table(pictures_of(selected), settings)),
-            file_name="pictures.csv",
-            mime="text/csv",
-            on_click="ignore",
-            icon=":material/table:",
-        )
+        offer_downloads(selected, settings, name="pictures")
         with_paths = shows_paths(settings)
         names = st.popover(
             "Paths" if with_paths else "Names",

@@ -69,3 +69,21 @@ def log_query(search: SearchEvent, request: object) -> None:
 def log_ingest(values: Mapping[str, Any]) -> None:
     """Log the counts of a run of ingest, or of one burst of a watch."""
     LOGGER.info("ingest", extra={"event": "ingest", **values})
+
+
+def log_errors_of(*names: str) -> None:
+    """What these loggers of a server's libraries say about errors goes to our log, and nothing else
+    of it anywhere."""
+    for name in names:
+        logging.getLogger(name).addFilter(_to_our_log)
+
+
+def _to_our_log(record: logging.LogRecord) -> bool:
+    if record.levelno >= logging.WARNING:
+        LOGGER.log(
+            record.levelno,
+            record.getMessage(),
+            exc_info=record.exc_info,
+            extra={"event": "server"},
+        )
+    return False

@@ -1,12 +1,14 @@
 """What tests do to the page: ask, wait, and the gallery's pictures, one open, its details."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 SHOTS = Path(__file__).parents[2] / "out" / "page"
-SLOW_MS = 60_000  # on a busy machine a page takes its time
+SLOW_MS = 120_000  # on a busy machine a page takes its time
 
 # How much of the screen has moved by itself since the page was opened.
 SHIFT = """
@@ -18,6 +20,24 @@ new Promise(done => {
   setTimeout(() => done(sum), 500);
 })
 """
+
+
+@contextmanager
+def visiting(
+    chromium: Browser, address: str, *, width: int = 1280, height: int = 900
+) -> Iterator[Page]:
+    """A page of its own; anything it fetches from elsewhere or reports fails."""
+    page = chromium.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(SLOW_MS)
+    asked: list[str] = []
+    faults: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    yield page
+    page.close()
+    allowed = (address, address.replace("http", "ws"), "data:", "blob:")
+    assert [url for url in asked if not url.startswith(allowed)] == []
+    assert faults == []
 
 
 def settle(page: Page) -> None:

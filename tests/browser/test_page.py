@@ -20,6 +20,7 @@ from tests.browser.gallery_page import (
     open_picture,
     opened,
     pictures,
+    visiting,
 )
 from tests.unit.ui_world import Shot, build_library, reds
 
@@ -59,19 +60,11 @@ def address(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Ite
 
 @pytest.fixture
 def visit(chromium: Browser, address: str) -> Iterator[Page]:
-    """The page as it first appears; anything it fetches from elsewhere or reports fails."""
-    page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    strangers: list[str] = []
-    faults: list[str] = []
-    page.on("request", lambda request: strangers.append(request.url))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.goto(address)
-    expect(page.get_by_text("32 pictures in this library")).to_be_visible(timeout=30_000)
-    yield page
-    page.close()
-    allowed = (address, address.replace("http", "ws"), "data:", "blob:")
-    assert [url for url in strangers if not url.startswith(allowed)] == []
-    assert faults == []
+    """The page as it first appears."""
+    with visiting(chromium, address) as page:
+        page.goto(address)
+        expect(page.get_by_text("32 pictures in this library")).to_be_visible(timeout=SLOW_MS)
+        yield page
 
 
 def test_a_visitor_asks_sees_pictures_filters_and_opens_one(visit: Page, tmp_path: Path) -> None:

@@ -15,20 +15,20 @@ from scenesearch.encoder.onnx import OnnxEncoder
 from serve.keys import new_key
 from tests.browser.conftest import serving
 from tests.browser.gallery_page import (
+    SLOW_MS,
     ask,
     details,
     expect_first,
     expect_painted,
     open_picture,
     scroll_to_the_end,
+    visiting,
 )
 from tests.serve_process import Server, free_port, wait_for
 from tests.unit.ui_world import LIBRARY, Shot, build_library, reds
 
 pytestmark = pytest.mark.browser
 
-# On a busy machine a page takes its time.
-SLOW_MS = 120_000
 
 KEY, ENTRY = new_key("page", ["write"])
 
@@ -74,20 +74,16 @@ def pair(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Iterat
 
 @pytest.fixture
 def visit(chromium: Browser, pair: Pair) -> Iterator[Page]:
-    """The page as it first appears; what a browser is sent never has the key, nor does it ask
-    anything but the page."""
-    page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    asked: list[str] = []
+    """The page as it first appears; what a browser is sent never has the key."""
     told: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("websocket", lambda socket: socket.on("framereceived", lambda f: told.append(str(f))))
-    page.goto(pair.address)
-    expect(page.get_by_text("31 pictures in this library")).to_be_visible(timeout=SLOW_MS)
-    yield page
-    told.append(page.content())
-    page.close()
-    allowed = (pair.address, pair.address.replace("http", "ws"), "data:", "blob:")
-    assert [url for url in asked if not url.startswith(allowed)] == []
+    with visiting(chromium, pair.address) as page:
+        page.on(
+            "websocket", lambda socket: socket.on("framereceived", lambda f: told.append(str(f)))
+        )
+        page.goto(pair.address)
+        expect(page.get_by_text("31 pictures in this library")).to_be_visible(timeout=SLOW_MS)
+        yield page
+        told.append(page.content())
     assert not any(KEY in one for one in told)
     assert not (pair.page_folder / "edge").exists()
 

@@ -12,8 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, Response, expect
 
 from scenesearch.encoder.onnx import OnnxEncoder
 from tests.browser.conftest import serving
-from tests.browser.gallery_page import leave_shot, pictures, settle
-from tests.browser.test_page_views import SLOW_MS
+from tests.browser.gallery_page import SLOW_MS, leave_shot, pictures, settle, visiting
 from tests.unit.ui_world import Shot, build_library
 
 pytestmark = pytest.mark.browser
@@ -57,19 +56,12 @@ def address(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Ite
 
 @pytest.fixture
 def visit(chromium: Browser, address: str) -> Iterator[Page]:
-    """A page of its own; anything it fetches from elsewhere or reports fails."""
-    page = chromium.new_page(viewport={"width": 1440, "height": 1000})
-    page.set_default_timeout(SLOW_MS)
-    strangers: list[str] = []
-    faults: list[str] = []
-    page.on("request", lambda request: strangers.append(request.url))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("response", lambda response: faults.append(response.url) if failed(response) else None)
-    yield page
-    page.close()
-    allowed = (address, address.replace("http", "ws"), "data:", "blob:")
-    assert [url for url in strangers if not url.startswith(allowed)] == []
-    assert faults == []
+    """A page to which no answer is an error."""
+    failures: list[str] = []
+    with visiting(chromium, address, width=1440, height=1000) as page:
+        page.on("response", lambda one: failures.append(one.url) if failed(one) else None)
+        yield page
+    assert failures == []
 
 
 def failed(response: Response) -> bool:

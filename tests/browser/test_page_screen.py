@@ -17,12 +17,10 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from scenesearch.encoder.onnx import OnnxEncoder
 from scenesearch.home.saved_collections import SavedCollection, save_collection
 from tests.browser.conftest import serving
-from tests.browser.gallery_page import SHIFT, leave_shot, settle
+from tests.browser.gallery_page import SHIFT, SLOW_MS, leave_shot, settle, visiting
 from tests.unit.ui_world import LIBRARY, Shot, build_library, reds
 
 pytestmark = pytest.mark.browser
-
-SLOW_MS = 30_000
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +50,8 @@ def address(tmp_path_factory: pytest.TempPathFactory, tiny_encoder: Path) -> Ite
 
 @pytest.fixture
 def visit(chromium: Browser, address: str) -> Iterator[Page]:
-    """A page of its own; anything it fetches from elsewhere or reports fails."""
-    page = chromium.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(SLOW_MS)
-    strangers: list[str] = []
-    faults: list[str] = []
-    page.on("request", lambda request: strangers.append(request.url))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    yield page
-    page.close()
-    allowed = (address, address.replace("http", "ws"), "data:", "blob:")
-    assert [url for url in strangers if not url.startswith(allowed)] == []
-    assert faults == []
+    with visiting(chromium, address, width=1440) as page:
+        yield page
 
 
 # --- the menu --------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from scenesearch.store.written import WrittenLine, written_payload
 from tests.browser.conftest import serving
 from tests.browser.gallery_page import (
     SHIFT,
+    SLOW_MS,
     ask,
     details,
     expect_first,
@@ -31,6 +32,7 @@ from tests.browser.gallery_page import (
     pictures,
     settle,
     tick,
+    visiting,
 )
 from tests.unit.ui_world import LIBRARY, Shot, build_library, reds
 
@@ -58,7 +60,6 @@ REFUSED = (
     *("add", "contents", "evaluation", "models", "encoders", "duplicates", "left-out"),
     *("settings", "library"),
 )
-SLOW_MS = 30_000
 
 
 def jpeg(colour: tuple[int, int, int], size: tuple[int, int] = (64, 48)) -> bytes:
@@ -97,18 +98,8 @@ def address(world: Path, tiny_encoder: Path) -> Iterator[str]:
 
 @pytest.fixture
 def visit(chromium: Browser, address: str) -> Iterator[Page]:
-    """A page of its own; anything it fetches from elsewhere or reports fails."""
-    page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(SLOW_MS)
-    strangers: list[str] = []
-    faults: list[str] = []
-    page.on("request", lambda request: strangers.append(request.url))
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    yield page
-    page.close()
-    allowed = (address, address.replace("http", "ws"), "data:", "blob:")
-    assert [url for url in strangers if not url.startswith(allowed)] == []
-    assert faults == []
+    with visiting(chromium, address) as page:
+        yield page
 
 
 def go(page: Page, address: str, view: str) -> None:

@@ -22,7 +22,6 @@ from scenesearch.home.collection_watch import WatchState
 from scenesearch.pictures.xmp_keywords import keywords_of
 from tests.cli import CommandLine, Ran
 from tests.receiver import Receiver, receiving
-from tests.tiny_encoder import write_tiny_encoder
 
 COLOURS = {
     "red.png": (200, 10, 10),
@@ -43,15 +42,10 @@ def run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> CommandLine:
     """A library of two red pictures, a green and a blue one."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("LIBRARY", "QDRANT_URL"):
-        monkeypatch.delenv(f"SCENESEARCH_{name}", raising=False)
+    command_line = CommandLine.in_new_home(tmp_path, monkeypatch, capsys)
     monkeypatch.setenv("SCENESEARCH_MIN_RELEVANCE", "0.5")
-    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("SCENESEARCH_ENCODER", str(write_tiny_encoder(tmp_path / "tiny")))
     for name, colour in COLOURS.items():
         paint(tmp_path, name, colour)
-    command_line = CommandLine(monkeypatch, capsys)
     assert command_line("ingest", tmp_path / "photos").status == 0
     return command_line
 

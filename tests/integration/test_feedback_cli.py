@@ -7,7 +7,6 @@ from PIL import Image
 
 from scenesearch.datasets.task import read_task_folder
 from tests.cli import CommandLine
-from tests.tiny_encoder import write_tiny_encoder
 
 SHADES = {"red.png": (200, 10, 10), "orange.png": (200, 90, 10), "pink.png": (200, 10, 90)}
 
@@ -17,15 +16,10 @@ def run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> CommandLine:
     """A library of three shades of red."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("LIBRARY", "QDRANT_URL", "MIN_RELEVANCE"):
-        monkeypatch.delenv(f"SCENESEARCH_{name}", raising=False)
-    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("SCENESEARCH_ENCODER", str(write_tiny_encoder(tmp_path / "tiny")))
+    command_line = CommandLine.in_new_home(tmp_path, monkeypatch, capsys)
     (tmp_path / "photos").mkdir()
     for name, colour in SHADES.items():
         Image.new("RGB", (8, 8), colour).save(tmp_path / "photos" / name)
-    command_line = CommandLine(monkeypatch, capsys)
     assert command_line("ingest", tmp_path / "photos").status == 0
     return command_line
 

@@ -32,12 +32,7 @@ MIXTURES = {
 def run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> CommandLine:
-    monkeypatch.chdir(tmp_path)
-    for name in ("LIBRARY", "QDRANT_URL", "MIN_RELEVANCE"):
-        monkeypatch.delenv(f"SCENESEARCH_{name}", raising=False)
-    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("SCENESEARCH_ENCODER", str(write_tiny_encoder(tmp_path / "tiny")))
-    return CommandLine(monkeypatch, capsys)
+    return CommandLine.in_new_home(tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from scenesearch.pictures.best_copy import Quality, best_first, why_best
 from scenesearch.pictures.xmp_keywords import with_keywords
 from scenesearch.runtime import move_file as moving
 from tests.cli import CommandLine, Ran
-from tests.tiny_encoder import write_tiny_encoder
 
 PLAN = ("library", "duplicates", "photos", "--keep", "best", "--move-to")
 
@@ -60,17 +59,13 @@ def draw(file: Path, side: int) -> None:
 def world(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> World:
-    monkeypatch.chdir(tmp_path)
-    for name in ("LIBRARY", "QDRANT_URL", "MIN_RELEVANCE"):
-        monkeypatch.delenv(f"SCENESEARCH_{name}", raising=False)
-    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("SCENESEARCH_ENCODER", str(write_tiny_encoder(tmp_path / "tiny")))
+    command_line = CommandLine.in_new_home(tmp_path, monkeypatch, capsys)
     photos = tmp_path / "photos"
     draw(photos / "large.png", 128)
     draw(photos / "trip/small.png", 96)
     shutil.copy(photos / "large.png", photos / "trip" / "copy.png")
     Image.linear_gradient("L").save(photos / "other.png")
-    run = CommandLine(monkeypatch, capsys)
+    run = command_line
     assert run("ingest", photos).status == 0
     return World(run, tmp_path)
 

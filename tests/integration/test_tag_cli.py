@@ -26,16 +26,11 @@ def run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> CommandLine:
     """A library of two red pictures, a green and a blue one."""
-    monkeypatch.chdir(tmp_path)
-    for name in ("LIBRARY", "QDRANT_URL", "MIN_RELEVANCE"):
-        monkeypatch.delenv(f"SCENESEARCH_{name}", raising=False)
-    monkeypatch.setenv("SCENESEARCH_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("SCENESEARCH_ENCODER", str(write_tiny_encoder(tmp_path / "tiny")))
+    command_line = CommandLine.in_new_home(tmp_path, monkeypatch, capsys)
     for name, colour in COLOURS.items():
         file = tmp_path / "photos" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (8, 8), colour).save(file)
-    command_line = CommandLine(monkeypatch, capsys)
     assert command_line("ingest", tmp_path / "photos").status == 0
     return command_line
 

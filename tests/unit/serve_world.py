@@ -80,6 +80,21 @@ def colour_encoders(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Installation, "load_encoder", lambda *_, **__: ColourEncoder())
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with the library, which the tests of a module only read."""
+    folder = tmp_path_factory.mktemp("library")
+    make_library(folder)
+    return folder
+
+
+@pytest.fixture
+def client(folder: Path) -> Iterator[TestClient]:
+    """A client of the server over `folder`, which needs no key."""
+    with serving(folder) as client:
+        yield client
+
+
 def problem(response: Any, status: int) -> str:
     """The sentence of a problem document with this status."""
     assert response.status_code == status, response.text

@@ -23,17 +23,11 @@ from tests.unit.serve_world import (
     make_library,
     service_of,
 )
+from tests.unit.serve_world import folder as folder  # a fixture
 
 pytestmark = pytest.mark.usefixtures("colour_encoders")
 
 _T = TypeVar("_T")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("library")
-    make_library(folder)
-    return folder
 
 
 def asked(

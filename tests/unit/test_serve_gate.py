@@ -17,25 +17,13 @@ from tests.cli import CommandLine
 from tests.unit.serve_world import (
     KeyRing,
     colour_encoders,  # noqa: F401 - a fixture
-    make_library,
     problem,
     serving,
 )
+from tests.unit.serve_world import client as client  # a fixture
+from tests.unit.serve_world import folder as folder  # a fixture
 
 pytestmark = pytest.mark.usefixtures("colour_encoders")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("library")
-    make_library(folder)
-    return folder
-
-
-@pytest.fixture
-def client(folder: Path) -> Iterator[TestClient]:
-    with serving(folder) as client:
-        yield client
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8600", "127.0.0.1:1", "[::1]:8600"])

@@ -1,7 +1,6 @@
 """`/v1/images`: what is known of pictures, their bytes, changes, removal."""
 
 import io
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from tests.unit.serve_world import (
     ids,
     make_library,
     problem,
-    serving,
 )
+from tests.unit.serve_world import client as client  # a fixture
 
 pytestmark = pytest.mark.usefixtures("colour_encoders")
 
@@ -33,12 +32,6 @@ RED = "/v1/images/public/red.png"
 def folder(tmp_path: Path) -> Path:
     make_library(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def client(folder: Path) -> Iterator[TestClient]:
-    with serving(folder) as client:
-        yield client
 
 
 def file_of(folder: Path, name: str = "public/red.png") -> Path:

@@ -22,6 +22,7 @@ from tests.unit.serve_world import (
     service_of,
     serving,
 )
+from tests.unit.serve_world import folder as folder  # a fixture
 
 pytestmark = pytest.mark.usefixtures("colour_encoders")
 
@@ -37,14 +38,6 @@ def ring() -> KeyRing:
     ring.add("site", "write", [LIBRARY], "folder:public/*")
     ring.add("other", "write", ["trips"])
     return ring
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library that the tests only read."""
-    folder = tmp_path_factory.mktemp("library")
-    make_library(folder)
-    return folder
 
 
 @pytest.fixture

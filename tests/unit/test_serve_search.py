@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,23 +26,11 @@ from tests.unit.serve_world import (
     problem,
     serving,
 )
+from tests.unit.serve_world import client as client  # a fixture
+from tests.unit.serve_world import folder as folder  # a fixture
 from tests.unit.ui_world import Shot
 
 pytestmark = pytest.mark.usefixtures("colour_encoders")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library that the tests only read."""
-    folder = tmp_path_factory.mktemp("library")
-    make_library(folder)
-    return folder
-
-
-@pytest.fixture
-def client(folder: Path) -> Iterator[TestClient]:
-    with serving(folder) as client:
-        yield client
 
 
 def search(client: TestClient, **asked: Any) -> Any:

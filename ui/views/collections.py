@@ -19,8 +19,8 @@ from ui.components import PAGE_SIZE, current_page, label, pager, small
 from ui.contents import members
 from ui.pictures import Picture, placeholder
 from ui.resources import OpenLibrary, library_files, open_library
-from ui.selection import originals_zip, pictures_of, table
-from ui.settings import in_this_library, page_settings
+from ui.selection import offer_downloads
+from ui.settings import page_settings
 from ui.views.errors import errors_shown
 from ui.views.gallery import show_gallery
 
@@ -135,24 +135,7 @@ def _draw_actions(
             st.session_state["next_request"] = one.request
             st.rerun()
         if ids:
-            st.download_button(
-                "Pictures (ZIP)",
-                in_this_library(lambda: originals_zip(pictures_of(ids), settings)),
-                file_name="collection.zip",
-                mime="application/zip",
-                on_click="ignore",
-                icon=":material/folder_zip:",
-                key="collection-zip",
-            )
-            st.download_button(
-                "Table (CSV)",
-                in_this_library(lambda: table(pictures_of(ids), settings)),
-                file_name="collection.csv",
-                mime="text/csv",
-                on_click="ignore",
-                icon=":material/table:",
-                key="collection-csv",
-            )
+            offer_downloads(ids, settings, name="collection")
         if not settings.page_read_only:
             with st.popover("Change", icon=":material/edit:"):
                 _draw_changes(file, one, ids)
