@@ -123,8 +123,9 @@ def fit(vectors: Floats, count: int, tick: Tick = lambda done, total: None) -> L
 def tsne(points: Floats, tick: Tick = lambda done, total: None) -> Floats:
     """t-SNE of points `(n, components)` whose first two components begin it: `(n, 2)`.
 
-    Exact, in numpy: a library does not need scikit-learn for its map. `tick` is called after each
-    step, and what it raises ends the work.
+    L. van der Maaten, G. Hinton: "Visualizing Data using t-SNE" (2008). Exact, in numpy:
+    scikit-learn, whose own can neither be cancelled nor say how far it is, would bring SciPy and
+    add 150 MB to the page. `tick` is called after each step, and what it raises ends the work.
     """
     count = len(points)
     near = _nearness(_squared_distances(points, points), min(PERPLEXITY, (count - 1) / 3))
