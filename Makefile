@@ -40,12 +40,13 @@ serve: $(VENV)/.serve  ## answer other programs over HTTP (LIBRARY=photos for yo
 	$(BIN)/scenesearch serve --library $(or $(LIBRARY),demo)
 
 # A worker more than there are cores: some tests wait for processes, locks and servers.
+WORKERS = --dist worksteal -n $$($(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
+
 test: $(VENV)/.dev  ## fast tests
-	$(BIN)/pytest -n $$($(BIN)/python -c 'import os; print(os.cpu_count() + 1)') --dist worksteal \
-	  --durations 20
+	$(BIN)/pytest $(WORKERS) --durations 20
 
 test-slow: $(VENV)/.dev chromium  ## the rest: slow tests and a real browser
-	$(BIN)/pytest -m "slow or browser" --durations 20
+	$(BIN)/pytest $(WORKERS) -m "slow or browser" --durations 20
 
 # torchvision, which open_clip needs, fits no torch of the other environment.
 OPEN_CLIP := .venv-open-clip
@@ -53,14 +54,14 @@ $(OPEN_CLIP)/.tests: pyproject.toml constraints-open-clip.txt
 	@echo "Installing scenesearch with open_clip and CUDA's torch into $(OPEN_CLIP) (5.5 GB, some minutes) ..."
 	test -x $(OPEN_CLIP)/bin/python || $(PYTHON) -m venv $(OPEN_CLIP)
 	$(OPEN_CLIP)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile \
-	  -c constraints-open-clip.txt -e '.[open-clip]' hypothesis pytest pytest-timeout
+	  -c constraints-open-clip.txt -e '.[open-clip]' hypothesis pytest pytest-timeout pytest-xdist
 	@touch $@
 
 test-open-clip: $(OPEN_CLIP)/.tests  ## open_clip's models against the library, in an environment of their own
-	OMP_NUM_THREADS=1 $(OPEN_CLIP)/bin/python -m pytest tests/open_clip --durations 10
+	OMP_NUM_THREADS=1 $(OPEN_CLIP)/bin/python -m pytest $(WORKERS) tests/open_clip --durations 10
 
 attack: $(VENV)/.dev  ## forged files, kills, small disks and crowds, with their figures
-	CROWD_SECONDS=60 $(BIN)/pytest -s -m slow tests/attack
+	CROWD_SECONDS=60 KILL_ROUNDS=3 $(BIN)/pytest -s -m slow tests/attack
 
 lint: $(VENV)/.dev  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

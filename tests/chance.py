@@ -333,9 +333,9 @@ def _ways(pictures: Vectors, queries: Vectors, texts: Vectors) -> dict[str, NDAr
 
 
 class Lite:
-    """Vectors of the photographs by data set, and of their captions."""
+    """Vectors of the photographs by data set, at most so many of each, and of their captions."""
 
-    def __init__(self, shared: Path, cache: Path | None = None) -> None:
+    def __init__(self, shared: Path, cache: Path | None = None, most: int | None = None) -> None:
         self.encoder = OnnxEncoder(find_encoder("lite"))
         data = shared / "data"
         self.ids: dict[str, list[str]] = {}
@@ -344,7 +344,7 @@ class Lite:
             ("judged", data / "practicum" / "train_images"),
             ("flickr8k", data / "flickr8k" / "images"),
         ):
-            self.ids[name], self.pictures[name] = self._encoded(name, folder, cache)
+            self.ids[name], self.pictures[name] = self._encoded(name, folder, cache, most)
         self.captions: dict[str, list[str]] = {}
         for line in (data / "flickr8k" / "captions.tsv").read_text(encoding="utf-8").splitlines():
             key, text = line.split("\t", 1)
@@ -358,14 +358,16 @@ class Lite:
             Contrast(encode_background(self.encoder, read_descriptions()), info.scale)
         )
 
-    def _encoded(self, name: str, folder: Path, cache: Path | None) -> tuple[list[str], Vectors]:
+    def _encoded(
+        self, name: str, folder: Path, cache: Path | None, most: int | None
+    ) -> tuple[list[str], Vectors]:
         kept = None if cache is None else cache / f"{name}-{self.encoder.info.fingerprint}.npz"
         if kept is not None and kept.is_file():
             stored = np.load(kept)
             return [str(one) for one in stored["ids"]], stored["vectors"]
         ids: list[str] = []
         vectors: list[Vectors] = []
-        for path in sorted(folder.glob("*.jpg")):
+        for path in sorted(folder.glob("*.jpg"))[:most]:
             try:
                 picture = open_image(path, reduce_to=max(self.encoder.info.image.size)).image
             except ImageError:

@@ -2,9 +2,9 @@
 
     .venv/bin/pytest -s -m slow tests/attack/test_kills.py
 
-KILL_ROUNDS (3) says how often each command is killed, at moments spread over the time that it
-takes. After every kill the library answers, the same command goes on to its end, and then the
-doctor finds nothing wrong: points, thumbnails and rejects agree, and no lock is left.
+KILL_ROUNDS (2, for `make attack` 3) says how often each command is killed, at moments spread over
+the time that it takes. After every kill the library answers, the same command goes on to its end,
+and then the doctor finds nothing wrong: points, thumbnails and rejects agree, and no lock is left.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ from tests.tiny_encoder import declare, write_tiny_encoder
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-ROUNDS = int(os.environ.get("KILL_ROUNDS", "3"))
+ROUNDS = int(os.environ.get("KILL_ROUNDS", "2"))
 PICTURES, GONE, BROKEN = 150, 30, 5
 
 # Says when it is ready to begin, so that kills are aimed at the work and not at imports.
