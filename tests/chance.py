@@ -337,6 +337,7 @@ class Lite:
 
     def __init__(self, shared: Path, cache: Path | None = None, most: int | None = None) -> None:
         self.encoder = OnnxEncoder(find_encoder("lite"))
+        self._texts: dict[str, Vectors] = {}
         data = shared / "data"
         self.ids: dict[str, list[str]] = {}
         self.pictures: dict[str, Vectors] = {}
@@ -379,8 +380,10 @@ class Lite:
         return ids, np.stack(vectors)
 
     def texts(self, texts: Sequence[str]) -> Vectors:
-        batches = (texts[n : n + 64] for n in range(0, len(texts), 64))
-        return np.concatenate([self.encoder.encode_texts(batch) for batch in batches])
+        new = [text for text in dict.fromkeys(texts) if text not in self._texts]
+        for batch in (new[n : n + 64] for n in range(0, len(new), 64)):
+            self._texts |= zip(batch, self.encoder.encode_texts(batch), strict=True)
+        return np.stack([self._texts[text] for text in texts])
 
     def errors(self, calibration: Calibration, data: str, size: int, seed: int = 0) -> Errors:
         """With `size` of the pictures drawn, and 2,000 of their captions."""
