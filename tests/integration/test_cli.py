@@ -254,6 +254,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_ingest_is_continued_by_the_next(
     run: Run, environment: dict[str, str], tmp_path: Path, how: signal.Signals

@@ -115,6 +115,7 @@ def test_what_is_missing_is_said(world: Path, arguments: list[str], sentence: st
     assert sentence in done.stderr
 
 
+@pytest.mark.slow
 def test_agreement_with_votes_is_printed_beside_the_figures(world: Path) -> None:
     (world / "captions.tsv").write_text("red.png#0\tred\nblue.png#0\tblue\n")
     (world / "CrowdAnnotations.tsv").write_text(

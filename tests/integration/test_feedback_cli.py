@@ -69,6 +69,7 @@ def test_only_pictures_of_the_library_can_be_marked(run: CommandLine, tmp_path: 
     assert "has no marks yet" in ran.sentence
 
 
+@pytest.mark.slow
 def test_marks_refine_the_relevance_of_an_encoder(run: CommandLine, tmp_path: Path) -> None:
     tiny = tmp_path / "tiny"
     assert "refining needs 10" in run("models", "calibrate", tiny, "--library", "photos").sentence

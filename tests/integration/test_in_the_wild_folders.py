@@ -288,6 +288,7 @@ def points_read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return read
 
 
+@pytest.mark.slow
 def test_copies_are_decoded_once_and_work_grows_with_their_number(
     world: World, points_read: list[str]
 ) -> None:
@@ -451,6 +452,7 @@ def test_a_stopped_command_is_finished_by_the_same(
     assert list(read_roots(world.own / "sources.json")) == [str(new)]
 
 
+@pytest.mark.slow
 def test_an_ingest_of_the_new_place_offers_it(tmp_path: Path) -> None:
     environment = os.environ | {
         "SCENESEARCH_DATA_DIR": str(tmp_path / "data"),
@@ -673,6 +675,7 @@ def installed(tmp_path: Path) -> Installed:
     return Installed(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("left", ["nothing", "an empty folder"])
 def test_advice_for_a_folder_that_is_away(installed: Installed, tmp_path: Path, left: str) -> None:
     old, new = put(tmp_path / "my old", "a.jpg", "b.jpg"), tmp_path / "new"
@@ -692,6 +695,7 @@ def test_advice_for_a_folder_that_is_away(installed: Installed, tmp_path: Path, 
     assert run_here("library", "doctor", "m", environment=installed.environment).returncode == 0
 
 
+@pytest.mark.slow
 def test_advice_for_pictures_that_are_missing_changed_or_new(
     installed: Installed, tmp_path: Path
 ) -> None:

@@ -127,6 +127,7 @@ def break_things(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_one_of_every_broken_thing_among_200_good_pictures(
     corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

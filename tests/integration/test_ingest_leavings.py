@@ -66,6 +66,7 @@ def test_a_thumbnail_stays_while_another_picture_shows_it(world: World) -> None:
     assert world.thumbnails() == 7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["prune", "edit"])
 def test_a_thumbnail_stays_while_a_rollback_leads_to_it(world: World, how: str) -> None:
     red = thumbnail_of(world, "red.jpg")
@@ -92,6 +93,7 @@ def test_a_thumbnail_stays_while_a_rollback_leads_to_it(world: World, how: str) 
     assert not red.exists()
 
 
+@pytest.mark.slow
 def test_a_collection_that_is_pruned_takes_the_thumbnails_along_that_it_alone_held(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: CommandLine
 ) -> None:

@@ -139,6 +139,7 @@ def count(server: Server) -> int:
         return store.count(server.library)
 
 
+@pytest.mark.slow
 def test_a_renamed_picture_moves_and_a_run_of_rejects_makes_no_collection(
     server: Server, photos: Path, tmp_path: Path
 ) -> None:
@@ -160,6 +161,7 @@ def test_a_renamed_picture_moves_and_a_run_of_rejects_makes_no_collection(
     assert count(server) == 6
 
 
+@pytest.mark.slow
 def test_counts_payloads_and_vectors_are_those_of_the_embedded_store(
     server: Server, pictures: Path, tmp_path: Path
 ) -> None:
@@ -226,6 +228,7 @@ def test_server_that_stays_away_is_one_sentence_before_any_picture(
     server.cable.start()
 
 
+@pytest.mark.slow
 def test_server_that_goes_and_comes_back_costs_only_time(server: Server, pictures: Path) -> None:
     encoder, pulled = ColourEncoder(), []
 
@@ -280,6 +283,7 @@ def test_server_that_stays_busy_is_one_sentence(server: Server, pictures: Path) 
         run(server, pictures, ColourEncoder(), patience_s=2.5)
 
 
+@pytest.mark.slow
 def test_answer_that_comes_too_late_doubles_nothing(server: Server, pictures: Path) -> None:
     """The write was done, its answer lost: it is repeated under the same ids."""
     server.trouble("Upsert", "slow")
@@ -342,6 +346,7 @@ def test_full_disk_of_the_server_is_one_sentence_and_the_next_run_goes_on(
     assert encoder.encoded - PICTURES <= WRITE_BATCH
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_share_out_one_collection(
     server: Server, pictures: Path, tmp_path: Path
 ) -> None:
@@ -373,6 +378,7 @@ def test_two_processes_at_once_share_out_one_collection(
         assert store.collections() == [f"{server.library}-tiny-1"] or server.double is None
 
 
+@pytest.mark.slow
 def test_second_ingest_into_a_servers_library_hears_who_is_at_it(
     server: Server, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -119,6 +119,7 @@ def test_a_file_of_words_beside_a_picture_is_followed(watcher: Watcher, photos: 
     assert watcher.encoder.encoded == encoded
 
 
+@pytest.mark.slow
 def test_new_changed_moved_and_removed_pictures_are_followed(
     watcher: Watcher, photos: Path
 ) -> None:
@@ -135,6 +136,7 @@ def test_new_changed_moved_and_removed_pictures_are_followed(
     assert len(watcher.ids()) == 6
 
 
+@pytest.mark.slow
 def test_moves_are_counted_and_what_was_said_follows(
     watcher: Watcher, photos: Path, tmp_path: Path
 ) -> None:
@@ -267,6 +269,7 @@ def test_folder_that_vanishes_takes_nothing_along(
     watcher.until(lambda: "newer.jpg" in watcher.ids())
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_the_command_with_its_counts(photos: Path, tmp_path: Path) -> None:
     environment = os.environ | {
         "SCENESEARCH_DATA_DIR": str(tmp_path / "data"),

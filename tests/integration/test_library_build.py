@@ -282,6 +282,7 @@ build("pets", encoder=SlowEncoder(), store=EdgeStore(Path(sys.argv[1])), origina
 """
 
 
+@pytest.mark.slow
 def test_the_live_collection_answers_during_a_build_which_outlives_a_kill(
     tmp_path: Path, photos: Path
 ) -> None:

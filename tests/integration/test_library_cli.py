@@ -69,6 +69,7 @@ def confused_encoder(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_better_told_encoder_goes_live_and_back(
     run: CommandLine, library: Path, tmp_path: Path
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_better_told_encoder_goes_live_and_back(
     assert run("library", "promote", "-c", "photos-retold-1").status == 0
 
 
+@pytest.mark.slow
 def test_what_is_kept_of_an_evaluation_does_not_tell_where_the_queries_lie(
     run: CommandLine, library: Path, tmp_path: Path
 ) -> None:
@@ -140,6 +142,7 @@ def test_what_is_kept_of_an_evaluation_does_not_tell_where_the_queries_lie(
         assert "of the operator" not in file.with_name("report.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_worse_encoder_is_not_promoted_but_by_force(
     run: CommandLine, library: Path, tmp_path: Path
 ) -> None:
@@ -153,6 +156,7 @@ def test_a_worse_encoder_is_not_promoted_but_by_force(
     assert run("library", "status", "--json").document["collection"] == "photos-confused-1"
 
 
+@pytest.mark.slow
 def test_a_requirement_that_is_not_met_stops_a_promote(
     run: CommandLine, library: Path, tmp_path: Path
 ) -> None:
@@ -165,6 +169,7 @@ def test_a_requirement_that_is_not_met_stops_a_promote(
     assert run(*words, "recall@1>=100%").status == 0
 
 
+@pytest.mark.slow
 def test_an_evaluation_of_other_pictures_than_there_are_now_stops_a_promote(
     run: CommandLine, library: Path, tmp_path: Path
 ) -> None:
@@ -209,6 +214,7 @@ def test_prune_removes_what_a_killed_prune_had_begun_to_delete(
     assert run("library", "doctor").status == 0
 
 
+@pytest.mark.slow
 def test_prune_keeps_the_live_one_and_where_a_rollback_leads(
     run: CommandLine, library: Path, tmp_path: Path
 ) -> None:
@@ -309,6 +315,7 @@ def test_every_library_command_takes_the_name_in_either_place(verb: str) -> None
     assert VERBS[verb]["named"].opts == ["--library", "-l"]
 
 
+@pytest.mark.slow
 def test_a_library_is_named_before_or_after_its_option(
     run: CommandLine, library: Path, tmp_path: Path
 ) -> None:

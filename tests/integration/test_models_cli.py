@@ -204,6 +204,7 @@ def test_towers_that_depend_on_their_batch_are_refused(hub: FakeHub, data_dir: P
     assert_refused(done, "its image embeddings change with their neighbours", data_dir)
 
 
+@pytest.mark.slow
 def test_a_name_on_the_shelf_is_kept_unless_forced(hub: FakeHub, data_dir: Path) -> None:
     pull = ("models", "pull", READY, "--name", "tiny")
     assert scenesearch(*pull, data_dir=data_dir, url=hub.url).returncode == 0
@@ -378,6 +379,7 @@ def test_known_encoders_are_listed_without_the_hub(data_dir: Path) -> None:
     assert all(row["repository"].count("/") == 1 and row["mb"] > 0 for row in rows)
 
 
+@pytest.mark.slow
 def test_bench_times_what_is_on_the_shelf(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scenesearch.encoder.speed.LEAST_S", 0.001)
     monkeypatch.setattr("scenesearch.encoder.onnx.usable_cores", lambda: 2)

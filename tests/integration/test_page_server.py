@@ -51,6 +51,7 @@ def test_the_page_brings_pictures_into_a_server_and_finds_them(
     assert isinstance(resources.store(), ServerStore)
 
 
+@pytest.mark.slow
 def test_an_outage_is_told_and_over_after_trying_again(
     cable: TcpProxy, photos: Path, page_of_its_own: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:

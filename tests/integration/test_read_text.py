@@ -313,6 +313,7 @@ def test_without_the_extra_the_message_names_it(
         )
 
 
+@pytest.mark.slow
 def test_a_search_never_loads_what_reads_text(photos: Path, tmp_path: Path) -> None:
     encoder = write_tiny_encoder(tmp_path / "tiny")
     script = (

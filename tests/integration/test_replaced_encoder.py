@@ -108,6 +108,7 @@ def test_python_is_told_too(run: CommandLine, old: Path) -> None:
         scenesearch.open("photos")
 
 
+@pytest.mark.slow
 def test_a_build_brings_the_library_over(run: CommandLine, old: Path, tmp_path: Path) -> None:
     (old / "red.png").rename(tmp_path / "away.png")
     first = run("library", "build")
@@ -141,6 +142,7 @@ def test_what_has_changed_is_ingested_after_going_live_without_it(
     assert run("ingest", old, "--json").document["written"] == 1
 
 
+@pytest.mark.slow
 def test_requirements_are_checked_on_the_new_collection_alone(run: CommandLine, old: Path) -> None:
     run("library", "build")
     refused = run("library", "promote", "--queries", "queries.csv", "--require", "recall@1>=0.5")
@@ -150,6 +152,7 @@ def test_requirements_are_checked_on_the_new_collection_alone(run: CommandLine, 
     assert allowed.status == 0
 
 
+@pytest.mark.slow
 def test_a_rollback_to_what_cannot_be_searched_is_told(run: CommandLine, old: Path) -> None:
     run("library", "build")
     run("library", "promote")
@@ -166,6 +169,7 @@ def test_a_rollback_to_what_cannot_be_searched_is_told(run: CommandLine, old: Pa
     assert "photos-tiny-2 is live again" in run("library", "rollback").out
 
 
+@pytest.mark.slow
 def test_a_restored_library_is_brought_over(
     run: CommandLine, old: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -112,6 +112,7 @@ class Readers:
                 self.reads += 1
 
 
+@pytest.mark.slow
 def test_two_workers_fill_a_library_while_a_page_and_an_evaluation_read(
     served: Served, pictures: Path, run: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def test_without_yes_the_plan_is_only_shown(world: World) -> None:
     assert not world.away.exists()
 
 
+@pytest.mark.slow
 def test_copies_are_moved_leave_the_library_and_come_back(world: World) -> None:
     before = world.contents(world.photos)
     (world.photos / "trip" / "small.xmp").write_bytes(with_keywords(None, add=["tiny"]))

@@ -44,6 +44,7 @@ def shown(run: CommandLine, image: str) -> Any:
     return run("library", "show", image, "--json").document
 
 
+@pytest.mark.slow
 def test_all_that_match_are_tagged_and_untagged(run: CommandLine) -> None:
     ran = run("tag", "red", "--add", "warm", "--min-relevance", "0.5")
     assert ran.status == 0
@@ -95,6 +96,7 @@ def test_nothing_that_matches_is_status_1(run: CommandLine) -> None:
     assert run("tag", "-w", "width:9", "--add", "a").status == 1
 
 
+@pytest.mark.slow
 def test_changes_are_undone_one_after_the_other(run: CommandLine) -> None:
     run("tag", "-w", "width:8", "--add", "one")
     run("tag", "-w", "folder:trip", "--add", "two", "--remove", "one")
@@ -107,6 +109,7 @@ def test_changes_are_undone_one_after_the_other(run: CommandLine) -> None:
     assert "tags" not in {one["field"] for one in shown(run, "red.png")["facts"]}
 
 
+@pytest.mark.slow
 def test_tags_stay_when_a_table_says_others(run: CommandLine, tmp_path: Path) -> None:
     def ingest(tags: str) -> None:
         with (tmp_path / "about.csv").open("w", newline="") as file:
@@ -151,6 +154,7 @@ def test_tags_follow_a_picture_that_is_changed_or_renamed(run: CommandLine, tmp_
     assert tagged(run, "mine") == set()
 
 
+@pytest.mark.slow
 def test_tags_survive_a_build_and_a_rollback(run: CommandLine, tmp_path: Path) -> None:
     run("tag", "-w", "image_id:red.png", "--add", "early")
     other = write_tiny_encoder(tmp_path / "other")
@@ -165,6 +169,7 @@ def test_tags_survive_a_build_and_a_rollback(run: CommandLine, tmp_path: Path) -
     assert (tagged(run, "early"), tagged(run, "late")) == ({"red.png"}, set())
 
 
+@pytest.mark.slow
 def test_tags_come_back_with_a_backup(run: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "about.csv").write_text("image,tags\nred.png,a\n")
     run("ingest", tmp_path / "photos", "--manifest", tmp_path / "about.csv")
@@ -176,6 +181,7 @@ def test_tags_come_back_with_a_backup(run: CommandLine, tmp_path: Path) -> None:
     assert tagged(run, "a", "--library", "second") == {"red.png"}
 
 
+@pytest.mark.slow
 def test_a_copy_that_stays_takes_the_tags_of_one_that_is_gone(
     run: CommandLine, tmp_path: Path
 ) -> None:
@@ -191,6 +197,7 @@ def test_a_copy_that_stays_takes_the_tags_of_one_that_is_gone(
 # --- side files ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_side_files_are_written_and_taken_back(run: CommandLine, tmp_path: Path) -> None:
     photos = tmp_path / "photos"
     before = with_keywords(None, add=["old"]).replace(b"<rdf:li>", b"<!-- mine --><rdf:li>")
@@ -277,6 +284,7 @@ def stopped(run: CommandLine, monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     return run
 
 
+@pytest.mark.slow
 def test_the_same_command_finishes_it_as_one_change(stopped: CommandLine, tmp_path: Path) -> None:
     ran = stopped("tag", "-w", "width:8", "--add", "all", "--write-xmp", "--json")
     assert (ran.document["pictures"], ran.document["changed"]) == (4, 2)
@@ -292,6 +300,7 @@ def test_it_is_undone(stopped: CommandLine, tmp_path: Path) -> None:
     assert not list((tmp_path / "photos").rglob("*.xmp"))
 
 
+@pytest.mark.slow
 def test_an_undo_that_was_stopped_goes_on(
     run: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

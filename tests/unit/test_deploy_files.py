@@ -47,6 +47,7 @@ def run_lint(*words: object) -> None:
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+@pytest.mark.slow
 def test_the_compose_files_follow_the_schema() -> None:
     run_lint(tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", MAIN, *OVERLAYS)
 

@@ -82,6 +82,7 @@ def test_a_fifo_in_the_place_of_the_manifest_is_not_waited_for(tmp_path: Path) -
         read_encoder_info(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_forged_manifest_is_refused_in_one_sentence_or_serves(tmp_path: Path) -> None:
     shelf = tmp_path / "models"
     folder = write_tiny_encoder(shelf / "tiny")

@@ -174,6 +174,7 @@ def test_the_details_have_their_documented_shape(world: World, store: EdgeStore)
     assert document["index"] == {"queries": 10, "recall@1": 1.0}
 
 
+@pytest.mark.slow
 def test_the_page_shows_every_part_and_nothing_of_a_caption_is_markup(
     world: World, store: EdgeStore, tmp_path: Path
 ) -> None:

@@ -349,6 +349,7 @@ def found_by(library: Library, text: str) -> dict[str, set[str]]:
     }
 
 
+@pytest.mark.slow
 @given(form=forms())
 @settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 def test_every_form_finds_the_same_wherever_it_is_written(library: Library, form: Form) -> None:
@@ -399,6 +400,7 @@ nested = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(form=nested)
 @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 def test_nested_filters_find_what_plain_python_finds(library: Library, form: Form) -> None:

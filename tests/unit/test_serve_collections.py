@@ -253,6 +253,7 @@ def _failing(state: Any) -> Any:
     return state if done else None
 
 
+@pytest.mark.slow
 def test_a_webhook_goes_on_after_a_restart(folder: Path, ring: KeyRing, receiver: Receiver) -> None:
     headers = ring.headers("all")
     with serving(folder, ring.keys, api_webhook_hosts="127.0.0.1") as client:
@@ -292,6 +293,7 @@ def test_webhooks_are_their_owners_and_an_admins(client: TestClient, ring: KeyRi
     problem(client.get(at, headers=mine), 404)
 
 
+@pytest.mark.slow
 def test_the_same_again_changes_the_secret(
     client: TestClient, ring: KeyRing, receiver: Receiver
 ) -> None:
@@ -334,6 +336,7 @@ def test_only_a_collection_that_is_there_can_be_watched(client: TestClient, ring
     problem(register(client, "http://127.0.0.1/", headers=ring.headers("elsewhere")), 404)
 
 
+@pytest.mark.slow
 def test_without_its_key_it_is_told_nothing_and_says_so(
     folder: Path, ring: KeyRing, receiver: Receiver
 ) -> None:
@@ -393,6 +396,7 @@ def test_a_collection_that_is_gone_is_a_problem_until_it_is_back(
     until(lambda: client.get(at, headers=headers).json()["state"] == "active")
 
 
+@pytest.mark.slow
 def test_two_servers_tell_once(folder: Path, receiver: Receiver) -> None:
     with (
         serving(folder, Keys(), api_webhook_hosts="127.0.0.1") as one,
@@ -405,6 +409,7 @@ def test_two_servers_tell_once(folder: Path, receiver: Receiver) -> None:
     assert sorted(receiver.told) == EVERYTHING
 
 
+@pytest.mark.slow
 def test_a_damaged_library_does_not_stop_the_others(
     folder: Path, receiver: Receiver, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -74,6 +74,7 @@ def quantised(
     return folder
 
 
+@pytest.mark.slow
 def test_it_is_served_like_any_other_encoder(source: Path, quantised: Path) -> None:
     pictures = [Image.new("RGB", (8, 8), colour) for colour in COLOURS.values()]
     before, after = (
@@ -98,6 +99,7 @@ def test_a_picture_has_the_same_embedding_alone_and_in_any_thread(quantised: Pat
     assert np.allclose(together, alone, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_one_that_loses_recall_is_refused_and_leaves_nothing(
     source: Path, validation: Validation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ def test_gradients_of_two_shares_are_those_of_the_whole(rows, adapted):
         assert torch.allclose(one[name], two[name], atol=1e-6), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["both", "lora"])
 def test_a_run_on_two_devices_ends_with_the_weights_of_one(mode, tmp_path, monkeypatch):
     data = write_task(tmp_path / "data")

@@ -45,6 +45,7 @@ def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(data
     assert_equal_runs(tmp_path / "whole", out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["heads", "text", "image", "lora"])
 @pytest.mark.parametrize("stop", [2, 9])
 def test_interrupted_anywhere_a_run_resumes_to_the_same_weights(

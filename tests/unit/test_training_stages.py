@@ -40,6 +40,7 @@ def whole(tmp_path_factory) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_each_stage_leaves_its_best_weights_and_a_run_its_figures(whole):
     trained = [set(read_tensors(whole / f"best-{stage}.pt")) for stage in STAGES]
     assert trained[0] < trained[1] < trained[2]
@@ -69,11 +70,13 @@ def test_a_stage_trains_only_what_it_names():
             assert not any(weight.startswith(part) for weight in learner.trained), part
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(whole, tmp_path):
     go_in_stages(staged_recipe(), tmp_path / "again")
     assert_equal_runs(whole, tmp_path / "again")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [2, 4, 6, 11])
 def test_interrupted_in_any_stage_a_run_resumes_to_the_same_weights(
     whole, tmp_path, monkeypatch, stop
@@ -106,6 +109,7 @@ def test_killed_in_a_stage_and_resumed_a_run_ends_as_one_that_was_not(whole, tmp
     assert_equal_runs(whole, out)
 
 
+@pytest.mark.slow
 def test_heads_learn_which_caption_belongs_to_which_drawing(tmp_path):
     stage = {"name": "only", "trains": "both", "freeze_trunk": True, "lr_heads": 1e-2}
     stage |= {"lr_text": 1e-3, "lr_image": 0.0, "epochs": 80, "batch": 12}
@@ -219,6 +223,7 @@ def test_the_tokenizer_is_handed_over_without_padding_or_truncation(exported):
     assert saved["truncation"] is None
 
 
+@pytest.mark.slow
 def test_what_is_frozen_gives_the_modules_own_maps():
     tower = tiny_dual_encoder(["a dog"]).image_tower
     pixels = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))

@@ -47,6 +47,7 @@ def unit(vectors):
     return torch.nn.functional.normalize(vectors.detach(), dim=-1).numpy()
 
 
+@pytest.mark.slow
 def test_an_exported_clip_says_what_transformers_says(clip, exported):
     model = transformers.CLIPModel.from_pretrained(clip).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(clip)

@@ -422,6 +422,7 @@ def page_of_a_server(tmp_path: Path, fake: Fake, monkeypatch: pytest.MonkeyPatch
     st.cache_data.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("page_of_a_server")
 def test_the_page_tells_each_fault_and_recovers(fake: Fake) -> None:
     kinds = {kind: fault for fault in FAULTS for kind in fault[1:2]}

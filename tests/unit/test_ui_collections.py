@@ -58,6 +58,7 @@ def labels(page: AppTest) -> list[str]:
     return [button.label for button in page.button]
 
 
+@pytest.mark.slow
 def test_a_request_is_saved_under_a_name_and_opened(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:
@@ -117,6 +118,7 @@ def test_ticked_pictures_are_added(reds_saved: Path) -> None:
     assert cards(open_collection("Reds")) == ["blue.png", "red-00.png", "red-01.png"]
 
 
+@pytest.mark.slow
 def test_ticked_pictures_make_a_collection_of_their_own(reds_saved: Path) -> None:
     page = ask(open_page(), "blue")
     page = pick(page, "blue.png")
@@ -130,6 +132,7 @@ def test_ticked_pictures_make_a_collection_of_their_own(reds_saved: Path) -> Non
     assert "already" in said(page.button(key="collection-make").click().run())
 
 
+@pytest.mark.slow
 def test_a_collection_is_renamed_shown_by_another_picture_and_deleted(reds_saved: Path) -> None:
     page = open_collection("Reds")
     page.text_input(key="collection-name").input("Warm")
@@ -143,6 +146,7 @@ def test_a_collection_is_renamed_shown_by_another_picture_and_deleted(reds_saved
     assert "Nothing is saved yet." in said(page)
 
 
+@pytest.mark.slow
 def test_a_request_that_cannot_be_asked_does_not_end_the_view(reds_saved: Path) -> None:
     save_collection(reds_saved, SavedCollection("Broken", "width:>wide"))
     page = open_collection()
@@ -151,6 +155,7 @@ def test_a_request_that_cannot_be_asked_does_not_end_the_view(reds_saved: Path) 
     assert "width:>wide" in said(open_collection("Broken"))
 
 
+@pytest.mark.slow
 def test_ticked_pictures_are_tagged_and_it_is_undone(tmp_path: Path, reds_saved: Path) -> None:
     def tags() -> dict[str, object]:
         resources.store().release(LIBRARY)

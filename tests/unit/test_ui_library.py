@@ -305,6 +305,7 @@ def test_what_replaces_an_encoder_that_is_gone_is_promoted_without_comparing(
     assert resources.store().resolve(LIBRARY) == "photos-new-1"
 
 
+@pytest.mark.slow
 def test_a_collection_is_built_promoted_and_rolled_back(
     tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,6 +74,7 @@ def test_choices_are_the_values_the_library_has_counted_once_they_are_in_sight(
     assert list(panel.section("tags")["values"]) == [("sea", 2), ("sun", 1)]
 
 
+@pytest.mark.slow
 def test_counts_are_those_of_the_answer_under_the_filters_of_other_fields(
     tmp_path: Path, colour_encoder: ColourEncoder, panel: Panel
 ) -> None:
@@ -203,6 +204,7 @@ def test_choices_of_two_fields_hold_together(tmp_path: Path, colour_encoder: Col
     assert cards(page) == ["wide.png"]
 
 
+@pytest.mark.slow
 def test_filters_that_nothing_fits_can_be_cleared(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:

@@ -142,6 +142,7 @@ def test_ticked_pictures_are_kept_over_answers_and_can_be_taken_back(
     assert gallery(page.run())["selected"] is None
 
 
+@pytest.mark.slow
 def test_a_request_is_saved_for_every_visitor_and_forgotten(
     tmp_path: Path, colour_encoder: ColourEncoder
 ) -> None:
@@ -187,6 +188,7 @@ def measured(which: list[str] | None = None) -> AppTest:
     return settled(page)
 
 
+@pytest.mark.slow
 def test_queries_are_measured_and_reported(tmp_path: Path, colour_encoder: ColourEncoder) -> None:
     build_library(tmp_path, colour_encoder, [*reds(3), Shot("blue.png", BLUE)])
     page = measured()
@@ -209,6 +211,7 @@ def worse(a: SavedRun, b: SavedRun) -> Comparison:
     return replace(same, differences=(lost, *others), losses=1, ties=1)
 
 
+@pytest.mark.slow
 def test_two_encoders_are_compared_and_stand_side_by_side(
     tmp_path: Path, colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
