@@ -1,5 +1,6 @@
 """The page's states, each over a real embedded store: empty, found, nothing found, failed."""
 
+import gc
 import socket
 from collections.abc import Iterator
 from contextlib import closing
@@ -449,6 +450,21 @@ def test_the_library_is_listed_before_the_first_visitor_comes(
     with resources.open_library() as opened:
         monkeypatch.setattr(type(opened.store), "scroll", None)
         assert answer.shape(opened).months == [("2020-01", 0)]
+
+
+def test_what_is_there_before_the_first_visitor_is_not_searched_for_garbage(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(launch, "warm_up", lambda: None)
+    earlier: list[int] = []
+    try:
+        launch.get_ready()
+        later: list[int] = []
+        searched = {id(one) for one in gc.get_objects()}
+        assert id(later) in searched
+        assert id(earlier) not in searched
+    finally:
+        gc.unfreeze()
 
 
 def test_warming_up_without_a_library_fails_nobody() -> None:
