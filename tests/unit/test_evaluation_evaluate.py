@@ -1,5 +1,6 @@
 """Evaluation through a real store: solid colours as pictures, colour words as queries."""
 
+import gc
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -72,6 +73,13 @@ def run_evaluation(store: VectorStore) -> Callable[..., Evaluation]:
 
 
 Run = Callable[..., Evaluation]
+
+
+def test_what_a_process_keeps_from_garbage_collection_stays_so(run_evaluation: Run) -> None:
+    gc.freeze()
+    kept = gc.get_freeze_count()
+    run_evaluation(Query("first", "red", ("red.jpg",)))
+    assert gc.get_freeze_count() == pytest.approx(kept, rel=0.01)  # what ends is no longer counted
 
 
 def test_figures_follow_from_the_ranks_in_the_store(run_evaluation: Run) -> None:
