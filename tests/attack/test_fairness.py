@@ -3,8 +3,7 @@
     .venv/bin/pytest -s -m slow tests/attack/test_fairness.py
 
 CROWD_SECONDS (20, for `make attack` 60) says how long, CROWD_PICTURES (4,000) how many the ingest
-has to bring in. The longest wait is printed exactly and held against three times what is promised,
-for machines that have other work.
+has to bring in. The longest wait is printed, and compared with the median of the same run.
 """
 
 import json
