@@ -39,14 +39,14 @@ ui: $(VENV)/.serve  ## open the search page over the sample library (LIBRARY=pho
 serve: $(VENV)/.serve  ## answer other programs over HTTP (LIBRARY=photos for your own)
 	$(BIN)/scenesearch serve --library $(or $(LIBRARY),demo)
 
-# A worker more than there are cores: some tests wait for processes, locks and servers.
-WORKERS = --dist worksteal -n $$($(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
+CORES = $$($(PYTHON) -c 'import os; print(os.cpu_count())')
 
+# A worker more than there are cores: some tests wait for processes, locks and servers.
 test: $(VENV)/.dev  ## fast tests
-	$(BIN)/pytest $(WORKERS) --durations 20
+	$(BIN)/pytest --dist worksteal -n $$(($(CORES) + 1)) --durations 20
 
 test-slow: $(VENV)/.dev chromium  ## the rest: slow tests and a real browser
-	$(BIN)/pytest $(WORKERS) -m "slow or browser" --durations 20
+	$(BIN)/pytest --dist worksteal -n $(CORES) -m "slow or browser" --durations 20
 
 # torchvision, which open_clip needs, fits no torch of the other environment.
 OPEN_CLIP := .venv-open-clip
@@ -58,7 +58,7 @@ $(OPEN_CLIP)/.tests: pyproject.toml constraints-open-clip.txt
 	@touch $@
 
 test-open-clip: $(OPEN_CLIP)/.tests  ## open_clip's models against the library, in an environment of their own
-	OMP_NUM_THREADS=1 $(OPEN_CLIP)/bin/python -m pytest $(WORKERS) tests/open_clip --durations 10
+	OMP_NUM_THREADS=1 $(OPEN_CLIP)/bin/python -m pytest --dist worksteal -n $(CORES) tests/open_clip --durations 10
 
 attack: $(VENV)/.dev  ## forged files, kills, small disks and crowds, with their figures
 	CROWD_SECONDS=60 KILL_ROUNDS=3 $(BIN)/pytest -s -m slow tests/attack
