@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,11 @@ def scenesearch(*arguments: str | Path, data_dir: Path) -> subprocess.CompletedP
         [sys.executable, "-m", "scenesearch.cli", *map(str, arguments)],
         capture_output=True,
         text=True,
-        env={"PATH": "/usr/bin:/bin", "SCENESEARCH_DATA_DIR": str(data_dir), "HF_HUB_OFFLINE": "1"},
+        env={
+            **{name: value for name, value in os.environ.items() if "SCENESEARCH" not in name},
+            "SCENESEARCH_DATA_DIR": str(data_dir),
+            "HF_HUB_OFFLINE": "1",
+        },
     )
 
 

@@ -1,6 +1,7 @@
 """A run that can be trusted: killed and resumed it ends with the same weights, or it refuses."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -43,6 +44,16 @@ def test_a_run_killed_and_resumed_ends_with_the_weights_of_one_that_was_not(data
 
     assert summary["steps"] == 24
     assert_equal_runs(tmp_path / "whole", out)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")]
+)
+def test_a_waiting_thread_leaves_its_core_unless_it_is_asked_not_to(given, found):
+    kept = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    script = "import training, os; print(os.environ['OMP_WAIT_POLICY'])"
+    command = [sys.executable, "-c", script]
+    assert subprocess.check_output(command, env=kept | given, text=True).strip() == found
 
 
 @pytest.mark.slow
