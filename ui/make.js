@@ -23,13 +23,3 @@ export function isDark(element) {
     ? matchMedia("(prefers-color-scheme: dark)").matches
     : red * 0.3 + green * 0.59 + blue * 0.11 < 128;
 }
-
-const calls = new WeakMap(); // parent -> how often its component was called
-
-/** What Streamlit takes a component down with. It also takes a call back that a later one overtook,
- * and may do so between the two, so `close` is called only if nothing follows. */
-export function takeDown(parent, close) {
-  const call = (calls.get(parent) ?? 0) + 1;
-  calls.set(parent, call);
-  return () => setTimeout(() => calls.get(parent) === call && close());
-}

@@ -78,16 +78,20 @@ def loader(name: str) -> str:
     """A module that mounts the script of `scripts/NAME`: Streamlit sends it with every run of the
     page, the browser keeps the script.
 
-    Calls that wait for the script together go on in any order (Chromium keeps them as a set), and
-    Streamlit takes the earlier ones back: only the last may mount, or nothing is left.
+    Chromium hands a module to those that wait for it in any order, so that calls with earlier data
+    come after later ones. Streamlit takes these back at once, as soon as it has what ends them:
+    only a call that stands then may mount, or the earlier data is shown, or nothing.
     """
     # Streamlit would take a single line for the name of a file.
-    return f"""const last = new WeakMap();
-export default async (it) => {{
-  last.set(it.parentElement, it);
+    return f"""export default async (it) => {{
   const path = `${{it.data.base}}scripts/{name}?v={version(name)}`;
   const {{ default: mount }} = await import(new URL(path, location.origin).href);
-  return last.get(it.parentElement) === it ? mount(it) : undefined;
+  let end;
+  const mounting = setTimeout(() => {{ end = mount(it); }});
+  return () => {{
+    clearTimeout(mounting);
+    end?.();
+  }};
 }};
 """
 

@@ -23,6 +23,7 @@ from tests.browser.gallery_page import (
     visiting,
 )
 from tests.unit.ui_world import Shot, build_library, reds
+from ui.scripts import loader
 
 pytestmark = pytest.mark.browser
 
@@ -207,6 +208,42 @@ def test_an_answer_is_drawn_that_overtakes_the_script_of_the_gallery(
     expect(page.get_by_text("32 pictures in this library")).to_be_visible()
     ask(page, "red")
     expect_first(page, "red-00.png")
+    page.close()
+
+
+# As Streamlit calls a component: a call that another has followed is taken back once it is over.
+CALLS = """
+async ([loader, order]) => {
+  const file = new Blob([loader], { type: "text/javascript" });
+  const { default: load } = await import(URL.createObjectURL(file));
+  const parentElement = document.createElement("div");
+  document.body.append(parentElement);
+  await Promise.all(order.map(async (title) => {
+    const end = await load({ parentElement, data: { base: "/", rows: [{ title, tiles: [] }] } });
+    if (title === "earlier") end?.();
+  }));
+  await new Promise((done) => setTimeout(done, 300));
+  return parentElement.textContent;
+}
+"""
+
+
+@pytest.mark.parametrize("order", [("earlier", "later"), ("later", "earlier")])
+def test_of_two_calls_of_a_component_the_later_stands_in_whatever_order_they_come(
+    chromium: Browser, address: str, order: tuple[str, ...]
+) -> None:
+    page = chromium.new_page()
+    page.goto(f"{address}/_stcore/health")
+    assert page.evaluate(CALLS, [loader("tiles"), order]) == "later"
+    page.close()
+
+
+def test_a_component_that_is_taken_down_before_it_is_mounted_stays_away(
+    chromium: Browser, address: str
+) -> None:
+    page = chromium.new_page()
+    page.goto(f"{address}/_stcore/health")
+    assert page.evaluate(CALLS, [loader("tiles"), ("earlier",)]) == ""
     page.close()
 
 

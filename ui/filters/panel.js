@@ -2,7 +2,7 @@
 //
 // Python keeps what is chosen, and draws again with every change.
 
-import { isDark, make, takeDown } from "../make.js";
+import { isDark, make } from "../make.js";
 
 const SHOWN = 5; // values of a field before all are asked for
 const LISTED = 100; // values in the open list
@@ -322,9 +322,9 @@ export default function ({ parentElement, data, setTriggerValue }) {
   data.sections.forEach((section, index) =>
     panel.sections.get(keys[index]).update(section, data.pending));
   panel.ask();
-  return takeDown(parentElement, () => {
+  return () => {
     panel.end();
     panel.root.remove();
     delete parentElement.filterPanel;
-  });
+  };
 }

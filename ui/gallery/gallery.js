@@ -9,7 +9,7 @@
 //   selection.js  what is ticked              address.js  Back, Forward, reload
 //   rail.js       dates at the edge           dom.js      icons and words
 
-import { isDark, make, takeDown } from "../make.js";
+import { isDark, make } from "../make.js";
 import { Address } from "./address.js";
 import { Answer, LARGE_PORTION } from "./answer.js";
 import { clamp, count } from "./dom.js";
@@ -484,8 +484,8 @@ export default function ({ parentElement, data, setStateValue, setTriggerValue }
     mounted.set(parentElement, gallery);
   }
   gallery.update({ data, setStateValue, setTriggerValue });
-  return takeDown(parentElement, () => {
+  return () => {
     mounted.delete(parentElement);
     gallery.close();
-  });
+  };
 }

@@ -11,7 +11,7 @@
 // State: chosen = null | {part} | {outline: [[x, y]…]}, or box in the small map.
 // Triggers: open = a picture's number; lost = the page knows these points no longer.
 
-import { make, takeDown } from "../make.js";
+import { make } from "../make.js";
 
 const CELL = 76;              // a thumbnail's cell is between so many pixels and twice as many
 const MOST_THUMBS = 150;
@@ -38,10 +38,10 @@ export default function (component) {
     instances.set(parentElement, map);
   }
   map.update(component);
-  return takeDown(parentElement, () => {
+  return () => {
     map.close();
     instances.delete(parentElement);
-  });
+  };
 }
 
 class PictureMap {
