@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 # Without byte code of every module, imported or not: a sixth less to keep.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
+# Tests start hundreds of processes, each of which would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo ui serve test test-slow test-open-clip lint attack bench bench-large bench-load bench-serve page-speed openapi test-server sbom lock chromium clean
 
