@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Without byte code of every module, imported or not: a sixth less to keep.
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 
-# Tests start hundreds of processes, each of which would compile all that it imports.
+# Tests start hundreds of processes. Without byte code each would compile all that it imports.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help

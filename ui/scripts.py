@@ -78,9 +78,9 @@ def loader(name: str) -> str:
     """A module that mounts the script of `scripts/NAME`: Streamlit sends it with every run of the
     page, the browser keeps the script.
 
-    Chromium hands a module to those that wait for it in any order, so that calls with earlier data
-    come after later ones. Streamlit takes these back at once, as soon as it has what ends them:
-    only a call that stands then may mount, or the earlier data is shown, or nothing.
+    Chromium resolves several imports of one module in any order, so a call with old data may come
+    after the one with new data. Streamlit ends an outdated call as soon as that call returns its
+    cleanup function, so mounting waits one turn: otherwise old data would be shown, or nothing.
     """
     # Streamlit would take a single line for the name of a file.
     return f"""export default async (it) => {{

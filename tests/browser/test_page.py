@@ -212,7 +212,7 @@ def test_an_answer_is_drawn_that_overtakes_the_script_of_the_gallery(
     page.close()
 
 
-# As Streamlit calls a component: a call that another has followed is taken back once it is over.
+# Calls a component as Streamlit does: an outdated call is ended as soon as it has returned.
 CALLS = """
 async ([loader, order]) => {
   const file = new Blob([loader], { type: "text/javascript" });
